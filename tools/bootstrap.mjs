@@ -1,0 +1,45 @@
+// The first step of every npm script: makes node_modules match package-lock.json, then runs the given
+// TypeScript file. Plain JavaScript and no imports from packages, because it runs before there are any.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+const modules = join(root, "node_modules");
+const stamp = join(modules, ".installed-from");
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
+
+const major = Number(process.versions.node.split(".")[0]);
+if (major < 20) {
+  fail(`Node 20 or newer is needed, this is ${process.version}. Install it, for example with nvm: nvm install`);
+}
+
+const lock = createHash("sha256")
+  .update(readFileSync(join(root, "package-lock.json")))
+  .digest("hex");
+if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== lock) {
+  console.error("Installing node_modules (npm ci) …");
+  const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+  });
+  if (npm.error) fail(`npm could not be started: ${npm.error.message}`);
+  if (npm.status !== 0) fail("npm ci failed, see above. Nothing was deployed.");
+  writeFileSync(stamp, lock);
+}
+
+const [script, ...args] = process.argv.slice(2);
+if (script !== undefined) {
+  const run = spawnSync(process.execPath, ["--import", "tsx", join(root, script), ...args], {
+    stdio: "inherit",
+    env: { ...process.env, PATH: `${join(modules, ".bin")}:${process.env.PATH ?? ""}` },
+  });
+  process.exit(run.status ?? 128 + (constants.signals[run.signal ?? "SIGTERM"] ?? 15));
+}
