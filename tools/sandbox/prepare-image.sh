@@ -1,0 +1,28 @@
+#!/bin/bash
+# Turns a fresh Debian tree into the image all sandbox hosts share.
+# Arguments: the tree, and the folder of files that go into it.
+set -euo pipefail
+root=$1
+files=$2
+
+cp -R --no-preserve=ownership,timestamps "$files/." "$root/"
+find "$root/etc/sudoers.d" -type f -exec chmod 0440 {} +
+
+# Each host gets keys and an identity of its own
+rm -f "$root"/etc/ssh/ssh_host_*
+: >"$root/etc/machine-id"
+: >"$root/etc/fstab"
+
+chroot "$root" useradd --create-home --shell /bin/bash admin
+# useradd locks the password with "!", which sshd takes for a locked account; "*" is no password at all
+chroot "$root" usermod --password '*' admin
+install -d -m 0755 "$root/mnt/storage_do_1" "$root/mnt/storage_do_2"
+
+# What would take dpkg's lock, or change the host, in the middle of a test
+for timer in apt-daily apt-daily-upgrade dpkg-db-backup e2scrub_all; do
+  ln -sf /dev/null "$root/etc/systemd/system/$timer.timer"
+done
+# There is no console to log in at
+for getty in console-getty.service getty.target; do
+  ln -sf /dev/null "$root/etc/systemd/system/$getty"
+done

@@ -1,0 +1,62 @@
+import { run, type Finished } from "../run";
+import type { SandboxHost } from "./types";
+
+/** What `execOn` may be told. */
+export interface ExecOptions {
+  /** Text for the command's standard input; none means it is empty. */
+  input?: string;
+  /** Return a non-zero exit code instead of throwing. ssh itself failing is 255. */
+  allowFailure?: boolean;
+  /** How long the command may take; 120 s unless told. */
+  timeoutMs?: number;
+  /** Who to log in as; root unless told. `admin` has sudo. */
+  user?: "root" | "admin";
+}
+
+/** Quotes one word for a POSIX shell. */
+export const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`;
+
+/**
+ * The command line (program first) that opens a shell on a host: with the sandbox's own key and known_hosts, and with nothing from
+ * the user's ssh configuration or agent.
+ */
+export function sshArgs(host: SandboxHost, user: "root" | "admin" = host.user): string[] {
+  const options = [
+    "IdentitiesOnly=yes",
+    "IdentityAgent=none",
+    `UserKnownHostsFile=${sshQuote(host.knownHostsPath)}`,
+    "GlobalKnownHostsFile=/dev/null",
+    "StrictHostKeyChecking=yes",
+    "ConnectTimeout=10",
+    "LogLevel=ERROR",
+  ];
+  return [
+    ...["ssh", "-F", "none", "-i", host.privateKeyPath, "-p", String(host.port)],
+    ...options.flatMap((option) => ["-o", option]),
+    `${user}@${host.address}`,
+  ];
+}
+
+// ssh splits file lists at blanks and expands % and ${} in them.
+const sshQuote = (path: string): string => `"${path.replaceAll("%", "%%")}"`;
+
+/** Runs a shell command (a string) or a program with its arguments (a list) on a host, over ssh. */
+export async function execOn(
+  host: SandboxHost,
+  command: string | string[],
+  options: ExecOptions = {},
+): Promise<Finished> {
+  const text = typeof command === "string" ? command : command.map(quote).join(" ");
+  const timeout = options.timeoutMs ?? 120_000;
+  const [ssh = "ssh", ...args] = sshArgs(host, options.user);
+  const started = Date.now();
+  const finished = await run(ssh, ["-o", "BatchMode=yes", "-T", ...args, text], {
+    timeout,
+    allowFailure: true,
+    ...(options.input === undefined ? {} : { input: options.input }),
+  });
+  if (Date.now() - started >= timeout) throw new Error(`${host.name}: not done after ${timeout / 1000} s: ${text}`);
+  if (finished.code === 0 || options.allowFailure) return finished;
+  const output = `${finished.stdout}\n${finished.stderr}`.trim().split("\n").slice(-40).join("\n");
+  throw new Error(`${host.name}: exit code ${finished.code} from: ${text}\n${output}`);
+}

@@ -1,0 +1,68 @@
+/** The Debian releases a sandbox host can run. */
+export const releases = ["bookworm", "trixie"] as const;
+
+/** A Debian release: bookworm is 12, trixie is 13. */
+export type Release = (typeof releases)[number];
+
+/** The two volumes of a host. */
+export const volumeNames = ["source", "target"] as const;
+
+/** Which of a host's two volumes is meant. */
+export type VolumeName = (typeof volumeNames)[number];
+
+/** Where each volume is mounted in every host: the defaults of the program under test. */
+export const mountpoints = { source: "/mnt/storage_do_1", target: "/mnt/storage_do_2" } as const;
+
+/** An ext4 file system in an image file on this machine, seen in the host as a disk. */
+export interface Volume {
+  /** The image file on this machine. */
+  image: string;
+  /** The loop device, the same path on this machine and in the host. */
+  device: string;
+  /** The file system's UUID. */
+  uuid: string;
+  /** Where the host mounts it. */
+  mountpoint: string;
+}
+
+/** One Debian machine of a sandbox: everything that is needed to reach it and to look at it. */
+export interface SandboxHost {
+  /** Its host name, unique in its sandbox. */
+  name: string;
+  /** The name systemd-nspawn knows it by, unique on this machine. */
+  machine: string;
+  /** The name of the sandbox it belongs to. */
+  sandbox: string;
+  release: Release;
+  /** Its own loopback address on this machine. */
+  address: string;
+  /** The port its sshd listens on. */
+  port: number;
+  /** The user `privateKeyPath` opens; `admin` (with sudo, without a password) takes the same key. */
+  user: "root";
+  /** Its only host key, as one `ssh-ed25519 AAAA…`. */
+  hostKey: string;
+  /** The sandbox's client key. */
+  privateKeyPath: string;
+  /** The sandbox's known_hosts file, with every host of it. */
+  knownHostsPath: string;
+  /** Everything this machine keeps about the host. */
+  dir: string;
+  /** Its root directory as seen from this machine, running or not. The volumes are not mounted there: see `hostPath`. */
+  root: string;
+  source: string;
+  target: string;
+  volumes: Record<VolumeName, Volume>;
+}
+
+/** A group of hosts that are made and removed together. */
+export interface Sandbox {
+  name: string;
+  release: Release;
+  /** Everything this machine keeps about the sandbox. */
+  dir: string;
+  hosts: SandboxHost[];
+}
+
+/** Tells a person what happens, one line at a time. */
+export type Log = (line: string) => void;
