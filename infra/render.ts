@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import Handlebars from "handlebars";
+import { fragment } from "./commands/script";
 import * as quote from "./quote";
 
 /** What a template can read: the settings of one host, and the managed paths. */
@@ -13,24 +14,25 @@ const scalar = (value: unknown): quote.Value => {
   throw new Error(`a template can write text, numbers and booleans, not ${JSON.stringify(value)}`);
 };
 
-const join_ =
+const list =
   (one: (value: quote.Value) => string, separator: string) =>
   (value: unknown): string =>
     Array.isArray(value) ? value.map((item) => one(scalar(item))).join(separator) : one(scalar(value));
 
 /** The quoting helpers, by the name that templates use. A list is written as that language lists words. */
 const helpers: Record<string, (value: unknown) => string> = {
-  lua: join_(quote.lua, ", "),
-  sh: join_(quote.sh, " "),
-  perl: join_(quote.perl, ", "),
-  systemdWord: join_(quote.systemdWord, " "),
-  systemdArg: join_(quote.systemdArg, " "),
-  mountUnit: join_((value) => quote.mountUnit(String(value)), " "),
-  comment: join_(quote.comment, ", "),
+  lua: list(quote.lua, ", "),
+  sh: list(quote.sh, " "),
+  perl: list(quote.perl, ", "),
+  systemdWord: list(quote.systemdWord, " "),
+  systemdArg: list(quote.systemdArg, " "),
+  mountUnit: list((value) => quote.mountUnit(String(value)), " "),
+  comment: list(quote.comment, ", "),
 };
 
 const handlebars = Handlebars.create();
 for (const [name, helper] of Object.entries(helpers)) handlebars.registerHelper(name, helper);
+handlebars.registerPartial("volume", fragment("volume.sh"));
 
 /**
  * Reads a template's syntax tree: refuses `{{value}}` and `{{{value}}}`, because what is written must come from a
@@ -48,12 +50,15 @@ class Reader extends Handlebars.Visitor {
       this.accept(param);
     });
     // Inside {{#each}} names belong to the item.
-    const each = (block.path as hbs.AST.PathExpression).original === "each";
+    const each = block.path.original === "each";
     this.depth += each ? 1 : 0;
     this.accept(block.program);
     this.depth -= each ? 1 : 0;
     // Handlebars' types say it is always there; it is not without an {{else}}.
     if (block.inverse as hbs.AST.Program | undefined) this.accept(block.inverse);
+  }
+  override PartialStatement(): void {
+    // A partial's name is no value, and the ones there are read none.
   }
   override PathExpression(path: hbs.AST.PathExpression): void {
     const [first] = path.parts;
@@ -78,7 +83,7 @@ interface Template {
 const compiled = new Map<string, Template>();
 
 function compile(name: string): Template {
-  const ast = handlebars.parse(readFileSync(join(templates, name), "utf8"));
+  const ast = handlebars.parse(readFileSync(resolve(templates, name), "utf8"));
   const reader = new Reader(name);
   reader.accept(ast);
   const known = Object.fromEntries(Object.keys(helpers).map((helper) => [helper, true]));

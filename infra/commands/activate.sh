@@ -1,0 +1,345 @@
+# Puts a staged deployment into force, all or nothing; `remove` takes it away again.
+# Variables: HOST ID SOURCE TARGET STATE STAGED CONFIG LOG MANIFEST
+#   MANIFEST: one line per managed file: mode, SHA-256, what to restart (lsyncd, monitor or none), path
+set -u
+exec </dev/null
+export LC_ALL=C.UTF-8
+# A cut connection must not end this half-way: it runs to its end and the next run sees what it did.
+trap '' HUP PIPE
+
+TRANSACTION=$STATE/transaction
+# Relative to the directory it starts in, the home directory of the user who logged in.
+STAGED=$PWD/$STAGED
+# Seconds to wait for another run on this host, and for lsyncd to prove that it works.
+LOCK_WAIT=300
+PROOF=30
+
+say() { printf '%s\n' "$*"; }
+fail() {
+  say "Activation on $HOST: $*"
+  return 1
+}
+
+sum() { sha256sum -- "$1" 2>/dev/null | cut -d ' ' -f 1; }
+
+# The part of systemd's view that is restored when an activation fails.
+enabled() { systemctl is-enabled --quiet "$1" 2>/dev/null; }
+running() { systemctl is-active --quiet "$1" 2>/dev/null; }
+
+# Runs a function with each line of the manifest as arguments, as long as it succeeds.
+each_file() {
+  local mode hash restart path
+  while IFS=' ' read -r mode hash restart path; do
+    [ -n "$path" ] || continue
+    "$1" "$mode" "$hash" "$restart" "$path" || return 1
+  done <<<"$MANIFEST"
+}
+
+# --- collect: the new files, from what was staged now or from what is in force already -----------------------------
+
+collect_one() { # mode hash restart path
+  local new=$TRANSACTION/new$4 candidate
+  mkdir -p "${new%/*}" || return 1
+  for candidate in "$STAGED$4" "$STATE/files$4" "$4"; do
+    if [ "$(sum "$candidate")" = "$2" ]; then
+      cp -- "$candidate" "$new" && chmod -- "$1" "$new"
+      return
+    fi
+  done
+  fail "$4 did not arrive whole. Run \`pulumi up --refresh\` to send it again."
+}
+
+# --- verify: each file by the program that will read it ----------------------------------------------------------------
+
+verify_one() { # mode hash restart path
+  local new=$TRANSACTION/new$4 copy output
+  case "$4" in
+  "$CONFIG")
+    # lsyncd itself reads it and ends before it mirrors; the guard is not asked, it may not be installed yet.
+    copy=$TRANSACTION/check.lua
+    { echo 'os.execute = function() return true end'; cat "$new"; echo 'os.exit(0)'; } >"$copy"
+    output=$(lsyncd -nodaemon "$copy" 2>&1) || fail "lsyncd refuses $4:"$'\n'"$output"
+    ;;
+  *.service | *.timer | *.conf)
+    verify_unit "$new" "$4"
+    ;;
+  *)
+    case "$(head -n 1 "$new")" in
+    '#!/bin/bash'* | '#!/bin/sh'*) output=$(bash -n "$new" 2>&1) || fail "bash refuses $4:"$'\n'"$output" ;;
+    '#!/usr/bin/perl'*) output=$(perl -c "$new" 2>&1) || fail "perl refuses $4:"$'\n'"$output" ;;
+    esac
+    ;;
+  esac
+}
+
+verify_unit() { # file path
+  local folder=$TRANSACTION/units name=${2##*/} output unit
+  rm -rf "$folder"
+  mkdir -p "$folder" || return 1
+  # Our programs are not in place yet; whether they are is seen when the unit starts.
+  local plain='s#/usr/local/(lib|bin)/[A-Za-z0-9./_-]*#/bin/true#g'
+  case "$2" in
+  /etc/systemd/system/*.d/*.conf)
+    unit=${2%.d/*}
+    unit=${unit##*/}
+    mkdir -p "$folder/$unit.d"
+    sed -E "$plain" "$1" >"$folder/$unit.d/$name"
+    printf '[Service]\nExecStart=/bin/true\n' >"$folder/$unit"
+    ;;
+  /etc/systemd/system/*)
+    unit=$name
+    sed -E "$plain" "$1" >"$folder/$name"
+    [ "${name##*.}" != timer ] || printf '[Service]\nExecStart=/bin/true\n' >"$folder/${name%.timer}.service"
+    ;;
+  *) return 0 ;;
+  esac
+  output=$(systemd-analyze verify "$folder/$unit" 2>&1) || { fail "systemd refuses $2:"$'\n'"$output"; return; }
+  # Unknown settings and bad values are only warnings to it, but they are faults of ours.
+  if printf '%s\n' "$output" | grep -F "$folder/"; then fail "systemd warns about $2, see above."; fi
+}
+
+# --- swap ---------------------------------------------------------------------------------------------------------------
+
+changed_lsyncd=false
+changed_monitor=false
+changed_files=()
+
+phase() {
+  printf '%s\n' "$1" >"$TRANSACTION/phase.new" && mv "$TRANSACTION/phase.new" "$TRANSACTION/phase" && sync "$TRANSACTION"
+}
+
+note_change() { # mode hash restart path
+  if [ "$(sum "$4")" != "$2" ] || [ "$(stat -c '%a %u %g' -- "$4" 2>/dev/null)" != "${1#0} 0 0" ]; then
+    changed_files+=("$4")
+    case "$3" in
+    lsyncd) changed_lsyncd=true ;;
+    monitor) changed_monitor=true ;;
+    esac
+  fi
+}
+
+back_up() { # path
+  if [ -e "$1" ]; then
+    mkdir -p "$TRANSACTION/old${1%/*}" && cp -a -- "$1" "$TRANSACTION/old$1"
+  else
+    printf '%s\n' "$1" >>"$TRANSACTION/absent"
+  fi
+}
+
+swap_one() { # mode hash restart path
+  local path
+  for path in "${changed_files[@]}"; do
+    [ "$path" = "$4" ] || continue
+    mkdir -p "${4%/*}" &&
+      install -o root -g root -m "$1" -T -- "$TRANSACTION/new$4" "$4.new" &&
+      mv -fT -- "$4.new" "$4"
+    return
+  done
+}
+
+# Files of the deployment before this one that this one does not have.
+orphans() {
+  [ -e "$STATE/manifest" ] || return 0
+  comm -23 <(cut -d ' ' -f 4- "$STATE/manifest" | sort) <(cut -d ' ' -f 4- <<<"$MANIFEST" | sort)
+}
+
+swap() {
+  local path
+  : >"$TRANSACTION/absent" || return 1
+  while IFS= read -r path; do
+    back_up "$path" || return 1
+  done < <(printf '%s\n' "${changed_files[@]}"; orphans)
+  for path in manifest id volumes; do
+    if [ -e "$STATE/$path" ]; then cp -a "$STATE/$path" "$TRANSACTION/$path.old" || return 1; fi
+  done
+  {
+    enabled lsyncd.service && echo enabled lsyncd.service
+    running lsyncd.service && echo running lsyncd.service
+    enabled lsyncd-monitor.timer && echo enabled lsyncd-monitor.timer
+    running lsyncd-monitor.timer && echo running lsyncd-monitor.timer
+  } >"$TRANSACTION/units.old"
+  # From here on lsyncd does not start until the swap is complete or undone.
+  phase swapping || return 1
+  each_file swap_one || return 1
+  while IFS= read -r path; do rm -f -- "$path"; done < <(orphans)
+  {
+    printf 'source\t%s\n' "$(volume_identity "$SOURCE")"
+    printf 'target\t%s\n' "$(volume_identity "$TARGET")"
+  } >"$STATE/volumes.new" && mv "$STATE/volumes.new" "$STATE/volumes" || return 1
+  sync
+  phase proving
+}
+
+# --- put into force -----------------------------------------------------------------------------------------------------
+
+# Whether an operator has stopped lsyncd: it was deployed before, and is neither running nor waiting for a restart.
+stopped_by_operator() {
+  [ -e "$STATE/manifest" ] && [ "$(systemctl show -p ActiveState --value lsyncd.service)" = inactive ]
+}
+
+start() {
+  local since=0
+  systemctl daemon-reload || return 1
+  systemctl enable --quiet lsyncd.service lsyncd-monitor.timer 2>&1 || return 1
+  if $changed_monitor || ! running lsyncd-monitor.timer; then
+    systemctl restart lsyncd-monitor.timer || return 1
+  fi
+  if $operator_stopped; then
+    say "lsyncd on $HOST was stopped by an operator and stays stopped; start it with: systemctl start lsyncd"
+    return 0
+  fi
+  if $changed_lsyncd || ! running lsyncd.service; then
+    [ -e "$LOG" ] && since=$(stat -c %s "$LOG")
+    # The unit that systemd makes of Debian's init script calls itself active without a process: restart, not start.
+    systemctl restart lsyncd.service || return 1
+    prove "$since"
+  fi
+}
+
+# lsyncd works when it has begun to mirror and has not ended by then.
+prove() { # size of the log before the start
+  local deadline=$((SECONDS + PROOF)) pid
+  pid=$(systemctl show -p MainPID --value lsyncd.service)
+  while [ "$SECONDS" -lt "$deadline" ]; do
+    if ! running lsyncd.service || [ "$(systemctl show -p MainPID --value lsyncd.service)" != "$pid" ]; then
+      fail "lsyncd did not keep running."
+      return 1
+    fi
+    if tail -c "+$(($1 + 1))" "$LOG" 2>/dev/null | grep -q 'recursive startup rsync: '; then
+      # An lsyncd whose first rsync is refused ends at once.
+      sleep 0.5
+      running lsyncd.service && [ "$(systemctl show -p MainPID --value lsyncd.service)" = "$pid" ] && return 0
+    fi
+    sleep 0.1
+  done
+  fail "lsyncd did not begin to mirror within $PROOF s."
+}
+
+show_journal() {
+  say "The last lines of its journal:"
+  journalctl -u lsyncd.service -n 12 --no-pager -o cat 2>/dev/null | sed 's/^/  /'
+}
+
+# --- undo ---------------------------------------------------------------------------------------------------------------
+
+# Restores what was before the transaction in $TRANSACTION, wherever it was interrupted.
+roll_back() {
+  local path state unit
+  if [ -e "$TRANSACTION/phase" ]; then
+    while IFS= read -r path; do rm -f -- "$path" "$path.new"; done <"$TRANSACTION/absent"
+    if [ -d "$TRANSACTION/old" ]; then
+      while IFS= read -r -d '' path; do
+        path=${path#"$TRANSACTION/old"}
+        cp -a -T -- "$TRANSACTION/old$path" "$path.new" && mv -fT -- "$path.new" "$path"
+      done < <(find "$TRANSACTION/old" ! -type d -print0)
+    fi
+    for path in manifest id volumes; do
+      if [ -e "$TRANSACTION/$path.old" ]; then cp -a "$TRANSACTION/$path.old" "$STATE/$path"; elif [ "$path" != volumes ]; then rm -f "$STATE/$path"; fi
+    done
+    # Phase first: what is restored may start.
+    rm -f "$TRANSACTION/phase"
+    sync
+    systemctl daemon-reload
+    for unit in lsyncd.service lsyncd-monitor.timer; do
+      if grep -qx "enabled $unit" "$TRANSACTION/units.old"; then systemctl enable --quiet "$unit" 2>/dev/null; else systemctl disable --quiet "$unit" 2>/dev/null; fi
+      state=$(grep -cx "running $unit" "$TRANSACTION/units.old")
+      if [ "$state" -gt 0 ]; then systemctl restart "$unit"; else systemctl stop "$unit" 2>/dev/null; fi
+      [ "$state" -gt 0 ] || systemctl reset-failed "$unit" 2>/dev/null
+    done
+  fi
+  rm -rf "$TRANSACTION"
+}
+
+# --- the two things it does ----------------------------------------------------------------------------------------------
+
+lock() {
+  exec 9>/run/lsyncd-as-code.lock
+  flock -w "$LOCK_WAIT" 9 || fail "another run works on this host for more than $LOCK_WAIT s. Wait for it, then run \`pulumi up\` again."
+}
+
+activate() {
+  mkdir -p "$STATE" && chmod 0755 "$STATE" && lock || return 1
+  if [ -e "$TRANSACTION/phase" ]; then
+    say "An earlier deployment to $HOST was interrupted, undoing it first."
+  fi
+  roll_back
+  mkdir -m 0700 "$TRANSACTION" || return 1
+  if ! each_file collect_one || ! each_file verify_one; then
+    rm -rf "$TRANSACTION"
+    say "Nothing was changed on $HOST."
+    return 1
+  fi
+  each_file note_change
+  local orphan operator_stopped=false
+  orphan=$(orphans)
+  stopped_by_operator && operator_stopped=true
+  if [ "${#changed_files[@]}" -gt 0 ] || [ -n "$orphan" ] || [ ! -e "$STATE/volumes" ] || [ ! -e "$STATE/manifest" ]; then
+    if ! swap || ! start; then
+      show_journal
+      roll_back
+      say "$HOST runs again what it ran before."
+      return 1
+    fi
+  elif ! start; then
+    show_journal
+    rm -rf "$TRANSACTION"
+    return 1
+  fi
+  remember && rm -rf "$TRANSACTION" "$STAGED"
+}
+
+remember_one() { # mode hash restart path
+  mkdir -p "$STATE/files.new${4%/*}" && cp -a -- "$TRANSACTION/new$4" "$STATE/files.new$4"
+}
+
+# Keeps a copy of what is in force: a later run takes from it what did not change.
+remember() {
+  rm -rf "$STATE/files.new"
+  mkdir -m 0700 "$STATE/files.new" &&
+    each_file remember_one &&
+    rm -rf "$STATE/files" && mv "$STATE/files.new" "$STATE/files" &&
+    printf '%s\n' "$MANIFEST" >"$STATE/manifest.new" && mv "$STATE/manifest.new" "$STATE/manifest" &&
+    printf '%s\n' "$ID" >"$STATE/id.new" && mv "$STATE/id.new" "$STATE/id" &&
+    rm -f "$TRANSACTION/phase"
+}
+
+deactivate() {
+  local path
+  if [ -e "$STATE/id" ] && [ "$(cat "$STATE/id")" != "$ID" ]; then
+    say "$HOST is left as it is: it now belongs to $(cat "$STATE/id")."
+    return 0
+  fi
+  lock || return 1
+  # Stops before anything is removed, so that nothing mirrors without its guard.
+  systemctl disable --now --quiet lsyncd-monitor.timer 2>/dev/null
+  systemctl stop lsyncd-monitor.service 2>/dev/null
+  systemctl stop lsyncd.service 2>/dev/null
+  if running lsyncd.service; then
+    fail "lsyncd could not be stopped, nothing was removed."
+    return 1
+  fi
+  systemctl disable --quiet lsyncd.service 2>/dev/null
+  while IFS= read -r path; do
+    [ -n "$path" ] || continue
+    rm -f -- "$path"
+    rmdir --ignore-fail-on-non-empty -- "${path%/*}" 2>/dev/null
+  done < <({ [ -e "$STATE/manifest" ] && cut -d ' ' -f 4- "$STATE/manifest"; cut -d ' ' -f 4- <<<"$MANIFEST"; } | sort -u)
+  systemctl daemon-reload
+  systemctl reset-failed lsyncd.service 2>/dev/null
+  rm -f -- "$LOG" "${LOG%.log}.status"
+  rmdir --ignore-fail-on-non-empty -- "${LOG%/*}" 2>/dev/null
+  rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/resync" "$STATE/alerts" "$STAGED"
+  say "Removed from $HOST. Both volumes are as they were; $STATE/volumes stays and remembers which they are."
+}
+
+# What the program exports: one line for each thing an operator asks first.
+report() {
+  printf 'lsyncd: %s since %s\n' "$(systemctl show -p ActiveState --value lsyncd.service)" "$(systemctl show -p ActiveEnterTimestamp --value lsyncd.service)"
+  printf 'timer: %s\n' "$(systemctl show -p ActiveState --value lsyncd-monitor.timer)"
+  printf 'version: %s\n' "$(lsyncd --version 2>/dev/null | sed -n 's/^Version: //p')"
+}
+
+case "${1-}" in
+remove) deactivate ;;
+*) activate && report ;;
+esac

@@ -1,0 +1,98 @@
+import type { HostSettings } from "../config";
+import { manifest, type RenderedFile } from "../files";
+import { paths, runDirectory, stateDirectory } from "../paths";
+import { sh } from "../quote";
+import { run, script } from "./script";
+
+/** What a remote command runs when its resource is made or changed, and when it is destroyed. */
+export interface HostCommand {
+  create: string;
+  delete?: string;
+  stdin: string;
+}
+
+/** The packages that a host needs. */
+export const packages = ["lsyncd", "rsync"];
+
+/** Which deployment a host belongs to: a host that is renamed or moved is not undeployed by its old entry. */
+export interface Identity {
+  /** The stack, as `organization/project/stack`. */
+  stack: string;
+  host: HostSettings;
+}
+
+const id = ({ stack, host }: Identity): string => `${stack}/${host.name}`;
+
+/** Root's rights on the host: nothing for root, sudo for everyone else. */
+export const privilege = (host: HostSettings): string => (host.user === "root" ? "" : "sudo -n --");
+
+/** Where files wait for their activation, below the home directory of the user who logs in. */
+const staged = (identity: Identity): string => `.lsyncd-as-code/staged/${identity.host.name}`;
+
+/** The file whose presence tells a preflight that LSYNCD_SKIP_SAFETY=true was given for this very run. */
+export const skipToken = `${runDirectory}/skip-safety`;
+
+/** The shell variables that scripts are written with; a script gets those it uses. */
+function variables(identity: Identity) {
+  const { name, address, source, target } = identity.host;
+  return { HOST: name, ADDRESS: address, ID: id(identity), SOURCE: source, TARGET: target, STATE: stateDirectory };
+}
+
+/** Leaves the skip token on the host; the next preflight there takes it away. */
+export function leaveSkipToken(identity: Identity): HostCommand {
+  const text = script({ SKIP_TOKEN: skipToken }, ["skip-safety.sh"]);
+  return { create: run(privilege(identity.host), "skip-safety"), stdin: text };
+}
+
+/** Looks at the host and refuses what would lose data. `deployment` makes it run again when anything changes. */
+export function preflight(identity: Identity, deployment: string): HostCommand {
+  const { HOST, ADDRESS, SOURCE, TARGET, STATE } = variables(identity);
+  return {
+    create: run(privilege(identity.host), "preflight", "deployment", deployment),
+    stdin: script({ HOST, ADDRESS, SOURCE, TARGET, STATE, SKIP_TOKEN: skipToken }, [
+      "volume.sh",
+      "report.sh",
+      "preflight.sh",
+    ]),
+  };
+}
+
+/** The preflight as a preview runs it: `skip` stands for the token, which a preview does not leave. */
+export function previewPreflight(identity: Identity, deployment: string, skip: boolean): HostCommand {
+  const command = preflight(identity, deployment);
+  return skip ? { ...command, create: `${command.create} skip-safety` } : command;
+}
+
+/** Installs the packages that are missing; on destroy removes those it installed. */
+export function installPackages(identity: Identity): HostCommand {
+  const { HOST, ID, STATE } = variables(identity);
+  return {
+    create: run(privilege(identity.host), "packages"),
+    delete: run(privilege(identity.host), "packages", "remove"),
+    stdin: script({ HOST, ID, STATE, PACKAGES: packages.join(" ") }, ["packages.sh"]),
+  };
+}
+
+/** Puts a file where activation takes it from; the file's content is the standard input. Needs no rights of root. */
+export function stage(identity: Identity, file: RenderedFile): HostCommand {
+  const path = `${staged(identity)}${file.path}`;
+  const folder = path.slice(0, path.lastIndexOf("/"));
+  const text = `umask 077; mkdir -p ${sh(folder)} && cat >${sh(`${path}.new`)} && mv ${sh(`${path}.new`)} ${sh(path)}`;
+  return {
+    create: `cd && sh -c ${sh(text)} stage ${sh(file.path)} ${file.mode}`,
+    delete: `cd && rm -f ${sh(path)}`,
+    stdin: file.content,
+  };
+}
+
+/** Puts the staged files into force, all or nothing; on destroy removes all that was installed. */
+export function activate(identity: Identity, files: RenderedFile[]): HostCommand {
+  const { configFile: CONFIG, logFile: LOG } = paths;
+  const { HOST, ID, SOURCE, TARGET, STATE } = variables(identity);
+  const rest = { CONFIG, LOG, STAGED: staged(identity), MANIFEST: manifest(files) };
+  return {
+    create: `cd && ${run(privilege(identity.host), "activate", "install")}`,
+    delete: `cd && ${run(privilege(identity.host), "activate", "remove")}`,
+    stdin: script({ HOST, ID, SOURCE, TARGET, STATE, ...rest }, ["volume.sh", "activate.sh"]),
+  };
+}

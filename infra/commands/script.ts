@@ -1,0 +1,27 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { sh, type Value } from "../quote";
+
+/** The text of a shell file of this folder. */
+export function fragment(file: string): string {
+  return readFileSync(resolve(__dirname, file), "utf8");
+}
+
+/**
+ * A script for a host: the values as shell variables, then the files of this folder one after the other. It is sent
+ * on standard input, so that an error of the command shows one line and not the whole text.
+ */
+export function script(variables: Record<string, Value>, files: string[]): string {
+  const assignments = Object.entries(variables).map(([name, value]) => `${name}=${sh(value)}`);
+  return ["# shellcheck shell=bash", ...assignments, "", ...files.map(fragment)].join("\n");
+}
+
+/**
+ * The command that runs a script it gets on standard input, with arguments. The script is read to its end before it
+ * starts, so that nothing it runs can eat the rest of it.
+ */
+export function run(privilege: string, name: string, ...args: string[]): string {
+  return [...(privilege === "" ? [] : [privilege]), "bash", "-c", sh('eval "$(cat)"'), sh(name), ...args.map(sh)].join(
+    " ",
+  );
+}

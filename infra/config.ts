@@ -1,0 +1,165 @@
+import { z } from "zod";
+import * as field from "./schema";
+
+/** What can be set for the whole stack and, over it, for one host. */
+const mirrorShape = {
+  source: field.volumePath.describe("Directory to mirror: the mount point of the primary volume."),
+  target: field.volumePath.describe("Directory of the mirror: the mount point of the secondary volume."),
+  alertRecipients: field.recipients.describe("Who gets the mails."),
+  delay: field.whole(1, 3600).describe("Seconds lsyncd waits to batch changes."),
+  compress: field.flag.describe("Let rsync compress; useless between local disks."),
+  wholeFile: field.flag.describe("Copy whole files; false transfers only the changed parts."),
+  rsyncOptions: field.rsyncOptions.describe("Options for rsync beside those that archive, compress and wholeFile set."),
+};
+
+/** The settings of a mirror, as they are without any configuration: the values of the documentation. */
+export const defaults: MirrorSettings = {
+  source: "/mnt/storage_do_1",
+  target: "/mnt/storage_do_2",
+  alertRecipients: ["security@forwardemail.net"],
+  delay: 1,
+  compress: false,
+  wholeFile: true,
+  rsyncOptions: ["--delete", "--delete-after", "--inplace", "--no-perms", "--omit-dir-times"],
+};
+
+const mirror = z.strictObject(mirrorShape);
+const host = mirror.partial().extend({
+  name: field.hostName.describe("Name of the host in previews and in the exports."),
+  address: field.hostAddress.describe("Where to connect: a DNS name or an IP address."),
+  port: field.whole(1, 65535).default(22).describe("Port of its SSH server."),
+  user: field.userName.default("root").describe("Who logs in."),
+  hostKey: field.publicKey.optional().describe("Public key of the host; without it, known_hosts is asked."),
+});
+const stack = mirror.partial().extend({
+  hosts: z.array(host, { error: "must be a list of hosts" }).min(1, { error: "must name at least one host" }),
+  privateKey: z.string().includes("PRIVATE KEY", { error: "must be the text of an SSH private key" }).optional(),
+});
+
+/** The environment variables that override the stack, and the setting each stands for. */
+const environment = { LSYNCD_SOURCE: "source", LSYNCD_TARGET: "target", MSMTP_RCPTS: "alertRecipients" } as const;
+
+/** The settings of one mirror. */
+export type MirrorSettings = z.output<typeof mirror>;
+/** One host with all its settings resolved. */
+export interface HostSettings extends MirrorSettings {
+  name: string;
+  address: string;
+  port: number;
+  user: string;
+  hostKey?: string;
+}
+/** Everything the program was told. */
+export interface Settings {
+  hosts: HostSettings[];
+  /** Text of the SSH private key; without it the running ssh-agent is used. */
+  privateKey?: string;
+  /** LSYNCD_SKIP_SAFETY: pass over the check that the target holds no file. */
+  skipSafety: boolean;
+}
+
+/** Where the settings come from. */
+export interface Sources {
+  /** The stack's configuration as Pulumi hands it over: `lsyncd:key` and a text, JSON for lists and objects. */
+  stack: Record<string, string>;
+  env: Record<string, string | undefined>;
+}
+
+/** Bad settings: one message that holds all faults, each with the path of its key. */
+export class SettingsError extends Error {
+  constructor(readonly faults: string[]) {
+    super(
+      `The settings have ${faults.length === 1 ? "a fault" : `${faults.length} faults`}, no host was contacted:\n` +
+        faults.map((fault) => `  - ${fault}`).join("\n"),
+    );
+    this.name = "SettingsError";
+  }
+}
+
+const namespace = "lsyncd:";
+
+/** Reads lists and objects, which Pulumi hands over as JSON; every other value stays the text it is. */
+function decode(text: string): unknown {
+  if (!/^\s*[[{]/.test(text)) return text;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+function path(parts: PropertyKey[]): string {
+  return parts
+    .map((part, index) => (typeof part === "number" ? `[${String(part)}]` : `${index === 0 ? "" : "."}${String(part)}`))
+    .join("");
+}
+
+function describeIssue(issue: z.core.$ZodIssue, prefix: string): string[] {
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => `${prefix}${path([...issue.path, key])}: is not a setting; is it misspelt?`);
+  }
+  const missing = issue.code === "invalid_type" && issue.input === undefined;
+  return [`${prefix}${path(issue.path)}: ${missing ? "is missing" : issue.message}`];
+}
+
+function twins(hosts: { value: string; key: string }[]): string[] {
+  const seen = new Map<string, string>();
+  return hosts.flatMap(({ value, key }) => {
+    const first = seen.get(value);
+    seen.set(value, first ?? key);
+    return first === undefined ? [] : [`${namespace}${key}: ${value} is taken already by ${namespace}${first}`];
+  });
+}
+
+/**
+ * Makes the settings out of the stack's configuration and the environment. Precedence: environment variable, then
+ * the host's entry, then the stack, then the default. An empty variable counts as unset.
+ * Throws a SettingsError that names every fault.
+ */
+export function readSettings({ stack: raw, env }: Sources): Settings {
+  const faults: string[] = [];
+
+  const own = Object.entries(raw).filter(([key]) => key.startsWith(namespace));
+  const parsed = stack.safeParse(
+    Object.fromEntries(own.map(([key, text]) => [key.slice(namespace.length), decode(text)])),
+    {
+      reportInput: true,
+    },
+  );
+  if (!parsed.success) faults.push(...parsed.error.issues.flatMap((issue) => describeIssue(issue, namespace)));
+
+  const set = (name: string): string | undefined => (env[name]?.trim() ? env[name] : undefined);
+  const overrides: Partial<MirrorSettings> = {};
+  for (const [name, key] of Object.entries(environment)) {
+    const value = set(name);
+    if (value === undefined) continue;
+    const result = mirror.partial().safeParse({ [key]: value });
+    if (result.success) Object.assign(overrides, result.data);
+    else faults.push(...result.error.issues.map((issue) => `${name}: ${issue.message}`));
+  }
+  const skip = field.flag.safeParse(set("LSYNCD_SKIP_SAFETY") ?? "false");
+  if (!skip.success)
+    faults.push(`LSYNCD_SKIP_SAFETY: must be true or false, not ${JSON.stringify(env.LSYNCD_SKIP_SAFETY)}`);
+
+  if (!parsed.success || !skip.success) throw new SettingsError(faults);
+  const { hosts: entries, privateKey, ...common } = parsed.data;
+  const hosts = entries.map((entry) => ({ ...defaults, ...common, ...entry, ...overrides }) as HostSettings);
+  faults.push(
+    ...twins(hosts.map(({ name }, index) => ({ value: name, key: `hosts[${String(index)}].name` }))),
+    ...twins(
+      hosts.map(({ address, port }, index) => ({
+        value: `${address.toLowerCase()} port ${String(port)}`,
+        key: `hosts[${String(index)}].address`,
+      })),
+    ),
+    ...hosts.flatMap(({ source, target }, index) =>
+      source === target || source.startsWith(`${target}/`) || target.startsWith(`${source}/`)
+        ? [
+            `${namespace}hosts[${String(index)}]: source ${source} and target ${target} must not be the same or inside each other`,
+          ]
+        : [],
+    ),
+  );
+  if (faults.length > 0) throw new SettingsError(faults);
+  return { hosts, skipSafety: skip.data, ...(privateKey === undefined ? {} : { privateKey }) };
+}

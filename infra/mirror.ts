@@ -1,0 +1,91 @@
+import { createHash } from "node:crypto";
+import { remote } from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import * as commands from "./commands";
+import type { HostSettings } from "./config";
+import { commandConnection, type Connection } from "./connection";
+import { manifest, renderFiles } from "./files";
+import { previewPreflight, skipSafety } from "./observe";
+
+/** What a mirror needs. */
+export interface MirrorArgs {
+  host: HostSettings;
+  connection: Connection;
+  /** The stack, as `organization/project/stack`. */
+  stack: string;
+  /** LSYNCD_SKIP_SAFETY. */
+  skipSafety: boolean;
+}
+
+/** What an operator asks first about a host. */
+export interface MirrorState {
+  source: string;
+  target: string;
+  service: string;
+  timer: string;
+  version: string;
+}
+
+/** Reads the lines that activation prints at its end. */
+export function parseReport(stdout: string): Pick<MirrorState, "service" | "timer" | "version"> {
+  const line = (key: string): string => new RegExp(`^${key}: (.*)$`, "m").exec(stdout)?.[1] ?? "unknown";
+  return { service: line("lsyncd"), timer: line("timer"), version: line("version") };
+}
+
+/**
+ * The mirror of one host, in order: preflight, packages, one staged file each, activation. Each step waits for the one
+ * before; nothing on the host changes before the preflight has passed, and nothing in force before activation.
+ */
+export class Mirror extends pulumi.ComponentResource {
+  readonly state: pulumi.Output<MirrorState>;
+
+  constructor(name: string, args: MirrorArgs, options?: pulumi.ComponentResourceOptions) {
+    super("lsyncd:index:Mirror", name, {}, options);
+    const { host } = args;
+    const identity = { stack: args.stack, host };
+    const files = renderFiles(host);
+    const deployment = createHash("sha256").update(manifest(files)).digest("hex").slice(0, 12);
+
+    let ready = Promise.resolve();
+    if (pulumi.runtime.isDryRun()) {
+      const look = commands.previewPreflight(identity, deployment, args.skipSafety);
+      void previewPreflight(host.name, args.connection, look, this);
+    } else if (args.skipSafety) {
+      ready = skipSafety(host.name, args.connection, commands.leaveSkipToken(identity));
+    }
+    const connection = pulumi.secret(ready.then(() => commandConnection(args.connection)));
+
+    const command = (
+      step: string,
+      { stdin, create, ...rest }: commands.HostCommand,
+      dependsOn: pulumi.Resource[],
+    ): remote.Command =>
+      new remote.Command(
+        `${name}-${step}`,
+        {
+          connection,
+          create,
+          update: create,
+          ...(rest.delete === undefined ? {} : { delete: rest.delete }),
+          stdin,
+          addPreviousOutputInEnv: false,
+          logging: step === "preflight" ? remote.Logging.StdoutAndStderr : remote.Logging.Stderr,
+        },
+        { parent: this, dependsOn },
+      );
+
+    const preflight = command("preflight", commands.preflight(identity, deployment), []);
+    const packages = command("packages", commands.installPackages(identity), [preflight]);
+    const staged = files.map((file) =>
+      command(`file-${file.name}`, commands.stage(identity, file), [preflight, packages]),
+    );
+    const activation = command("activation", commands.activate(identity, files), [preflight, packages, ...staged]);
+
+    this.state = activation.stdout.apply((stdout) => ({
+      source: host.source,
+      target: host.target,
+      ...parseReport(stdout),
+    }));
+    this.registerOutputs({ state: this.state });
+  }
+}

@@ -1,0 +1,24 @@
+/** Where things are on a host. One place, so that templates, commands and tests agree. */
+
+/** Our own programs that are not meant to be typed. */
+export const libDirectory = "/usr/local/lib/lsyncd-as-code";
+/** What outlives a deployment: which volumes are mirrored, what is installed, what was told. */
+export const stateDirectory = "/var/lib/lsyncd-as-code";
+/** What a reboot may forget. */
+export const runDirectory = "/run/lsyncd-as-code";
+
+/** Paths that templates refer to, under the names they use. */
+export const paths = {
+  stateDirectory,
+  runDirectory,
+  configFile: "/etc/lsyncd/lsyncd.conf.lua",
+  logFile: "/var/log/lsyncd/lsyncd.log",
+  statusFile: "/var/log/lsyncd/lsyncd.status",
+  resyncFile: `${stateDirectory}/resync`,
+  lsyncdProgram: "/usr/bin/lsyncd",
+  rsyncProgram: "/usr/bin/rsync",
+  guard: `${libDirectory}/lsyncd-guard`,
+  runProgram: `${libDirectory}/lsyncd-run`,
+  mirrorProgram: `${libDirectory}/lsyncd-mirror`,
+  alertProgram: `${libDirectory}/lsyncd-alert`,
+} as const;

@@ -1,0 +1,157 @@
+import { z } from "zod";
+
+/**
+ * The pieces that settings are made of. Every message says what is wrong and what is right; the key's path is put
+ * before it by config.ts.
+ */
+
+/** Stack values arrive as text; `true`, `5` and so on are read as what they look like, everything else stays text. */
+const fromText = (value: unknown): unknown => {
+  if (typeof value !== "string") return value;
+  const text = value.trim();
+  if (/^(true|false)$/i.test(text)) return text.toLowerCase() === "true";
+  if (/^-?\d+(\.\d+)?$/.test(text)) return Number(text);
+  return value;
+};
+
+/** true or false, in any case. */
+export const flag = z.preprocess(fromText, z.boolean({ error: "must be true or false" }));
+
+/** A whole number within bounds, both included. */
+export const whole = (min: number, max: number) => {
+  const error = `must be a whole number from ${String(min)} to ${String(max)}`;
+  return z.preprocess(fromText, z.number({ error }).int({ error }).min(min, { error }).max(max, { error }));
+};
+
+// Directories of the system itself: a mirror to or from one of them would delete or copy the machine.
+const system = [
+  "bin",
+  "boot",
+  "dev",
+  "etc",
+  "lib",
+  "lib32",
+  "lib64",
+  "proc",
+  "root",
+  "run",
+  "sbin",
+  "sys",
+  "usr",
+  "var",
+];
+
+/**
+ * An absolute path of a volume's mount point, without a trailing slash. Spaces, quotes and non-ASCII letters are
+ * fine; control characters are refused because a mount table, a unit name and a log line cannot hold them.
+ */
+export const volumePath = z
+  .string({ error: "must be an absolute path" })
+  .transform((path) => (path.length > 1 ? path.replace(/\/+$/, "") || "/" : path))
+  .superRefine((path, context) => {
+    const refuse = (message: string) => {
+      context.addIssue({ code: "custom", message: `${message}, not ${JSON.stringify(path)}` });
+    };
+    const parts = path.split("/").slice(1);
+    if (/[\x00-\x1f\x7f]/.test(path)) refuse("must not contain control characters such as a newline");
+    else if (!path.startsWith("/")) refuse("must be an absolute path, one that starts with /");
+    else if (path === "/") refuse("must be the mount point of a volume");
+    else if (parts.some((part) => part === "" || part === "." || part === ".."))
+      refuse("must be written without //, . or ..");
+    else if (system.includes(parts[0] ?? "")) refuse("must not be, or be inside, a directory of the system");
+    else if (!path.isWellFormed()) refuse("must be valid Unicode");
+    else if (parts.some((part) => Buffer.byteLength(part) > 255) || Buffer.byteLength(path) > 1024)
+      refuse("must be shorter (255 bytes a name, 1024 in all)");
+  });
+
+const address = z.email({ error: (issue) => `must be a mail address, not ${JSON.stringify(issue.input)}` }).max(254);
+
+/** One or more mail addresses: a list, or one text with commas between them. */
+export const recipients = z.preprocess(
+  (value) =>
+    typeof value === "string"
+      ? value
+          .split(",")
+          .map((one) => one.trim())
+          .filter((one) => one !== "")
+      : value,
+  z
+    .array(address, { error: "must be one or more mail addresses" })
+    .min(1, { error: "must hold at least one mail address" }),
+);
+
+/** rsync options that would break the mirror, with what each would do. */
+const breaking: Record<string, string> = {
+  "--append": "it leaves changed files as they are in the mirror",
+  "--append-verify": "it leaves changed files as they are in the mirror",
+  "--backup": "it leaves old versions in the mirror",
+  "--daemon": "it starts a server",
+  "--dry-run": "nothing would be mirrored",
+  "--exclude": "lsyncd itself tells rsync what to look at",
+  "--exclude-from": "lsyncd itself tells rsync what to look at",
+  "--existing": "new files would not be mirrored",
+  "--files-from": "lsyncd itself tells rsync what to look at",
+  "--filter": "lsyncd itself tells rsync what to look at",
+  "--from0": "lsyncd sets it where it is needed",
+  "--ignore-existing": "changed files would not be mirrored",
+  "--ignore-non-existing": "new files would not be mirrored",
+  "--include": "lsyncd itself tells rsync what to look at",
+  "--include-from": "lsyncd itself tells rsync what to look at",
+  "--list-only": "nothing would be mirrored",
+  "--log-file": "it writes a file of its own",
+  "--max-delete": "it ends lsyncd when the limit is reached",
+  "--max-size": "large files would not be mirrored",
+  "--min-size": "small files would not be mirrored",
+  "--no-recursive": "directories would not be mirrored",
+  "--no-times": "changed files of the same size would not be noticed",
+  "--only-write-batch": "nothing would be mirrored",
+  "--read-batch": "it mirrors something else",
+  "--relative": "files would land in the wrong place",
+  "--remove-sent-files": "it deletes from the source",
+  "--remove-source-files": "it deletes from the source",
+  "--rsh": "the mirror is local",
+  "--rsync-path": "the mirror is local",
+  "--server": "it starts a server",
+  "--size-only": "changed files of the same size would not be mirrored",
+  "--update": "files newer in the mirror would stay",
+  "--write-batch": "it writes a file of its own",
+};
+
+/** More options for rsync, in their long form; those that would break the mirror are refused by name. */
+export const rsyncOptions = z.array(
+  z.string().superRefine((option, context) => {
+    const name = option.split("=")[0] ?? "";
+    const why = breaking[name];
+    if (why !== undefined) context.addIssue({ code: "custom", message: `${name} is not supported: ${why}` });
+    else if (!/^--[a-z0-9][a-z0-9-]*(=[^\x00-\x1f\x7f]*)?$/.test(option))
+      context.addIssue({
+        code: "custom",
+        message: `must be a long rsync option such as --bwlimit=10M, not ${JSON.stringify(option)}`,
+      });
+  }),
+  { error: "must be a list of rsync options" },
+);
+
+/** A host's name in the stack: it names resources and directories on the host. */
+export const hostName = z.string({ error: "must be a name" }).regex(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/, {
+  error: "must be letters, digits, dots, dashes and underscores",
+});
+
+/** A DNS name or an IP address to connect to. */
+export const hostAddress = z
+  .string({ error: "must be a host name or an IP address" })
+  .regex(/^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,253}[A-Za-z0-9:])?$/, { error: "must be a host name or an IP address" });
+
+/** A login name as Debian's adduser allows it. */
+export const userName = z
+  .string({ error: "must be a login name" })
+  .regex(/^[a-z_][a-z0-9_-]{0,31}$/, { error: "must be a login name: small letters, digits, dashes and underscores" });
+
+/** A host's public key as in known_hosts or ssh_host_*_key.pub: its type and its base64 text. */
+export const publicKey = z
+  .string({ error: "must be a public key" })
+  .trim()
+  .transform((key) => key.split(/\s+/).slice(0, 2).join(" "))
+  .refine((key) => /^(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ AAAA[A-Za-z0-9+/]+={0,3}$/.test(key), {
+    error: "must be a public key such as `ssh-ed25519 AAAA…`",
+  });
