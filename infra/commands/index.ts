@@ -76,11 +76,9 @@ export function installPackages(identity: Identity): HostCommand {
 /** Puts a file where activation takes it from; the file's content is the standard input. Needs no rights of root. */
 export function stage(identity: Identity, file: RenderedFile): HostCommand {
   const path = `${staged(identity)}${file.path}`;
-  const folder = path.slice(0, path.lastIndexOf("/"));
-  const text = `umask 077; mkdir -p ${sh(folder)} && cat >${sh(`${path}.new`)} && mv ${sh(`${path}.new`)} ${sh(path)}`;
   return {
-    create: `cd && sh -c ${sh(text)} stage ${sh(file.path)} ${file.mode}`,
-    delete: `cd && rm -f ${sh(path)}`,
+    create: `sh -c ${sh('umask 077; mkdir -p "${1%/*}" && cat >"$1.new" && mv "$1.new" "$1"')} ${file.mode} ${sh(path)}`,
+    delete: `rm -f ${sh(path)}`,
     stdin: file.content,
   };
 }
@@ -91,8 +89,8 @@ export function activate(identity: Identity, files: RenderedFile[]): HostCommand
   const { HOST, ID, SOURCE, TARGET, STATE } = variables(identity);
   const rest = { CONFIG, LOG, STAGED: staged(identity), MANIFEST: manifest(files) };
   return {
-    create: `cd && ${run(privilege(identity.host), "activate", "install")}`,
-    delete: `cd && ${run(privilege(identity.host), "activate", "remove")}`,
+    create: run(privilege(identity.host), "activate", "install"),
+    delete: run(privilege(identity.host), "activate", "remove"),
     stdin: script({ HOST, ID, SOURCE, TARGET, STATE, ...rest }, ["volume.sh", "activate.sh"]),
   };
 }

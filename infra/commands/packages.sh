@@ -22,7 +22,7 @@ install_missing() {
   # Remembered before they are installed, so that an interrupted run still knows what was not there.
   printf '%s\n' "${missing[@]}" >>"$STATE/packages"
   # Debian starts a service when it is installed; with a configuration left over from before that would mirror.
-  systemctl mask --quiet --runtime lsyncd.service
+  systemctl mask --quiet --runtime lsyncd.service 2>/dev/null
   log=$(apt_get install --no-install-recommends "${missing[@]}" 2>&1) ||
     log=$({ apt_get update && apt_get install --no-install-recommends "${missing[@]}"; } 2>&1)
   local status=$?
