@@ -1,0 +1,89 @@
+import type { Duplex } from "node:stream";
+import type { Client, ConnectConfig } from "ssh2";
+import type { Endpoint } from "../schema";
+import { algorithmsOf, fingerprint, parseHostKey } from "./host-key";
+import { loginOptions } from "./login";
+
+/** An error that trying again can't mend. */
+export class FinalError extends Error {}
+
+/** With a silent link, the connection counts as lost after 15 s times 8. */
+const KEEPALIVE = { keepaliveInterval: 15_000, keepaliveCountMax: 8 };
+
+/**
+ * Opens one SSH connection, over `via` if given (the way through a bastion). Rejects with a FinalError for a wrong
+ * host key or unusable settings, and with the reason of the signal when it aborts.
+ */
+export async function connect(endpoint: Endpoint, signal: AbortSignal, via?: Duplex): Promise<Client> {
+  // Loaded with the first command that runs: a preview needs no SSH.
+  const { Client } = await import("ssh2");
+  const expected = unusable(() => parseHostKey(endpoint.hostKey));
+  const client = new Client();
+  const notes: string[] = [];
+  let refusal: FinalError | undefined;
+  const config: ConnectConfig = {
+    ...unusable(() => loginOptions(endpoint, process.env)),
+    ...KEEPALIVE,
+    host: endpoint.host,
+    port: endpoint.port,
+    readyTimeout: endpoint.perDialTimeout * 1000,
+    algorithms: { serverHostKey: algorithmsOf(expected.type) },
+    hostVerifier: (presented: Buffer) => {
+      if (presented.equals(expected.blob)) return true;
+      refusal = new FinalError(
+        `host key mismatch: the host shows ${fingerprint(presented)}, expected is ${fingerprint(expected.blob)}. ` +
+          "Either the host was set up anew and hostKey must follow, or another machine answers in its place",
+      );
+      return false;
+    },
+    ...(via === undefined ? {} : { sock: via }),
+  };
+  client.on("keyboard-interactive", (_name, _instructions, _language, prompts, answer) => {
+    answer(prompts.map(() => endpoint.password ?? ""));
+  });
+  return new Promise<Client>((resolve, reject) => {
+    const fail = (error: Error): void => {
+      signal.removeEventListener("abort", onAbort);
+      // Errors that follow the first one have no one left to tell.
+      client.removeAllListeners().on("error", () => undefined);
+      client.destroy();
+      reject(refusal ?? error);
+    };
+    const onAbort = (): void => {
+      fail(signal.reason as Error);
+    };
+    signal.addEventListener("abort", onAbort);
+    if (signal.aborted) {
+      onAbort();
+      return;
+    }
+    client.on("ready", () => {
+      signal.removeEventListener("abort", onAbort);
+      client.removeAllListeners("error").on("error", () => undefined);
+      resolve(client);
+    });
+    client.on("error", (error) => {
+      // An agent that does not answer is one method less, not the end.
+      if (error.level === "agent") notes.push(`the ssh-agent does not answer: ${error.message}`);
+      else fail(new Error([error.message, ...notes].join("; ")));
+    });
+    client.on("close", () => {
+      fail(new Error("the host closed the connection"));
+    });
+    try {
+      client.connect(config);
+    } catch (error) {
+      // ssh2 throws for keys it can't read and algorithms it does not have.
+      fail(new FinalError((error as Error).message));
+    }
+  });
+}
+
+/** Turns what is wrong with the settings themselves into a FinalError. */
+function unusable<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw new FinalError((error as Error).message);
+  }
+}

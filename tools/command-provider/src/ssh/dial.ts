@@ -1,0 +1,72 @@
+import type { Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Client } from "ssh2";
+import type { Connection, Endpoint } from "../schema";
+import { connect, FinalError } from "./connect";
+
+/** The pause after the first failed try, how it grows, and where it stops, in milliseconds: as the official plugin waits. */
+const PAUSE = { first: 100, factor: 1.5, longest: 5000 };
+
+/** An open connection to a host, perhaps through a bastion. */
+export interface Dialled {
+  client: Client;
+  /** Closes it, and the one to the bastion. */
+  close: () => void;
+}
+
+export interface DialOptions {
+  signal: AbortSignal;
+  /** Told after each failed try that is followed by another. */
+  onRetry: (message: string) => void;
+}
+
+/** Connects to the host. Tries again as often as dialErrorLimit says; errors name the host. */
+export async function dial(connection: Connection, options: DialOptions): Promise<Dialled> {
+  const { proxy } = connection;
+  if (proxy === undefined) {
+    const client = await retrying(connection, options, () => connect(connection, options.signal));
+    return { client, close: () => client.end() };
+  }
+  const bastion = await retrying(proxy, options, () => connect(proxy, options.signal));
+  try {
+    const client = await retrying(connection, options, async () =>
+      connect(connection, options.signal, await forward(bastion, connection)),
+    );
+    const close = (): void => {
+      client.end();
+      bastion.end();
+    };
+    return { client, close };
+  } catch (error) {
+    bastion.end();
+    throw error;
+  }
+}
+
+/** A stream through the bastion to the host's SSH port. */
+async function forward(bastion: Client, to: Endpoint): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    bastion.forwardOut("127.0.0.1", 0, to.host, to.port, (error, stream) => {
+      if (error) reject(new Error(`the bastion can't reach it: ${error.message}`));
+      else resolve(stream);
+    });
+  });
+}
+
+async function retrying<T>(endpoint: Endpoint, options: DialOptions, attempt: () => Promise<T>): Promise<T> {
+  const { dialErrorLimit: limit } = endpoint;
+  const name = `${endpoint.user}@${endpoint.host}:${endpoint.port}`;
+  for (let failures = 1, pause = PAUSE.first; ; failures++, pause = Math.min(pause * PAUSE.factor, PAUSE.longest)) {
+    try {
+      return await attempt();
+    } catch (error) {
+      const { message } = error as Error;
+      if (options.signal.aborted || error instanceof FinalError) throw new Error(`${name}: ${message}`);
+      if (limit >= 0 && failures > limit) throw new Error(`${name}: after ${failures} failed attempts: ${message}`);
+      options.onRetry(`Dial ${failures}/${limit < 0 ? "inf" : limit} failed: retrying (${name}: ${message})`);
+    }
+    await sleep(pause, undefined, { signal: options.signal }).catch(() => {
+      throw new Error(`${name}: ${(options.signal.reason as Error).message}`);
+    });
+  }
+}

@@ -1,0 +1,104 @@
+import type { Client } from "ssh2";
+import { setBeforeExec, type Variable } from "./environment";
+
+/** A command to run on a host. */
+export interface Execution {
+  command: string;
+  stdin: string;
+  variables: Variable[];
+}
+
+export interface Listener {
+  /** Each piece of output as it comes. */
+  onOutput: (stream: "stdout" | "stderr", text: string) => void;
+  /** A variable the host does not take. */
+  onRefused: (variable: Variable) => void;
+}
+
+/** What a command left behind. */
+export interface Outcome {
+  stdout: string;
+  stderr: string;
+  /** Why it did not succeed; undefined when it exited with 0. */
+  failure?: string;
+}
+
+/** How long a command may take to clean up after it was told to end, in milliseconds. */
+const GRACE = 10_000;
+
+/**
+ * Runs one command. When the signal aborts, the command's process group on the host gets a TERM and has 10 s to
+ * clean up. Never rejects for what the command does: see `failure`.
+ */
+export async function execute(
+  client: Client,
+  execution: Execution,
+  listener: Listener,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const refused: string[] = [];
+  setBeforeExec(client, execution.variables, (variable) => {
+    if (!variable.optional) refused.push(variable.name);
+    listener.onRefused(variable);
+  });
+  return new Promise((resolve) => {
+    const output = { stdout: "", stderr: "" };
+    let exit: Exit | undefined;
+    let grace: NodeJS.Timeout | undefined;
+    let onAbort = (): void => undefined;
+    const settle = (failure: string | undefined): void => {
+      clearTimeout(grace);
+      client.removeListener("close", onLost);
+      signal.removeEventListener("abort", onAbort);
+      resolve(failure === undefined ? output : { ...output, failure });
+    };
+    const onLost = (): void => {
+      settle(
+        exit === undefined ? "the connection was lost; the command may still be running on the host" : exit.failure,
+      );
+    };
+    client.once("close", onLost);
+    client.exec(execution.command, (error, channel) => {
+      if (error !== undefined) {
+        settle(refused.length > 0 ? `could not set environment variable ${refused.join(", ")}` : error.message);
+        return;
+      }
+      onAbort = () => {
+        channel.signal("TERM");
+        grace = setTimeout(() => {
+          settle(`did not end within ${GRACE / 1000} s of being told to; it may still be running on the host`);
+        }, GRACE);
+      };
+      if (signal.aborted) onAbort();
+      else signal.addEventListener("abort", onAbort);
+      for (const [name, stream] of [
+        ["stdout", channel],
+        ["stderr", channel.stderr],
+      ] as const) {
+        stream.setEncoding("utf8").on("data", (text: string) => {
+          output[name] += text;
+          listener.onOutput(name, text);
+        });
+      }
+      channel.on("exit", (code: number | null, name?: string) => {
+        exit = describeExit(code, name);
+      });
+      channel.on("close", () => {
+        settle(exit === undefined ? "the command ended without an exit status" : exit.failure);
+      });
+      // A command that ends without reading its input is judged by its exit status.
+      channel.on("error", () => undefined);
+      channel.end(execution.stdin);
+    });
+  });
+}
+
+interface Exit {
+  failure: string | undefined;
+}
+
+function describeExit(code: number | null, signal: string | undefined): Exit {
+  if (code === 0) return { failure: undefined };
+  if (code === null) return { failure: `Process was ended by signal ${signal ?? "unknown"}` };
+  return { failure: `Process exited with status ${code}` };
+}

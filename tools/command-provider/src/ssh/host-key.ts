@@ -1,0 +1,31 @@
+import { createHash } from "node:crypto";
+import type { ServerHostKeyAlgorithm } from "ssh2";
+
+/** A host's public key, as one line of an authorized_keys or .pub file gives it. */
+export interface HostKey {
+  type: string;
+  blob: Buffer;
+}
+
+/** Parses `TYPE BASE64 [COMMENT]`. Throws when the line is something else. */
+export function parseHostKey(line: string): HostKey {
+  const [type, encoded] = line.trim().split(/\s+/);
+  const blob = Buffer.from(encoded ?? "", "base64");
+  // The blob starts with the type again, as a length and a string (RFC 4253, 6.6).
+  if (type === undefined || blob.length < 8 || blob.subarray(4, 4 + blob.readUInt32BE(0)).toString() !== type) {
+    throw new Error(`hostKey must be a public key such as "ssh-ed25519 AAAA…", as in the host's ssh_host_*_key.pub`);
+  }
+  return { type, blob };
+}
+
+/** The signature algorithms to ask for, so that the host answers with the key of this type. */
+export function algorithmsOf(type: string): ServerHostKeyAlgorithm[] {
+  if (type === "ssh-rsa") return ["rsa-sha2-512", "rsa-sha2-256"];
+  // ssh2 knows which algorithms it has, and refuses the others by name.
+  return [type as ServerHostKeyAlgorithm];
+}
+
+/** The fingerprint as ssh-keygen -l shows it. */
+export function fingerprint(blob: Buffer): string {
+  return `SHA256:${createHash("sha256").update(blob).digest("base64").replace(/=+$/, "")}`;
+}

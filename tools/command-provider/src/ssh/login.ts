@@ -1,0 +1,31 @@
+import type { AuthenticationType, ConnectConfig } from "ssh2";
+import type { Endpoint } from "../schema";
+
+/**
+ * How to log in, in the official plugin's order: private key, password (also for questions the host asks), agent.
+ * The agent is asked only when there is no private key, so that a stale SSH_AUTH_SOCK does no harm.
+ * Throws when there is nothing to log in with.
+ */
+export function loginOptions(endpoint: Endpoint, env: NodeJS.ProcessEnv): ConnectConfig {
+  const methods: AuthenticationType[] = [];
+  const options: ConnectConfig = { username: endpoint.user };
+  if (endpoint.privateKey !== undefined) {
+    methods.push("publickey");
+    options.privateKey = endpoint.privateKey;
+    if (endpoint.privateKeyPassword !== undefined) options.passphrase = endpoint.privateKeyPassword;
+  }
+  if (endpoint.password !== undefined) {
+    methods.push("password", "keyboard-interactive");
+    options.password = endpoint.password;
+    options.tryKeyboard = true;
+  }
+  const agent = endpoint.agentSocketPath ?? env.SSH_AUTH_SOCK ?? "";
+  if (endpoint.privateKey === undefined && agent !== "") {
+    methods.push("agent");
+    options.agent = agent;
+  }
+  if (methods.length === 0) {
+    throw new Error("there is nothing to log in with: set privateKey or password, or start an ssh-agent");
+  }
+  return { ...options, authHandler: methods };
+}
