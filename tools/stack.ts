@@ -1,0 +1,125 @@
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { parse, stringify } from "yaml";
+import { run, type Finished } from "./run";
+import type { SandboxHost } from "./sandbox";
+import { ensureToolchain } from "./toolchain";
+
+const root = resolve(__dirname, "..");
+const privateKey = "lsyncd:privateKey";
+
+/** Where a stack lives, and what it deploys to. */
+export interface StackOptions {
+  name: string;
+  /** Holds its state (a file backend) and its configuration; nothing of it is in the repository. */
+  directory: string;
+  /** Environment for the program, such as LSYNCD_SOURCE. */
+  env?: Record<string, string>;
+}
+
+/** Settings beside those that name the host, for the stack or for one host. */
+export type Extra = Record<string, unknown>;
+
+/** A stack of the program whose state and configuration are in a directory of their own: for sandboxes and tests. */
+export class Stack {
+  readonly configFile: string;
+
+  constructor(private readonly options: StackOptions) {
+    this.configFile = join(options.directory, `Pulumi.${options.name}.yaml`);
+  }
+
+  /** Makes the stack if there is none. */
+  async init(): Promise<this> {
+    await ensureToolchain();
+    await mkdir(join(this.options.directory, "state"), { recursive: true });
+    await this.pulumi(["stack", "select", "--create", this.options.name, "--non-interactive"]);
+    return this;
+  }
+
+  /** Writes the hosts and settings; everything set before is forgotten, except what encrypts secrets. */
+  async configure(hosts: SandboxHost[], stack: Extra = {}, perHost: Record<string, Extra> = {}): Promise<void> {
+    const before = parse(await readFile(this.configFile, "utf8").catch(() => "{}")) as { config?: Extra } | null;
+    const entries = hosts.map(({ name, address, port, hostKey }) => ({
+      name,
+      address,
+      port,
+      hostKey,
+      ...perHost[name],
+    }));
+    const config: Extra = { "lsyncd:hosts": entries, ...prefixed(stack) };
+    const { [privateKey]: known, ...rest } = before?.config ?? {};
+    if (known !== undefined && isDeepStrictEqual(rest, config)) return;
+
+    await writeFile(this.configFile, stringify({ ...before, config }));
+    const key = hosts[0]?.privateKeyPath;
+    if (key !== undefined && !(privateKey in config)) {
+      await this.pulumi(["config", "set", "--secret", privateKey], { input: await readFile(key, "utf8") });
+    }
+  }
+
+  /** `pulumi up --yes`, without a preview unless asked. */
+  async up(args: string[] = ["--skip-preview"], env: Record<string, string> = {}): Promise<Finished> {
+    return this.pulumi(["up", "--yes", ...args], { allowFailure: true, env });
+  }
+
+  async preview(args: string[] = [], env: Record<string, string> = {}): Promise<Finished> {
+    return this.pulumi(["preview", "--diff", ...args], { allowFailure: true, env });
+  }
+
+  async destroy(args: string[] = []): Promise<Finished> {
+    return this.pulumi(["destroy", "--yes", "--skip-preview", ...args], { allowFailure: true });
+  }
+
+  /** The stack's exports. */
+  async outputs(): Promise<Record<string, unknown>> {
+    const { stdout } = await this.pulumi(["stack", "output", "--json"]);
+    return JSON.parse(stdout) as Record<string, unknown>;
+  }
+
+  /** The state as the backend keeps it. */
+  async state(): Promise<string> {
+    const file = join(this.options.directory, "state", ".pulumi", "stacks", "lsyncd", `${this.options.name}.json`);
+    return readFile(file, "utf8");
+  }
+
+  /** Runs pulumi on this stack, as `npx pulumi` would, in the repository's root. */
+  async pulumi(
+    args: string[],
+    options: { input?: string; allowFailure?: boolean; env?: Record<string, string>; echo?: boolean } = {},
+  ): Promise<Finished> {
+    const { env, ...rest } = options;
+    const config = readsConfig.has(args[0] ?? "") ? ["--config-file", this.configFile] : [];
+    const selects = args[0] === "stack" && args[1] === "select";
+    const where = selects ? [] : ["--stack", this.options.name, ...config];
+    return run(join(root, "node_modules", ".bin", "pulumi"), [...args, "--color", "never", ...where], {
+      cwd: root,
+      env: { ...this.environment(), ...env },
+      ...rest,
+    });
+  }
+
+  private environment(): NodeJS.ProcessEnv {
+    const inherited = Object.entries(process.env).filter(([name]) => !foreign.has(name));
+    return {
+      ...Object.fromEntries(inherited),
+      PULUMI_BACKEND_URL: `file://${join(this.options.directory, "state")}`,
+      // Protects nothing: the only secret is the key of a sandbox host on this machine.
+      PULUMI_CONFIG_PASSPHRASE: "sandbox",
+      PULUMI_SKIP_UPDATE_CHECK: "true",
+      ...this.options.env,
+    };
+  }
+}
+
+/** The subcommands of pulumi that read a stack's configuration. */
+const readsConfig = new Set(["config", "destroy", "preview", "refresh", "up"]);
+
+/**
+ * Left out of the environment: the agent of whoever runs this is not meant for a sandbox (and a stale one breaks every
+ * connection), and the program's own variables are given on purpose or not at all.
+ */
+const foreign = new Set(["SSH_AUTH_SOCK", "LSYNCD_SOURCE", "LSYNCD_TARGET", "MSMTP_RCPTS", "LSYNCD_SKIP_SAFETY"]);
+
+const prefixed = (settings: Extra): Extra =>
+  Object.fromEntries(Object.entries(settings).map(([key, value]) => [`lsyncd:${key}`, value]));
