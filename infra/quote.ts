@@ -70,3 +70,10 @@ export function comment(value: Value): string {
   const quoted = JSON.stringify(String(value)).slice(1, -1);
   return quoted.replace(/[\x7f-\x9f\u2028\u2029]/g, "?").replaceAll('\\"', '"');
 }
+
+/** One argument in msmtp's configuration: the outer quotes are taken off, and nothing inside them is special. */
+export function msmtp(value: Value): string {
+  const text = String(value);
+  refuseControl(text, "msmtp's configuration");
+  return `"${text}"`;
+}

@@ -28,6 +28,7 @@ const helpers: Record<string, (value: unknown) => string> = {
   systemdArg: list(quote.systemdArg, " "),
   mountUnit: list((value) => quote.mountUnit(String(value)), " "),
   comment: list(quote.comment, ", "),
+  msmtp: list(quote.msmtp, " "),
 };
 
 const handlebars = Handlebars.create();
