@@ -1,11 +1,15 @@
-import { createServer } from "node:net";
 import { randomInt } from "node:crypto";
+import { existsSync, readdirSync } from "node:fs";
+import { createServer } from "node:net";
 import { asRoot } from "./privilege";
 
-/** Addresses in use by sandbox hosts, of all users of this machine: one folder each, made by root, with the host's folder in `owner`. */
+/**
+ * The addresses of sandbox hosts, of all users of this machine: a folder for each, made by root, with the path of the host's own
+ * folder in `owner`.
+ */
 const registry = "/run/lsyncd-sandbox/addresses";
 
-/** An address no other sandbox host has, and a port nobody listens on there. */
+/** A loopback address no other sandbox host has, and a port that nobody listens on there. */
 export interface Endpoint {
   address: string;
   port: number;
@@ -26,28 +30,48 @@ async function isFree({ address, port }: Endpoint): Promise<boolean> {
   });
 }
 
-/** Reserves an endpoint in 127.64.0.0/10 for the host in `dir`. The port is below 32768, where the kernel takes its own from. */
+/** Takes an address for the host in `dir`. False when another host has it. */
+async function claim(address: string, dir: string): Promise<boolean> {
+  // mkdir without -p is the lock: only one can make the folder. Whose folder is gone has no use for its address any more.
+  const script = `set -e
+mkdir -p "$1"
+if ! mkdir "$1/$2" 2>/dev/null; then
+  owner=$(cat "$1/$2/owner")
+  [ "$owner" = "$3" ] || ! [ -d "$owner" ]
+fi
+printf "%s\\n" "$3" >"$1/$2/owner"`;
+  return (await asRoot("sh", ["-c", script, "sh", registry, address, dir], { allowFailure: true })).code === 0;
+}
+
+/** Reserves an endpoint in 127.64.0.0/10 for the host in `dir`. Ports from 32768 on are the kernel's own to hand out. */
 export async function reserveEndpoint(dir: string): Promise<Endpoint> {
   for (let attempt = 0; attempt < 50; attempt++) {
     const address = `127.${randomInt(64, 128)}.${randomInt(0, 256)}.${randomInt(1, 255)}`;
     const endpoint = { address, port: randomInt(20_000, 32_000) };
-    if (!(await isFree(endpoint))) continue;
-    // mkdir without -p is the lock: only one can make the folder.
-    const script = 'mkdir -p "$1" && mkdir "$1/$2" 2>/dev/null && printf "%s\\n" "$3" >"$1/$2/owner"';
-    const reserved = await asRoot("sh", ["-c", script, "sh", registry, address, dir], { allowFailure: true });
-    if (reserved.code === 0) return endpoint;
+    if ((await isFree(endpoint)) && (await claim(address, dir))) return endpoint;
   }
-  throw new Error(`No free loopback address found in 50 tries; see ${registry}`);
+  throw new Error(`No free loopback address in 50 tries. Each has a folder in ${registry}: are there leftovers?`);
 }
 
-/** Gives an address back. */
-export async function releaseAddress(address: string): Promise<void> {
-  await asRoot("rm", ["-rf", `${registry}/${address}`]);
+/** Makes sure of a host's endpoint before it boots: this machine may have restarted, or something else may listen there now. */
+export async function claimEndpoint(endpoint: Endpoint, dir: string): Promise<void> {
+  const { address, port } = endpoint;
+  if (!(await claim(address, dir)))
+    throw new Error(`Another sandbox host has the address ${address} by now. Make this sandbox anew.`);
+  if (!(await isFree(endpoint)))
+    throw new Error(`Something else listens on ${address} port ${port} (ss -ltnp). Make this sandbox anew.`);
 }
 
-/** Gives back the addresses of hosts whose folder is gone. */
-export async function releaseOrphanedAddresses(): Promise<void> {
-  const script =
-    'for a in "$1"/*/; do [ -f "$a/owner" ] || continue; read -r dir <"$a/owner"; [ -d "$dir" ] || rm -rf "$a"; done; exit 0';
-  await asRoot("sh", ["-c", script, "sh", registry]);
+/** How many sandbox hosts of all users have an address on this machine. */
+export const countAddresses = (): number => (existsSync(registry) ? readdirSync(registry).length : 0);
+
+/** Gives back the addresses of the host in `dir`, and of every host whose folder is gone. */
+export async function releaseAddresses(dir: string): Promise<void> {
+  const script = `for address in "$1"/*/; do
+  owner=$(cat "$address/owner" 2>/dev/null) || continue
+  if [ "$owner" = "$2" ] || ! [ -d "$owner" ]; then rm -r "$address"; fi
+done
+rmdir --ignore-fail-on-non-empty "$1" "\${1%/*}" 2>/dev/null
+exit 0`;
+  await asRoot("sh", ["-c", script, "sh", registry, dir]);
 }

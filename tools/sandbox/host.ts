@@ -1,26 +1,30 @@
 import { createHash, randomUUID } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../run";
-import { releaseAddress, reserveEndpoint } from "./address";
-import { groupOf, killGroup } from "./cgroup";
-import { isMounted, mountRoot } from "./machine";
+import { releaseAddresses, reserveEndpoint } from "./address";
+import { killGroup } from "./cgroup";
+import { saveDisks } from "./disks";
 import { asRoot, writeAsRoot } from "./privilege";
-import { hostDir, readHostState, writeHostState, type SandboxState } from "./state";
-import { mountpoints, type SandboxHost } from "./types";
-import { until } from "./until";
-import { detach, fstab, makeVolume } from "./volumes";
+import { mountRoot, removeRoot } from "./root";
+import { hostDir, type SandboxState } from "./state";
+import { mountpoints, type SandboxHost, type Volume, type VolumeName } from "./types";
+import { detach, fstab, makeDisk } from "./volumes";
 
-/** The name systemd-nspawn gets for the host in a folder: no two users or sandboxes of a machine share it. At most 64 characters. */
+/** The name systemd-nspawn gets for the host in a folder: no two sandboxes or users of a machine share it. At most 64 characters. */
 export function machineName(dir: string, host: string): string {
   return `lsb-${createHash("sha256").update(dir).digest("hex").slice(0, 8)}-${host}`.slice(0, 64);
 }
 
-/** Makes an ed25519 key pair and returns its public half, as `ssh-ed25519 AAAA…`. */
+/** Makes an ed25519 key pair without a passphrase and returns its public half, as `ssh-ed25519 AAAA…`. */
 export async function makeKey(path: string): Promise<string> {
+  rmSync(path, { force: true });
   await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", path]);
   return readFileSync(`${path}.pub`, "utf8").trim();
 }
+
+/** The sizes of new volumes, in MiB: one for both, or one each. */
+export type VolumeSizes = number | Record<VolumeName, number>;
 
 /** What a new host is made with. */
 export interface NewHost {
@@ -29,20 +33,16 @@ export interface NewHost {
   /** The sandbox's client key. */
   privateKeyPath: string;
   knownHostsPath: string;
-  volumeSizeMb: number;
+  volumeSizeMb: VolumeSizes;
 }
 
-/** Makes a host that is off: its root directory, keys, address and volumes. */
+/** Makes a host that is off: its address, keys, volumes and root directory. */
 export async function createHost(wanted: NewHost): Promise<SandboxHost> {
   const { sandbox, name } = wanted;
   const dir = hostDir(sandbox.name, name);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const endpoint = await reserveEndpoint(dir);
   const hostKey = await makeKey(join(dir, "ssh_host_ed25519_key"));
-  const [source, target] = await Promise.all([
-    makeVolume(dir, "source", wanted.volumeSizeMb),
-    makeVolume(dir, "target", wanted.volumeSizeMb),
-  ]);
   const host: SandboxHost = {
     name,
     machine: machineName(dir, name),
@@ -57,45 +57,60 @@ export async function createHost(wanted: NewHost): Promise<SandboxHost> {
     root: join(dir, "root"),
     source: mountpoints.source,
     target: mountpoints.target,
-    volumes: { source, target },
+    ...(await newVolumes(dir, wanted.volumeSizeMb)),
   };
-  writeHostState({ host, atBoot: { source: "auto", target: "auto" }, complete: false });
-  await mountRoot(host);
-  await writeIdentity(host);
+  await fillRoot(host);
   return host;
 }
 
-/** Puts into the root directory what makes this host different from the others. */
-async function writeIdentity(host: SandboxHost): Promise<void> {
+/** Makes a host new: an empty root directory and new empty volumes, with the address and the keys it had. It is off then. */
+export async function recreateHost(host: SandboxHost, volumeSizeMb: VolumeSizes): Promise<void> {
+  await killGroup(host.machine);
+  await removeRoot(host.dir);
+  await detach((image) => image.startsWith(`${host.dir}/`));
+  await asRoot("rm", ["-f", ...host.disks.map((disk) => disk.image)]);
+  Object.assign(host, await newVolumes(host.dir, volumeSizeMb));
+  await fillRoot(host);
+}
+
+async function newVolumes(dir: string, sizes: VolumeSizes): Promise<Pick<SandboxHost, "volumes" | "disks" | "atBoot">> {
+  const make = async (name: VolumeName): Promise<Volume> => ({
+    ...(await makeDisk(dir, name, typeof sizes === "number" ? sizes : sizes[name])),
+    mountpoint: mountpoints[name],
+  });
+  const [source, target] = [await make("source"), await make("target")];
+  const disks = [source, target].map(({ image, device, uuid }) => ({ image, device, uuid }));
+  return { volumes: { source, target }, disks, atBoot: { source: "auto", target: "auto" } };
+}
+
+/** Makes the root directory and puts into it what makes this host different from the others. */
+async function fillRoot(host: SandboxHost): Promise<void> {
+  await mountRoot(host);
+  const client = readFileSync(`${host.privateKeyPath}.pub`, "utf8");
   const file = (path: string, content: string, mode?: string): Promise<void> =>
     writeAsRoot(join(host.root, path), content, mode);
-  const client = readFileSync(`${host.privateKeyPath}.pub`, "utf8");
   await file("etc/hostname", `${host.name}\n`);
   await file("etc/hosts", `127.0.0.1 localhost\n::1 localhost\n${host.address} ${host.name}\n`);
   await file("etc/machine-id", `${randomUUID().replaceAll("-", "")}\n`, "0444");
-  await file("etc/fstab", fstab(host.volumes, { source: "auto", target: "auto" }));
+  await file("etc/fstab", fstab(host));
   await file("etc/ssh/ssh_host_ed25519_key", readFileSync(join(host.dir, "ssh_host_ed25519_key"), "utf8"), "0600");
   await file("etc/ssh/ssh_host_ed25519_key.pub", `${host.hostKey}\n`);
   await file("etc/ssh/sshd_config.d/20-address.conf", `ListenAddress ${host.address}:${host.port}\n`);
   await file("root/.ssh/authorized_keys", client, "0600");
   await file("home/admin/.ssh/authorized_keys", client, "0600");
   await asRoot("chroot", [host.root, "chown", "-R", "admin:admin", "/home/admin/.ssh"]);
+  await saveDisks(host);
 }
 
 /** Removes a host and all it left on this machine, finished or half made, running or not. */
 export async function destroyHost(sandbox: string, name: string): Promise<void> {
   const dir = hostDir(sandbox, name);
   const machine = machineName(dir, name);
-  const root = join(dir, "root");
-  await killGroup(groupOf(machine));
-  await until(`${root} is unmounted`, 20_000, async () => {
-    if (isMounted(root)) await asRoot("umount", [root], { allowFailure: true });
-    return !isMounted(root);
-  });
+  await killGroup(machine);
+  await removeRoot(dir);
   await detach((image) => image.startsWith(`${dir}/`));
-  const state = readHostState(sandbox, name);
-  if (state) await releaseAddress(state.host.address);
-  // What systemd-nspawn itself leaves behind when it is killed
+  // What systemd-nspawn itself leaves when it is killed
   await asRoot("rm", ["-rf", `/run/systemd/nspawn/propagate/${machine}`, `/run/systemd/nspawn/unix-export/${machine}`]);
   await asRoot("rm", ["-rf", "--one-file-system", dir]);
+  await releaseAddresses(dir);
 }

@@ -1,16 +1,14 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { machineCodename, machineReachSettings, machineSources, sourcesFor } from "./apt";
 import { withLock } from "./lock";
 import { imagesDir, lockPath } from "./paths";
-import { asRoot, writeAsRoot } from "./privilege";
+import { asRoot } from "./privilege";
+import { readSandboxState, sandboxNames } from "./state";
 import type { Log, Release } from "./types";
 
-/**
- * What a small Debian server has. lsyncd is left out on purpose: installing it is the program's job.
- * `main` of the release has all of them.
- */
+/** What a small Debian server has, all from `main`. lsyncd is left out on purpose: installing it is the program's job. */
 const packages = [
   "ca-certificates",
   "dbus",
@@ -25,56 +23,145 @@ const packages = [
   "systemd-sysv",
 ];
 
+/** Debian's stable releases get an update every two months or so; then packages in older lists begin to be missing from the mirrors. */
+const freshDays = 30;
+
+/** An image that no sandbox uses, and nobody asked for in so long, is removed. */
+const unusedDays = 7;
+
+const dayMs = 24 * 60 * 60 * 1000;
+
 const guestFiles = join(__dirname, "guest");
 const prepareScript = join(__dirname, "prepare-image.sh");
 
+/** Where Debian and Ubuntu keep a company's own certificate authorities; an https mirror behind one needs them in the hosts too. */
+const ownCertificates = "/usr/local/share/ca-certificates";
+
 function filesBelow(dir: string): string[] {
+  if (!existsSync(dir)) return [];
   return readdirSync(dir, { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
 }
 
-/** Changes with everything an image is made from, and with nothing else. */
+/** Changes with everything an image is made from, and with nothing else (not with where this working copy is). */
 function imageKey(release: Release, sources: string[], reach: string[]): string {
   const hash = createHash("sha256").update(JSON.stringify([release, packages, sources, reach]));
-  for (const file of [...filesBelow(guestFiles), prepareScript])
-    hash.update(file.slice(__dirname.length)).update(readFileSync(file));
+  for (const file of [...filesBelow(guestFiles), prepareScript, ...filesBelow(ownCertificates)])
+    hash.update(file.replace(__dirname, "")).update("\0").update(readFileSync(file)).update("\0");
   return hash.digest("hex").slice(0, 12);
 }
 
+/** A finished image. Its folder is named after its key and the time it was built; a file beside it says when it was last asked for. */
+interface Image {
+  dir: string;
+  builtMs: number;
+  usedMs: number;
+}
+
+const marker = (dir: string): string => `${dir}.used`;
+
+function imagesNamed(prefix: string): Image[] {
+  if (!existsSync(imagesDir())) return [];
+  return readdirSync(imagesDir())
+    .filter((name) => name.startsWith(prefix) && /-\d{13}$/.test(name))
+    .map((name) => {
+      const dir = join(imagesDir(), name);
+      return {
+        dir,
+        builtMs: Number(name.slice(-13)),
+        usedMs: existsSync(marker(dir)) ? statSync(marker(dir)).mtimeMs : 0,
+      };
+    })
+    .sort((a, b) => b.builtMs - a.builtMs);
+}
+
+function markUsed(image: Image): string {
+  writeFileSync(marker(image.dir), "");
+  utimesSync(marker(image.dir), new Date(), new Date());
+  return image.dir;
+}
+
 /**
- * The root directory of a release's image: read only, shared by all hosts, made the first time it is asked for
- * (20 to 60 s, about 300 MB). Package lists stay in it, so that a host can install packages without an update first.
+ * The root directory of a release's image, never written to and shared by all hosts: made the first time it is asked for, and again
+ * after 30 days (20 to 60 s, about 300 MB). Package lists stay in it, so that a host can install packages without an update first.
  */
 export async function ensureImage(release: Release, log: Log): Promise<string> {
   const sources = sourcesFor(release, machineSources(), machineCodename());
   const reach = await machineReachSettings();
-  const dir = join(imagesDir(), `${release}-${imageKey(release, sources, reach)}`);
-  if (existsSync(dir)) return dir;
-  return withLock(lockPath(`image-${release}`), async () => {
-    if (!existsSync(dir)) await buildImage(dir, release, sources, reach, log);
-    return dir;
+  const name = `${release}-${imageKey(release, sources, reach)}`;
+  const fresh = (): Image | undefined =>
+    imagesNamed(name).find((image) => Date.now() - image.builtMs < freshDays * dayMs);
+  const ready = fresh();
+  if (ready) return markUsed(ready);
+  const onWait = (): void => {
+    log(`Another run is building the Debian ${release} image, waiting for it`);
+  };
+  return withLock(lockPath(`image-${release}`), onWait, async () => {
+    const built = fresh();
+    if (built) return markUsed(built);
+    const [old] = imagesNamed(name);
+    try {
+      return await buildImage(name, release, sources, reach, log);
+    } catch (error) {
+      if (!old) throw error;
+      log(
+        `The image is from ${new Date(old.builtMs).toDateString()} and can't be renewed now: ${(error as Error).message}`,
+      );
+      return markUsed(old);
+    }
   });
 }
 
-async function buildImage(dir: string, release: Release, sources: string[], reach: string[], log: Log): Promise<void> {
-  log(`Building the Debian ${release} image in ${dir} (20 to 60 s, once)`);
+/** Builds an image under the release's lock. */
+async function buildImage(
+  name: string,
+  release: Release,
+  sources: string[],
+  reach: string[],
+  log: Log,
+): Promise<string> {
   mkdirSync(imagesDir(), { recursive: true, mode: 0o700 });
+  await removeUnused(release);
+  const builtMs = Date.now();
+  const dir = join(imagesDir(), `${name}-${builtMs}`);
   const building = `${dir}.building`;
-  await asRoot("rm", ["-rf", "--one-file-system", building]);
-  await asRoot("mmdebstrap", [
-    "--mode=root",
-    "--format=directory",
-    "--variant=minbase",
-    "--skip=cleanup/apt/lists",
-    `--include=${packages.join(",")}`,
-    ...reach.map((line) => `--aptopt=${line.replace(/;$/, "")}`),
-    release,
-    building,
-    ...sources,
-  ]);
-  if (reach.length > 0) await writeAsRoot(join(building, "etc/apt/apt.conf.d/90machine"), `${reach.join("\n")}\n`);
-  await asRoot("bash", [prepareScript, building, guestFiles]);
-  await asRoot("mv", ["-T", building, dir]);
+  log(`Building the Debian ${release} image, once (20 to 60 s, 300 MB in ${imagesDir()})`);
+  const ticker = setInterval(() => {
+    log(`Still building (${Math.round((Date.now() - builtMs) / 1000)} s)`);
+  }, 10_000);
+  try {
+    // Ends when this process is killed, instead of going on for nobody.
+    await asRoot("setpriv", [
+      "--pdeathsig=TERM",
+      "mmdebstrap",
+      "--mode=root",
+      "--format=directory",
+      "--variant=minbase",
+      "--skip=cleanup/apt/lists",
+      `--include=${packages.join(",")}`,
+      // These stay in the image, so that the hosts' apt reaches the mirror in the same way.
+      ...reach.map((line) => `--aptopt=${line.replace(/;$/, "")}`),
+      release,
+      building,
+      ...sources,
+    ]);
+    await asRoot("bash", [prepareScript, building, guestFiles, ownCertificates]);
+    await asRoot("mv", ["-T", building, dir]);
+  } finally {
+    clearInterval(ticker);
+  }
+  return markUsed({ dir, builtMs, usedMs: builtMs });
+}
+
+/** Removes what killed builds left, and images that no sandbox needs any more. The release's lock is held. */
+async function removeUnused(release: Release): Promise<void> {
+  const names = readdirSync(imagesDir()).filter((name) => name.startsWith(`${release}-`) && name.endsWith(".building"));
+  const inUse = new Set(sandboxNames().map((name) => readSandboxState(name)?.image));
+  const unused = imagesNamed(`${release}-`)
+    .filter((image) => !inUse.has(image.dir) && Date.now() - image.usedMs > unusedDays * dayMs)
+    .flatMap((image) => [image.dir, marker(image.dir)]);
+  const paths = [...names.map((name) => join(imagesDir(), name)), ...unused];
+  if (paths.length > 0) await asRoot("rm", ["-rf", "--one-file-system", ...paths]);
 }

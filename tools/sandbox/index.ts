@@ -1,5 +1,10 @@
 /** Real Debian hosts on this machine, for the tests and for trying things out. */
-export { boot, consoleTail, initPid, isRunning, kill, powerOff, reboot } from "./machine";
-export { listSandboxes, sandboxDown, sandboxUp, type SandboxOptions } from "./sandbox";
+export { enter, isVolumeMounted, mount, newDisk, pathOf, remount, setAtBoot, setVolumes, umount } from "./disks";
+export type { VolumeSizes } from "./host";
+export { boot, kill, powerCut, powerOff, reboot } from "./machine";
+export { consoleTail, initPid, isRunning } from "./running";
+export { listSandboxes, reset, sandboxDown, sandboxesDownOf, sandboxUp, type SandboxOptions } from "./sandbox";
 export { execOn, quote, sshArgs, type ExecOptions } from "./ssh";
-export type { Log, Release, Sandbox, SandboxHost, Volume, VolumeName } from "./types";
+export { until } from "./until";
+export { mountpoints, releases } from "./types";
+export type { AtBoot, Disk, Log, Release, Sandbox, SandboxHost, Volume, VolumeName } from "./types";

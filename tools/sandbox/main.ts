@@ -1,10 +1,11 @@
 /** `npm run sandbox`: real Debian hosts to deploy to, on this machine. */
 import { spawnSync } from "node:child_process";
-import { parseArgs } from "node:util";
-import { isRunning } from "./machine";
+import { readArguments, UsageError, type Wish } from "./arguments";
+import { isRunning } from "./running";
 import { listSandboxes, sandboxDown, sandboxUp } from "./sandbox";
 import { sshArgs } from "./ssh";
-import { releases, type Release, type SandboxHost } from "./types";
+import { sandboxNames } from "./state";
+import type { Sandbox, SandboxHost } from "./types";
 
 const usage = `Debian hosts under systemd-nspawn, each with sshd and two ext4 volumes at /mnt/storage_do_1 and /mnt/storage_do_2.
 
@@ -13,99 +14,74 @@ const usage = `Debian hosts under systemd-nspawn, each with sshd and two ext4 vo
   npm run sandbox -- down [--name NAME | --all]
       remove a sandbox and everything it left on this machine
   npm run sandbox -- list
-      show sandboxes, their hosts, and how to log in
-  npm run sandbox -- ssh HOST [--name NAME] [-- COMMAND…]
+      show the sandboxes and their hosts
+  npm run sandbox -- ssh [--name NAME] HOST [COMMAND…]
       open a shell on a host, or run a command there
 
-NAME is "sandbox" unless told. Hosts are called sqlite-1, sqlite-2, …
-`;
-
-/** A mistake in the command line. */
-class UsageError extends Error {}
+NAME is "sandbox" unless told. Hosts are called sqlite-1, sqlite-2, …`;
 
 const log = (line: string): void => {
   console.error(line);
 };
 
-const describe = (host: SandboxHost): string =>
-  `  ${host.name}  ${host.address} port ${host.port}  ${isRunning(host) ? "running" : "off"}  ${sshArgs(host).join(" ")}`;
-
-function hostCount(text: string): number {
-  const count = Number(text);
-  if (!Number.isInteger(count) || count < 1)
-    throw new UsageError(`--hosts wants a whole number from 1 on, not "${text}"`);
-  return count;
+function describe(sandbox: Sandbox): string {
+  const hosts = sandbox.hosts.map(
+    (host) =>
+      `  ${host.name.padEnd(12)}${(isRunning(host) ? "running" : "off").padEnd(9)}${host.address} port ${host.port}`,
+  );
+  return [`${sandbox.name} (Debian ${sandbox.release})`, ...hosts].join("\n");
 }
 
-function releaseOf(text: string): Release {
-  const release = releases.find((known) => known === text);
-  if (!release) throw new UsageError(`--release wants ${releases.join(" or ")}, not "${text}"`);
-  return release;
+function findHost(sandboxName: string, name: string): SandboxHost {
+  const sandbox = listSandboxes().find((known) => known.name === sandboxName);
+  const host = sandbox?.hosts.find((known) => known.name === name);
+  if (host) return host;
+  throw new UsageError(
+    sandbox
+      ? `Sandbox ${sandboxName} has no host "${name}", it has: ${sandbox.hosts.map((known) => known.name).join(", ")}`
+      : `There is no sandbox "${sandboxName}". Make it: npm run sandbox -- up`,
+  );
+}
+
+async function fulfil(wish: Wish): Promise<number> {
+  switch (wish.action) {
+    case "help":
+      console.log(usage);
+      return 0;
+    case "up": {
+      const sandbox = await sandboxUp({ ...wish, log });
+      console.log(describe(sandbox));
+      return 0;
+    }
+    case "down":
+    case "down all": {
+      const names =
+        wish.action === "down" ? [wish.name].filter((name) => sandboxNames().includes(name)) : sandboxNames();
+      for (const name of wish.action === "down" ? [wish.name] : names) await sandboxDown(name, log);
+      console.log(names.length === 0 ? "There was no such sandbox" : `Removed ${names.join(", ")}`);
+      return 0;
+    }
+    case "list":
+      console.log(listSandboxes().map(describe).join("\n") || "There is no sandbox");
+      return 0;
+    case "ssh": {
+      const [ssh = "ssh", ...args] = sshArgs(findHost(wish.name, wish.host));
+      return spawnSync(ssh, [...args, ...wish.command], { stdio: "inherit" }).status ?? 1;
+    }
+  }
 }
 
 async function main(argv: string[]): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args: argv,
-    allowPositionals: true,
-    options: {
-      name: { type: "string", default: "sandbox" },
-      hosts: { type: "string", default: "1" },
-      release: { type: "string" },
-      all: { type: "boolean", default: false },
-      help: { type: "boolean", short: "h", default: false },
-    },
-  });
-  const [action, ...rest] = positionals;
-  if (values.help || action === undefined) {
-    console.log(usage);
-    return values.help ? 0 : 2;
-  }
-  if (action !== "ssh" && rest.length > 0) throw new UsageError(`${action} takes no "${rest.join(" ")}"`);
-  switch (action) {
-    case "up": {
-      const release = values.release === undefined ? {} : { release: releaseOf(values.release) };
-      const sandbox = await sandboxUp({ name: values.name, hosts: hostCount(values.hosts), ...release, log });
-      console.log(`Sandbox ${sandbox.name} (Debian ${sandbox.release}) is up:`);
-      for (const host of sandbox.hosts) console.log(describe(host));
-      return 0;
-    }
-    case "down": {
-      const names = values.all ? listSandboxes().map((sandbox) => sandbox.name) : [values.name];
-      for (const name of names) await sandboxDown(name, log);
-      console.log(names.length === 0 ? "There is no sandbox." : `Removed: ${names.join(", ")}`);
-      return 0;
-    }
-    case "list": {
-      const sandboxes = listSandboxes();
-      if (sandboxes.length === 0) console.log("There is no sandbox.");
-      for (const sandbox of sandboxes) {
-        console.log(`${sandbox.name} (Debian ${sandbox.release})`);
-        for (const host of sandbox.hosts) console.log(describe(host));
-      }
-      return 0;
-    }
-    case "ssh": {
-      const [name, ...command] = rest;
-      const sandbox = listSandboxes().find((known) => known.name === values.name);
-      const host = sandbox?.hosts.find((known) => known.name === name);
-      if (!host)
-        throw new UsageError(`There is no host "${name ?? ""}" in sandbox ${values.name}. npm run sandbox -- list`);
-      const [ssh = "ssh", ...args] = sshArgs(host);
-      return spawnSync(ssh, [...args, ...command], { stdio: "inherit" }).status ?? 1;
-    }
-    default:
-      throw new UsageError(`Unknown: ${action}`);
+  try {
+    return await fulfil(readArguments(argv));
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    if (!(error instanceof UsageError)) return 1;
+    console.error("See: npm run sandbox -- --help");
+    return 2;
   }
 }
 
-main(process.argv.slice(2)).then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    const isUsage = error instanceof UsageError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
-    console.error(error instanceof Error ? error.message : error);
-    if (isUsage) console.error("See npm run sandbox -- --help");
-    process.exitCode = isUsage ? 2 : 1;
-  },
-);
+void main(process.argv.slice(2)).then((code) => {
+  process.exitCode = code;
+});

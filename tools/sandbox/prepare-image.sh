@@ -1,12 +1,18 @@
 #!/bin/bash
 # Turns a fresh Debian tree into the image all sandbox hosts share.
-# Arguments: the tree, and the folder of files that go into it.
+# Arguments: the tree, the folder of files that go into it, and this machine's own certificate authorities (a folder that may be missing).
 set -euo pipefail
 root=$1
 files=$2
+certificates=$3
 
 cp -R --no-preserve=ownership,timestamps "$files/." "$root/"
 find "$root/etc/sudoers.d" -type f -exec chmod 0440 {} +
+
+if [ -d "$certificates" ] && [ -n "$(find "$certificates" -name '*.crt' -print -quit)" ]; then
+  cp -RL "$certificates/." "$root/usr/local/share/ca-certificates/"
+  chroot "$root" update-ca-certificates >/dev/null
+fi
 
 # Each host gets keys and an identity of its own
 rm -f "$root"/etc/ssh/ssh_host_*
@@ -23,6 +29,6 @@ for timer in apt-daily apt-daily-upgrade dpkg-db-backup e2scrub_all; do
   ln -sf /dev/null "$root/etc/systemd/system/$timer.timer"
 done
 # There is no console to log in at
-for getty in console-getty.service getty.target; do
-  ln -sf /dev/null "$root/etc/systemd/system/$getty"
+for unit in console-getty.service getty.target; do
+  ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done

@@ -1,20 +1,21 @@
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { releaseOrphanedAddresses } from "./address";
-import { createHost, destroyHost, makeKey } from "./host";
+import { createHost, destroyHost, makeKey, recreateHost, type VolumeSizes } from "./host";
 import { ensureImage } from "./image";
 import { takeLock, withLock } from "./lock";
-import { boot, isRunning } from "./machine";
+import { boot } from "./machine";
 import { lockPath, sandboxDir } from "./paths";
 import { asRoot } from "./privilege";
 import { ensurePrograms } from "./programs";
+import { isRunning } from "./running";
 import {
+  format,
   hostNames,
   isAlive,
+  processOf,
   readHostState,
   readSandboxState,
   sandboxNames,
-  thisProcess,
   writeHostState,
   writeSandboxState,
   type SandboxState,
@@ -29,109 +30,130 @@ export interface SandboxOptions {
   hosts?: number;
   /** bookworm unless told. */
   release?: Release;
-  /** The size of each new volume; 512 unless told. Its file is sparse. */
-  volumeSizeMb?: number;
-  /** Remove it with the next `up` or `down` of any sandbox once this process is gone: for tests. */
-  untilExit?: boolean;
+  /** The size of each new volume in MiB; 512 unless told. Their files are sparse. */
+  volumeSizeMb?: VolumeSizes;
+  /**
+   * The id of the process this sandbox is for. When that is gone, the next `up` or `down` of any sandbox removes this one.
+   * Without it a sandbox stays until it is taken down.
+   */
+  owner?: number;
   log?: Log;
 }
 
-const sandboxLock = (name: string): string => lockPath(`sandbox-${name}`);
+/** The size of a new volume in MiB. */
+const defaultSizeMb = 512;
 
-/** Throws unless the name can be a folder, a part of a machine's name and of a control group's. */
+const silent: Log = () => undefined;
+
+/** Throws unless the name can be a folder, a part of a machine's name, and of a control group's. */
 function checkName(name: string): void {
   if (!/^[a-z][a-z0-9-]{0,30}$/.test(name))
     throw new Error(
-      `A sandbox's name is made of small letters, digits and dashes, and begins with a letter: not "${name}"`,
+      `A sandbox's name begins with a letter and is made of small letters, digits and dashes: not "${name}"`,
     );
 }
 
+async function withSandbox<T>(name: string, log: Log, work: () => Promise<T>): Promise<T> {
+  const onWait = (): void => {
+    log(`Another run works on sandbox ${name}, waiting for it`);
+  };
+  return withLock(lockPath(`sandbox-${name}`), onWait, work);
+}
+
 /**
- * Makes a sandbox, or makes it whole: reuses hosts that run, boots those that are off, adds hosts up to the wanted number
- * (never removes one). Clears away what killed runs left, of this sandbox or of others.
+ * Makes a sandbox, or makes it whole: leaves hosts that run, boots those that are off, adds hosts up to the wanted number
+ * (never removes one). Clears away what killed runs left, of this sandbox and of others.
  */
 export async function sandboxUp(options: SandboxOptions): Promise<Sandbox> {
-  const { name, hosts = 1, release, volumeSizeMb = 512, log = () => undefined } = options;
+  const { name, hosts = 1, volumeSizeMb = defaultSizeMb, log = silent } = options;
   checkName(name);
   await ensurePrograms(log);
   await sweep(log, name);
-  return withLock(sandboxLock(name), async () => {
-    await removeIncomplete(name, log);
-    const known = await usableState(name, log);
-    if (known && release && known.release !== release)
-      throw new Error(
-        `Sandbox ${name} runs ${known.release}, not ${release}. Take it down first, or choose another name.`,
-      );
-    const wanted = known?.release ?? release ?? "bookworm";
-    const state = known ?? {
-      name,
-      release: wanted,
-      image: await ensureImage(wanted, log),
-      ...(options.untilExit ? { owner: thisProcess() } : {}),
-    };
-    writeSandboxState(state);
-    const dir = sandboxDir(name);
-    const privateKeyPath = join(dir, "id_ed25519");
-    const knownHostsPath = join(dir, "known_hosts");
-    if (!existsSync(`${privateKeyPath}.pub`)) {
-      rmSync(privateKeyPath, { force: true });
-      await makeKey(privateKeyPath);
-    }
+  return withSandbox(name, log, async () => {
+    await removeLeftovers(name, log);
+    const state = readSandboxState(name) ?? (await newSandbox(options, log));
+    checkReuse(state, options);
+    const keys = { privateKeyPath: join(state.dir, "id_ed25519"), knownHostsPath: join(state.dir, "known_hosts") };
+    if (!existsSync(`${keys.privateKeyPath}.pub`)) await makeKey(keys.privateKeyPath);
+
     const existing = new Set(hostNames(name));
     const numbered = Array.from({ length: hosts }, (_, index) => `sqlite-${index + 1}`);
     const missing = numbered.filter((host) => !existing.has(host));
     if (missing.length > 0) log(`Making ${missing.join(", ")} (Debian ${state.release})`);
-    await settled(
-      missing.map((host) => createHost({ sandbox: state, name: host, privateKeyPath, knownHostsPath, volumeSizeMb })),
-    );
-    const all = hostsOf(name);
-    writeFileSync(knownHostsPath, all.map((host) => `[${host.address}]:${host.port} ${host.hostKey}\n`).join(""), {
-      mode: 0o600,
-    });
-    const off = all.filter((host) => !isRunning(host));
+    await all(missing.map((host) => createHost({ sandbox: state, name: host, ...keys, volumeSizeMb })));
+    const known = hostsOf(name).map((host) => `[${host.address}]:${host.port} ${host.hostKey}\n`);
+    writeFileSync(keys.knownHostsPath, known.join(""), { mode: 0o600 });
+
+    const off = hostsOf(name).filter((host) => !isRunning(host));
     if (off.length > 0) log(`Booting ${off.map((host) => host.name).join(", ")}`);
-    await settled(
-      all.map(async (host) => {
+    await all(
+      hostsOf(name).map(async (host) => {
         await boot(host, log);
-        const hostState = readHostState(name, host.name);
-        if (hostState && !hostState.complete) writeHostState({ ...hostState, complete: true });
+        if (!readHostState(name, host.name)?.complete) writeHostState({ host, complete: true });
       }),
     );
-    return { name, release: state.release, dir, hosts: hostsOf(name) };
+    return { name, release: state.release, dir: state.dir, hosts: hostsOf(name) };
   });
 }
 
-/** The state of a sandbox that exists already; what a process that is gone left of that name is removed first. */
-async function usableState(name: string, log: Log): Promise<SandboxState | undefined> {
-  const state = readSandboxState(name);
-  if (!state?.owner || state.owner.pid === process.pid) return state;
-  if (isAlive(state.owner))
-    throw new Error(`Sandbox ${name} belongs to the running process ${state.owner.pid}. Choose another name.`);
-  log(`Removing sandbox ${name}, whose process is gone`);
-  await removeSandbox(name);
-  return undefined;
+async function newSandbox(options: SandboxOptions, log: Log): Promise<SandboxState> {
+  const release = options.release ?? "bookworm";
+  const state: SandboxState = {
+    format,
+    name: options.name,
+    dir: sandboxDir(options.name),
+    release,
+    image: await ensureImage(release, log),
+    ...(options.owner === undefined ? {} : { owner: processOf(options.owner) }),
+  };
+  writeSandboxState(state);
+  return state;
+}
+
+/** Throws when a sandbox that is there already can't be what was asked for. */
+function checkReuse(state: SandboxState, wanted: SandboxOptions): void {
+  if (state.format !== format)
+    throw new Error(`Sandbox ${state.name} was made by another version of this program. Take it down first.`);
+  if (wanted.release && state.release !== wanted.release)
+    throw new Error(
+      `Sandbox ${state.name} runs ${state.release}, not ${wanted.release}. Take it down first, or choose another name.`,
+    );
+  if (state.owner && state.owner.pid !== wanted.owner)
+    throw new Error(`Sandbox ${state.name} belongs to the running process ${state.owner.pid}. Choose another name.`);
 }
 
 /** Waits for all, then throws the first failure: nothing goes on in the background after an error. */
-async function settled<T>(work: Promise<T>[]): Promise<T[]> {
-  const results = await Promise.allSettled(work);
-  return results.map((result) => {
-    if (result.status === "rejected") throw result.reason as Error;
-    return result.value;
-  });
+async function all(work: Promise<unknown>[]): Promise<void> {
+  const failed = (await Promise.allSettled(work)).find((result) => result.status === "rejected");
+  if (failed) throw failed.reason as Error;
 }
 
+/** The hosts of a sandbox, in order; half-made ones may be among them while an `up` is at work. */
 function hostsOf(name: string): SandboxHost[] {
-  return hostNames(name).flatMap((host) => {
-    const state = readHostState(name, host);
-    return state ? [state.host] : [];
+  return hostNames(name).flatMap((host) => readHostState(name, host)?.host ?? []);
+}
+
+/** Makes a host new: Debian as installed, empty volumes; same address and keys. Boots it. Quicker than another sandbox. */
+export async function reset(host: SandboxHost, options: { volumeSizeMb?: VolumeSizes; log?: Log } = {}): Promise<void> {
+  const { volumeSizeMb = defaultSizeMb, log = silent } = options;
+  await withSandbox(host.sandbox, log, async () => {
+    await recreateHost(host, volumeSizeMb);
+    await boot(host, log);
   });
 }
 
-/** Removes the hosts that a killed `up` of this sandbox left half made. The caller holds the sandbox's lock. */
-async function removeIncomplete(name: string, log: Log): Promise<void> {
-  for (const host of hostNames(name)) {
-    if (readHostState(name, host)?.complete) continue;
+/** Removes what nobody will ask for again. The caller holds the sandbox's lock, so no other run is at work on it. */
+async function removeLeftovers(name: string, log: Log): Promise<void> {
+  const state = readSandboxState(name);
+  const halfMade = hostNames(name).filter((host) => !readHostState(name, host)?.complete);
+  const isOrphan = state?.owner !== undefined && !isAlive(state.owner);
+  if (isOrphan || halfMade.length === hostNames(name).length) {
+    if (isOrphan) log(`Removing sandbox ${name}, whose process is gone`);
+    else if (halfMade.length > 0) log(`Removing sandbox ${name}, which was never finished`);
+    await removeSandbox(name);
+    return;
+  }
+  for (const host of halfMade) {
     log(`Removing ${host} of sandbox ${name}, which was never finished`);
     await destroyHost(name, host);
   }
@@ -139,44 +161,48 @@ async function removeIncomplete(name: string, log: Log): Promise<void> {
 
 /** Removes everything of a sandbox. The caller holds its lock. */
 async function removeSandbox(name: string): Promise<void> {
-  await settled(hostNames(name).map((host) => destroyHost(name, host)));
-  await asRoot("rm", ["-rf", "--one-file-system", sandboxDir(name)]);
+  await all(hostNames(name).map((host) => destroyHost(name, host)));
+  if (existsSync(sandboxDir(name))) await asRoot("rm", ["-rf", "--one-file-system", sandboxDir(name)]);
 }
 
-/**
- * Clears away what nobody will ask for again: sandboxes of processes that are gone, and half-made hosts of a killed `up`.
- * A sandbox somebody works on right now is locked, and left alone.
- */
+/** Clears away the leftovers of all sandboxes but those that somebody works on right now (and `except`, which the caller sees to). */
 async function sweep(log: Log, except?: string): Promise<void> {
-  for (const name of sandboxNames()) {
-    if (name === except) continue;
-    const release = await takeLock(sandboxLock(name), { wait: false });
-    if (!release) continue;
+  for (const name of sandboxNames().filter((other) => other !== except)) {
+    const unlock = await takeLock(lockPath(`sandbox-${name}`), { wait: false });
+    if (!unlock) continue;
     try {
-      const state = readSandboxState(name);
-      if (!state || (state.owner && !isAlive(state.owner))) {
-        log(`Removing sandbox ${name}, whose process is gone`);
-        await removeSandbox(name);
-      } else await removeIncomplete(name, log);
+      await removeLeftovers(name, log);
+    } catch (error) {
+      // Not what was asked for: whoever takes that sandbox down will meet the same fault.
+      log(`Sandbox ${name} can't be cleared away: ${(error as Error).message}`);
     } finally {
-      await release();
+      await unlock();
     }
   }
-  await releaseOrphanedAddresses();
 }
 
 /** Removes a sandbox: its hosts, mounts, loop devices, control groups and files. Does nothing when there is none of that name. */
-export async function sandboxDown(name: string, log: Log = () => undefined): Promise<void> {
+export async function sandboxDown(name: string, log: Log = silent): Promise<void> {
   checkName(name);
   await ensurePrograms(log);
-  await withLock(sandboxLock(name), () => removeSandbox(name));
+  await withSandbox(name, log, () => removeSandbox(name));
   await sweep(log);
+}
+
+/** Removes the sandboxes made for a process (this one, unless told), and those of processes that are gone: the end of a test run. */
+export async function sandboxesDownOf(owner = process.pid, log: Log = silent): Promise<void> {
+  const own = sandboxNames().filter((name) => readSandboxState(name)?.owner?.pid === owner);
+  await all(own.map((name) => withSandbox(name, log, () => removeSandbox(name))));
+  if (sandboxNames().length > 0) {
+    await ensurePrograms(log);
+    await sweep(log);
+  }
 }
 
 /** All sandboxes of this user, running or not. */
 export function listSandboxes(): Sandbox[] {
   return sandboxNames().flatMap((name) => {
     const state = readSandboxState(name);
-    return state ? [{ name, release: state.release, dir: sandboxDir(name), hosts: hostsOf(name) }] : [];
+    return state ? [{ name, release: state.release, dir: state.dir, hosts: hostsOf(name) }] : [];
   });
 }

@@ -2,8 +2,6 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFile
 import { dirname, join } from "node:path";
 import { sandboxDir, sandboxesDir } from "./paths";
 import type { Release, SandboxHost } from "./types";
-import type { AtBoot } from "./volumes";
-import type { VolumeName } from "./types";
 
 /** A process, told from a later one with the same id by when it started. */
 export interface Owner {
@@ -12,9 +10,15 @@ export interface Owner {
   startTime: string;
 }
 
+/** Goes up when the files of a sandbox mean something else than before. */
+export const format = 2;
+
 /** sandbox.json: what a sandbox was made as. */
 export interface SandboxState {
+  format: number;
   name: string;
+  /** The sandbox's folder. */
+  dir: string;
   release: Release;
   /** The image its hosts are layered on. */
   image: string;
@@ -25,7 +29,6 @@ export interface SandboxState {
 /** host.json: what was made for a host so far, written before each step that leaves something behind. */
 export interface HostState {
   host: SandboxHost;
-  atBoot: Record<VolumeName, AtBoot>;
   /** False while it is being made: what is left of a killed `up` is removed, not repaired. */
   complete: boolean;
 }
@@ -79,8 +82,8 @@ function startTimeOf(pid: number): string | undefined {
   }
 }
 
-/** This process, as an owner. */
-export const thisProcess = (): Owner => ({ pid: process.pid, startTime: startTimeOf(process.pid) ?? "" });
+/** A running process, as an owner. */
+export const processOf = (pid: number): Owner => ({ pid, startTime: startTimeOf(pid) ?? "" });
 
 /** True while the owner runs. */
 export const isAlive = (owner: Owner): boolean => startTimeOf(owner.pid) === owner.startTime;

@@ -14,16 +14,29 @@ export type VolumeName = (typeof volumeNames)[number];
 export const mountpoints = { source: "/mnt/storage_do_1", target: "/mnt/storage_do_2" } as const;
 
 /** An ext4 file system in an image file on this machine, seen in the host as a disk. */
-export interface Volume {
+export interface Disk {
   /** The image file on this machine. */
   image: string;
   /** The loop device, the same path on this machine and in the host. */
   device: string;
   /** The file system's UUID. */
   uuid: string;
+}
+
+/** The disk that holds a host's source or target. */
+export interface Volume extends Disk {
   /** Where the host mounts it. */
   mountpoint: string;
 }
+
+/**
+ * What a host does about a volume at boot.
+ * - `auto`: fstab has a line for it and the disk is there: it is mounted.
+ * - `locked`: fstab has the same line, but the disk does not show until `mount`, as if nobody had unlocked it yet.
+ * - `noauto`: fstab has a line that waits to be told.
+ * - `absent`: fstab has no line, so systemd knows no mount unit before the mount.
+ */
+export type AtBoot = "auto" | "locked" | "noauto" | "absent";
 
 /** One Debian machine of a sandbox: everything that is needed to reach it and to look at it. */
 export interface SandboxHost {
@@ -42,17 +55,22 @@ export interface SandboxHost {
   user: "root";
   /** Its only host key, as one `ssh-ed25519 AAAA…`. */
   hostKey: string;
-  /** The sandbox's client key. */
+  /** The sandbox's client key, without a passphrase. */
   privateKeyPath: string;
   /** The sandbox's known_hosts file, with every host of it. */
   knownHostsPath: string;
   /** Everything this machine keeps about the host. */
   dir: string;
-  /** Its root directory as seen from this machine, running or not. The volumes are not mounted there: see `hostPath`. */
+  /** Its root directory as seen from this machine, running or not. The volumes are not mounted there: see `pathOf`. */
   root: string;
+  /** Where the source is mounted in the host. */
   source: string;
+  /** Where the target is mounted in the host. */
   target: string;
   volumes: Record<VolumeName, Volume>;
+  /** Every disk the host has: those of its volumes, and what `newDisk` added. */
+  disks: Disk[];
+  atBoot: Record<VolumeName, AtBoot>;
 }
 
 /** A group of hosts that are made and removed together. */
@@ -61,6 +79,7 @@ export interface Sandbox {
   release: Release;
   /** Everything this machine keeps about the sandbox. */
   dir: string;
+  /** In order of their number. */
   hosts: SandboxHost[];
 }
 

@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { basename, join } from "node:path";
 import { asRoot } from "./privilege";
+import type { Disk, SandboxHost } from "./types";
+import { volumeNames } from "./types";
 import { until } from "./until";
-import { mountpoints, volumeNames, type Volume, type VolumeName } from "./types";
 
 /** What losetup tells of one loop device. */
 interface Loop {
@@ -10,25 +11,26 @@ interface Loop {
   "back-file": string | null;
 }
 
-/** Makes an image file with an ext4 file system on it. The file is sparse: it takes the room of what is written. */
-export async function makeVolume(dir: string, name: VolumeName, sizeMb: number): Promise<Volume> {
+/** Makes an image file with an ext4 file system on it, and its loop device. The file is sparse: it takes the room of what is written. */
+export async function makeDisk(dir: string, label: string, sizeMb: number): Promise<Disk> {
   const uuid = randomUUID();
-  const image = join(dir, `${name}-${uuid.slice(0, 8)}.img`);
+  const image = join(dir, `${label}-${uuid}.img`);
   await asRoot("truncate", ["-s", `${sizeMb}M`, image]);
-  await asRoot("mkfs.ext4", ["-q", "-F", "-U", uuid, "-E", "root_owner=0:0", image]);
-  return attach({ image, device: "", uuid, mountpoint: mountpoints[name] });
+  await asRoot("mkfs.ext4", ["-q", "-F", "-U", uuid, image]);
+  return attach({ image, device: "", uuid });
 }
 
-/** Makes sure the image has a loop device, and returns the volume with it. */
-export async function attach(volume: Volume): Promise<Volume> {
-  const [existing] = await loopsOf((file) => file === volume.image);
-  const device = existing ?? (await asRoot("losetup", ["--find", "--show", volume.image])).stdout.trim();
-  return { ...volume, device };
+/** Makes sure the image has a loop device, and returns the disk with it: the number may be another after the machine restarted. */
+export async function attach<T extends Disk>(disk: T): Promise<T> {
+  const [existing] = await loopsOf((image) => image === disk.image);
+  const device = existing ?? (await asRoot("losetup", ["--find", "--show", disk.image])).stdout.trim();
+  return { ...disk, device };
 }
 
 /** The loop devices whose image file (deleted or not) is the wanted one. */
 export async function loopsOf(isWanted: (image: string) => boolean): Promise<string[]> {
   const { stdout } = await asRoot("losetup", ["--json", "--list", "--output", "NAME,BACK-FILE"]);
+  // With no loop device at all it prints nothing, not an empty list.
   if (stdout.trim() === "") return [];
   const { loopdevices } = JSON.parse(stdout) as { loopdevices: Loop[] };
   return loopdevices
@@ -36,29 +38,30 @@ export async function loopsOf(isWanted: (image: string) => boolean): Promise<str
     .map((loop) => loop.name);
 }
 
-/** Takes loop devices away and waits until they are gone: a device still mounted somewhere goes when the last mount does. */
+/** Takes loop devices away and waits until they are gone: a device that is still mounted somewhere goes with its last mount. */
 export async function detach(isWanted: (image: string) => boolean): Promise<void> {
   for (const device of await loopsOf(isWanted)) await asRoot("losetup", ["--detach", device], { allowFailure: true });
   await until("the loop devices are gone", 20_000, async () => (await loopsOf(isWanted)).length === 0);
 }
 
-/** How a host treats a volume at boot: `auto` mounts it, `noauto` has a line in fstab but waits to be told, `absent` has none. */
-export type AtBoot = "auto" | "noauto" | "absent";
-
-/** The host's /etc/fstab. nofail, as for any data volume: without its disk the machine still comes up. */
-export function fstab(volumes: Record<VolumeName, Volume>, atBoot: Record<VolumeName, AtBoot>): string {
+/** The host's /etc/fstab. nofail, as for any data volume: the machine comes up without its disk as well. */
+export function fstab(host: Pick<SandboxHost, "volumes" | "atBoot">): string {
   return volumeNames
-    .filter((name) => atBoot[name] !== "absent")
+    .filter((name) => host.atBoot[name] !== "absent")
     .map((name) => {
-      const options = atBoot[name] === "auto" ? "defaults,nofail" : "defaults,nofail,noauto";
-      return `UUID=${volumes[name].uuid} ${volumes[name].mountpoint} ext4 ${options} 0 2\n`;
+      const options = host.atBoot[name] === "noauto" ? "defaults,nofail,noauto" : "defaults,nofail";
+      return `UUID=${host.volumes[name].uuid} ${host.volumes[name].mountpoint} ext4 ${options} 0 2\n`;
     })
     .join("");
 }
 
-/** tmpfiles.d(5) lines for the links udev makes on a machine; there is no udev in a container. */
-export function diskLinks(volumes: Record<VolumeName, Volume>): string {
-  return volumeNames
-    .map((name) => `L+ /dev/disk/by-uuid/${volumes[name].uuid} - - - - ../../${basename(volumes[name].device)}\n`)
-    .join("");
+/** The disks a host has from its boot on: all but those of volumes that are still locked then. */
+export function disksAtBoot(host: Pick<SandboxHost, "volumes" | "atBoot" | "disks">): Disk[] {
+  const locked = volumeNames.filter((name) => host.atBoot[name] === "locked").map((name) => host.volumes[name].uuid);
+  return host.disks.filter((disk) => !locked.includes(disk.uuid));
+}
+
+/** tmpfiles.d(5) lines for the links udev makes on a machine: there is no udev in a container. */
+export function diskLinks(disks: Disk[]): string {
+  return disks.map((disk) => `L+ /dev/disk/by-uuid/${disk.uuid} - - - - ../../${basename(disk.device)}\n`).join("");
 }

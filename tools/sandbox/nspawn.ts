@@ -1,0 +1,21 @@
+import type { SandboxHost } from "./types";
+import { disksAtBoot } from "./volumes";
+
+/** The arguments of systemd-nspawn for a host. */
+export function nspawnArguments(host: SandboxHost): string[] {
+  return [
+    "--quiet",
+    "--boot",
+    `--directory=${host.root}`,
+    `--machine=${host.machine}`,
+    `--hostname=${host.name}`,
+    // Neither needs a running systemd on this machine; the control group is ours.
+    "--register=no",
+    "--keep-unit",
+    // Nothing of this machine shows in the host, or the other way round, but the network and its resolver.
+    "--link-journal=no",
+    "--timezone=off",
+    "--resolv-conf=replace-host",
+    ...disksAtBoot(host).map((disk) => `--bind=${disk.device}`),
+  ];
+}
