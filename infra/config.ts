@@ -10,6 +10,15 @@ const mirrorShape = {
   compress: field.flag.describe("Let rsync compress; useless between local disks."),
   wholeFile: field.flag.describe("Copy whole files; false transfers only the changed parts."),
   rsyncOptions: field.rsyncOptions.describe("Options for rsync beside those that archive, compress and wholeFile set."),
+  alertInterval: field.whole(60, 604800).describe("Seconds before the same trouble is told again."),
+  backlogLimit: field.whole(1, 1000000).describe("Pending changes above which the mirror counts as behind."),
+  diskLimit: field.whole(1, 99).describe("Percent of the target's space or inodes in use above which it is told."),
+  watchLimit: field.whole(1, 99).describe("Percent of the inotify watches in use above which it is told."),
+  memoryLimit: field.whole(1, 99).describe("Percent of the unit's memory limit in use above which it is told."),
+  restartLimit: field.whole(1, 1000).describe("Restarts of lsyncd within an hour from which on they are told."),
+  testAlert: field.flag.describe("Send a test mail when a host is deployed for the first time."),
+  smtp: field.smtp.optional().describe("Mail server for the alerts; without it the host's sendmail is used."),
+  heartbeatUrl: field.url.optional().describe("Called after each healthy run of the monitor, with /fail after others."),
 };
 
 /** The settings of a mirror, as they are without any configuration: the values of the documentation. */
@@ -21,6 +30,13 @@ export const defaults: MirrorSettings = {
   compress: false,
   wholeFile: true,
   rsyncOptions: ["--delete", "--delete-after", "--inplace", "--no-perms", "--omit-dir-times"],
+  alertInterval: 3600,
+  backlogLimit: 100,
+  diskLimit: 90,
+  watchLimit: 90,
+  memoryLimit: 90,
+  restartLimit: 5,
+  testAlert: false,
 };
 
 const mirror = z.strictObject(mirrorShape);

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { HostSettings } from "./config";
-import { paths } from "./paths";
-import { render } from "./render";
+import { libDirectory, paths } from "./paths";
+import { render, type Context } from "./render";
 
 /** What has to be restarted when a file changes. A restart of lsyncd costs a full pass over the volume. */
 export type Restart = "lsyncd" | "monitor" | "none";
@@ -17,12 +17,33 @@ export interface ManagedFile {
   restart: Restart;
 }
 
-/** Every managed file, in the order in which they are put in place: what others call comes first. */
-export const managedFiles: ManagedFile[] = [
+/** Every file the program can install, in the order in which they are put in place: what others call comes first. */
+const catalogue: (ManagedFile & {
+  when?: (host: HostSettings) => boolean;
+  secret?: (host: HostSettings) => boolean;
+})[] = [
   { name: "guard", path: paths.guard, mode: "0755", restart: "none" },
   { name: "run", path: paths.runProgram, mode: "0755", restart: "lsyncd" },
   { name: "mirror", path: paths.mirrorProgram, mode: "0755", restart: "none" },
+  { name: "alert-common", path: `${libDirectory}/alert-common.sh`, mode: "0644", restart: "none" },
+  { name: "alert-message", path: `${libDirectory}/alert-message`, mode: "0755", restart: "none" },
   { name: "alert", path: paths.alertProgram, mode: "0755", restart: "none" },
+  {
+    name: "alert-settings",
+    path: "/etc/lsyncd/alerts.conf",
+    mode: "0600",
+    restart: "none",
+    secret: ({ heartbeatUrl }) => heartbeatUrl !== undefined,
+  },
+  {
+    name: "msmtp",
+    path: "/etc/lsyncd/msmtprc",
+    mode: "0600",
+    restart: "none",
+    when: ({ smtp }) => smtp !== undefined,
+    secret: ({ smtp }) => smtp?.password !== undefined,
+  },
+  { name: "logrotate", path: "/etc/logrotate.d/lsyncd-as-code", mode: "0644", restart: "none" },
   { name: "monitor", path: "/usr/local/bin/lsyncd-monitor.sh", mode: "0755", restart: "none" },
   { name: "monitor-service", path: "/etc/systemd/system/lsyncd-monitor.service", mode: "0644", restart: "none" },
   { name: "monitor-timer", path: "/etc/systemd/system/lsyncd-monitor.timer", mode: "0644", restart: "monitor" },
@@ -38,12 +59,35 @@ export const managedFiles: ManagedFile[] = [
 /** A managed file with the text it has on one host. */
 export interface RenderedFile extends ManagedFile {
   content: string;
+  /** Its text holds a password or the like, so it must not be shown. */
+  secret: boolean;
+}
+
+// The ports of submission with STARTTLS and with TLS from the start (RFC 8314), and of plain SMTP.
+const smtpPorts = { starttls: 587, tls: 465, off: 25 };
+
+/** What templates read: the settings, with those that are not set in the form that templates can ask for. */
+function context(host: HostSettings): Context {
+  const { smtp, heartbeatUrl = "" } = host;
+  return {
+    ...host,
+    ...paths,
+    heartbeatUrl,
+    smtp: smtp
+      ? { port: smtpPorts[smtp.tls], ...smtp, encrypted: smtp.tls !== "off", implicitTls: smtp.tls === "tls" }
+      : false,
+  };
 }
 
 /** The managed files of a host, rendered with its settings. */
 export function renderFiles(host: HostSettings): RenderedFile[] {
-  const context = { ...host, ...paths };
-  return managedFiles.map((file) => ({ ...file, content: render(`${file.path.slice(1)}.hbs`, context) }));
+  const values = context(host);
+  return catalogue
+    .filter(({ when }) => when?.(host) ?? true)
+    .map(({ name, path, mode, restart, secret }) => ({
+      ...{ name, path, mode, restart, secret: secret?.(host) ?? false },
+      content: render(`${path.slice(1)}.hbs`, values),
+    }));
 }
 
 /** What an activation compares with the host: a line for each file with its mode, SHA-256, restart and path. */

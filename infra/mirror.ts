@@ -55,33 +55,38 @@ export class Mirror extends pulumi.ComponentResource {
     }
     const connection = pulumi.secret(ready.then(() => commandConnection(args.connection)));
 
+    // What is made of a secret file, if only a checksum, is not shown either: a password could be guessed from it.
+    const hidden = files.some(({ secret }) => secret);
+
     const command = (
       step: string,
       { stdin, create, ...rest }: commands.HostCommand,
       dependsOn: pulumi.Resource[],
+      hide: { create?: boolean; stdin?: boolean } = {},
     ): remote.Command =>
       new remote.Command(
         `${name}-${step}`,
         {
           connection,
-          create,
-          update: create,
+          create: hide.create ? pulumi.secret(create) : create,
+          update: hide.create ? pulumi.secret(create) : create,
           ...(rest.delete === undefined ? {} : { delete: rest.delete }),
-          stdin,
+          stdin: hide.stdin ? pulumi.secret(stdin) : stdin,
           addPreviousOutputInEnv: false,
           logging: step === "preflight" ? remote.Logging.StdoutAndStderr : remote.Logging.Stderr,
         },
         { parent: this, dependsOn },
       );
 
-    const preflight = command("preflight", commands.preflight(identity, deployment), []);
+    const preflight = command("preflight", commands.preflight(identity, deployment), [], { create: hidden });
     const packages = command("packages", commands.installPackages(identity), [preflight]);
     const staged = files.map((file) =>
-      command(`file-${file.name}`, commands.stage(identity, file), [preflight, packages]),
+      command(`file-${file.name}`, commands.stage(identity, file), [preflight, packages], { stdin: file.secret }),
     );
-    const activation = command("activation", commands.activate(identity, files), [preflight, packages, ...staged]);
+    const before = [preflight, packages, ...staged];
+    const activation = command("activation", commands.activate(identity, files), before, { stdin: hidden });
 
-    this.state = activation.stdout.apply((stdout) => ({
+    this.state = pulumi.unsecret(activation.stdout).apply((stdout) => ({
       source: host.source,
       target: host.target,
       ...parseReport(stdout),

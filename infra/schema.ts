@@ -132,6 +132,57 @@ export const rsyncOptions = z.array(
   { error: "must be a list of rsync options" },
 );
 
+// What msmtp's configuration and a mail header can hold in one line.
+const line = (what: string) =>
+  z
+    .string({ error: `must be ${what}` })
+    .min(1, { error: `must be ${what}` })
+    .max(1000)
+    .regex(/^[^\x00-\x1f\x7f]*$/, { error: "must be one line without control characters" });
+
+/** A mail server to hand alerts to. */
+export const smtp = z
+  .strictObject(
+    {
+      host: z.string({ error: "must be a host name" }).regex(/^[A-Za-z0-9:]([A-Za-z0-9.:-]{0,253})$/, {
+        error: "must be a host name or an IP address",
+      }),
+      port: whole(1, 65535).optional(),
+      from: address,
+      tls: z.enum(["starttls", "tls", "off"], { error: "must be starttls, tls or off" }).default("starttls"),
+      user: line("a user name").optional(),
+      password: line("a password").optional(),
+      passwordCommand: line("a command that prints the password").optional(),
+    },
+    { error: "must be an object with host and from" },
+  )
+  .superRefine((value, context) => {
+    const refuse = (key: string, message: string) => {
+      context.addIssue({ code: "custom", path: [key], message });
+    };
+    if (value.password !== undefined && value.passwordCommand !== undefined)
+      refuse("passwordCommand", "must not be set together with password");
+    const secret = value.password ?? value.passwordCommand;
+    if (value.user === undefined && secret !== undefined) refuse("user", "is missing: there is a password for it");
+    if (value.user !== undefined && secret === undefined)
+      refuse("password", "is missing, and so is passwordCommand: user needs one of them");
+    if (value.tls === "off" && secret !== undefined && !/^(localhost|127\.|::1$)/.test(value.host))
+      refuse("tls", "must not be off with a password: it would cross the network unprotected");
+  });
+
+/** A URL to call over HTTP. */
+export const url = z
+  .string({ error: "must be a URL" })
+  .max(1000)
+  // The value is not shown: whoever knows it can speak for the host.
+  .regex(/^https?:\/\/[A-Za-z0-9.:[\]-]+(\/[!-~]*)?$/, { error: "must be a URL that starts with https:// or http://" });
+
+/** The UUIDs of file systems, as `blkid` prints them. */
+export const volumeIds = z.array(
+  z.string().regex(/^[A-Za-z0-9-]{4,64}$/, { error: "must be the UUID of a file system, as blkid prints it" }),
+  { error: "must be a list of UUIDs" },
+);
+
 /** A host's name in the stack: it names resources and directories on the host. */
 export const hostName = z.string({ error: "must be a name" }).regex(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/, {
   error: "must be letters, digits, dots, dashes and underscores",

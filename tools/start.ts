@@ -53,7 +53,6 @@ function account(
   changes: string,
   version: string,
 ): void {
-  const ssh = "npm run sandbox -- ssh";
   say();
   say(`  ${host.name}   ${host.source}  ──▶  ${host.target}   lsyncd ${version}, Debian ${host.release}`);
   say(`  deployed      ${changes}`);
@@ -92,9 +91,7 @@ async function main(): Promise<void> {
   const hosts = (await stack.outputs()).hosts as Record<string, { version: string }>;
   account(host, await rowArrives(host), changes(stdout), hosts[host.name]?.version ?? "?");
   say();
-  say(
-    `Done in ${Math.round((Date.now() - began) / 1000)} s. By hand: ${sshArgs(host).slice(0, 1).join(" ")} as \`npm run sandbox -- list\` shows.`,
-  );
+  say(`Done in ${Math.round((Date.now() - began) / 1000)} s.`);
 }
 
 /** The documented environment variables reach the program as they would in `pulumi up`. */

@@ -1,5 +1,5 @@
 # Puts a staged deployment into force, all or nothing; `remove` takes it away again.
-# Variables: HOST ID SOURCE TARGET STATE STAGED CONFIG LOG MANIFEST
+# Variables: HOST ID SOURCE TARGET STATE STAGED CONFIG LOG TEST_ALERT MANIFEST
 #   MANIFEST: one line per managed file: mode, SHA-256, what to restart (lsyncd, monitor or none), path
 set -u
 exec </dev/null
@@ -270,7 +270,8 @@ activate() {
     return 1
   fi
   each_file note_change
-  local orphan operator_stopped=false
+  local orphan operator_stopped=false first=false
+  [ -e "$STATE/manifest" ] || first=true
   orphan=$(orphans)
   stopped_by_operator && operator_stopped=true
   if [ "${#changed_files[@]}" -gt 0 ] || [ -n "$orphan" ] || [ ! -e "$STATE/volumes" ] || [ ! -e "$STATE/manifest" ]; then
@@ -286,6 +287,14 @@ activate() {
     return 1
   fi
   remember && rm -rf "$TRANSACTION" "$STAGED"
+  if $first && [ "$TEST_ALERT" = true ]; then
+    # A mail that does not leave is no reason to undo a mirror that works.
+    lsyncd-monitor.sh --test-alert || warn_about_mail
+  fi
+}
+
+warn_about_mail() {
+  say "The test mail from $HOST could not be sent, see above. Mend it, then try again there: sudo lsyncd-monitor.sh --test-alert"
 }
 
 remember_one() { # mode hash restart path

@@ -12,7 +12,9 @@ export interface HostCommand {
 }
 
 /** The packages that a host needs. */
-export const packages = ["lsyncd", "rsync"];
+export function packages({ smtp }: HostSettings): string[] {
+  return ["lsyncd", "rsync", ...(smtp ? ["msmtp"] : [])];
+}
 
 /** Which deployment a host belongs to: a host that is renamed or moved is not undeployed by its old entry. */
 export interface Identity {
@@ -49,11 +51,10 @@ export function preflight(identity: Identity, deployment: string): HostCommand {
   const { HOST, ADDRESS, SOURCE, TARGET, STATE } = variables(identity);
   return {
     create: run(privilege(identity.host), "preflight", "deployment", deployment),
-    stdin: script({ HOST, ADDRESS, SOURCE, TARGET, STATE, SKIP_TOKEN: skipToken }, [
-      "volume.sh",
-      "report.sh",
-      "preflight.sh",
-    ]),
+    stdin: script(
+      { HOST, ADDRESS, SOURCE, TARGET, STATE, SKIP_TOKEN: skipToken, SMTP: identity.host.smtp !== undefined },
+      ["volume.sh", "report.sh", "preflight.sh"],
+    ),
   };
 }
 
@@ -69,7 +70,7 @@ export function installPackages(identity: Identity): HostCommand {
   return {
     create: run(privilege(identity.host), "packages"),
     delete: run(privilege(identity.host), "packages", "remove"),
-    stdin: script({ HOST, ID, STATE, PACKAGES: packages.join(" ") }, ["packages.sh"]),
+    stdin: script({ HOST, ID, STATE, PACKAGES: packages(identity.host).join(" ") }, ["packages.sh"]),
   };
 }
 
@@ -87,7 +88,8 @@ export function stage(identity: Identity, file: RenderedFile): HostCommand {
 export function activate(identity: Identity, files: RenderedFile[]): HostCommand {
   const { configFile: CONFIG, logFile: LOG } = paths;
   const { HOST, ID, SOURCE, TARGET, STATE } = variables(identity);
-  const rest = { CONFIG, LOG, STAGED: staged(identity), MANIFEST: manifest(files) };
+  const { testAlert: TEST_ALERT } = identity.host;
+  const rest = { CONFIG, LOG, TEST_ALERT, STAGED: staged(identity), MANIFEST: manifest(files) };
   return {
     create: run(privilege(identity.host), "activate", "install"),
     delete: run(privilege(identity.host), "activate", "remove"),

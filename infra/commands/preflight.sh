@@ -1,5 +1,5 @@
 # Looks at a host before anything is changed on it. Reads only; its time does not depend on the amount of data.
-# Variables: HOST ADDRESS SOURCE TARGET STATE SKIP_TOKEN
+# Variables: HOST ADDRESS SOURCE TARGET STATE SKIP_TOKEN SMTP
 # Arguments: `deployment` and its digest, so that it runs again when anything changes; `skip-safety` in a preview
 set -u
 exec </dev/null
@@ -36,6 +36,10 @@ for program in apt-get dpkg-query findmnt blkid flock systemctl; do
   command -v "$program" >/dev/null || refuse "$program is missing: this is not a Debian system with systemd."
 done
 [ "$(id -u)" = 0 ] || refuse "The preflight runs as $(id -un), not as root."
+
+if [ "$SMTP" = false ] && [ ! -x /usr/sbin/sendmail ]; then
+  warn "There is no sendmail and no setting smtp: nobody will be told when the mirror fails."
+fi
 
 source_ok=false
 target_ok=false
