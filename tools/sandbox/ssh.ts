@@ -22,6 +22,7 @@ export const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)
  */
 export function sshArgs(host: SandboxHost, user: "root" | "admin" = host.user): string[] {
   const options = [
+    `IdentityFile=${sshQuote(host.privateKeyPath)}`,
     "IdentitiesOnly=yes",
     "IdentityAgent=none",
     `UserKnownHostsFile=${sshQuote(host.knownHostsPath)}`,
@@ -31,14 +32,14 @@ export function sshArgs(host: SandboxHost, user: "root" | "admin" = host.user): 
     "LogLevel=ERROR",
   ];
   return [
-    ...["ssh", "-F", "none", "-i", host.privateKeyPath, "-p", String(host.port)],
+    ...["ssh", "-F", "none", "-p", String(host.port)],
     ...options.flatMap((option) => ["-o", option]),
     `${user}@${host.address}`,
   ];
 }
 
-// ssh splits file lists at blanks and expands % and ${} in them.
-const sshQuote = (path: string): string => `"${path.replaceAll("%", "%%")}"`;
+// ssh expands % in paths, and splits lists of them at blanks outside of quotes.
+const sshQuote = (path: string): string => `"${path.replaceAll("%", "%%").replaceAll("\\", "\\\\")}"`;
 
 /** Runs a shell command (a string) or a program with its arguments (a list) on a host, over ssh. */
 export async function execOn(
