@@ -1,0 +1,246 @@
+import * as fc from "fast-check";
+import type { z } from "zod";
+import * as schema from "../../infra/schema";
+import { mountPath } from "./support/arbitraries";
+
+/** What a field says against a value; empty when it takes it. */
+function messages(field: z.ZodType, value: unknown): string[] {
+  const result = field.safeParse(value);
+  return result.success ? [] : result.error.issues.map(({ message }) => message);
+}
+
+describe("volumePath", () => {
+  it.each([
+    ["/mnt/storage_do_1", "/mnt/storage_do_1"],
+    ["/mnt/storage_do_1/", "/mnt/storage_do_1"],
+    ["/mnt/storage_do_1///", "/mnt/storage_do_1"],
+    ["/data", "/data"],
+    ["/srv/it's \"a\" $HOME é", "/srv/it's \"a\" $HOME é"],
+    ["/mnt/...", "/mnt/..."],
+    ["/variable", "/variable"],
+  ])("takes %j", (given, path) => {
+    expect(schema.volumePath.parse(given)).toBe(path);
+  });
+
+  it.each([
+    ["", "must be an absolute path, one that starts with /"],
+    ["mnt/x", "must be an absolute path, one that starts with /"],
+    ["~/x", "must be an absolute path, one that starts with /"],
+    ["/", "must be the mount point of a volume"],
+    ["///", "must be the mount point of a volume"],
+    ["/mnt/../etc", "must be written without //, . or .."],
+    ["/mnt/./x", "must be written without //, . or .."],
+    ["/mnt//x", "must be written without //, . or .."],
+    ["/etc", "must not be, or be inside, a directory of the system"],
+    ["/var/lib/x", "must not be, or be inside, a directory of the system"],
+    ["/usr/", "must not be, or be inside, a directory of the system"],
+    ["/mnt/a\nb", "must not contain control characters such as a newline"],
+    ["/mnt/a\0", "must not contain control characters such as a newline"],
+    ["/mnt/\ud800", "must be valid Unicode"],
+    [`/mnt/${"x".repeat(256)}`, "must be shorter (255 bytes a name, 1024 in all)"],
+    [`/mnt/${"é".repeat(128)}`, "must be shorter (255 bytes a name, 1024 in all)"],
+    ["/x".repeat(513), "must be shorter (255 bytes a name, 1024 in all)"],
+  ])("refuses %j", (path, message) => {
+    expect(messages(schema.volumePath, path)).toEqual([expect.stringMatching(/, not ".*"$/)]);
+    expect(messages(schema.volumePath, path)[0]).toContain(message);
+  });
+
+  it.each([[5], [null], [["/mnt/x"]], [true]])("refuses %j, which is no text", (value) => {
+    expect(messages(schema.volumePath, value)).toEqual(["must be an absolute path"]);
+  });
+
+  it("takes every path of ordinary names, and its own result again", () => {
+    fc.assert(
+      fc.property(mountPath, (path) => {
+        expect(schema.volumePath.parse(schema.volumePath.parse(`${path}/`))).toBe(path);
+      }),
+    );
+  });
+});
+
+describe("whole", () => {
+  const field = schema.whole(1, 3600);
+
+  it.each([
+    [1, 1],
+    [3600, 3600],
+    ["5", 5],
+    [" 5 ", 5],
+  ])("takes %j", (given, value) => {
+    expect(field.parse(given)).toBe(value);
+  });
+
+  it.each([[0], [3601], [1.5], ["1.5"], ["five"], ["5s"], ["0x10"], [true], [null], [""], ["NaN"], [[5]]])(
+    "refuses %j",
+    (value) => {
+      expect(messages(field, value)).toEqual(["must be a whole number from 1 to 3600"]);
+    },
+  );
+});
+
+describe("flag", () => {
+  it.each([
+    [true, true],
+    [false, false],
+    ["true", true],
+    ["TRUE", true],
+    ["False", false],
+  ])("takes %j", (given, value) => {
+    expect(schema.flag.parse(given)).toBe(value);
+  });
+
+  it.each([["yes"], ["no"], ["1"], ["0"], [1], [0], [""], ["truee"], ["on"], [null]])("refuses %j", (value) => {
+    expect(messages(schema.flag, value)).toEqual(["must be true or false"]);
+  });
+});
+
+describe("recipients", () => {
+  it.each([
+    ["security@example.com", ["security@example.com"]],
+    ["a@example.com,b@example.com", ["a@example.com", "b@example.com"]],
+    [" a@example.com , b@example.com, ", ["a@example.com", "b@example.com"]],
+    [["a@example.com"], ["a@example.com"]],
+    ["o'brien+x@example.co.uk", ["o'brien+x@example.co.uk"]],
+  ])("takes %j", (given, value) => {
+    expect(schema.recipients.parse(given)).toEqual(value);
+  });
+
+  it.each([
+    ["nobody", 'must be a mail address, not "nobody"'],
+    ["a@example.com, b", 'must be a mail address, not "b"'],
+    ["a@b", 'must be a mail address, not "a@b"'],
+    ["a b@example.com", 'must be a mail address, not "a b@example.com"'],
+    ["a@example.com\nBcc: x@example.com", "must be a mail address, not"],
+    [",", "must hold at least one mail address"],
+    [[], "must hold at least one mail address"],
+    [5, "must be one or more mail addresses"],
+  ])("refuses %j", (given, message) => {
+    expect(messages(schema.recipients, given).join()).toContain(message);
+  });
+});
+
+describe("rsyncOptions", () => {
+  const breaking = [
+    ...["--append", "--append-verify", "--backup", "--daemon", "--dry-run", "--exclude=*.db", "--exclude-from=/x"],
+    ...["--existing", "--files-from=/x", "--filter=- *", "--from0", "--ignore-existing", "--ignore-non-existing"],
+    ...["--include=*", "--include-from=/x", "--list-only", "--log-file=/x", "--max-delete=5", "--max-size=1M"],
+    ...["--min-size=1", "--no-recursive", "--no-times", "--only-write-batch=/x", "--read-batch=/x", "--relative"],
+    ...["--remove-sent-files", "--remove-source-files", "--rsh=ssh", "--rsync-path=/x", "--server", "--size-only"],
+    ...["--update", "--write-batch=/x"],
+  ];
+
+  it.each(breaking)("refuses %s by its name, and says what it would do", (option) => {
+    const name = option.replace(/=.*/, "");
+    expect(messages(schema.rsyncOptions, ["--delete", option])).toEqual([
+      expect.stringMatching(new RegExp(`^${name} is not supported: .{10,}`)),
+    ]);
+  });
+
+  it("takes the documented ones and others that do no harm", () => {
+    const options = ["--delete", "--delete-after", "--inplace", "--no-perms", "--omit-dir-times", "--bwlimit=10M"];
+    expect(schema.rsyncOptions.parse(options)).toEqual(options);
+    expect(schema.rsyncOptions.parse([])).toEqual([]);
+  });
+
+  it.each([["-n"], ["--"], ["delete"], ["--Delete"], ["--delete --dry-run"], ["--bwlimit 5"], ["--x=a\nb"], [""]])(
+    "refuses %j, which is no long option",
+    (option) => {
+      expect(messages(schema.rsyncOptions, [option])).toEqual([
+        `must be a long rsync option such as --bwlimit=10M, not ${JSON.stringify(option)}`,
+      ]);
+    },
+  );
+
+  it("refuses what is no list", () => {
+    expect(messages(schema.rsyncOptions, "--delete")).toEqual(["must be a list of rsync options"]);
+  });
+});
+
+describe("hosts", () => {
+  it.each([["sqlite-1"], ["a"], ["db.example.com"], ["A_b-9"]])("takes the name %s", (name) => {
+    expect(schema.hostName.parse(name)).toBe(name);
+  });
+  it.each([[""], ["-a"], ["a-"], ["../x"], ["a/b"], ["a b"], ["é"], ["x".repeat(64)], [5]])(
+    "refuses the name %j",
+    (name) => {
+      expect(messages(schema.hostName, name)).toHaveLength(1);
+    },
+  );
+
+  it.each([["192.0.2.11"], ["2001:db8::1"], ["::1"], ["db.example.com"]])("takes the address %s", (address) => {
+    expect(schema.hostAddress.parse(address)).toBe(address);
+  });
+  it.each([[""], ["-oProxyCommand=x"], ["a b"], ["user@host"], ["[::1]"], ["$(id)"], ["a;b"], [5]])(
+    "refuses the address %j",
+    (address) => {
+      expect(messages(schema.hostAddress, address)).toEqual(["must be a host name or an IP address"]);
+    },
+  );
+
+  it.each([["root"], ["deploy"], ["_x-1"]])("takes the user %s", (user) => {
+    expect(schema.userName.parse(user)).toBe(user);
+  });
+  it.each([["Root"], ["-x"], ["a b"], [""], ["a;b"]])("refuses the user %j", (user) => {
+    expect(messages(schema.userName, user)).toHaveLength(1);
+  });
+
+  const key = "AAAAC3NzaC1lZDI1NTE5AAAAIJ2xYFbD4cWCqsKFJuTDJmCTzmEUW0gGPGCvYIkGBkbc";
+  it.each([
+    [`ssh-ed25519 ${key}`, `ssh-ed25519 ${key}`],
+    [` ssh-ed25519   ${key} root@host\n`, `ssh-ed25519 ${key}`],
+    [`ecdsa-sha2-nistp256 ${key}=`, `ecdsa-sha2-nistp256 ${key}=`],
+  ])("takes the key %j without its comment", (given, value) => {
+    expect(schema.publicKey.parse(given)).toBe(value);
+  });
+  it.each([[""], [key], ["ssh-ed25519"], ["SHA256:abc"], [`ssh-ed25519 ${key}$(id)`], [`host ssh-ed25519 ${key}`]])(
+    "refuses the key %j",
+    (given) => {
+      expect(messages(schema.publicKey, given)).toEqual(["must be a public key such as `ssh-ed25519 AAAA…`"]);
+    },
+  );
+});
+
+describe("smtp", () => {
+  const server = { host: "smtp.example.com", from: "lsyncd@example.com" };
+
+  it("takes the least, with TLS by default", () => {
+    expect(schema.smtp.parse(server)).toEqual({ ...server, tls: "starttls" });
+  });
+
+  it.each([
+    [{ user: "u", password: "p", passwordCommand: "c" }, "must not be set together with password"],
+    [{ password: "hunter2" }, "is missing: there is a password for it"],
+    [{ user: "u" }, "is missing, and so is passwordCommand: user needs one of them"],
+    [{ user: "u", password: "hunter2", tls: "off" }, "must not be off with a password"],
+    [{ user: "u", password: "hunter2\nauth off" }, "must be one line without control characters"],
+    [{ tls: "maybe" }, "must be starttls, tls or off"],
+    [{ host: "-x" }, "must be a host name or an IP address"],
+    [{ from: "nobody" }, "must be a mail address"],
+    [{ port: 0 }, "must be a whole number from 1 to 65535"],
+  ])("refuses %j", (settings, message) => {
+    const said = messages(schema.smtp, { ...server, ...settings }).join();
+    expect(said).toContain(message);
+    expect(said).not.toContain("hunter2");
+  });
+
+  it("lets a password go to this very machine without TLS", () => {
+    const local = { ...server, host: "127.0.0.1", tls: "off", user: "u", password: "p" };
+    expect(messages(schema.smtp, local)).toEqual([]);
+  });
+});
+
+describe("url", () => {
+  it.each([["https://hc.example.com/ping/x?a=b"], ["http://127.0.0.1:8000/x"], ["http://[::1]:8/x"]])(
+    "takes %s",
+    (url) => {
+      expect(schema.url.parse(url)).toBe(url);
+    },
+  );
+
+  it.each([["ftp://x/secret"], ["https://x/secret y"], ["-K/secret"], ["secret"], ["https://u:secret@x/"]])(
+    "refuses %s without showing it",
+    (url) => {
+      expect(messages(schema.url, url)).toEqual(["must be a URL that starts with https:// or http://"]);
+    },
+  );
+});

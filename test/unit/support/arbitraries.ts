@@ -1,0 +1,69 @@
+import * as fc from "fast-check";
+import { rsyncOptions, volumePath, recipients, url } from "../../../infra/schema";
+import type { HostSettings } from "../../../infra/config";
+import { hostOf } from "./settings";
+
+// Characters that mean something to a shell, Lua, Perl, systemd, Handlebars or a reader of comments, more often than
+// their share.
+const telling = fc.constantFrom(...` '"\\$\`%{}[]()<>|&;#!~*?@=-+^,.:_`, "$(id)", "{{source}}", "]]", "--", "\\n", "%%");
+const character = fc.oneof(
+  { weight: 3, arbitrary: telling },
+  { weight: 1, arbitrary: fc.string({ unit: "grapheme", minLength: 1, maxLength: 1 }) },
+  { weight: 1, arbitrary: fc.string({ unit: "binary", minLength: 1, maxLength: 1 }) },
+);
+const text = fc.array(character, { minLength: 1, maxLength: 24 }).map((parts) => parts.join(""));
+
+/** Mount points that anybody would have. */
+export const mountPath = fc
+  .array(fc.stringMatching(/^[a-z0-9][A-Za-z0-9_-]{0,20}$/), { minLength: 1, maxLength: 4 })
+  .map((names) => `/mnt/${names.join("/")}`);
+
+/** Every path the schema admits, long ones included. */
+export const admittedPath = fc
+  .oneof(
+    { weight: 9, arbitrary: fc.array(text, { minLength: 1, maxLength: 4 }).map((names) => `/${names.join("/")}`) },
+    { weight: 1, arbitrary: fc.integer({ min: 200, max: 255 }).map((length) => `/mnt/${"x".repeat(length)}`) },
+    { weight: 1, arbitrary: fc.integer({ min: 50, max: 127 }).map((length) => `/mnt/${"é".repeat(length)}`) },
+  )
+  .filter((path) => volumePath.safeParse(path).success)
+  .map((path) => volumePath.parse(path));
+
+/** Mail addresses the schema admits. */
+export const admittedAddress = fc
+  .oneof(
+    fc.emailAddress(),
+    fc.stringMatching(/^[A-Za-z0-9_'+.-]{1,20}@[a-z0-9-]{1,10}\.[a-z]{2,4}$/),
+    fc.constantFrom("o'brien@example.com", "-t@example.com", "'@example.com", "+@example.com"),
+  )
+  .filter((address) => recipients.safeParse([address]).success);
+
+const admittedOption = fc
+  .tuple(fc.constantFrom("--bwlimit", "--temp-dir", "--block-size"), text)
+  .map(([name, value]) => `${name}=${value}`)
+  .filter((option) => option.isWellFormed() && rsyncOptions.safeParse([option]).success);
+
+const admittedUrl = text.map((part) => `https://example.com/${part}`).filter((value) => url.safeParse(value).success);
+
+/** Hosts with any settings that are admitted. */
+export const admittedHost: fc.Arbitrary<HostSettings> = fc
+  .record({
+    source: admittedPath,
+    target: admittedPath,
+    alertRecipients: fc.array(admittedAddress, { minLength: 1, maxLength: 3 }),
+    delay: fc.integer({ min: 1, max: 3600 }),
+    compress: fc.boolean(),
+    wholeFile: fc.boolean(),
+    rsyncOptions: fc.array(admittedOption, { maxLength: 3 }),
+    heartbeatUrl: fc.option(admittedUrl, { nil: undefined }),
+  })
+  .filter(({ source, target }) => !`${source}/`.startsWith(`${target}/`) && !`${target}/`.startsWith(`${source}/`))
+  .map(({ heartbeatUrl, ...rest }) => hostOf({ ...rest, ...(heartbeatUrl === undefined ? {} : { heartbeatUrl }) }));
+
+/** How many cases one process of a language is given. */
+export const batch = 100;
+
+/** Checks a batch of values in one go: starting a process for each would take minutes. */
+export async function assertBatch<T>(one: fc.Arbitrary<T>, check: (values: T[]) => Promise<void>): Promise<void> {
+  const values = fc.array(one, { minLength: batch, maxLength: batch });
+  await fc.assert(fc.asyncProperty(values, check), { numRuns: 1, interruptAfterTimeLimit: 20_000 });
+}
