@@ -6,6 +6,7 @@ import { withLock } from "./lock";
 import { imagesDir, lockPath } from "./paths";
 import { asRoot } from "./privilege";
 import { readSandboxState, sandboxNames } from "./state";
+import { until } from "./until";
 import type { Log, Release } from "./types";
 
 /** What a small Debian server has, all from `main`. lsyncd is left out on purpose: installing it is the program's job. */
@@ -163,5 +164,9 @@ async function removeUnused(release: Release): Promise<void> {
     .filter((image) => !inUse.has(image.dir) && Date.now() - image.usedMs > unusedDays * dayMs)
     .flatMap((image) => [image.dir, marker(image.dir)]);
   const paths = [...names.map((name) => join(imagesDir(), name)), ...unused];
-  if (paths.length > 0) await asRoot("rm", ["-rf", "--one-file-system", ...paths]);
+  // What a build that was killed just now still runs may add files for a moment.
+  await until("old images are removed", 30_000, async () => {
+    if (paths.some(existsSync)) await asRoot("rm", ["-rf", "--one-file-system", ...paths], { allowFailure: true });
+    return !paths.some(existsSync);
+  });
 }

@@ -1,9 +1,8 @@
 import { join } from "node:path";
 import { connect } from "node:net";
-import { claimEndpoint, countAddresses } from "./address";
+import { claimEndpoint } from "./address";
 import { groupOf, killGroup, removeGroups } from "./cgroup";
 import { cutDisks, saveDisks } from "./disks";
-import { ensureWatchInstances } from "./limits";
 import { asRoot } from "./privilege";
 import { mountRoot } from "./root";
 import { consoleTail, initPid, isRunning } from "./running";
@@ -22,7 +21,6 @@ const silent: Log = () => undefined;
 export async function boot(host: SandboxHost, log: Log = silent): Promise<void> {
   if (!isRunning(host)) {
     await claimEndpoint(host, host.dir);
-    await ensureWatchInstances(countAddresses(), log);
     await mountRoot(host);
     await attachDisks(host);
     await removeGroups(host.machine);

@@ -1,7 +1,9 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { countAddresses } from "./address";
 import { createHost, destroyHost, makeKey, recreateHost, type VolumeSizes } from "./host";
 import { ensureImage } from "./image";
+import { ensureWatchInstances } from "./limits";
 import { takeLock, withLock } from "./lock";
 import { boot } from "./machine";
 import { lockPath, sandboxDir } from "./paths";
@@ -84,6 +86,7 @@ export async function sandboxUp(options: SandboxOptions): Promise<Sandbox> {
     const known = hostsOf(name).map((host) => `[${host.address}]:${host.port} ${host.hostKey}\n`);
     writeFileSync(keys.knownHostsPath, known.join(""), { mode: 0o600 });
 
+    await ensureWatchInstances(countAddresses(), log);
     const off = hostsOf(name).filter((host) => !isRunning(host));
     if (off.length > 0) log(`Booting ${off.map((host) => host.name).join(", ")}`);
     await all(
