@@ -15,7 +15,7 @@ describe("volumePath", () => {
     ["/mnt/storage_do_1/", "/mnt/storage_do_1"],
     ["/mnt/storage_do_1///", "/mnt/storage_do_1"],
     ["/data", "/data"],
-    ["/srv/it's \"a\" $HOME é", "/srv/it's \"a\" $HOME é"],
+    ['/srv/it\'s "a" $HOME é', '/srv/it\'s "a" $HOME é'],
     ["/mnt/...", "/mnt/..."],
     ["/variable", "/variable"],
   ])("takes %j", (given, path) => {

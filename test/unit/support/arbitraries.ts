@@ -5,7 +5,15 @@ import { hostOf } from "./settings";
 
 // Characters that mean something to a shell, Lua, Perl, systemd, Handlebars or a reader of comments, more often than
 // their share.
-const telling = fc.constantFrom(...` '"\\$\`%{}[]()<>|&;#!~*?@=-+^,.:_`, "$(id)", "{{source}}", "]]", "--", "\\n", "%%");
+const telling = fc.constantFrom(
+  ...` '"\\$\`%{}[]()<>|&;#!~*?@=-+^,.:_`,
+  "$(id)",
+  "{{source}}",
+  "]]",
+  "--",
+  "\\n",
+  "%%",
+);
 const character = fc.oneof(
   { weight: 3, arbitrary: telling },
   { weight: 1, arbitrary: fc.string({ unit: "grapheme", minLength: 1, maxLength: 1 }) },
