@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { mountUnit } from "./quote";
 
 /**
  * The pieces that settings are made of. Every message says what is wrong and what is right; the key's path is put
@@ -41,6 +42,9 @@ const system = [
   "var",
 ];
 
+// The longest name systemd takes for a unit (UNIT_NAME_MAX in its unit-name.h counts a NUL as well).
+const longestUnit = 255;
+
 /**
  * An absolute path of a volume's mount point, without a trailing slash. Spaces, quotes and non-ASCII letters are
  * fine; control characters are refused because a mount table, a unit name and a log line cannot hold them.
@@ -60,8 +64,10 @@ export const volumePath = z
       refuse("must be written without //, . or ..");
     else if (system.includes(parts[0] ?? "")) refuse("must not be, or be inside, a directory of the system");
     else if (!path.isWellFormed()) refuse("must be valid Unicode");
-    else if (parts.some((part) => Buffer.byteLength(part) > 255) || Buffer.byteLength(path) > 1024)
-      refuse("must be shorter (255 bytes a name, 1024 in all)");
+    else if (mountUnit(path).length > longestUnit)
+      refuse(
+        `must be shorter: systemd's name for its mount would have ${String(mountUnit(path).length)} characters of ${String(longestUnit)}`,
+      );
   });
 
 const address = z.email({ error: (issue) => `must be a mail address, not ${JSON.stringify(issue.input)}` }).max(254);
