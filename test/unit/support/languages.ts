@@ -102,7 +102,7 @@ export async function evaluateShell(assignments: { text: string; variable: strin
         `unset ${variable}\n${text}\nprintf '%s\\0' "\${#${variable}[@]}" ` + `"\${${variable}[@]}"\n`,
     )
     .join("");
-  const { stdout } = await run("bash", ["-u"], { input: script });
+  const { stdout } = await run("bash", [], { input: script });
   const words = stdout.split("\0");
   return assignments.map(() => words.splice(0, Number(words.shift())));
 }

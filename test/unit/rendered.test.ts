@@ -1,0 +1,120 @@
+import { activate, installPackages, leaveSkipToken, preflight, type HostCommand } from "../../infra/commands";
+import { fragment } from "../../infra/commands/script";
+import type { HostSettings } from "../../infra/config";
+import { manifest, renderFiles, type RenderedFile } from "../../infra/files";
+import { installTime, needPrograms } from "../support/programs";
+import { admittedHost, assertBatch } from "./support/arbitraries";
+import * as language from "./support/languages";
+import { languageOf, written, type Language, type Written } from "./support/templates";
+import { verifyUnits } from "../../tools/lint/units";
+
+// Whatever the schema admits: what is rendered with it is whole for the program that reads it, and that program reads
+// the value back.
+
+beforeAll(() => needPrograms("lua5.3", "perl", "bash", "systemd-analyze", "systemd-escape"), installTime);
+
+interface Case {
+  host: HostSettings;
+  files: RenderedFile[];
+}
+
+async function forAnyHost(check: (cases: Case[]) => Promise<void>): Promise<void> {
+  await assertBatch(admittedHost, (hosts) => check(hosts.map((host) => ({ host, files: renderFiles(host) }))));
+}
+
+const filesIn = (cases: Case[], wanted: Language): { host: HostSettings; file: RenderedFile }[] =>
+  cases.flatMap(({ host, files }) =>
+    files.filter((file) => languageOf(file) === wanted).map((file) => ({ host, file })),
+  );
+
+const writtenIn = (cases: Case[], wanted: Language, helper: string): Written[] =>
+  filesIn(cases, wanted).flatMap(({ host, file }) => written(file, host, helper));
+
+it("the lsyncd configuration gives lsyncd the settings", async () => {
+  await forAnyHost(async (cases) => {
+    const read = await language.evaluateLua(filesIn(cases, "lua").map(({ file }) => file.content));
+    expect(read).toEqual(
+      cases.map(({ host }) => ({
+        commands: ["/usr/local/lib/lsyncd-as-code/lsyncd-guard"],
+        settings: { logfile: "/var/log/lsyncd/lsyncd.log", statusFile: "/var/log/lsyncd/lsyncd.status" },
+        sync: expect.objectContaining({
+          source: host.source,
+          target: host.target,
+          delay: host.delay,
+          rsync: {
+            binary: "/usr/local/lib/lsyncd-as-code/lsyncd-mirror",
+            archive: true,
+            compress: host.compress,
+            whole_file: host.wholeFile,
+            _extra: host.rsyncOptions,
+          },
+        }) as unknown,
+      })),
+    );
+  });
+});
+
+it("shell files are whole and read the settings back", async () => {
+  await forAnyHost(async (cases) => {
+    await language.parseShell(filesIn(cases, "shell").map(({ file }) => file.content));
+
+    const lines = writtenIn(cases, "shell", "sh").filter(({ before }) => /^\w+=\(?$/.test(before));
+    const read = await language.evaluateShell(
+      lines.map(({ before, text }) => ({
+        text: `${before}${text}${before.endsWith("(") ? ")" : ""}`,
+        variable: before.replace(/=\(?$/, ""),
+      })),
+    );
+    expect(read).toEqual(lines.map(({ values }) => values));
+    expect(lines.filter(({ values, before }) => values.length > 0 && /recipients|source/i.test(before))).not.toEqual(
+      [],
+    );
+  });
+});
+
+it("Perl programs are whole and read the settings back", async () => {
+  await forAnyHost(async (cases) => {
+    await language.compilePerl(filesIn(cases, "perl").map(({ file }) => file.content));
+
+    const lines = writtenIn(cases, "perl", "perl");
+    expect(lines.length).toBeGreaterThan(cases.length);
+    expect(await language.evaluatePerl(lines.map(({ text }) => text))).toEqual(lines.map(({ values }) => values));
+  });
+});
+
+it("units satisfy systemd and name the volumes' mount units as systemd does", async () => {
+  await forAnyHost(async (cases) => {
+    const units = cases.map(({ files }) => files.filter((file) => languageOf(file) === "unit"));
+    expect(await verifyUnits(units)).toEqual([]);
+
+    const orders = filesIn(cases, "unit")
+      .filter(({ file }) => file.path.endsWith("/override.conf"))
+      .map(({ file }) => /^After=(.*)$/m.exec(file.content)?.[1]?.split(" "));
+    const names = await language.systemdMountUnits(cases.flatMap(({ host }) => [host.source, host.target]));
+    expect(orders.flat()).toEqual(names);
+  });
+});
+
+it("commands are whole and read the settings back", async () => {
+  await forAnyHost(async (cases) => {
+    const commands = cases.flatMap(({ host, files }): { command: HostCommand; values: Record<string, string> }[] => {
+      const identity = { stack: "organization/lsyncd/test", host };
+      const { source: SOURCE, target: TARGET } = host;
+      return [
+        { command: preflight(identity, "0123456789ab"), values: { SOURCE, TARGET, HOST: host.name } },
+        { command: installPackages(identity), values: { HOST: host.name } },
+        { command: activate(identity, files), values: { SOURCE, TARGET, MANIFEST: manifest(files) } },
+        { command: leaveSkipToken(identity), values: {} },
+      ];
+    });
+    await language.parseShell(commands.map(({ command }) => command.stdin));
+
+    const head = (script: string): string => script.split("\n\n")[0] ?? "";
+    const asked = commands.flatMap(({ command, values }) =>
+      Object.entries(values).map(([variable, value]) => ({ text: head(command.stdin), variable, value })),
+    );
+    expect(await language.evaluateShell(asked)).toEqual(asked.map(({ value }) => [value]));
+    // What comes before the files of infra/commands is nothing but assignments.
+    expect(commands[0]?.command.stdin).toContain(`\n\n${fragment("volume.sh")}`);
+  });
+});

@@ -1,0 +1,62 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { HostSettings } from "../../../infra/config";
+import type { RenderedFile } from "../../../infra/files";
+import { paths } from "../../../infra/paths";
+
+/** The languages that managed files are written in. */
+export type Language = "lua" | "shell" | "perl" | "unit" | "msmtp" | "logrotate";
+
+/** The folder of the templates. */
+export const templates = join(__dirname, "../../../templates");
+
+/** The language of a managed file, by its path and first line. Throws when it cannot be told. */
+export function languageOf({ path, content }: { path: string; content: string }): Language {
+  const [first = ""] = content.split("\n");
+  if (path.endsWith(".lua")) return "lua";
+  if (path.startsWith("/etc/systemd/")) return "unit";
+  if (path.startsWith("/etc/logrotate.d/")) return "logrotate";
+  if (path.endsWith("/msmtprc")) return "msmtp";
+  if (/^#!.*\bperl\b/.test(first)) return "perl";
+  if (/^#!.*\b(ba)?sh\b/.test(first) || /shellcheck shell=/.test(content)) return "shell";
+  throw new Error(`${path}: in which language is it?`);
+}
+
+/** The text of the template of a managed file. */
+export function templateOf(path: string): string {
+  return readFileSync(join(templates, `${path.slice(1)}.hbs`), "utf8");
+}
+
+/** A line of a template that writes values, and that line as it was rendered. */
+export interface Written {
+  /** What stands before the first value, such as `SOURCE=`. */
+  before: string;
+  /** What was written for the values, and what stands between them. */
+  text: string;
+  /** What was to be written: the values of the names in the line, lists flattened. */
+  values: string[];
+}
+
+/** Every line of a template that writes values with a helper, found again in the rendered file. */
+export function written(file: RenderedFile, host: HostSettings, helper: string): Written[] {
+  const lines = file.content.split("\n");
+  return templateOf(file.path)
+    .split("\n")
+    .filter((line) => line.includes(`{{${helper} `))
+    .flatMap((line) => {
+      const [, before = "", middle = "", after = ""] = /^(.*?)(\{\{.*\}\})(.*)$/.exec(line) ?? [];
+      const found = lines.filter((one) => one.startsWith(before) && one.endsWith(after));
+      // Left out by an {{#if}}
+      if (found.length === 0) return [];
+      if (found.length > 1) throw new Error(`${file.path}: "${before}" begins ${found.length} lines`);
+      const text = found[0]?.slice(before.length, found[0].length - after.length) ?? "";
+      const names = [...middle.matchAll(/\{\{\w+ ([\w.]+)\}\}/g)].map(([, name = ""]) => name);
+      return [{ before, text, values: names.flatMap((name) => valueOf(host, name)) }];
+    });
+}
+
+function valueOf(host: HostSettings, name: string): string[] {
+  let value: unknown = { ...paths, ...host };
+  for (const part of name.split(".")) value = (value as Record<string, unknown> | undefined)?.[part];
+  return [value ?? ""].flat().map(String);
+}
