@@ -16,8 +16,9 @@ export async function previewPreflight(
   try {
     const { code, stdout, stderr } = await runRemote(connection, preflight.create, preflight.stdin);
     const text = `${stdout}${stderr}`.trim();
-    if (code !== 0) await pulumi.log.error(text, resource);
-    else if (text.includes("\n")) await pulumi.log.warn(text, resource);
+    // Not caught by anyone: Pulumi shows it, goes on with the other hosts, and fails the preview at its end.
+    if (code !== 0) throw new pulumi.RunError(text);
+    if (text.includes("\n")) await pulumi.log.warn(text, resource);
   } catch (error) {
     if (!(error instanceof Unreachable)) throw error;
     await pulumi.log.warn(`${name} could not be reached, its preflight was not run: ${error.message}`, resource);

@@ -1,0 +1,203 @@
+import { execOn, kill, boot, reboot } from "../../tools/sandbox";
+import { content, eventually, failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
+
+jest.setTimeout(300_000);
+
+let d: Deployment;
+const mainPid = () => on(d.host, "systemctl show -p MainPID --value lsyncd");
+const inMirror = (path: string, text: string) =>
+  eventually(async () => (await on(d.host, `cat '${d.host.target}/${path}'`)) === text);
+const notInMirror = (path: string) =>
+  eventually(
+    async () => (await execOn(d.host, `test -e '${d.host.target}/${path}'`, { allowFailure: true })).code === 1,
+  );
+
+beforeAll(async () => {
+  d = await prepare("deploy");
+});
+afterAll(async () => {
+  await d.remove();
+});
+
+describe("a first deployment", () => {
+  it("mirrors what is there and what is created, changed, renamed and deleted", async () => {
+    const { host, stack } = d;
+    await on(
+      host,
+      `mkdir ${host.source}/mail && echo before > ${host.source}/mail/first && echo lead > ${host.source}/.hidden`,
+    );
+    succeeded(await stack.up());
+    await inMirror("mail/first", "before");
+    await inMirror(".hidden", "lead");
+
+    await on(host, `echo new > ${host.source}/mail/created`);
+    await inMirror("mail/created", "new");
+    await on(host, `echo changed > ${host.source}/mail/first`);
+    await inMirror("mail/first", "changed");
+    await on(host, `mv ${host.source}/mail/first ${host.source}/renamed`);
+    await inMirror("renamed", "changed");
+    await notInMirror("mail/first");
+    await on(host, `rm ${host.source}/mail/created`);
+    await notInMirror("mail/created");
+    await on(host, `rm -r ${host.source}/mail`);
+    await notInMirror("mail");
+    expect(await content(host, host.target)).toBe(await content(host, host.source));
+  });
+
+  it("exports what an operator asks first", async () => {
+    const { hosts } = (await d.stack.outputs()) as { hosts: Record<string, Record<string, string>> };
+    expect(hosts[d.host.name]).toMatchObject({
+      source: "/mnt/storage_do_1",
+      target: "/mnt/storage_do_2",
+      service: expect.stringMatching(/^active since /) as string,
+      timer: "active",
+      version: "2.2.3",
+    });
+  });
+
+  it("installs every file of the documentation at its path", async () => {
+    const files = [
+      ["/etc/lsyncd/lsyncd.conf.lua", "644"],
+      ["/usr/local/bin/lsyncd-monitor.sh", "755"],
+      ["/etc/systemd/system/lsyncd.service.d/override.conf", "644"],
+      ["/etc/systemd/system/lsyncd-monitor.service", "644"],
+      ["/etc/systemd/system/lsyncd-monitor.timer", "644"],
+      ["/var/log/lsyncd/lsyncd.log", "644"],
+      ["/var/log/lsyncd/lsyncd.status", "644"],
+    ];
+    for (const [path, mode] of files)
+      expect(await on(d.host, `stat -c '%a %U %G' ${String(path)}`)).toBe(`${String(mode)} root root`);
+  });
+
+  it("enables the service and the timer", async () => {
+    expect(await on(d.host, "systemctl is-enabled lsyncd lsyncd-monitor.timer 2>/dev/null")).toBe("enabled\nenabled");
+    expect(await on(d.host, "systemctl is-active lsyncd lsyncd-monitor.timer")).toBe("active\nactive");
+  });
+});
+
+describe("a second run", () => {
+  it("reports no changes and leaves lsyncd alone, with data in the target", async () => {
+    const before = await mainPid();
+    const text = succeeded(await d.stack.up([]));
+    expect(text).toMatch(/\d+ unchanged/);
+    expect(text).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
+    expect(await mainPid()).toBe(before);
+  });
+
+  it("with another delay changes one file, shows the line in the preview, and puts it in force", async () => {
+    const before = await mainPid();
+    await d.configure({ delay: 5 });
+    const preview = succeeded(await d.stack.preview());
+    expect(preview).toMatch(/-\s+delay\s+= 1,/);
+    expect(preview).toMatch(/\+\s+delay\s+= 5,/);
+    const text = succeeded(await d.stack.up());
+    expect(text).toMatch(/sqlite-1-file-config updated/);
+    expect(text.match(/sqlite-1-file-\S+ updated/g)).toHaveLength(2); // the monitor knows the delay as well
+    expect(await on(d.host, "grep delay /etc/lsyncd/lsyncd.conf.lua")).toContain("= 5,");
+    expect(await mainPid()).not.toBe(before);
+    const wait = await on(
+      d.host,
+      `touch ${d.host.source}/late; s=$(date +%s%N); until [ -e ${d.host.target}/late ]; do sleep 0.05; done; echo $((($(date +%s%N) - s) / 1000000))`,
+    );
+    expect(Number(wait)).toBeGreaterThan(3000);
+    await d.configure({});
+    succeeded(await d.stack.up());
+  });
+
+  it("with other recipients changes no process of lsyncd", async () => {
+    const before = await mainPid();
+    await d.configure({ alertRecipients: "someone@example.com, other@example.com" });
+    succeeded(await d.stack.up());
+    expect(await on(d.host, "cat /etc/lsyncd/alerts.conf")).toContain("(someone@example.com other@example.com)");
+    expect(await mainPid()).toBe(before);
+  });
+
+  it("takes MSMTP_RCPTS over the stack", async () => {
+    succeeded(await d.stack.up(undefined, { MSMTP_RCPTS: "first@example.com" }));
+    expect(await on(d.host, "cat /etc/lsyncd/alerts.conf")).toContain("(first@example.com)");
+  });
+});
+
+describe("lsyncd", () => {
+  it("is restarted after a kill -9", async () => {
+    const lsyncd = await on(d.host, "pgrep -x lsyncd");
+    await on(d.host, `kill -9 ${lsyncd}`);
+    const state = () => on(d.host, "systemctl show -p SubState --value lsyncd");
+    expect(await eventually(async () => (await state()) === "auto-restart")).toBe(true);
+    await eventually(async () => (await state()) === "running", 20);
+    await on(d.host, `echo again > ${d.host.source}/after-kill`);
+    await inMirror("after-kill", "again");
+  });
+
+  it("comes back after a reboot, with its timer", async () => {
+    await reboot(d.host);
+    await eventually(
+      async () => (await on(d.host, "systemctl is-active lsyncd lsyncd-monitor.timer")) === "active\nactive",
+    );
+    await on(d.host, `echo booted > ${d.host.source}/after-reboot`);
+    await inMirror("after-reboot", "booted");
+  });
+
+  it("comes back after the host has died", async () => {
+    await kill(d.host);
+    await boot(d.host);
+    await eventually(
+      async () => (await on(d.host, "systemctl is-active lsyncd lsyncd-monitor.timer")) === "active\nactive",
+    );
+    await on(d.host, `echo alive > ${d.host.source}/after-death`);
+    await inMirror("after-death", "alive");
+  });
+});
+
+describe("destroy", () => {
+  it("removes what was installed and keeps both volumes", async () => {
+    const before = [await content(d.host, d.host.source), await content(d.host, d.host.target)];
+    succeeded(await d.stack.destroy());
+    expect(
+      await on(
+        d.host,
+        "find /etc/lsyncd /usr/local /etc/systemd/system /etc/logrotate.d -name '*lsyncd*' 2>/dev/null; pgrep -a lsyncd; true",
+      ),
+    ).toBe("");
+    expect(await on(d.host, "dpkg-query -W -f '${db:Status-Status}' lsyncd 2>/dev/null || true")).not.toBe("installed");
+    expect(await on(d.host, "find /var/lib/lsyncd-as-code /var/log/lsyncd -type f 2>/dev/null; true")).toBe(
+      "/var/lib/lsyncd-as-code/volumes",
+    );
+    expect([await content(d.host, d.host.source), await content(d.host, d.host.target)]).toEqual(before);
+  });
+
+  it("lets the same pair be deployed again without skipping safety", async () => {
+    succeeded(await d.stack.up());
+    await on(d.host, `echo back > ${d.host.source}/after-destroy`);
+    await inMirror("after-destroy", "back");
+  });
+});
+
+describe("a path with quotes, spaces and letters of all kinds", () => {
+  const source = `/mnt/it's "the" $source %n é\\`;
+  const target = "/mnt/a target; rm -rf x";
+
+  it("is mirrored like any other", async () => {
+    const { host } = d;
+    succeeded(await d.stack.destroy());
+    await on(host, `mkdir -p "$(cat)"`.replace('"$(cat)"', `${sh(source)} ${sh(target)}`));
+    await on(
+      host,
+      `umount ${host.source} ${host.target}; mount ${host.volumes.source.device} ${sh(source)}; mount ${host.volumes.target.device} ${sh(target)}`,
+    );
+    await d.configure({}, { [host.name]: { source, target } });
+    succeeded(await d.stack.up());
+    await on(host, `echo quoted > ${sh(source)}/${sh(`a "file" of it's own`)}`);
+    await eventually(async () => (await on(host, `cat ${sh(target)}/${sh(`a "file" of it's own`)}`)) === "quoted");
+    expect(await on(host, "lsyncd-monitor.sh || true")).toMatch(/^ok +volumes/m);
+  });
+
+  it("with a newline is refused before anything runs", async () => {
+    await d.configure({}, { [d.host.name]: { source: "/mnt/a\nb" } });
+    expect(failed(await d.stack.up())).toMatch(/hosts\[0\]\.source: must not contain control characters/);
+  });
+});
+
+function sh(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`;
+}

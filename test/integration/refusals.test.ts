@@ -1,0 +1,185 @@
+import { createServer, type Server } from "node:net";
+import type { AddressInfo } from "node:net";
+import { reset } from "../../tools/sandbox";
+import {
+  content,
+  eventually,
+  failed,
+  listing,
+  on,
+  prepare,
+  succeeded,
+  systemPlaces,
+  type Deployment,
+} from "../support/deployment";
+
+jest.setTimeout(300_000);
+
+let d: Deployment;
+
+beforeAll(async () => {
+  d = await prepare("refuse");
+});
+afterAll(async () => {
+  await d.remove();
+});
+
+/** Deploys, expects a refusal, and that the host and both volumes are exactly as before. Returns what was printed. */
+async function refused(env: Record<string, string> = {}): Promise<string> {
+  const places = [...systemPlaces, d.host.source, d.host.target, "/mnt/elsewhere"];
+  const before = await listing(d.host, ...places);
+  const text = failed(await d.stack.up(undefined, env));
+  expect(await listing(d.host, ...places)).toBe(before);
+  expect(text).toContain(`Preflight refuses ${d.host.name} (${d.host.address}), nothing was changed on it`);
+  return text;
+}
+
+describe("the preflight", () => {
+  it("refuses a source and a target that do not exist, both in one message", async () => {
+    const text = await refused({ LSYNCD_SOURCE: "/mnt/none", LSYNCD_TARGET: "/mnt/nothing" });
+    expect(text).toContain("1. The source /mnt/none does not exist.");
+    expect(text).toContain("2. The target /mnt/nothing does not exist.");
+  });
+
+  it("refuses what is no directory", async () => {
+    await on(d.host, "touch /mnt/file");
+    expect(await refused({ LSYNCD_SOURCE: "/mnt/file" })).toContain("The source /mnt/file is not a directory.");
+  });
+
+  it.each(["source", "target"] as const)("refuses a %s that is not mounted", async (role) => {
+    await on(d.host, `umount ${d.host[role]}`);
+    expect(await refused()).toContain(
+      `The ${role} ${d.host[role]} is not mounted: it is a directory of the file system /.`,
+    );
+    await on(d.host, `mount ${d.host[role]}`);
+  });
+
+  it("refuses data in the target, with the commands to look at it and to save it", async () => {
+    await on(d.host, `mkdir -p ${d.host.target}/a/b && echo precious > ${d.host.target}/a/b/mail.sqlite`);
+    const text = await refused();
+    expect(text).toContain("The target /mnt/storage_do_2 holds data (a/b/mail.sqlite for one).");
+    for (const command of [
+      "ls -la /mnt/storage_do_2/",
+      "du -sh /mnt/storage_do_2/",
+      "rsync -avP /mnt/storage_do_2/ /path/to/backup/",
+      "LSYNCD_SKIP_SAFETY=true pulumi up",
+    ]) {
+      expect(text).toContain(command);
+    }
+  });
+
+  it("says the same in a preview, which fails", async () => {
+    const text = failed(await d.stack.preview());
+    expect(text).toContain("The target /mnt/storage_do_2 holds data (a/b/mail.sqlite for one).");
+  });
+
+  it("stops at the first file, however many there are", async () => {
+    await on(d.host, `cd ${d.host.target} && mkdir many && cd many && seq 20000 | xargs touch`);
+    const began = Date.now();
+    await refused();
+    expect(Date.now() - began).toBeLessThan(60_000);
+    // What find had to read is counted, not timed: it ends with the first file.
+    expect(
+      await on(d.host, `cd ${d.host.target} && find . -path ./lost+found -prune -o ! -type d -print -quit | wc -l`),
+    ).toBe("1");
+    await on(d.host, `rm -r ${d.host.target}/many`);
+  });
+
+  it("refuses two mount points of one file system", async () => {
+    await on(d.host, `mkdir -p /mnt/elsewhere && mount --bind ${d.host.source} /mnt/elsewhere`);
+    const text = await refused({ LSYNCD_TARGET: "/mnt/elsewhere" });
+    expect(text).toContain("are on the same file system");
+    await on(d.host, "umount /mnt/elsewhere");
+  });
+});
+
+describe("LSYNCD_SKIP_SAFETY=true", () => {
+  it("previews with a loud warning instead of a refusal", async () => {
+    const text = succeeded(await d.stack.preview([], { LSYNCD_SKIP_SAFETY: "true" }));
+    expect(text).toContain("LSYNCD_SKIP_SAFETY=true passes over this: The target /mnt/storage_do_2 holds data");
+  });
+
+  it("does not pass over the other checks", async () => {
+    await on(d.host, `umount ${d.host.source}`);
+    expect(await refused({ LSYNCD_SKIP_SAFETY: "true" })).toContain("is not mounted");
+    await on(d.host, `mount ${d.host.source}`);
+  });
+
+  it("deploys, says what it passed over, and a later run without it changes nothing", async () => {
+    await on(d.host, `echo kept > ${d.host.source}/kept`);
+    const text = succeeded(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "TRUE" }));
+    expect(text).toContain("LSYNCD_SKIP_SAFETY=true passes over this: The target /mnt/storage_do_2 holds data");
+    await eventually(async () => (await content(d.host, d.host.target)) === (await content(d.host, d.host.source)));
+    expect(succeeded(await d.stack.up([]))).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
+    expect(await on(d.host, "ls /run/lsyncd-as-code/skip-safety 2>/dev/null || echo gone")).toBe("gone");
+  });
+});
+
+describe("an empty source", () => {
+  it("is a warning; empty directories and lost+found in the target are no data", async () => {
+    succeeded(await d.stack.destroy());
+    await reset(d.host);
+    await on(d.host, `mkdir -p ${d.host.target}/empty/directories`);
+    const text = succeeded(await d.stack.up());
+    expect(text).toContain("The source /mnt/storage_do_1 is empty");
+  });
+});
+
+describe("connections", () => {
+  let server: Server;
+  let connected = 0;
+
+  beforeAll(async () => {
+    server = createServer((socket) => {
+      connected += 1;
+      socket.destroy();
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  });
+  afterAll(() => server.close());
+
+  it("are not opened with bad settings, and all faults are told at once", async () => {
+    const { port } = server.address() as AddressInfo;
+    const entry = { ...d.host, address: "127.0.0.1", port };
+    await d.stack.configure([entry], { delay: 0, sauce: "/mnt/x" }, { [entry.name]: { target: "relative" } });
+    const text = failed(await d.stack.up([], { LSYNCD_SKIP_SAFETY: "yes" }));
+    expect(text).toContain("lsyncd:delay: must be a whole number from 1 to 3600");
+    expect(text).toContain("lsyncd:sauce: is not a setting");
+    expect(text).toContain("lsyncd:hosts[0].target: must be an absolute path");
+    expect(text).toContain("LSYNCD_SKIP_SAFETY: must be true or false");
+    expect(connected).toBe(0);
+    await d.configure();
+  });
+
+  it("are refused to a host with another key", async () => {
+    const other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2xYFbD4cWCqsKFJuTDJmCTzmEUW0gGPGCvYIkGBkbc";
+    await d.stack.configure([{ ...d.host, hostKey: other }], { delay: 7 });
+    const before = await listing(d.host, ...systemPlaces);
+    expect(failed(await d.stack.up())).toMatch(/handshake failed|host key|verification/i);
+    expect(await listing(d.host, ...systemPlaces)).toBe(before);
+    await d.configure();
+  });
+
+  it("are refused to a host whose key nobody gave", async () => {
+    await d.stack.configure([{ ...d.host, hostKey: undefined as unknown as string }]);
+    const text = failed(await d.stack.up());
+    expect(text).toContain(`the key of ${d.host.address} port ${d.host.port} is not known`);
+    expect(text).toContain(`ssh-keyscan -p ${d.host.port} ${d.host.address} >> ~/.ssh/known_hosts`);
+    await d.configure();
+  });
+
+  it("are not opened twice to one host", async () => {
+    await d.stack.configure([d.host, { ...d.host, name: "sqlite-2" }, { ...d.host, address: "192.0.2.1" }]);
+    const text = failed(await d.stack.up());
+    expect(text).toContain(`${d.host.address} port ${d.host.port} is taken already by lsyncd:hosts[0].address`);
+    expect(text).toContain("sqlite-1 is taken already by lsyncd:hosts[0].name");
+    await d.configure();
+  });
+
+  it("that fail in a preview are a warning", async () => {
+    const { port } = server.address() as AddressInfo;
+    await d.stack.configure([{ ...d.host, address: "127.0.0.1", port }]);
+    expect(succeeded(await d.stack.preview())).toContain("could not be reached, its preflight was not run");
+    await d.configure();
+  });
+});

@@ -1,0 +1,109 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Finished } from "../../tools/run";
+import { execOn, sandboxDown, sandboxUp, type Release, type SandboxHost } from "../../tools/sandbox";
+import { Stack, type Extra } from "../../tools/stack";
+
+/** Sandbox hosts and a stack for one test file, gone when the file is done or its process dies. */
+export interface Deployment {
+  hosts: SandboxHost[];
+  /** The first host. */
+  host: SandboxHost;
+  stack: Stack;
+  /** Sets the stack's settings for all hosts, or for those given. */
+  configure: (stack?: Extra, perHost?: Record<string, Extra>, hosts?: SandboxHost[]) => Promise<void>;
+  /** A stack of its own for the same hosts, as another operator would have. */
+  otherStack: (name: string) => Promise<Stack>;
+  remove: () => Promise<void>;
+}
+
+let count = 0;
+
+/** Boots sandbox hosts and makes an empty stack for them. */
+export async function prepare(
+  purpose: string,
+  options: { hosts?: number; release?: Release; volumeSizeMb?: number } = {},
+): Promise<Deployment> {
+  const name = `t${process.pid}-${(count += 1)}-${purpose}`.slice(0, 31).replace(/-$/, "");
+  const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-test-"));
+  const sandbox = await sandboxUp({ name, owner: process.pid, ...options });
+  const [host] = sandbox.hosts;
+  if (!host) throw new Error("the sandbox has no host");
+  const stack = await new Stack({ name: "test", directory }).init();
+  await stack.configure(sandbox.hosts);
+  return {
+    hosts: sandbox.hosts,
+    host,
+    stack,
+    configure: (settings, perHost, hosts = sandbox.hosts) => stack.configure(hosts, settings, perHost),
+    otherStack: async (other) => {
+      const made = await new Stack({ name: other, directory }).init();
+      await made.configure(sandbox.hosts);
+      return made;
+    },
+    remove: async () => {
+      await sandboxDown(name);
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Runs a shell command on a host and returns what it printed, without the last newline. */
+export async function on(host: SandboxHost, command: string): Promise<string> {
+  return (await execOn(host, command)).stdout.trimEnd();
+}
+
+/** Polls until `look` returns a value, for at most `seconds`; throws with the last error after that. */
+export async function eventually<T>(look: () => Promise<T | undefined | false>, seconds = 30): Promise<T> {
+  const deadline = Date.now() + seconds * 1000;
+  let last: unknown = "nothing came";
+  while (Date.now() < deadline) {
+    try {
+      const value = await look();
+      if (value !== undefined && value !== false) return value;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  throw new Error(`not within ${seconds} s: ${last instanceof Error ? last.message : String(last)}`);
+}
+
+/** Every file, directory and link of a volume or of the system's own places, with mode, owner, size and checksum. */
+export async function listing(host: SandboxHost, ...paths: string[]): Promise<string> {
+  const places = paths.map((path) => `'${path}'`).join(" ");
+  return on(
+    host,
+    `for p in ${places}; do [ -e "$p" ] || continue; find "$p" -xdev \\( -name lost+found -prune \\) -o -printf '%p %M %u %g %l\\n' | sort
+     find "$p" -xdev -type f -print0 | sort -z | xargs -0 -r sha256sum; done`,
+  );
+}
+
+/** What a deployment can touch on a host; a refused one must leave it as it was. */
+export const systemPlaces = [
+  ...["/etc/lsyncd", "/etc/systemd/system", "/etc/logrotate.d", "/etc/sysctl.d", "/usr/local"],
+  ...["/var/lib/lsyncd-as-code", "/var/log/lsyncd", "/var/lib/dpkg/status", "/root"],
+];
+
+/** The content of a volume, by checksum, so that two listings can be compared. */
+export async function content(host: SandboxHost, path: string): Promise<string> {
+  return on(
+    host,
+    `cd '${path}' && find . -path ./lost+found -prune -o -type f -print0 | sort -z | xargs -0 -r sha256sum`,
+  );
+}
+
+/** Fails with the run's whole output unless it succeeded. */
+export function succeeded(finished: Finished): string {
+  const text = `${finished.stdout}\n${finished.stderr}`;
+  if (finished.code !== 0) throw new Error(`exit code ${finished.code}:\n${text}`);
+  return text;
+}
+
+/** Fails with the run's whole output unless it failed; returns the output. */
+export function failed(finished: Finished): string {
+  const text = `${finished.stdout}\n${finished.stderr}`;
+  if (finished.code === 0) throw new Error(`succeeded, but should have failed:\n${text}`);
+  return text;
+}

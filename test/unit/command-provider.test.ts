@@ -1,0 +1,210 @@
+import { check, readInputs } from "../../tools/command-provider/src/check";
+import { diff } from "../../tools/command-provider/src/diff";
+import { redactor } from "../../tools/command-provider/src/redact";
+import { service } from "../../tools/command-provider/src/service";
+import { parseHostKey } from "../../tools/command-provider/src/ssh/host-key";
+import { loginOptions } from "../../tools/command-provider/src/ssh/login";
+import {
+  type Properties,
+  reveal,
+  sameValue,
+  secret,
+  secretStrings,
+  unknown,
+} from "../../tools/command-provider/src/values";
+import { Work } from "../../tools/command-provider/src/work";
+
+const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0V0c5Uo4fBSa2VJ6n8pMfB3o1ZyqyKpdxb1s8m8pTW comment";
+const connection = { host: "192.0.2.1", hostKey };
+
+describe("values", () => {
+  const value: Properties = { a: secret("x"), b: [1, secret({ c: "y" })], d: "z" };
+
+  test("secret marks are taken off at any depth", () => {
+    expect(reveal(value)).toEqual({ a: "x", b: [1, { c: "y" }], d: "z" });
+    expect(secretStrings(value)).toEqual(["x", "y"]);
+  });
+
+  test("a value is marked as secret once", () => {
+    expect(secret(secret("x"))).toEqual(secret("x"));
+  });
+
+  test.each<[string, Properties, Properties, boolean]>([
+    ["null and absent", { a: null }, {}, true],
+    ["the order of keys", { a: 1, b: 2 }, { b: 2, a: 1 }, true],
+    ["the order of a list", { a: [1, 2] }, { a: [2, 1] }, false],
+    ["becoming secret", { a: "x" }, { a: secret("x") }, false],
+    ["a number and its text", { a: 1 }, { a: "1" }, false],
+    ["a list and an object", { a: [] }, { a: {} }, false],
+  ])("%s: the same?", (_what, left, right, same) => {
+    expect(sameValue(left, right)).toBe(same);
+    expect(sameValue(right, left)).toBe(same);
+  });
+});
+
+describe("check", () => {
+  test("fills in the defaults and marks what is secret", () => {
+    const inputs = { create: "true", connection: { ...connection, privateKey: "k", proxy: { ...connection } } };
+    const checked = check(inputs);
+    expect(checked.failures).toEqual([]);
+    const defaults = { port: 22, user: "root", dialErrorLimit: 10, perDialTimeout: 15 };
+    expect(checked.inputs).toEqual({
+      create: "true",
+      connection: secret({
+        ...connection,
+        ...defaults,
+        privateKey: secret("k"),
+        proxy: { ...connection, ...defaults },
+      }),
+    });
+  });
+
+  test("checking twice changes nothing more", () => {
+    const once = check({ connection: { ...connection, password: "p" } }).inputs;
+    expect(check(once).inputs).toEqual(once);
+  });
+
+  test("values not known yet pass", () => {
+    expect(check({ connection: unknown, stdin: unknown }).failures).toEqual([]);
+    expect(check({ connection: { host: unknown, hostKey: unknown } }).failures).toEqual([]);
+  });
+
+  test.each<[Properties, string]>([
+    [{}, "connection is missing: it says which host to run on"],
+    [{ connection: { hostKey } }, "connection.host is missing: it is the address to connect to"],
+    [
+      { connection: { host: "192.0.2.1" } },
+      "connection.hostKey is missing: without the host's public key anyone could answer in its place",
+    ],
+    [{ connection: { ...connection, proxy: { host: "h" } } }, expect.stringContaining("connection.proxy.hostKey")],
+    [{ connection: { ...connection, port: "22" } }, "connection.port must be a number"],
+    [{ connection: { ...connection, dialErrorLimit: 1.5 } }, "connection.dialErrorLimit must be an integer"],
+    [{ connection, logging: "loud" }, "logging must be one of stdout, stderr, stdoutAndStderr, none"],
+    [{ connection, environment: { A: 1 } }, "environment must be a map of strings"],
+    [{ connection, triggers: "x" }, "triggers must be a list"],
+    [{ connection, crate: "x" }, expect.stringContaining("crate is not a known input; known are addPrevious")],
+  ])("refuses %j", (inputs, failure) => {
+    expect(check(inputs).failures).toEqual([failure]);
+  });
+
+  test("no failure shows a value", () => {
+    const { failures } = check({ connection: { ...connection, privatekey: "hunter2", password: 1 }, stdin: secret(7) });
+    expect(failures).toHaveLength(3);
+    expect(failures.join()).not.toMatch(/hunter2|7/);
+  });
+
+  test("inputs are read back from a state with outputs", () => {
+    const state = { ...check({ connection, create: secret("true") }).inputs, stdout: "x", stderr: "" };
+    expect(readInputs(state)).toMatchObject({ create: "true", connection: { host: "192.0.2.1", port: 22 } });
+  });
+});
+
+describe("diff", () => {
+  const old: Properties = { create: "a", stdin: "s", environment: { A: "1" }, triggers: [1, { deep: 2 }] };
+
+  test.each<[string, Properties, Record<string, string>, string[]]>([
+    ["nothing", { ...old }, {}, []],
+    ["a changed text", { ...old, stdin: "t" }, { stdin: "update" }, []],
+    ["an added update", { ...old, update: "u" }, { update: "add" }, []],
+    ["a removed stdin", { ...old, stdin: null }, { stdin: "delete" }, []],
+    ["a nested key", { ...old, environment: { A: "1", "x-y": "2" } }, { 'environment["x-y"]': "add" }, []],
+    ["a trigger", { ...old, triggers: [1, { deep: 3 }] }, { "triggers[1].deep": "update" }, ["triggers"]],
+    ["one trigger more", { ...old, triggers: [1, { deep: 2 }, 3] }, { "triggers[2]": "add" }, ["triggers"]],
+    ["no triggers any more", { ...old, triggers: null }, { triggers: "delete" }, ["triggers"]],
+    [
+      "a trigger not known yet",
+      { ...old, triggers: [unknown, { deep: 2 }] },
+      { "triggers[0]": "update" },
+      ["triggers"],
+    ],
+    ["a secret", { ...old, stdin: secret("s") }, { stdin: "update" }, []],
+  ])("%s", (_what, news, changes, replaces) => {
+    const difference = diff(old, news);
+    expect(Object.fromEntries(difference.changes)).toEqual(changes);
+    expect(difference.replaces).toEqual(replaces);
+  });
+});
+
+describe("redactor", () => {
+  test("takes secrets out, the longest first, and each longer line of one with several", () => {
+    const redact = redactor(["secret", "secret and more", "-----BEGIN KEY-----\nAAAABBBBCCCC\nend\n"]);
+    expect(redact("a secret and more, a secret, AAAABBBBCCCC, the end")).toBe(
+      "a [secret], a [secret], [secret], the end",
+    );
+  });
+
+  test("leaves a text alone when there is nothing to take out, or it is too short to mean anything", () => {
+    expect(redactor(["", "a", "ab", "  \n "])("a, ab and more")).toBe("a, ab and more");
+  });
+
+  test("a secret is no pattern", () => {
+    expect(redactor(["a.c$&(["])("abc a.c$&([ \\")).toBe("abc [secret] \\");
+  });
+});
+
+describe("host keys", () => {
+  test("a line of a .pub file, with or without a comment", () => {
+    expect(parseHostKey(`${hostKey}\n`).type).toBe("ssh-ed25519");
+    expect(parseHostKey(hostKey.replace(" comment", ""))).toEqual(parseHostKey(hostKey));
+  });
+
+  test.each(["", "ssh-ed25519", hostKey.replace("ssh-ed25519 ", "ssh-rsa "), `192.0.2.1 ${hostKey}`])(
+    "%j is none",
+    (line) => {
+      expect(() => parseHostKey(line)).toThrow("hostKey must be a public key");
+    },
+  );
+});
+
+describe("ways to log in", () => {
+  const endpoint = { ...connection, port: 22, user: "root", dialErrorLimit: 1, perDialTimeout: 1 };
+
+  test("key before password; the agent only without a key", () => {
+    const env = { SSH_AUTH_SOCK: "/run/agent" };
+    expect(loginOptions({ ...endpoint, privateKey: "k", password: "p" }, env)).toMatchObject({
+      authHandler: ["publickey", "password", "keyboard-interactive"],
+    });
+    expect(loginOptions(endpoint, env)).toMatchObject({ authHandler: ["agent"], agent: "/run/agent" });
+    expect(loginOptions({ ...endpoint, agentSocketPath: "/other" }, env)).toMatchObject({ agent: "/other" });
+  });
+
+  test("none at all is an error", () => {
+    expect(() => loginOptions(endpoint, { SSH_AUTH_SOCK: "" })).toThrow("nothing to log in with");
+  });
+});
+
+describe("the service", () => {
+  test("refuses every other resource, and says where to get it", async () => {
+    const { check: method } = service(undefined, new Work()) as unknown as Record<string, Method>;
+    type Method = (call: unknown, done: (error: { message: string } | null) => void) => void;
+    const urn = "urn:pulumi:dev::lsyncd::lsyncd:index:Mirror$command:local:Command::x";
+    const error = await new Promise<{ message: string } | null>((resolve) => {
+      method?.({ request: { getUrn: () => urn } }, resolve);
+    });
+    expect(error?.message).toMatch(/has only command:remote:Command; command:local:Command needs the official one/);
+  });
+});
+
+describe("work", () => {
+  const aborted = (signal: AbortSignal): Promise<string> =>
+    new Promise((resolve) => {
+      const tell = (): void => {
+        resolve((signal.reason as Error).message);
+      };
+      if (signal.aborted) tell();
+      else signal.addEventListener("abort", tell);
+    });
+
+  test("ends what is under way and what comes later, and then is idle", async () => {
+    const work = new Work();
+    const running = work.run(0, aborted);
+    work.end(new Error("cancelled"));
+    await work.whenIdle();
+    expect(await running).toBe("cancelled");
+    expect(await work.run(0, aborted)).toBe("cancelled");
+  });
+
+  test("ends what takes too long", async () => {
+    expect(await new Work().run(0.01, aborted)).toBe("timed out after 0.01 s");
+  });
+});
