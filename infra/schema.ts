@@ -91,7 +91,14 @@ const breaking: Record<string, string> = {
   "--append": "it leaves changed files as they are in the mirror",
   "--append-verify": "it leaves changed files as they are in the mirror",
   "--backup": "it leaves old versions in the mirror",
+  "--backup-dir": "it leaves old versions in the mirror",
+  "--compare-dest": "files that are elsewhere would not be mirrored",
+  "--copy-dest": "it mirrors something else",
+  "--cvs-exclude": "some files would not be mirrored",
   "--daemon": "it starts a server",
+  "--delete-excluded": "lsyncd tells rsync of single changes by excluding all else, which would delete all else",
+  "--delete-missing-args": "a source that is not there would empty the mirror",
+  "--dirs": "what is in directories would not be mirrored",
   "--dry-run": "nothing would be mirrored",
   "--exclude": "lsyncd itself tells rsync what to look at",
   "--exclude-from": "lsyncd itself tells rsync what to look at",
@@ -99,18 +106,24 @@ const breaking: Record<string, string> = {
   "--files-from": "lsyncd itself tells rsync what to look at",
   "--filter": "lsyncd itself tells rsync what to look at",
   "--from0": "lsyncd sets it where it is needed",
+  "--help": "nothing would be mirrored",
+  "--iconv": "files would have other names in the mirror",
   "--ignore-existing": "changed files would not be mirrored",
   "--ignore-non-existing": "new files would not be mirrored",
   "--include": "lsyncd itself tells rsync what to look at",
   "--include-from": "lsyncd itself tells rsync what to look at",
+  "--link-dest": "files of the mirror would be links to others",
   "--list-only": "nothing would be mirrored",
   "--log-file": "it writes a file of its own",
   "--max-delete": "it ends lsyncd when the limit is reached",
   "--max-size": "large files would not be mirrored",
   "--min-size": "small files would not be mirrored",
+  "--no-r": "directories would not be mirrored",
   "--no-recursive": "directories would not be mirrored",
+  "--no-t": "changed files of the same size would not be noticed",
   "--no-times": "changed files of the same size would not be noticed",
   "--only-write-batch": "nothing would be mirrored",
+  "--prune-empty-dirs": "empty directories would not be mirrored",
   "--read-batch": "it mirrors something else",
   "--relative": "files would land in the wrong place",
   "--remove-sent-files": "it deletes from the source",
@@ -119,8 +132,13 @@ const breaking: Record<string, string> = {
   "--rsync-path": "the mirror is local",
   "--server": "it starts a server",
   "--size-only": "changed files of the same size would not be mirrored",
+  "--stop-after": "what is not done by then would not be mirrored",
+  "--stop-at": "what is not done by then would not be mirrored",
+  "--time-limit": "what is not done by then would not be mirrored",
   "--update": "files newer in the mirror would stay",
+  "--version": "nothing would be mirrored",
   "--write-batch": "it writes a file of its own",
+  "--write-devices": "it writes to devices",
 };
 
 /** More options for rsync, in their long form; those that would break the mirror are refused by name. */
@@ -129,7 +147,7 @@ export const rsyncOptions = z.array(
     const name = option.split("=")[0] ?? "";
     const why = breaking[name];
     if (why !== undefined) context.addIssue({ code: "custom", message: `${name} is not supported: ${why}` });
-    else if (!/^--[a-z0-9][a-z0-9-]*(=[^\x00-\x1f\x7f]*)?$/.test(option))
+    else if (!/^--[a-z0-9][a-z0-9-]*(=[^\x00-\x1f\x7f]*)?$/.test(option) || !option.isWellFormed())
       context.addIssue({
         code: "custom",
         message: `must be a long rsync option such as --bwlimit=10M, not ${JSON.stringify(option)}`,

@@ -126,7 +126,10 @@ describe("rsyncOptions", () => {
     ...["--include=*", "--include-from=/x", "--list-only", "--log-file=/x", "--max-delete=5", "--max-size=1M"],
     ...["--min-size=1", "--no-recursive", "--no-times", "--only-write-batch=/x", "--read-batch=/x", "--relative"],
     ...["--remove-sent-files", "--remove-source-files", "--rsh=ssh", "--rsync-path=/x", "--server", "--size-only"],
-    ...["--update", "--write-batch=/x"],
+    ...["--update", "--write-batch=/x", "--backup-dir=/x", "--compare-dest=/x", "--copy-dest=/x", "--cvs-exclude"],
+    ...["--delete-excluded", "--delete-missing-args", "--dirs", "--help", "--iconv=utf-8", "--link-dest=/x", "--no-r"],
+    ...["--no-t", "--prune-empty-dirs", "--stop-after=1", "--stop-at=1", "--time-limit=1", "--version"],
+    ...["--write-devices"],
   ];
 
   it.each(breaking)("refuses %s by its name, and says what it would do", (option) => {
@@ -142,7 +145,7 @@ describe("rsyncOptions", () => {
     expect(schema.rsyncOptions.parse([])).toEqual([]);
   });
 
-  it.each([["-n"], ["--"], ["delete"], ["--Delete"], ["--delete --dry-run"], ["--bwlimit 5"], ["--x=a\nb"], [""]])(
+  it.each([["-n"], ["--"], ["delete"], ["--Delete"], ["--delete --dry-run"], ["--bwlimit 5"], ["--x=a\nb"], ["--x=\ud800"], [""]])(
     "refuses %j, which is no long option",
     (option) => {
       expect(messages(schema.rsyncOptions, [option])).toEqual([
