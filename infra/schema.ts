@@ -156,13 +156,19 @@ export const rsyncOptions = z.array(
   { error: "must be a list of rsync options" },
 );
 
-// What msmtp's configuration and a mail header can hold in one line.
+// msmtp refuses a configuration with a line of more than 500 bytes; the keyword and the quotes take some of them.
+const longestLine = 480;
+
+// What msmtp's configuration can hold in one line.
 const line = (what: string) =>
   z
     .string({ error: `must be ${what}` })
     .min(1, { error: `must be ${what}` })
-    .max(1000)
-    .regex(/^[^\x00-\x1f\x7f]*$/, { error: "must be one line without control characters" });
+    .regex(/^[^\x00-\x1f\x7f]*$/, { error: "must be one line without control characters" })
+    .refine((text) => text.isWellFormed(), { error: "must be valid Unicode" })
+    .refine((text) => Buffer.byteLength(text) <= longestLine, {
+      error: `must be shorter (${String(longestLine)} bytes)`,
+    });
 
 /** A mail server to hand alerts to. */
 export const smtp = z
@@ -190,7 +196,7 @@ export const smtp = z
     if (value.user === undefined && secret !== undefined) refuse("user", "is missing: there is a password for it");
     if (value.user !== undefined && secret === undefined)
       refuse("password", "is missing, and so is passwordCommand: user needs one of them");
-    if (value.tls === "off" && secret !== undefined && !/^(localhost|127\.|::1$)/.test(value.host))
+    if (value.tls === "off" && secret !== undefined && !/^(localhost|127(\.\d+){3}|::1)$/.test(value.host))
       refuse("tls", "must not be off with a password: it would cross the network unprotected");
   });
 
