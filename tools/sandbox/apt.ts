@@ -77,7 +77,7 @@ export function sourcesFor(release: Release, machine: AptSource[], machineCodena
     ...new Set(
       own
         .filter((source) => source.suites.some((suite) => isSecurity(suite) === security))
-        .flatMap((source) => source.uris),
+        .flatMap((source) => source.uris.map((uri) => uri.replace(/\/$/, ""))),
     ),
   ];
   const line = (uri: string, suite: string): string => `deb [signed-by=${keyring}] ${uri} ${suite} main`;
