@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -254,7 +255,7 @@ describe("ways in, and what they carry", () => {
     passwordHost = await startPasswordHost(folder);
 
     stack = await newStack("ways");
-    const starting = sleep(1500).then(() => late.start());
+    const starting = startWhenDialled(late);
     const { stdout } = await stack.up([
       { name: "agent", args: { create: "echo by agent", connection: keyless({ agentSocketPath }) } },
       {
@@ -419,6 +420,20 @@ test("16 hosts with 12 commands each, at once", async () => {
     await hosts.stop();
   }
 }, 180_000);
+
+/** Hangs up on the first to dial, and starts the server only then. */
+async function startWhenDialled(server: Sshd): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const placeholder = createServer((socket) => {
+      socket.destroy();
+      placeholder.close(() => {
+        resolve();
+      });
+    });
+    placeholder.listen(server.port, server.addresses[0]);
+  });
+  await server.start();
+}
 
 /** An SSH server that takes one password, in this process: a real account would have to be made on the machine. */
 interface PasswordHost {

@@ -1,10 +1,19 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { isOlder } from "../../tools/toolchain/go";
 import { COMMAND_VERSION, ENGINE_VERSION, homeOf } from "../../tools/toolchain/home";
-import manifest from "../../package.json";
 
-test("the versions are those of the packages the program uses", () => {
+const root = join(__dirname, "..", "..");
+
+test("the versions are those of the packages the program uses, and of the Go module the engine is built from", () => {
+  const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+    dependencies: Record<string, string>;
+    devDependencies: Record<string, string>;
+  };
+  const modules = readFileSync(join(root, "tools", "toolchain", "go", "engine", "go.mod"), "utf8");
   expect(ENGINE_VERSION).toBe(manifest.devDependencies.pulumi);
   expect(COMMAND_VERSION).toBe(manifest.dependencies["@pulumi/command"]);
+  expect(modules).toContain(`github.com/pulumi/pulumi/pkg/v3 v${ENGINE_VERSION}`);
 });
 
 test("PULUMI_HOME says where everything is; empty counts as unset", () => {

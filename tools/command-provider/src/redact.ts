@@ -17,5 +17,23 @@ export function redactor(secrets: string[]): (text: string) => string {
     }
   }
   const longestFirst = [...needles].sort((left, right) => right.length - left.length);
-  return (text) => longestFirst.reduce((redacted, needle) => redacted.replaceAll(needle, MARK), text);
+  return (text) =>
+    takeOut(
+      text,
+      longestFirst.filter((needle) => text.includes(needle)),
+    );
+}
+
+/** Replaces each needle by the mark, from the left, so that nothing is looked for inside a mark. */
+function takeOut(text: string, needles: string[]): string {
+  let redacted = "";
+  for (let rest = text; ;) {
+    const [next] = needles
+      .map((needle) => ({ needle, at: rest.indexOf(needle) }))
+      .filter(({ at }) => at >= 0)
+      .sort((left, right) => left.at - right.at);
+    if (next === undefined) return redacted + rest;
+    redacted += rest.slice(0, next.at) + MARK;
+    rest = rest.slice(next.at + next.needle.length);
+  }
 }

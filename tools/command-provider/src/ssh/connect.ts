@@ -1,5 +1,5 @@
 import type { Duplex } from "node:stream";
-import type { Client, ConnectConfig } from "ssh2";
+import type { Client, ClientErrorExtensions, ConnectConfig } from "ssh2";
 import type { Endpoint } from "../schema";
 import { algorithmsOf, fingerprint, parseHostKey } from "./host-key";
 import { loginOptions } from "./login";
@@ -42,34 +42,41 @@ export async function connect(endpoint: Endpoint, signal: AbortSignal, via?: Dup
     answer(prompts.map(() => endpoint.password ?? ""));
   });
   return new Promise<Client>((resolve, reject) => {
-    const fail = (error: Error): void => {
+    const settle = (outcome: () => void): void => {
       signal.removeEventListener("abort", onAbort);
-      // Errors that follow the first one have no one left to tell.
-      client.removeAllListeners().on("error", () => undefined);
-      client.destroy();
-      reject(refusal ?? error);
+      client.removeListener("ready", onReady).removeListener("error", onError).removeListener("close", onClose);
+      // Errors that follow have no one left to tell: a lost connection shows in the command that runs over it.
+      client.on("error", () => undefined);
+      outcome();
+    };
+    const fail = (error: Error): void => {
+      settle(() => {
+        client.destroy();
+        reject(refusal ?? error);
+      });
+    };
+    const onReady = (): void => {
+      settle(() => {
+        resolve(client);
+      });
     };
     const onAbort = (): void => {
       fail(signal.reason as Error);
     };
+    const onError = (error: Error & ClientErrorExtensions): void => {
+      // An agent that does not answer is one method less, not the end.
+      if (error.level === "agent") notes.push(`the ssh-agent does not answer: ${error.message}`);
+      else fail(new Error([error.message, ...notes].join("; ")));
+    };
+    const onClose = (): void => {
+      fail(new Error("the host closed the connection"));
+    };
     signal.addEventListener("abort", onAbort);
+    client.on("ready", onReady).on("error", onError).on("close", onClose);
     if (signal.aborted) {
       onAbort();
       return;
     }
-    client.on("ready", () => {
-      signal.removeEventListener("abort", onAbort);
-      client.removeAllListeners("error").on("error", () => undefined);
-      resolve(client);
-    });
-    client.on("error", (error) => {
-      // An agent that does not answer is one method less, not the end.
-      if (error.level === "agent") notes.push(`the ssh-agent does not answer: ${error.message}`);
-      else fail(new Error([error.message, ...notes].join("; ")));
-    });
-    client.on("close", () => {
-      fail(new Error("the host closed the connection"));
-    });
     try {
       client.connect(config);
     } catch (error) {

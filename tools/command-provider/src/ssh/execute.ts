@@ -1,5 +1,6 @@
 import type { Client } from "ssh2";
 import { setBeforeExec, type Variable } from "./environment";
+import { terminate } from "./terminate";
 
 /** A command to run on a host. */
 export interface Execution {
@@ -64,7 +65,7 @@ export async function execute(
         return;
       }
       onAbort = () => {
-        channel.signal("TERM");
+        terminate(client);
         grace = setTimeout(() => {
           settle(`did not end within ${GRACE / 1000} s of being told to; it may still be running on the host`);
         }, GRACE);
