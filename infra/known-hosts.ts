@@ -7,13 +7,17 @@ const preference = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384",
 
 /**
  * Picks the best key out of what `ssh-keygen -F` prints. Marked lines (revoked keys, certificate authorities) are
- * no host keys.
+ * no host keys, and a key that is revoked in one line is none in another.
  */
 export function pickKey(found: string): string | undefined {
-  const keys = found
-    .split("\n")
-    .filter((line) => line !== "" && !line.startsWith("#") && !line.startsWith("@"))
-    .map((line) => line.split(" ").slice(1, 3));
+  const lines = found.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  const revoked = lines
+    .filter((line) => line.startsWith("@revoked"))
+    .map((line) => line.split(/\s+/).slice(2, 4).join(" "));
+  const keys = lines
+    .filter((line) => !line.startsWith("@"))
+    .map((line) => line.split(/\s+/).slice(1, 3))
+    .filter((key) => !revoked.includes(key.join(" ")));
   for (const type of preference) {
     const key = keys.find(([candidate]) => candidate === type);
     if (key) return key.join(" ");
