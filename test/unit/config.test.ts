@@ -6,7 +6,7 @@ const other = { ...entry, name: "sqlite-2", address: "192.0.2.12" };
 describe("defaults", () => {
   it("are those of the documentation", () => {
     expect(settingsOf({})).toMatchObject({
-      skipSafety: false,
+      waived: [],
       hosts: [
         {
           name: "sqlite-1",
@@ -57,7 +57,7 @@ describe("precedence", () => {
   it("takes an empty variable for one that is not set", () => {
     const env = { LSYNCD_SOURCE: "", LSYNCD_TARGET: "  ", MSMTP_RCPTS: "", LSYNCD_SKIP_SAFETY: "" };
     expect(settingsOf({ ...stack, hosts: [host] }, env)).toMatchObject({
-      skipSafety: false,
+      waived: [],
       hosts: [{ source: "/mnt/host", target: "/mnt/stack-target", alertRecipients: ["host@example.com"] }],
     });
   });
@@ -74,7 +74,7 @@ describe("precedence", () => {
   });
 });
 
-describe("LSYNCD_SKIP_SAFETY", () => {
+describe.each(["LSYNCD_SKIP_SAFETY", "LSYNCD_EMPTY_SOURCE_ERASES_MIRROR"])("%s", (name) => {
   it.each([
     ["true", true],
     ["TRUE", true],
@@ -84,18 +84,16 @@ describe("LSYNCD_SKIP_SAFETY", () => {
     [undefined, false],
     ["", false],
   ])("%j means %j", (value, expected) => {
-    expect(settingsOf({}, { LSYNCD_SKIP_SAFETY: value }).skipSafety).toBe(expected);
+    expect(settingsOf({}, { [name]: value }).waived).toEqual(expected ? [name] : []);
   });
 
   it.each([["yes"], ["1"], ["0"], ["no"], ["on"], ["t"], ["truee"], ["true,false"]])("refuses %j", (value) => {
-    expect(faultsOf({}, { LSYNCD_SKIP_SAFETY: value })).toEqual([
-      `LSYNCD_SKIP_SAFETY: must be true or false, not "${value}"`,
-    ]);
+    expect(faultsOf({}, { [name]: value })).toEqual([`${name}: must be true or false, not "${value}"`]);
   });
+});
 
-  it("is no setting of the stack, where it would be forgotten", () => {
-    expect(faultsOf({ skipSafety: "true" })).toEqual(["lsyncd:skipSafety: is not a setting; is it misspelt?"]);
-  });
+it.each(["skipSafety", "waived"])("%s is no setting of the stack, where it would be forgotten", (key) => {
+  expect(faultsOf({ [key]: "true" })).toEqual([`lsyncd:${key}: is not a setting; is it misspelt?`]);
 });
 
 describe("faults", () => {

@@ -1,4 +1,4 @@
-import { activate, installPackages, leaveSkipToken, preflight, type HostCommand } from "../../infra/commands";
+import { activate, installPackages, leaveWaivers, preflight, type HostCommand } from "../../infra/commands";
 import { fragment } from "../../infra/commands/script";
 import type { HostSettings } from "../../infra/config";
 import { manifest, renderFiles, type RenderedFile } from "../../infra/files";
@@ -104,7 +104,7 @@ it("commands are whole and read the settings back", async () => {
         { command: preflight(identity, "0123456789ab"), values: { SOURCE, TARGET, HOST: host.name } },
         { command: installPackages(identity), values: { HOST: host.name } },
         { command: activate(identity, files), values: { SOURCE, TARGET, MANIFEST: manifest(files) } },
-        { command: leaveSkipToken(identity), values: {} },
+        { command: leaveWaivers(identity, ["LSYNCD_SKIP_SAFETY"]), values: { WAIVERS: "LSYNCD_SKIP_SAFETY" } },
       ];
     });
     await language.parseShell(commands.map(({ command }) => command.stdin));

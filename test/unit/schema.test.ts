@@ -145,14 +145,21 @@ describe("rsyncOptions", () => {
     expect(schema.rsyncOptions.parse([])).toEqual([]);
   });
 
-  it.each([["-n"], ["--"], ["delete"], ["--Delete"], ["--delete --dry-run"], ["--bwlimit 5"], ["--x=a\nb"], ["--x=\ud800"], [""]])(
-    "refuses %j, which is no long option",
-    (option) => {
-      expect(messages(schema.rsyncOptions, [option])).toEqual([
-        `must be a long rsync option such as --bwlimit=10M, not ${JSON.stringify(option)}`,
-      ]);
-    },
-  );
+  it.each([
+    ["-n"],
+    ["--"],
+    ["delete"],
+    ["--Delete"],
+    ["--delete --dry-run"],
+    ["--bwlimit 5"],
+    ["--x=a\nb"],
+    ["--x=\ud800"],
+    [""],
+  ])("refuses %j, which is no long option", (option) => {
+    expect(messages(schema.rsyncOptions, [option])).toEqual([
+      `must be a long rsync option such as --bwlimit=10M, not ${JSON.stringify(option)}`,
+    ]);
+  });
 
   it("refuses what is no list", () => {
     expect(messages(schema.rsyncOptions, "--delete")).toEqual(["must be a list of rsync options"]);

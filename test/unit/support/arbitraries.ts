@@ -6,7 +6,7 @@ import { hostOf } from "./settings";
 // Characters that mean something to a shell, Lua, Perl, systemd, Handlebars or a reader of comments, more often than
 // their share.
 const telling = fc.constantFrom(
-  ...` '"\\$\`%{}[]()<>|&;#!~*?@=-+^,.:_`,
+  ..." '\"\\$`%{}[]()<>|&;#!~*?@=-+^,.:_".split(""),
   "$(id)",
   "{{source}}",
   "]]",
@@ -52,6 +52,16 @@ const admittedOption = fc
 
 const admittedUrl = text.map((part) => `https://example.com/${part}`).filter((value) => url.safeParse(value).success);
 
+const admittedLine = text.filter((line) => line.isWellFormed() && !/[\x00-\x1f\x7f]/.test(line));
+const admittedSmtp = fc
+  .record({
+    from: admittedAddress,
+    port: fc.integer({ min: 1, max: 65535 }),
+    user: admittedLine,
+    password: admittedLine,
+  })
+  .map((rest) => ({ host: "smtp.example.com", ...rest }));
+
 /** Hosts with any settings that are admitted. */
 export const admittedHost: fc.Arbitrary<HostSettings> = fc
   .record({
@@ -63,9 +73,10 @@ export const admittedHost: fc.Arbitrary<HostSettings> = fc
     wholeFile: fc.boolean(),
     rsyncOptions: fc.array(admittedOption, { maxLength: 3 }),
     heartbeatUrl: fc.option(admittedUrl, { nil: undefined }),
+    smtp: fc.option(admittedSmtp, { nil: undefined }),
   })
   .filter(({ source, target }) => !`${source}/`.startsWith(`${target}/`) && !`${target}/`.startsWith(`${source}/`))
-  .map(({ heartbeatUrl, ...rest }) => hostOf({ ...rest, ...(heartbeatUrl === undefined ? {} : { heartbeatUrl }) }));
+  .map((settings) => hostOf(Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined))));
 
 /** How many cases one process of a language is given. */
 export const batch = 100;

@@ -8,7 +8,8 @@ export const entry = { name: "sqlite-1", address: "192.0.2.11", hostKey };
 
 /** Reads settings as Pulumi hands them over: text as it is, everything else as JSON, under `lsyncd:`. */
 export function settingsOf(stack: Record<string, unknown>, env: Record<string, string | undefined> = {}): Settings {
-  const raw = Object.entries({ hosts: [entry], ...stack })
+  const all: Record<string, unknown> = { hosts: [entry], ...stack };
+  const raw = Object.entries(all)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => [`lsyncd:${key}`, typeof value === "string" ? value : JSON.stringify(value)]);
   return readSettings({ stack: Object.fromEntries(raw) as Record<string, string>, env });
@@ -36,7 +37,7 @@ export const hostile = {
   user: "deploy",
   source: `/mnt/it's "one" $HOME $(id) \`id\` %h %% \\n \\ ; # {{source}} ]] é 日本 🦊`,
   target: `/mnt/-rf *?[a] 'two' \${PATH} %i & | < > ! ~ @x \\x2d .. \\"`,
-  alertRecipients: ["o'brien+lsyncd@example.com", "-oX/tmp/x@example.com".replaceAll("/", "-"), "a_b@example.co.uk"],
+  alertRecipients: ["o'brien+lsyncd@example.com", "-oX@example.com", "a_b@example.co.uk"],
   delay: 3600,
   compress: true,
   wholeFile: false,

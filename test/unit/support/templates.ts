@@ -18,7 +18,7 @@ export function languageOf({ path, content }: { path: string; content: string })
   if (path.startsWith("/etc/logrotate.d/")) return "logrotate";
   if (path.endsWith("/msmtprc")) return "msmtp";
   if (/^#!.*\bperl\b/.test(first)) return "perl";
-  if (/^#!.*\b(ba)?sh\b/.test(first) || /shellcheck shell=/.test(content)) return "shell";
+  if (/^#!.*\b(ba)?sh\b/.test(first) || content.includes("shellcheck shell=")) return "shell";
   throw new Error(`${path}: in which language is it?`);
 }
 

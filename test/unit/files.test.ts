@@ -1,0 +1,116 @@
+import { createHash } from "node:crypto";
+import { readdirSync } from "node:fs";
+import { manifest, renderFiles } from "../../infra/files";
+import { hostile, hostOf } from "./support/settings";
+import { languageOf, templateOf, templates, type Language } from "./support/templates";
+
+const hosts = { "default settings": hostOf(), "hostile settings": hostOf(hostile) };
+const all = renderFiles(hosts["hostile settings"]);
+
+const byDefault = renderFiles(hosts["default settings"]);
+
+it.each(byDefault.map((file) => [file.path, file.content]))("%s is, by default", (_, content) => {
+  expect(content).toMatchSnapshot();
+});
+
+// Only what differs from the default, to show what becomes of the values.
+it.each(all.map((file) => [file.path, file.content]))("%s has, with hostile settings", (path, content) => {
+  const usual = new Set(byDefault.find((file) => file.path === path)?.content.split("\n"));
+  expect(content.split("\n").filter((line) => !usual.has(line))).toMatchSnapshot();
+});
+
+it.each([...byDefault, ...all].map((file) => [file.path, file.content]))("%s ends with a line end", (_, content) => {
+  // A last line without one is no line for many programs.
+  expect(content).toMatch(/[^\n]\n$/);
+});
+
+it("every template is installed with some settings, at the path it has below templates/", () => {
+  const found = readdirSync(templates, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".hbs"));
+  expect(found.map((name) => `/${name.replace(/\.hbs$/, "")}`).sort()).toEqual(all.map(({ path }) => path).sort());
+});
+
+it("names and paths are taken once", () => {
+  expect(new Set(all.map(({ name }) => name)).size).toBe(all.length);
+  expect(new Set(all.map(({ path }) => path)).size).toBe(all.length);
+});
+
+const helpers: Record<Language, string[]> = {
+  lua: ["lua", "comment"],
+  shell: ["sh", "comment"],
+  perl: ["perl", "comment"],
+  unit: ["systemdWord", "systemdArg", "mountUnit", "comment"],
+  msmtp: ["msmtp", "comment"],
+  logrotate: ["sh", "comment"],
+};
+
+it.each(all.map((file) => [file.path, file] as const))("%s quotes for its own language, and only once", (_, file) => {
+  const template = templateOf(file.path);
+  const used = [...template.matchAll(/\{\{(?![#/>!]|else\b)(\w+)/g)].map(([, helper]) => helper);
+  expect(helpers[languageOf(file)]).toEqual(expect.arrayContaining(used));
+  // Inside other quotes, the ones a helper writes would end them.
+  expect(template).not.toMatch(/["'`]\{\{(?![#/>!])|\}\}["'`]/);
+});
+
+describe("modes", () => {
+  it("programs can be run, everything else is read", () => {
+    for (const { content, mode, path } of all) {
+      expect([path, mode]).toEqual([path, expect.stringMatching(content.startsWith("#!") ? /^07/ : /^06/)]);
+    }
+  });
+
+  it("a file that holds a secret is for root alone, and is marked as secret", () => {
+    const { smtp, heartbeatUrl } = hostile;
+    const holding = all.filter(({ content }) => content.includes(smtp.password) || content.includes("/ping/"));
+    expect(holding.map(({ path }) => path).sort()).toEqual(["/etc/lsyncd/alerts.conf", "/etc/lsyncd/msmtprc"]);
+    expect(holding.every(({ mode, secret }) => mode === "0600" && secret)).toBe(true);
+    expect(all.filter(({ secret }) => secret)).toEqual(holding);
+    expect(heartbeatUrl).toContain("/ping/");
+  });
+
+  it("nothing is secret by default", () => {
+    expect(renderFiles(hostOf()).filter(({ secret }) => secret)).toEqual([]);
+  });
+});
+
+describe("manifest", () => {
+  it("has a line for each file: mode, SHA-256, what to restart, path", () => {
+    const [guard] = all;
+    if (guard === undefined) throw new Error("no files");
+    const sum = createHash("sha256").update(guard.content).digest("hex");
+    expect(manifest([{ ...guard, path: "/a", mode: "0755", restart: "lsyncd" }])).toBe(`0755 ${sum} lsyncd /a`);
+    expect(manifest(all).split("\n")).toHaveLength(all.length);
+  });
+
+  it("is the same for the same settings", () => {
+    expect(manifest(renderFiles(hostOf(hostile)))).toBe(manifest(all));
+  });
+});
+
+describe("a changed setting", () => {
+  const changed = (settings: Record<string, unknown>): string[] => {
+    const before = new Map(renderFiles(hostOf()).map(({ path, content }) => [path, content]));
+    return renderFiles(hostOf(settings))
+      .filter(({ path, content }) => before.get(path) !== content)
+      .map(({ path }) => path);
+  };
+
+  it("of delay changes one line of the configuration", () => {
+    expect(changed({ delay: 5 })).toContain("/etc/lsyncd/lsyncd.conf.lua");
+    const config = (delay: number): string[] =>
+      renderFiles(hostOf({ delay })).flatMap(({ name, content }) => (name === "config" ? content.split("\n") : []));
+    expect(config(5).filter((line, index) => line !== config(1)[index])).toEqual(["    delay  = 5,"]);
+  });
+
+  it.each([
+    { alertRecipients: "a@example.com" },
+    { smtp: hostile.smtp },
+    { heartbeatUrl: "https://example.com/x" },
+    { diskLimit: 80 },
+  ])("of %j restarts nothing that mirrors", (settings) => {
+    const paths = changed(settings);
+    expect(paths).not.toEqual([]);
+    expect(
+      renderFiles(hostOf(settings)).filter(({ path, restart }) => paths.includes(path) && restart === "lsyncd"),
+    ).toEqual([]);
+  });
+});

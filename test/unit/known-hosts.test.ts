@@ -1,0 +1,50 @@
+import { knownHostKey, pickKey } from "../../infra/known-hosts";
+import { installTime, needPrograms } from "../support/programs";
+import { withFiles } from "./support/languages";
+
+const ed25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2xYFbD4cWCqsKFJuTDJmCTzmEUW0gGPGCvYIkGBkbc";
+const ecdsa = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTY=";
+const rsa = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ==";
+
+describe("pickKey", () => {
+  it.each([
+    ["nothing", "", undefined],
+    ["one line", `# Host db found: line 1\ndb ${rsa}\n`, rsa],
+    ["the type OpenSSH prefers", `db ${rsa}\ndb ${ecdsa}\ndb ${ed25519}\n`, ed25519],
+    ["the first of two of a type", `db ${ed25519}\ndb ${ed25519.replace("Kc", "Kd")}\n`, ed25519],
+    ["a hashed name", `|1|c2FsdA==|aGFzaA== ${ed25519}\n`, ed25519],
+    ["several names", `db,192.0.2.11 ${ed25519}\n`, ed25519],
+    ["tabs and several blanks", `db\t${ed25519.replace(" ", "  ")}\n`, ed25519],
+    ["a comment behind the key", `db ${ed25519} root@db\n`, ed25519],
+    ["a revoked key", `@revoked db ${ed25519}\n`, undefined],
+    ["a certificate authority", `@cert-authority *.example.com ${ed25519}\n`, undefined],
+    ["a type it does not know", "db ssh-dss AAAAB3NzaC1kc3M=\n", undefined],
+  ])("of %s", (_, found, key) => {
+    expect(pickKey(found)).toBe(key);
+  });
+
+  it("takes no key that is revoked in another line", () => {
+    expect(pickKey(`@revoked db ${ed25519}\ndb ${ed25519}\ndb ${rsa}\n`)).toBe(rsa);
+  });
+});
+
+describe("knownHostKey", () => {
+  beforeAll(() => needPrograms("ssh-keygen"), installTime);
+
+  const lookup = (address: string, port: number, known: string): Promise<string | undefined> =>
+    withFiles({ known_hosts: known }, (folder) =>
+      Promise.resolve(knownHostKey(address, port, `${folder}/known_hosts`)),
+    );
+
+  it("finds a host by name, and by name and port", async () => {
+    const known = `db.example.com ${ed25519}\n[db.example.com]:2222 ${ecdsa}\n`;
+    expect(await lookup("db.example.com", 22, known)).toBe(ed25519);
+    expect(await lookup("db.example.com", 2222, known)).toBe(ecdsa);
+    expect(await lookup("db.example.com", 2223, known)).toBeUndefined();
+    expect(await lookup("other.example.com", 22, known)).toBeUndefined();
+  });
+
+  it("knows nobody without a file", () => {
+    expect(knownHostKey("db.example.com", 22, "/nowhere/known_hosts")).toBeUndefined();
+  });
+});
