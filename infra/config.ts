@@ -10,6 +10,12 @@ const mirrorShape = {
   compress: field.flag.describe("Let rsync compress; useless between local disks."),
   wholeFile: field.flag.describe("Copy whole files; false transfers only the changed parts."),
   rsyncOptions: field.rsyncOptions.describe("Options for rsync beside those that archive, compress and wholeFile set."),
+  deletionLimit: field
+    .whole(1, 100000000)
+    .describe("Files that may vanish from the mirror within ten minutes, however few it has."),
+  deletionShare: field.whole(1, 100).describe("Percent of the mirror's files that may vanish within ten minutes."),
+  requireEncryption: field.flag.describe("Refuse volumes that are not on dm-crypt instead of warning."),
+  acceptVolumes: field.volumeIds.describe("UUIDs of volumes that may take the place of those deployed before."),
   alertInterval: field.whole(60, 604800).describe("Seconds before the same trouble is told again."),
   backlogLimit: field.whole(1, 1000000).describe("Pending changes above which the mirror counts as behind."),
   diskLimit: field.whole(1, 99).describe("Percent of the target's space or inodes in use above which it is told."),
@@ -30,6 +36,10 @@ export const defaults: MirrorSettings = {
   compress: false,
   wholeFile: true,
   rsyncOptions: ["--delete", "--delete-after", "--inplace", "--no-perms", "--omit-dir-times"],
+  deletionLimit: 100,
+  deletionShare: 20,
+  requireEncryption: false,
+  acceptVolumes: [],
   alertInterval: 3600,
   backlogLimit: 100,
   diskLimit: 90,
@@ -55,6 +65,15 @@ const stack = mirror.partial().extend({
 /** The environment variables that override the stack, and the setting each stands for. */
 const environment = { LSYNCD_SOURCE: "source", LSYNCD_TARGET: "target", MSMTP_RCPTS: "alertRecipients" } as const;
 
+/**
+ * Variables that pass over a refusal of the preflight, for one run. LSYNCD_SKIP_SAFETY: the target holds data.
+ * LSYNCD_EMPTY_SOURCE_ERASES_MIRROR: the source is empty and the mirror is not.
+ */
+const waiverNames = ["LSYNCD_SKIP_SAFETY", "LSYNCD_EMPTY_SOURCE_ERASES_MIRROR"] as const;
+
+/** A refusal that can be passed over, by the name of its variable. */
+export type Waiver = (typeof waiverNames)[number];
+
 /** The settings of one mirror. */
 export type MirrorSettings = z.output<typeof mirror>;
 /** One host with all its settings resolved. */
@@ -70,8 +89,8 @@ export interface Settings {
   hosts: HostSettings[];
   /** Text of the SSH private key; without it the running ssh-agent is used. */
   privateKey?: string;
-  /** LSYNCD_SKIP_SAFETY: pass over the check that the target holds no file. */
-  skipSafety: boolean;
+  /** The refusals that this run passes over. */
+  waived: Waiver[];
 }
 
 /** Where the settings come from. */
@@ -153,11 +172,13 @@ export function readSettings({ stack: raw, env }: Sources): Settings {
     if (result.success) Object.assign(overrides, result.data);
     else faults.push(...result.error.issues.map((issue) => `${name}: ${issue.message}`));
   }
-  const skip = field.flag.safeParse(set("LSYNCD_SKIP_SAFETY") ?? "false");
-  if (!skip.success)
-    faults.push(`LSYNCD_SKIP_SAFETY: must be true or false, not ${JSON.stringify(env.LSYNCD_SKIP_SAFETY)}`);
+  const waived = waiverNames.filter((name) => {
+    const flag = field.flag.safeParse(set(name) ?? "false");
+    if (!flag.success) faults.push(`${name}: must be true or false, not ${JSON.stringify(env[name])}`);
+    return flag.data;
+  });
 
-  if (!parsed.success || !skip.success) throw new SettingsError(faults);
+  if (!parsed.success) throw new SettingsError(faults);
   const { hosts: entries, privateKey, ...common } = parsed.data;
   const hosts = entries.map((entry) => ({ ...defaults, ...common, ...entry, ...overrides }) as HostSettings);
   faults.push(
@@ -177,5 +198,5 @@ export function readSettings({ stack: raw, env }: Sources): Settings {
     ),
   );
   if (faults.length > 0) throw new SettingsError(faults);
-  return { hosts, skipSafety: skip.data, ...(privateKey === undefined ? {} : { privateKey }) };
+  return { hosts, waived, ...(privateKey === undefined ? {} : { privateKey }) };
 }

@@ -25,6 +25,8 @@ const catalogue: (ManagedFile & {
   { name: "guard", path: paths.guard, mode: "0755", restart: "none" },
   { name: "run", path: paths.runProgram, mode: "0755", restart: "lsyncd" },
   { name: "mirror", path: paths.mirrorProgram, mode: "0755", restart: "none" },
+  { name: "release", path: "/usr/local/sbin/lsyncd-release", mode: "0755", restart: "none" },
+  { name: "failover", path: "/usr/local/sbin/lsyncd-failover", mode: "0755", restart: "none" },
   { name: "alert-common", path: `${libDirectory}/alert-common.sh`, mode: "0644", restart: "none" },
   { name: "alert-message", path: `${libDirectory}/alert-message`, mode: "0755", restart: "none" },
   { name: "alert", path: paths.alertProgram, mode: "0755", restart: "none" },

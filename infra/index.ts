@@ -21,6 +21,5 @@ const stack = `${pulumi.getOrganization()}/${pulumi.getProject()}/${pulumi.getSt
 export const hosts: Record<string, pulumi.Output<MirrorState>> = {};
 for (const host of settings.hosts) {
   const connection = reach.get(host.name);
-  if (connection)
-    hosts[host.name] = new Mirror(host.name, { host, connection, stack, skipSafety: settings.skipSafety }).state;
+  if (connection) hosts[host.name] = new Mirror(host.name, { host, connection, stack, waived: settings.waived }).state;
 }

@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { remote } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import * as commands from "./commands";
-import type { HostSettings } from "./config";
+import type { HostSettings, Waiver } from "./config";
 import { commandConnection, type Connection } from "./connection";
 import { manifest, renderFiles } from "./files";
-import { previewPreflight, skipSafety } from "./observe";
+import { leaveWaivers, previewPreflight } from "./observe";
 
 /** What a mirror needs. */
 export interface MirrorArgs {
@@ -13,8 +13,8 @@ export interface MirrorArgs {
   connection: Connection;
   /** The stack, as `organization/project/stack`. */
   stack: string;
-  /** LSYNCD_SKIP_SAFETY. */
-  skipSafety: boolean;
+  /** The refusals that this run passes over. */
+  waived: Waiver[];
 }
 
 /** What an operator asks first about a host. */
@@ -48,10 +48,10 @@ export class Mirror extends pulumi.ComponentResource {
 
     let ready = Promise.resolve();
     if (pulumi.runtime.isDryRun()) {
-      const look = commands.previewPreflight(identity, deployment, args.skipSafety);
+      const look = commands.previewPreflight(identity, deployment, args.waived);
       void previewPreflight(host.name, args.connection, look, this);
-    } else if (args.skipSafety) {
-      ready = skipSafety(host.name, args.connection, commands.leaveSkipToken(identity));
+    } else if (args.waived.length > 0) {
+      ready = leaveWaivers(host.name, args.connection, commands.leaveWaivers(identity, args.waived));
     }
     const connection = pulumi.secret(ready.then(() => commandConnection(args.connection)));
 

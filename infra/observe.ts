@@ -26,12 +26,12 @@ export async function previewPreflight(
 }
 
 /**
- * Tells the host that safety is skipped in this very run. A file there and not an input of a resource: a later run
- * without LSYNCD_SKIP_SAFETY must show no change. The preflight takes the file away.
+ * Tells the host which refusals this very run passes over. A file there and not an input of a resource: a later run
+ * without the variable must show no change. The preflight takes the file away.
  */
-export async function skipSafety(name: string, connection: Connection, token: HostCommand): Promise<void> {
+export async function leaveWaivers(name: string, connection: Connection, waivers: HostCommand): Promise<void> {
   try {
-    await runRemote(connection, token.create, token.stdin);
+    await runRemote(connection, waivers.create, waivers.stdin);
   } catch (error) {
     if (!(error instanceof Unreachable)) throw error;
     // The preflight itself will say that the host cannot be reached.

@@ -15,6 +15,12 @@ export const paths = {
   logFile: "/var/log/lsyncd/lsyncd.log",
   statusFile: "/var/log/lsyncd/lsyncd.status",
   resyncFile: `${stateDirectory}/resync`,
+  /** Marks: lsyncd is held after a mass deletion, a deletion is allowed once, the mirror is in use. */
+  heldFile: `${stateDirectory}/held`,
+  allowFile: `${stateDirectory}/allow-deletion`,
+  failoverFile: `${stateDirectory}/failover`,
+  /** How many files the mirror had in the last minutes. */
+  entriesFile: `${stateDirectory}/entries`,
   lsyncdProgram: "/usr/bin/lsyncd",
   rsyncProgram: "/usr/bin/rsync",
   guard: `${libDirectory}/lsyncd-guard`,

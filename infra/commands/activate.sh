@@ -165,7 +165,10 @@ swap() {
   {
     printf 'source\t%s\n' "$(volume_identity "$SOURCE")"
     printf 'target\t%s\n' "$(volume_identity "$TARGET")"
-  } >"$STATE/volumes.new" && mv "$STATE/volumes.new" "$STATE/volumes" || return 1
+  } >"$STATE/volumes.new" || return 1
+  # The first pass between two volumes is expected to delete what only the target has: the preflight asked for it.
+  cmp -s "$STATE/volumes.new" "$STATE/volumes" || : >"$STATE/allow-deletion"
+  mv "$STATE/volumes.new" "$STATE/volumes" || return 1
   sync
   phase proving
 }
@@ -183,6 +186,10 @@ start() {
   systemctl enable --quiet lsyncd.service lsyncd-monitor.timer 2>&1 || return 1
   if $changed_monitor || ! running lsyncd-monitor.timer; then
     systemctl restart lsyncd-monitor.timer || return 1
+  fi
+  if [ -e "$STATE/failover" ] || [ -e "$STATE/held" ]; then
+    say "lsyncd on $HOST stays stopped: $(cat "$STATE/failover" "$STATE/held" 2>/dev/null | head -n 1)"
+    return 0
   fi
   if $operator_stopped; then
     say "lsyncd on $HOST was stopped by an operator and stays stopped; start it with: systemctl start lsyncd"
@@ -220,6 +227,18 @@ show_journal() {
   journalctl -u lsyncd.service -n 12 --no-pager -o cat 2>/dev/null | sed 's/^/  /'
 }
 
+# lsyncd needs a watch for each directory. The limit is raised when it is too low, never lowered, and stays so.
+raise_watches() {
+  local wanted
+  wanted=$(watches_wanted "$SOURCE")
+  [ "$(watches_limit)" -lt "$wanted" ] || return 0
+  if printf '%s\n' "$wanted" 2>/dev/null >/proc/sys/fs/inotify/max_user_watches; then
+    printf '# Written by "lsyncd as code": a watch for each directory of the mirrored volume.\nfs.inotify.max_user_watches = %s\n' "$wanted" >"$SYSCTL.new" &&
+      mv "$SYSCTL.new" "$SYSCTL"
+  fi
+  return 0
+}
+
 # --- undo ---------------------------------------------------------------------------------------------------------------
 
 # Restores what was before the transaction in $TRANSACTION, wherever it was interrupted.
@@ -252,6 +271,8 @@ roll_back() {
 
 # --- the two things it does ----------------------------------------------------------------------------------------------
 
+SYSCTL=/etc/sysctl.d/60-lsyncd-as-code.conf
+
 lock() {
   exec 9>/run/lsyncd-as-code.lock
   flock -w "$LOCK_WAIT" 9 || fail "another run works on this host for more than $LOCK_WAIT s. Wait for it, then run \`pulumi up\` again."
@@ -274,6 +295,7 @@ activate() {
   [ -e "$STATE/manifest" ] || first=true
   orphan=$(orphans)
   stopped_by_operator && operator_stopped=true
+  raise_watches
   if [ "${#changed_files[@]}" -gt 0 ] || [ -n "$orphan" ] || [ ! -e "$STATE/volumes" ] || [ ! -e "$STATE/manifest" ]; then
     if ! swap || ! start; then
       show_journal
@@ -337,7 +359,8 @@ deactivate() {
   systemctl reset-failed lsyncd.service 2>/dev/null
   rm -f -- "$LOG" "${LOG%.log}.status"
   rmdir --ignore-fail-on-non-empty -- "${LOG%/*}" 2>/dev/null
-  rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/resync" "$STATE/alerts" "$STAGED"
+  rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STAGED"
+  rm -rf "$STATE/resync" "$STATE/alerts" "$STATE/held" "$STATE/allow-deletion" "$STATE/entries" "$STATE/failover" "$SYSCTL"
   say "Removed from $HOST. Both volumes are as they were; $STATE/volumes stays and remembers which they are."
 }
 

@@ -1,4 +1,4 @@
-import type { HostSettings } from "../config";
+import type { HostSettings, Waiver } from "../config";
 import { manifest, type RenderedFile } from "../files";
 import { paths, runDirectory, stateDirectory } from "../paths";
 import { sh } from "../quote";
@@ -31,8 +31,8 @@ export const privilege = (host: HostSettings): string => (host.user === "root" ?
 /** Where files wait for their activation, below the home directory of the user who logs in. */
 const staged = (identity: Identity): string => `.lsyncd-as-code/staged/${identity.host.name}`;
 
-/** The file whose presence tells a preflight that LSYNCD_SKIP_SAFETY=true was given for this very run. */
-export const skipToken = `${runDirectory}/skip-safety`;
+/** The file that tells a preflight which refusals to pass over in this very run. */
+export const waiverFile = `${runDirectory}/waivers`;
 
 /** The shell variables that scripts are written with; a script gets those it uses. */
 function variables(identity: Identity) {
@@ -40,28 +40,35 @@ function variables(identity: Identity) {
   return { HOST: name, ADDRESS: address, ID: id(identity), SOURCE: source, TARGET: target, STATE: stateDirectory };
 }
 
-/** Leaves the skip token on the host; the next preflight there takes it away. */
-export function leaveSkipToken(identity: Identity): HostCommand {
-  const text = script({ SKIP_TOKEN: skipToken }, ["skip-safety.sh"]);
-  return { create: run(privilege(identity.host), "skip-safety"), stdin: text };
+/** Leaves the waivers on the host; the next preflight there takes them away. */
+export function leaveWaivers(identity: Identity, waived: Waiver[]): HostCommand {
+  const text = script({ WAIVERS: waived.join(" "), FILE: waiverFile }, ["waive.sh"]);
+  return { create: run(privilege(identity.host), "waive"), stdin: text };
 }
 
 /** Looks at the host and refuses what would lose data. `deployment` makes it run again when anything changes. */
 export function preflight(identity: Identity, deployment: string): HostCommand {
-  const { HOST, ADDRESS, SOURCE, TARGET, STATE } = variables(identity);
+  const { HOST, ADDRESS, ID, SOURCE, TARGET, STATE } = variables(identity);
+  const { smtp, requireEncryption, acceptVolumes } = identity.host;
+  const rest = {
+    CONFIG: paths.configFile,
+    WAIVER_FILE: waiverFile,
+    SMTP: smtp !== undefined,
+    REQUIRE_ENCRYPTION: requireEncryption,
+    ACCEPT_VOLUMES: acceptVolumes.join(" "),
+    PACKAGES: packages(identity.host).join(" "),
+  };
+  const files = ["volume.sh", "report.sh", "inotify.sh", "foreign.sh", "preflight.sh"];
   return {
     create: run(privilege(identity.host), "preflight", "deployment", deployment),
-    stdin: script(
-      { HOST, ADDRESS, SOURCE, TARGET, STATE, SKIP_TOKEN: skipToken, SMTP: identity.host.smtp !== undefined },
-      ["volume.sh", "report.sh", "preflight.sh"],
-    ),
+    stdin: script({ HOST, ADDRESS, ID, SOURCE, TARGET, STATE, ...rest }, files),
   };
 }
 
-/** The preflight as a preview runs it: `skip` stands for the token, which a preview does not leave. */
-export function previewPreflight(identity: Identity, deployment: string, skip: boolean): HostCommand {
+/** The preflight as a preview runs it: it leaves nothing on the host, so the waivers are its arguments. */
+export function previewPreflight(identity: Identity, deployment: string, waived: Waiver[]): HostCommand {
   const command = preflight(identity, deployment);
-  return skip ? { ...command, create: `${command.create} skip-safety` } : command;
+  return { ...command, create: [command.create, ...waived].join(" ") };
 }
 
 /** Installs the packages that are missing; on destroy removes those it installed. */
@@ -93,6 +100,6 @@ export function activate(identity: Identity, files: RenderedFile[]): HostCommand
   return {
     create: run(privilege(identity.host), "activate", "install"),
     delete: run(privilege(identity.host), "activate", "remove"),
-    stdin: script({ HOST, ID, SOURCE, TARGET, STATE, ...rest }, ["volume.sh", "activate.sh"]),
+    stdin: script({ HOST, ID, SOURCE, TARGET, STATE, ...rest }, ["volume.sh", "inotify.sh", "activate.sh"]),
   };
 }
