@@ -1,0 +1,109 @@
+import { readSettings } from "../../infra/config";
+import { renderFiles } from "../../infra/files";
+import { stateDirectory } from "../../infra/paths";
+import { execOn, quote, until, type SandboxHost } from "../../tools/sandbox";
+
+/** What a run of the monitor said. */
+export interface MonitorRun {
+  code: number;
+  /** Its output, and the lines by the check they are about: `lines.disk` is `ok the target is …`. */
+  output: string;
+  lines: Record<string, string>;
+  seconds: number;
+}
+
+const fragment = `volume_identity() {
+  local device
+  device=$(findmnt --noheadings --nofsroot --output SOURCE --mountpoint "$1") || return 1
+  uuid=$(blkid --probe --match-tag UUID --output value -- "$device" 2>/dev/null)
+  if [ -n "$uuid" ]; then echo "UUID=$uuid"; else echo "$(findmnt -no FSTYPE --mountpoint "$1"):$device"; fi
+}`;
+
+/** A host with lsyncd, the monitor and the alerts on it, for tests of what they do. */
+export class AlertHost {
+  constructor(readonly host: SandboxHost) {}
+
+  /** Runs a shell script on the host and returns what it printed. */
+  async sh(script: string, options: { allowFailure?: boolean; timeoutMs?: number } = {}): Promise<string> {
+    const { stdout } = await execOn(this.host, "bash -s", { input: script, ...options });
+    return stdout.trim();
+  }
+
+  /** Installs the packages, once. */
+  async prepare(): Promise<void> {
+    await this.sh(
+      `export DEBIAN_FRONTEND=noninteractive
+      apt-get install -q -y --no-install-recommends lsyncd rsync msmtp ca-certificates curl logrotate bindfs >/tmp/apt.log 2>&1 ||
+        { tail -n 20 /tmp/apt.log >&2; exit 1; }
+      systemctl stop lsyncd
+      [ -e /dev/fuse ] || mknod /dev/fuse c 10 229`,
+      { timeoutMs: 500_000 },
+    );
+  }
+
+  /** Puts the managed files in place with these settings, forgets all that was told, and (re)starts lsyncd. */
+  async install(settings: Record<string, unknown>): Promise<void> {
+    const { name, address, port, hostKey } = this.host;
+    const stack = { ...settings, hosts: [{ name, address, port, hostKey }] };
+    const values = Object.entries(stack).map(([key, value]) => [
+      `lsyncd:${key}`,
+      typeof value === "string" ? value : JSON.stringify(value),
+    ]);
+    const { hosts } = readSettings({ stack: Object.fromEntries(values) as Record<string, string>, env: {} });
+    const [mirror] = hosts;
+    if (mirror === undefined) throw new Error("no host");
+    const files = renderFiles(mirror).map(
+      ({ path, mode, content }) =>
+        `mkdir -p ${quote(path.replace(/\/[^/]*$/, ""))}; base64 -d >${quote(path)} <<'END'; chmod ${mode} ${quote(path)}\n` +
+        `${Buffer.from(content).toString("base64")}\nEND\n`,
+    );
+    await this.sh(`set -e\n${files.join("")}
+      systemctl daemon-reload
+      ${this.noteVolumes()}
+      systemctl restart lsyncd`);
+    await this.forget();
+    await this.synced();
+  }
+
+  /** The command that makes the volumes that are mounted now the ones that were deployed. */
+  noteVolumes(): string {
+    const { source, target } = this.host;
+    return `${fragment}
+      mkdir -p ${stateDirectory}
+      printf 'source\\t%s\\ntarget\\t%s\\n' "$(volume_identity ${source})" "$(volume_identity ${target})" >${stateDirectory}/volumes`;
+  }
+
+  /** Forgets what was told, and everything that was read so far. */
+  async forget(): Promise<void> {
+    await this.sh(`systemctl stop lsyncd-monitor.timer lsyncd-monitor.service
+      journalctl --rotate --vacuum-time=1s -q
+      : >/var/log/lsyncd/lsyncd.log
+      rm -rf ${stateDirectory}/alerts /run/lsyncd-as-code/alerts`);
+  }
+
+  /** Waits until lsyncd runs and mirrors. */
+  async synced(): Promise<void> {
+    const { source, target } = this.host;
+    const token = String(Math.random());
+    await this.sh(`echo ${token} >${source}/synced`);
+    await until(
+      "lsyncd mirrors",
+      40_000,
+      async () => (await this.sh(`cat ${target}/synced 2>&1`, { allowFailure: true })) === token,
+    );
+  }
+
+  /** Runs the monitor; `now` (seconds since 1970) sets its clock. */
+  async monitor(now?: number, args = ""): Promise<MonitorRun> {
+    const clock = now === undefined ? "" : `LSYNCD_MONITOR_NOW=${now} `;
+    const started = Date.now();
+    const { code, stdout, stderr } = await execOn(this.host, `${clock}/usr/local/bin/lsyncd-monitor.sh ${args}`, {
+      allowFailure: true,
+    });
+    const lines = stdout
+      .split("\n")
+      .map((line) => /^(\S+) +(\S+) +(.*)$/.exec(line))
+      .flatMap((match) => (match ? [[match[2] ?? "", `${match[1]} ${match[3]}`] as const] : []));
+    return { code, output: stdout + stderr, lines: Object.fromEntries(lines), seconds: (Date.now() - started) / 1000 };
+  }
+}

@@ -1,0 +1,178 @@
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { simpleParser, type ParsedMail } from "mailparser";
+import { SMTPServer, type SMTPServerOptions } from "smtp-server";
+import { until } from "../../tools/sandbox";
+import { run } from "../../tools/run";
+
+/** A mail as the server got it. */
+export interface ReceivedMail {
+  /** The envelope's sender and recipients. */
+  from: string;
+  to: string[];
+  /** Who logged in, and whether the connection was encrypted. */
+  user: string | undefined;
+  secure: boolean;
+  /** The bytes after DATA. */
+  raw: Buffer;
+  message: ParsedMail;
+}
+
+/** A certificate for one address, and the authority that a client has to trust. */
+export interface Certificate {
+  key: string;
+  cert: string;
+  authority: string;
+}
+
+/** Makes an authority and a certificate of it for an IP address, with openssl. */
+export async function makeCertificate(address: string): Promise<Certificate> {
+  const folder = await mkdtemp(join(tmpdir(), "mail-"));
+  const path = (name: string) => join(folder, name);
+  try {
+    const request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"];
+    await run("openssl", [
+      ...request,
+      ...["-keyout", path("ca.key"), "-out", path("ca.pem"), "-subj", "/CN=Test authority"],
+    ]);
+    await run("openssl", [
+      ...request,
+      ...["-CA", path("ca.pem"), "-CAkey", path("ca.key"), "-keyout", path("key"), "-out", path("cert")],
+      ...["-subj", `/CN=${address}`, "-addext", `subjectAltName=IP:${address}`],
+      ...["-addext", "basicConstraints=critical,CA:FALSE"],
+    ]);
+    const [key, cert, authority] = await Promise.all(
+      ["key", "cert", "ca.pem"].map((name) => readFile(path(name), "utf8")),
+    );
+    return { key: key ?? "", cert: cert ?? "", authority: authority ?? "" };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** How a mail server of the tests behaves. */
+export interface MailServerOptions {
+  /** The loopback address it listens on. */
+  address: string;
+  /** A free one unless told. */
+  port?: number;
+  /** With it, STARTTLS is offered; with `implicitTls`, the connection is encrypted from the start. */
+  certificate?: Certificate;
+  implicitTls?: boolean;
+  /** With it, nobody may send without logging in. */
+  login?: { user: string; password: string };
+  /** Recipients that are refused. */
+  refused?: string[];
+  /** Do not answer to the end of a mail. */
+  silent?: boolean;
+}
+
+/** A real SMTP server on loopback that keeps what it gets. */
+export class MailServer {
+  readonly mails: ReceivedMail[] = [];
+  private constructor(
+    private readonly server: SMTPServer,
+    readonly address: string,
+    readonly port: number,
+  ) {}
+
+  /** Starts a server; `stop` ends it. */
+  static async start(options: MailServerOptions): Promise<MailServer> {
+    const { address, port = 0, certificate, implicitTls = false, login, refused = [], silent = false } = options;
+    const settings: SMTPServerOptions = {
+      secure: implicitTls,
+      ...(certificate ? { key: certificate.key, cert: certificate.cert } : {}),
+      disabledCommands: [...(certificate && !implicitTls ? [] : ["STARTTLS"]), ...(login ? [] : ["AUTH"])],
+      authOptional: login === undefined,
+      // The tests' own rule, so that they see what a client does when it may: log in only when encrypted.
+      allowInsecureAuth: false,
+      disableReverseLookup: true,
+      onAuth: ({ username, password }, _session, answer) => {
+        if (username === login?.user && password === login?.password) answer(null, { user: username });
+        else answer(new Error("wrong user or password"));
+      },
+      onRcptTo: ({ address: recipient }, _session, answer) => {
+        answer(refused.includes(recipient) ? Object.assign(new Error("no such user"), { responseCode: 550 }) : null);
+      },
+      onData: (stream, session, answer) => {
+        const chunks: Buffer[] = [];
+        stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+        stream.on("end", () => {
+          const raw = Buffer.concat(chunks);
+          if (silent) return;
+          void simpleParser(raw).then((message) => {
+            const { mailFrom, rcptTo } = session.envelope;
+            sink.mails.push({
+              from: mailFrom ? mailFrom.address : "",
+              to: rcptTo.map((recipient) => recipient.address),
+              user: session.user as string | undefined,
+              secure: session.secure,
+              raw,
+              message,
+            });
+            answer();
+          }, answer);
+        });
+      },
+    };
+    const server = new SMTPServer(settings);
+    server.on("error", () => undefined); // a client that hangs up
+    server.listen(port, address);
+    await once(server.server, "listening");
+    const sink = new MailServer(server, address, (server.server.address() as AddressInfo).port);
+    return sink;
+  }
+
+  /** The subjects of what came, oldest first. */
+  get subjects(): string[] {
+    return this.mails.map(({ message }) => message.subject ?? "");
+  }
+
+  /** Waits until so many mails are there, and returns the last. Throws after `seconds`. */
+  async mail(count: number, seconds = 30): Promise<ReceivedMail> {
+    const there = () => `There are: ${JSON.stringify(this.subjects)}`;
+    await until(`${count} mails are there`, seconds * 1000, () => this.mails.length >= count, there);
+    const mail = this.mails[count - 1];
+    if (mail === undefined) throw new Error("no mail");
+    return mail;
+  }
+
+  async stop(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.server.close(resolve);
+    });
+  }
+}
+
+/** A server that is called after each run of the monitor: keeps the paths it was asked for. */
+export class HeartbeatServer {
+  readonly calls: string[] = [];
+  private constructor(
+    private readonly server: Server,
+    readonly url: string,
+  ) {}
+
+  static async start(address: string): Promise<HeartbeatServer> {
+    const server = createServer((request, response) => {
+      heart.calls.push(request.url ?? "");
+      response.end("OK");
+    });
+    server.listen(0, address);
+    await once(server, "listening");
+    const heart = new HeartbeatServer(server, `http://${address}:${(server.address() as AddressInfo).port}`);
+    return heart;
+  }
+
+  async stop(): Promise<void> {
+    this.server.closeAllConnections();
+    await new Promise<void>((resolve) => {
+      this.server.close(() => {
+        resolve();
+      });
+    });
+  }
+}
