@@ -4,23 +4,10 @@ import type { HostSettings } from "../../../infra/config";
 import type { RenderedFile } from "../../../infra/files";
 import { paths } from "../../../infra/paths";
 
-/** The languages that managed files are written in. */
-export type Language = "lua" | "shell" | "perl" | "unit" | "msmtp" | "logrotate";
+export { languageOf, type Language } from "../../../tools/lint/language";
 
 /** The folder of the templates. */
 export const templates = join(__dirname, "../../../templates");
-
-/** The language of a managed file, by its path and first line. Throws when it cannot be told. */
-export function languageOf({ path, content }: { path: string; content: string }): Language {
-  const [first = ""] = content.split("\n");
-  if (path.endsWith(".lua")) return "lua";
-  if (path.startsWith("/etc/systemd/")) return "unit";
-  if (path.startsWith("/etc/logrotate.d/")) return "logrotate";
-  if (path.endsWith("/msmtprc")) return "msmtp";
-  if (/^#!.*\bperl\b/.test(first)) return "perl";
-  if (/^#!.*\b(ba)?sh\b/.test(first) || content.includes("shellcheck shell=")) return "shell";
-  throw new Error(`${path}: in which language is it?`);
-}
 
 /** The text of the template of a managed file. */
 export function templateOf(path: string): string {
