@@ -1,0 +1,14 @@
+/** The languages that managed files are written in. */
+export type Language = "lua" | "shell" | "perl" | "unit" | "msmtp" | "logrotate";
+
+/** The language of a managed file, by its path and text. Throws when it cannot be told: nobody would check it. */
+export function languageOf({ path, content }: { path: string; content: string }): Language {
+  const [first = ""] = content.split("\n");
+  if (path.endsWith(".lua")) return "lua";
+  if (path.startsWith("/etc/systemd/")) return "unit";
+  if (path.startsWith("/etc/logrotate.d/")) return "logrotate";
+  if (path.endsWith("/msmtprc")) return "msmtp";
+  if (/^#!.*\bperl\b/.test(first)) return "perl";
+  if (/^#!.*\b(ba)?sh\b/.test(first) || content.includes("shellcheck shell=")) return "shell";
+  throw new Error(`${path}: which program checks it is not known, see tools/lint/language.ts`);
+}
