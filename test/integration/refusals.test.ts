@@ -95,6 +95,7 @@ describe("the preflight", () => {
 
 describe("LSYNCD_SKIP_SAFETY=true", () => {
   it("previews with a loud warning instead of a refusal", async () => {
+    await on(d.host, `echo kept > ${d.host.source}/kept`);
     const text = succeeded(await d.stack.preview([], { LSYNCD_SKIP_SAFETY: "true" }));
     expect(text).toContain("LSYNCD_SKIP_SAFETY=true passes over this: The target /mnt/storage_do_2 holds data");
   });
@@ -106,7 +107,6 @@ describe("LSYNCD_SKIP_SAFETY=true", () => {
   });
 
   it("deploys, says what it passed over, and a later run without it changes nothing", async () => {
-    await on(d.host, `echo kept > ${d.host.source}/kept`);
     const text = succeeded(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "TRUE" }));
     expect(text).toContain("LSYNCD_SKIP_SAFETY=true passes over this: The target /mnt/storage_do_2 holds data");
     await eventually(async () => (await content(d.host, d.host.target)) === (await content(d.host, d.host.source)));
