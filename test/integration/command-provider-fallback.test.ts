@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { prepareSshd, type Sshd } from "../../tools/command-provider/testing/sshd";
-import { type Resource, Stack } from "../../tools/command-provider/testing/stack";
+import { type Resource, secret, Stack } from "../../tools/command-provider/testing/stack";
 import { run } from "../../tools/run";
 import { findCommandPlugin } from "../../tools/toolchain/command-plugin";
 import { homeOf } from "../../tools/toolchain/home";
@@ -104,24 +104,27 @@ const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fa
     expect(traced()).toEqual(["started", "cleaned"]);
   });
 
-  test("a misspelt setting is named, and nothing of the connection is shown", async () => {
-    const { code, stdout } = await stack.tryUp([resource({ create: "true" }, { hostkey: "x" })]);
+  test("settings that are misspelt or left out are named, and nothing of the connection is shown", async () => {
+    const misspelt = { hostKey: undefined, hostkey: sshd.hostKey };
+    const { code, stdout } = await stack.tryUp([resource({ create: "true" }, misspelt)]);
     expect(code).not.toBe(0);
     expect(stdout).toContain("connection.hostkey is not a known input");
+    expect(stdout).toContain("connection.hostKey is missing");
     expect(stdout).not.toContain(sshd.privateKey.split("\n")[1]);
   });
 
-  test("it does not connect without a host key", async () => {
-    const { code, stdout } = await stack.tryUp([resource({ create: "true" }, { hostKey: undefined })]);
-    expect(code).not.toBe(0);
-    expect(stdout).toContain("connection.hostKey is missing");
-  });
-
-  test("an agent that is gone does not matter when there is a private key, and is named when there is none", async () => {
+  test("secrets are taken out of what a failing command printed; an agent that is gone matters only without a key", async () => {
     const agentSocketPath = join(folder, "no-agent");
-    await stack.up([resource({ create: "true" }, { agentSocketPath })]);
-    const without = resource({ create: "false" }, { agentSocketPath, privateKey: undefined });
-    const { stdout } = await stack.tryUp([without]);
+    const create = secret("cat; echo hunter3; exit 1");
+    const { stdout } = await stack.tryUp([
+      { ...resource({ create, stdin: secret("hunter2") }), name: "talkative" },
+      { ...resource({ create: "true" }, { agentSocketPath }), name: "with-key" },
+      { ...resource({ create: "true" }, { agentSocketPath, privateKey: undefined }), name: "without-key" },
+    ]);
+    expect(stdout).toContain('exited with status 1: running "[secret]":');
+    expect(stdout).not.toContain("hunter2");
+    expect(stdout).not.toContain("echo hunter3");
+    expect(stack.state("with-key")).toBeDefined();
     expect(stdout).toContain("the ssh-agent does not answer");
   });
 });

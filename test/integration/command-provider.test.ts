@@ -174,9 +174,9 @@ describe("failures", () => {
         args: { create: mark("refused"), environment: { NOT_ACCEPTED: "x" }, connection: connection() },
       },
       {
-        name: "talkative",
+        name: "discreet",
         args: {
-          create: "cat; exit 1",
+          create: "cat >/dev/null; exit 1",
           stdin: secret("hunter2 is the password"),
           logging: "none",
           connection: connection(),
@@ -210,7 +210,7 @@ describe("failures", () => {
 
   test("what failed is not in the state, what did not is", () => {
     expect(stack.state("fine")).toBeDefined();
-    for (const name of ["exit", "impostor", "nobody", "stranger", "refused", "talkative"]) {
+    for (const name of ["exit", "impostor", "nobody", "stranger", "refused", "discreet"]) {
       expect(stack.state(name)).toBeUndefined();
     }
   });

@@ -128,10 +128,11 @@ test("the lock of a run that was killed is broken", async () => {
   const dead = (await run("sh", ["-c", "echo $$"])).stdout.trim();
   const host = (await run("hostname", [])).stdout.trim();
   mkdirSync(lock, { recursive: true });
-  writeFileSync(join(lock, `${dead}@${host}@1`), "");
+  mkdirSync(`${lock}.waited`);
+  for (const place of [lock, `${lock}.waited`]) writeFileSync(join(place, `${dead}@${host}@1`), "");
   expect((await ensureToolchain({ env, say })).commandPlugin.origin).toBe("fallback");
   expect(said.join()).not.toContain("waiting");
-  expect(existsSync(lock)).toBe(false);
+  expect(readdirSync(homeOf(env).versions)).toEqual(["3.250.0"]);
 });
 
 describe("without a usable Go", () => {

@@ -97,8 +97,8 @@ export async function downloadEngine(
 export async function buildEngine(home: Home, staging: string, env: NodeJS.ProcessEnv, say: Say): Promise<void> {
   await requireGo(ENGINE, env);
   say(
-    `building the Pulumi engine ${ENGINE_VERSION} from its Go modules instead: 3 to 8 minutes, once; ` +
-      `needs about 6 GB in Go's caches and is kept in ${home.engine}`,
+    `building the Pulumi engine ${ENGINE_VERSION} from its Go modules instead: 3 to 10 minutes, once; ` +
+      `needs about 3.5 GB in Go's caches and is kept in ${home.engine}`,
   );
   const built = join(staging, "built");
   const bin = join(built, "bin");

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rename, rm, rmdir, stat, unlink, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** How often the holder shows that it lives, in milliseconds. */
@@ -40,6 +40,7 @@ export async function withLock<T>(path: string, onWait: (pid: string) => void, w
 
 async function acquire(path: string, name: string, onWait: (pid: string) => void): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
+  await sweep(path);
   const prepared = await mkdtemp(`${path}.`);
   await writeFile(join(prepared, name), "");
   let told = false;
@@ -59,6 +60,16 @@ async function acquire(path: string, name: string, onWait: (pid: string) => void
     if (!told) onWait(holder.split("@")[0] ?? holder);
     told = true;
     await sleep(RETRY);
+  }
+}
+
+/** Removes what processes that were killed while they waited have prepared. */
+async function sweep(path: string): Promise<void> {
+  for (const entry of await readdir(dirname(path))) {
+    if (!entry.startsWith(`${basename(path)}.`)) continue;
+    const prepared = join(dirname(path), entry);
+    const owners = await readdir(prepared).catch(() => []);
+    if (owners.length > 0 && owners.every(isDead)) await rm(prepared, { recursive: true, force: true });
   }
 }
 

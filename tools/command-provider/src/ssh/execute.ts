@@ -61,7 +61,8 @@ export async function execute(
     client.once("close", onLost);
     client.exec(execution.command, (error, channel) => {
       if (error !== undefined) {
-        settle(refused.length > 0 ? `could not set environment variable ${refused.join(", ")}` : error.message);
+        const missing = `could not set ${refused.join(", ")}: AcceptEnv in the host's sshd_config does not allow it`;
+        settle(refused.length > 0 ? missing : error.message);
         return;
       }
       onAbort = () => {

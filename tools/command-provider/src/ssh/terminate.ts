@@ -13,12 +13,13 @@ export const TERMINATE =
  * root, so it takes one more command. It can't reach what runs under sudo for another user.
  */
 export function terminate(client: Client): void {
-  client.exec(TERMINATE, (error, channel) => {
-    // Whoever waits for the command to end learns whether it did.
-    if (error === undefined)
-      channel
-        .on("error", () => undefined)
-        .resume()
-        .end();
-  });
+  try {
+    client.exec(TERMINATE, (error, channel) => {
+      if (error !== undefined) return;
+      channel.on("error", () => undefined);
+      channel.resume().end();
+    });
+  } catch {
+    // The connection is gone. Whoever waits for the command to end learns that by itself.
+  }
 }
