@@ -21,8 +21,8 @@ use POSIX  ();
 
 # System call numbers from the kernel's tables (arch/x86/entry/syscalls/syscall_64.tbl, asm-generic/unistd.h).
 my %NUMBERS = (
-    x86_64  => { statx => 332, utimensat => 280, clock_gettime => 228, statfs => 137, fsetxattr => 190, getxattr => 191 },
-    aarch64 => { statx => 291, utimensat => 88,  clock_gettime => 113, statfs => 43,  fsetxattr => 7,   getxattr => 8 },
+    x86_64  => { statx => 332, utimensat => 280, clock_gettime => 228, statfs => 137, fsetxattr => 190, getxattr => 191, ioprio_set => 251 },
+    aarch64 => { statx => 291, utimensat => 88,  clock_gettime => 113, statfs => 43,  fsetxattr => 7,   getxattr => 8,   ioprio_set => 30 },
 );
 my $SYS = $NUMBERS{ (POSIX::uname())[4] };
 die "This machine is neither x86_64 nor aarch64: SQLite databases can't be copied safely on it.\n"
@@ -98,6 +98,13 @@ sub free_bytes {
     syscall($SYS->{statfs}, "$path", $buffer) == 0 or die "cannot ask for free space at $path: $!\n";
     my (undef, $block, undef, undef, $available) = unpack 'q5', $buffer;
     return $block * $available;
+}
+
+# Gives way to everybody else (ioprio.h: class idle is 3, in the upper bits).
+sub be_idle {
+    POSIX::nice(19);
+    syscall($SYS->{ioprio_set}, 1, 0, 3 << 13);
+    return;
 }
 
 my $MARK = 'user.lsyncd-as-code';
@@ -240,11 +247,13 @@ sub wal_header {
 # one; undef then, and when no connection has set it up.
 sub shm_header {
     my ($handle) = @_;
-    my $raw = read_at($handle, 0, 96);
-    return undef if length $raw < 96 || substr($raw, 0, 48) ne substr($raw, 48, 48);
+    my $raw = read_at($handle, 0, 100);
+    return undef if length $raw < 100 || substr($raw, 0, 48) ne substr($raw, 48, 48);
     my ($version, $initialised, $frames) = unpack 'L x8 C x3 L', $raw;
     return undef if $version != SHM_VERSION || !$initialised;
-    return { frames => $frames, salts => substr($raw, 32, 8) };
+    # Behind the two copies: how many frames a checkpoint has written to the main file, and synced.
+    my $backfilled = unpack 'L', substr $raw, 96;
+    return { frames => $frames, salts => substr($raw, 32, 8), backfilled => $backfilled };
 }
 
 # Walks the frames from $from (0 is the first) and returns how many, counted from the start of the file, are valid
@@ -319,26 +328,27 @@ sub hot_journal {
     return -s $unit->{main} ? 1 : 0;
 }
 
-# How many frames of the WAL are committed now, and its header. undef: cannot be told at this moment.
+# How many frames of the WAL are committed now, its header, and whether all of them are in the main file too.
+# undef: cannot be told at this moment.
 sub committed {
     my ($unit) = @_;
-    return { frames => 0 } unless $unit->{wal};
+    return { frames => 0, complete => 1 } unless $unit->{wal};
     if ($unit->{live}) {
         my $found;
         poll_for(0.2, sub {
             my $index = shm_header($unit->{shm}) or return 0;
-            if ($index->{frames} == 0) { $found = { frames => 0 }; return 1 }
+            if ($index->{frames} == 0) { $found = { frames => 0, complete => 1 }; return 1 }
             my $header = wal_header($unit->{wal}) or return 0;
             # They differ for a moment while the log is restarted: the index first, then the file.
             return 0 if $header->{salts} ne $index->{salts};
-            $found = { frames => $index->{frames}, header => $header };
+            $found = { frames => $index->{frames}, header => $header, complete => $index->{backfilled} == $index->{frames} };
             return 1;
         });
         return $found;
     }
-    my $header = wal_header($unit->{wal}) or return { frames => 0 };
+    my $header = wal_header($unit->{wal}) or return { frames => 0, complete => 1 };
     my $frames = valid_frames($unit->{wal}, $header, 0);
-    return { frames => $frames, header => $header };
+    return { frames => $frames, header => $header, complete => $frames == 0 };
 }
 
 sub same_generation { my ($wal, $header) = @_; my $now = wal_header($wal); return $now && $now->{raw} eq $header->{raw} }
@@ -363,11 +373,15 @@ sub copy_frames {
 # The mirror's main file bears what it was made from, its own identity first, so that a file that anything else wrote
 # is never taken for ours. A time too close to now could hide a second write within one tick of the kernel's clock
 # (10 ms at most; 2 s where the file system keeps whole seconds): such a source time is marked as unknown.
+# $now tells the frames of the WAL that are in it.
 sub mark_of {
-    my ($mirror, $source, $now) = @_;
+    my ($mirror, $source, $time, $now) = @_;
     my $margin = $source->{mtime} % NS == 0 ? 2 * NS : NS / 20;
-    my $settled = $now - $source->{mtime} > $margin ? $source->{mtime} : 0;
-    return "1 $mirror->{ino} $mirror->{mtime} $source->{ino} $settled $source->{size}";
+    my $settled = $time - $source->{mtime} > $margin ? $source->{mtime} : 0;
+    my ($frames, $generation, $sums) = ($now->{frames}, '-', '-');
+    ($generation, $sums) = (unpack('H*', $now->{header}{salts}), unpack 'H*', $now->{sums}) if $frames;
+    return join ' ', 2, @$mirror{qw(ino mtime)}, $source->{ino}, $settled, $source->{size},
+        $frames, $generation, $sums, $now->{complete} ? 1 : 0;
 }
 
 sub read_mark {
@@ -375,8 +389,26 @@ sub read_mark {
     my $mirror = stat_ns($path) or return undef;
     return undef unless S_ISREG($mirror->{mode});
     my ($version, $ino, $mtime, @source) = split / /, get_mark($path);
-    return undef unless defined $source[2] && $version eq '1' && $ino == $mirror->{ino} && $mtime == $mirror->{mtime};
-    return { ino => $source[0], mtime => $source[1], size => $source[2] };
+    return undef unless defined $source[6] && $version eq '2' && $ino == $mirror->{ino} && $mtime == $mirror->{mtime};
+    my %mark;
+    @mark{qw(ino mtime size frames generation sums complete)} = @source;
+    return \%mark;
+}
+
+# The running checksum in the header of the last of some frames: equal means that all of them are.
+sub sums_of { my ($wal, $header, $frames) = @_; return read_at($wal, WAL_HEADER + ($frames - 1) * $header->{frame} + 16, 8) }
+
+# Does the WAL as it is now continue what is in the mirror's main file, if the source's main file has not changed since?
+sub continues {
+    my ($mark, $unit, $now) = @_;
+    # Of the same generation: all frames that the mirror has must still be there. (They need not: a power cut of the
+    # source can take the last ones, and what is then written in their place are others.)
+    if ($now->{frames} && $mark->{frames} && unpack('H*', $now->{header}{salts}) eq $mark->{generation}) {
+        return $now->{frames} >= $mark->{frames}
+            && unpack('H*', sums_of($unit->{wal}, $now->{header}, $mark->{frames})) eq $mark->{sums};
+    }
+    # Of another: only if the mirror has no frame that the main file lacked.
+    return $mark->{complete};
 }
 
 sub temporary {
@@ -457,9 +489,7 @@ sub append {
     my $have = int(((-s $copy) - WAL_HEADER) / $header->{frame});
     return undef if $have > $now->{frames};
     if ($have) {
-        # The checksum in a frame's header runs over all frames before it: the last one equal means all are.
-        my $last = WAL_HEADER + ($have - 1) * $header->{frame};
-        return undef if read_at($copy, $last, FRAME_HEADER) ne read_at($unit->{wal}, $last, FRAME_HEADER);
+        return undef if sums_of($copy, $header, $have) ne sums_of($unit->{wal}, $header, $have);
     }
     return { state => 'same', bytes => 0 } if $have == $now->{frames};
     copy_frames($unit->{wal}, $header, $have, $now->{frames}, $copy)
@@ -504,9 +534,10 @@ sub copy_wal_unit {
     my $now = committed($unit) or return deferred('changed', 'its WAL is being set up');
     my $wal_bytes = $now->{frames} ? $now->{frames} * $now->{header}{frame} + WAL_HEADER : 0;
 
-    if ($mark && $mark->{mtime} && $mark->{mtime} == $source->{mtime} && $mark->{ino} == $source->{ino}) {
+    if ($mark && $mark->{mtime} && $mark->{mtime} == $source->{mtime} && $mark->{ino} == $source->{ino}
+        && continues($mark, $unit, $now)) {
         # No checkpoint has written the main file since it was copied: only the WAL is needed. (If the mirror has a WAL
-        # of another generation, the log was restarted without a write, so all of it was in the main file already.)
+        # of another generation, all of that is in the mirror's main file already.)
         if (!$now->{frames}) {
             return { state => 'same' } unless stat_ns("$target-wal");
             remove("$target-wal");
@@ -540,7 +571,10 @@ sub copy_wal_unit {
         last unless $now->{frames};
         $wal_copy = create("$temporary-wal");
         write_at($wal_copy, 0, $now->{header}{raw});
-        last if copy_frames($unit->{wal}, $now->{header}, 0, $now->{frames}, $wal_copy);
+        if (copy_frames($unit->{wal}, $now->{header}, 0, $now->{frames}, $wal_copy)) {
+            $now->{sums} = sums_of($wal_copy, $now->{header}, $now->{frames});
+            last;
+        }
         return deferred('changed', 'its WAL was restarted while it was copied') if $try == 5;
     }
     # Without a living connection there is no lock that says no; then nothing may have changed, and nobody have come.
@@ -554,7 +588,7 @@ sub copy_wal_unit {
     delete @$unit{qw(main wal shm)};    # closes the files: this drops the locks
 
     apply_frames($wal_copy, $now->{header}, $now->{frames}, $copy) if $now->{frames};
-    seal($temporary, $copy, $source, $copied_at, $path, $options);
+    seal($temporary, $copy, $source, $copied_at, $now, $path, $options);
     finish("$temporary-wal", $wal_copy, $path, $options) if $now->{frames};
     install($target, $temporary, $now->{frames} ? $now->{header} : undef);
     return { state => 'copied', bytes => (-s $copy) + $wal_bytes };
@@ -610,7 +644,7 @@ sub copy_rollback_unit {
     return deferred('changed', 'it was replaced while it was copied') if !$named || $named->{ino} != $source->{ino};
     my $copied_at = now_ns();
     delete @$unit{qw(main wal shm)};
-    seal($temporary, $copy, $source, $copied_at, $path, $options);
+    seal($temporary, $copy, $source, $copied_at, { frames => 0, complete => 1 }, $path, $options);
     install($target, $temporary, undef);
     return { state => 'copied', bytes => $bytes };
 }
@@ -624,10 +658,10 @@ sub finish {
 }
 
 sub seal {
-    my ($temporary, $handle, $source, $copied_at, $path, $options) = @_;
+    my ($temporary, $handle, $source, $copied_at, $now, $path, $options) = @_;
     set_attributes($temporary, $path, { %$options, new => 1 });
     set_mtime($temporary, $source->{mtime});
-    set_mark($handle, mark_of(fstat_ns($handle), $source, $copied_at));
+    set_mark($handle, mark_of(fstat_ns($handle), $source, $copied_at, $now));
     sync($handle);
     return;
 }
@@ -675,6 +709,35 @@ sub absorb {
     apply_frames($wal, $header, $frames, $main);
     sync($main);
     return;
+}
+
+# A copy of a source database at $to, under its locks; as sync_unit, but into a directory of one's own.
+sub snapshot {
+    my ($source, $to, $options) = @_;
+    my $result = eval { sync_database($source, $to, "$to.new", $options) };
+    my $error = $@;
+    unlink "$to.new", "$to.new-wal";
+    return $result // die $error;
+}
+
+# Copies a unit of the mirror (which the worker may be replacing) to another directory and writes its WAL into it, so that
+# two databases can be compared byte by byte. Returns 0 when it changed all the time.
+sub image {
+    my ($directory, $name, $to) = @_;
+    for (1 .. 10) {
+        remove("$to$_") for '', '-wal', '-shm';
+        my $before = join ',', map { file_id("$directory/$name$_") } '', '-wal';
+        my $main = open_source("$directory/$name") or return 0;
+        my $wal = open_source("$directory/$name-wal");
+        my $copy = create($to);
+        copy_main($main, $copy, sub { return undef });
+        my $header = $wal && wal_header($wal);
+        my $frames = $header ? valid_frames($wal, $header, 0) : 0;
+        apply_frames($wal, $header, $frames, $copy) if $frames;
+        return 1 if $before eq join ',', map { file_id("$directory/$name$_") } '', '-wal';
+        pause(0.3);
+    }
+    return 0;
 }
 
 # The main file first: what is left of the others is no database any more.
