@@ -465,10 +465,8 @@ sub sync_database {
     # committed frames stay until the header changes; any prefix of them is a state that was committed.
     if ($mark && $unit->{wal} && $mark->{ino} == fstat_ns($unit->{main})->{ino}) {
         my $now = committed($unit) or return deferred('changed', 'its WAL is being set up');
-        if ($now->{frames}) {
-            my $appended = append($unit, $now, $target);
-            return $appended if $appended;
-        }
+        my $result = append($unit, $now, $target) // hand_over($unit, $now, $target, $temporary, $options);
+        return $result if $result;
     }
 
     # From here on a lock is needed. SHARED in WAL mode is held by every connection all the time: it holds up nobody.
@@ -479,22 +477,83 @@ sub sync_database {
     return copy_rollback_unit($unit, $target, $temporary, $mark, $options, $since);
 }
 
+# The mirror's -wal: its handle, header and number of whole frames; empty when there is none.
+sub mirrored_wal {
+    my ($target) = @_;
+    sysopen my $copy, "$target-wal", O_RDWR | O_NOFOLLOW | O_CLOEXEC or return;
+    my $header = wal_header($copy) or return;
+    return ($copy, $header, int(((-s $copy) - WAL_HEADER) / $header->{frame}));
+}
+
+# How many frames of a log that is closed (it was restarted, or is about to be) are committed, if $have of them are known.
+sub closed_frames {
+    my ($wal, $header, $have, $copy) = @_;
+    my @sums = $have ? unpack 'N2', sums_of($copy, $header, $have) : @{ $header->{sums} };
+    return valid_frames($wal, $header, $have, @sums) || $have;
+}
+
 # Returns undef when the mirror's -wal is none of this generation, or differs.
 sub append {
     my ($unit, $now, $target) = @_;
-    my $header = $now->{header};
-    my $size;
-    sysopen my $copy, "$target-wal", O_RDWR | O_NOFOLLOW | O_CLOEXEC or return undef;
-    same_generation($copy, $header) or return undef;
-    my $have = int(((-s $copy) - WAL_HEADER) / $header->{frame});
-    return undef if $have > $now->{frames};
-    if ($have) {
-        return undef if sums_of($copy, $header, $have) ne sums_of($unit->{wal}, $header, $have);
+    my ($copy, $header, $have) = mirrored_wal($target) or return undef;
+    same_generation($unit->{wal}, $header) or return undef;
+    my $frames = $now->{frames};
+    # A checkpoint closed the log, and its frames are all still there: nobody has begun the next one.
+    if (!$frames) {
+        return undef if $have && sums_of($copy, $header, $have) ne sums_of($unit->{wal}, $header, $have);
+        $frames = closed_frames($unit->{wal}, $header, $have, $copy);
     }
-    return { state => 'same', bytes => 0 } if $have == $now->{frames};
-    copy_frames($unit->{wal}, $header, $have, $now->{frames}, $copy)
+    elsif ($now->{header}{raw} ne $header->{raw}) { return undef }
+    return undef if $have > $frames || $have && sums_of($copy, $header, $have) ne sums_of($unit->{wal}, $header, $have);
+    return { state => 'same', bytes => 0 } if $have == $frames;
+    copy_frames($unit->{wal}, $header, $have, $frames, $copy)
         or return deferred('changed', 'its WAL was restarted while it was copied');
-    return { state => 'copied', bytes => ($now->{frames} - $have) * $header->{frame} };
+    return { state => 'copied', bytes => ($frames - $have) * $header->{frame} };
+}
+
+# The log was restarted once since the last look, so the mirror has one generation, the source the next. If what the
+# mirror lacks of the old one still stands behind the new frames, or provably nothing is lacking, the mirror makes the
+# checkpoint by itself: no copy of the main file is needed. Returns undef when that can't be told; then it is.
+sub hand_over {
+    my ($unit, $now, $target, $temporary, $options) = @_;
+    return undef unless $now->{frames};
+    my ($new, $wal) = ($now->{header}, $unit->{wal});
+    my ($copy, $old, $have) = mirrored_wal($target) or return undef;
+    my ($old_salt, $new_salt) = map { unpack 'N', $_->{salts} } $old, $new;
+    # A restart adds one to the first salt (walformat.html, "WAL Reset").
+    return undef if $new_salt != (($old_salt + 1) & 0xffffffff) || $old->{page} != $new->{page} || !$have;
+    # The last frame we have must still stand there: after a power cut the source may have gone on differently.
+    return undef if sums_of($copy, $old, $have) ne sums_of($wal, $old, $have);
+    # Whose is the frame after it? The old log's: it goes on there. The new one's: what was there is
+    # lost. Some older log's: the old one never got that far. No such frame: the file may have been cut, so unknown.
+    my $slot = read_at($wal, WAL_HEADER + $have * $old->{frame}, FRAME_HEADER);
+    return undef if length $slot < FRAME_HEADER || substr($slot, 8, 8) eq $new->{salts};
+    my $frames = substr($slot, 8, 8) eq $old->{salts} ? closed_frames($wal, $old, $have, $copy) : $have;
+    return undef unless same_generation($wal, $new);
+    my $lacking = need_space($target, ($frames - $have) * $old->{frame} + $now->{frames} * $new->{frame}, $options);
+    return $lacking if $lacking;
+    if ($frames > $have) {
+        my $offset = WAL_HEADER + $have * $old->{frame};
+        write_at($copy, $offset, read_at($wal, $offset, ($frames - $have) * $old->{frame}));
+        # Read twice, so judged by what has arrived. (A reader of the mirror ignores what does not fit, too.)
+        return undef if closed_frames($copy, $old, $have, $copy) != $frames || !same_generation($wal, $new);
+    }
+    my $next = create("$temporary-wal");
+    write_at($next, 0, $new->{raw});
+    copy_frames($wal, $new, 0, $now->{frames}, $next)
+        or return deferred('changed', 'its WAL was restarted while it was copied');
+    finish("$temporary-wal", $next, $unit->{path}, $options);
+
+    sync($copy);
+    my $source = fstat_ns($unit->{main});
+    sysopen my $main, $target, O_RDWR | O_NOFOLLOW | O_CLOEXEC or die "cannot open $target: $!\n";
+    apply_frames($copy, $old, $frames, $main);
+    sync($main);
+    set_mtime($target, $source->{mtime});
+    # No time of the source belongs to this state of the main file: 0.
+    set_mark($main, mark_of(fstat_ns($main), { %$source, mtime => 0 }, 0, { frames => 0, complete => 0 }));
+    move("$temporary-wal", "$target-wal");
+    return { state => 'copied', bytes => (2 * $frames - $have + $now->{frames}) * $new->{frame} };
 }
 
 sub need_space {
