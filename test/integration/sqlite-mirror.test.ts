@@ -1,0 +1,346 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { DEFAULTS, perl, renderPrograms } from "../../tools/torture/render";
+import { run } from "../../tools/run";
+
+jest.setTimeout(60_000);
+
+const OPTIONS = ["-lptgoD", "--delete-after", "--inplace", "--no-perms", "--omit-dir-times"];
+let root: string, source: string, target: string, state: string, program: string, verifier: string;
+
+beforeEach(async () => {
+  root = mkdtempSync(path.join(tmpdir(), "sqlite-mirror-"));
+  [source, target, state] = ["source", "target", "state"].map((name) => path.join(root, name)) as [
+    string,
+    string,
+    string,
+  ];
+  mkdirSync(source);
+  mkdirSync(target);
+  await renderPrograms(path.join(root, "bin"), { ...DEFAULTS, stateDirectory: state, source, target });
+  program = path.join(root, "bin/lsyncd-rsync");
+  verifier = path.join(root, "bin/lsyncd-verify");
+});
+
+afterEach(async () => {
+  await idle();
+  rmSync(root, { recursive: true, force: true });
+});
+
+/** Calls the program as lsyncd does: its worker outlives it, so the end of its output is nothing to wait for. */
+async function call(args: string[], input = ""): Promise<{ code: number | null }> {
+  const log = openSync(path.join(root, "output"), "a");
+  const child = spawn(program, args, { stdio: ["pipe", log, log] });
+  closeSync(log);
+  child.stdin?.end(input);
+  return new Promise((resolve) => {
+    child.once("exit", (code) => {
+      resolve({ code });
+    });
+  });
+}
+
+/** The call that lsyncd makes when it starts. */
+async function fullPass(): Promise<{ code: number | null }> {
+  const done = await call(["--delete", "--ignore-errors", ...OPTIONS, "-r", `${source}/`, `${target}/`]);
+  await settled();
+  return done;
+}
+
+/** The call that lsyncd makes for events: paths with all their parents, NUL between them. */
+async function events(...paths: string[]): Promise<{ code: number | null }> {
+  const all = new Set<string>();
+  for (const one of paths) {
+    all.add(one);
+    for (let at = one.lastIndexOf("/", one.length - 2); at >= 0; at = one.lastIndexOf("/", at - 1)) {
+      all.add(one.slice(0, at + 1));
+      if (at === 0) break;
+    }
+  }
+  const filters = ["--force", "--from0", "--include-from=-", "--exclude=*"];
+  const done = await call(
+    [...OPTIONS, "-r", "--delete", "--ignore-errors", ...filters, `${source}/`, `${target}/`],
+    [...all].join("\0"),
+  );
+  await settled();
+  return done;
+}
+
+function status(): string {
+  const file = path.join(state, "status.tsv");
+  return existsSync(file) ? readFileSync(file, "utf8") : "";
+}
+
+/** Waits until the worker has nothing to do, or only what it can't do now. */
+async function settled(): Promise<void> {
+  for (let i = 0; i < 100; i++) {
+    await sleep(50);
+    const queue = path.join(state, "queue");
+    if (!existsSync(queue) || statSync(queue).size === 0) return;
+    const [, ...lines] = status().trimEnd().split("\n");
+    if (lines.length > 0 && i > 40) return;
+    if (status().includes("pending\t0") && i > 25) return;
+  }
+}
+
+/** Waits for the worker's end, so that it does not outlive its directory. */
+async function idle(): Promise<void> {
+  for (let i = 0; i < 100; i++) {
+    const free = await run("flock", ["-n", path.join(state, "worker.lock"), "true"], { allowFailure: true });
+    if (free.code !== 1) return;
+    if (i === 30) await run("truncate", ["-s", "0", path.join(state, "run")], { allowFailure: true });
+    await sleep(100);
+  }
+}
+
+async function sql(file: string, ...statements: string[]): Promise<string> {
+  const script = [
+    "import sqlite3, sys",
+    "c = sqlite3.connect(sys.argv[1], isolation_level=None)",
+    "for s in sys.argv[2:]:",
+    "  for row in c.execute(s): print(*row)",
+    // Without a clean end the -wal stays as it is.
+    "sys.stdout.flush(); import os; os._exit(0)",
+  ].join("\n");
+  return (await run("python3", ["-c", script, file, ...statements])).stdout.trim();
+}
+
+/** A process that holds a database open after some statements, until it is killed. */
+async function hold(file: string, ...statements: string[]): Promise<ChildProcess> {
+  const script = [
+    "import sqlite3, sys, time",
+    "c = sqlite3.connect(sys.argv[1], isolation_level=None)",
+    "for s in sys.argv[2:]: c.execute(s).fetchall()",
+    "print('ready', flush=True); time.sleep(60)",
+  ].join("\n");
+  const child = spawn("python3", ["-c", script, file, ...statements], { stdio: ["ignore", "pipe", "inherit"] });
+  await new Promise((resolve) => child.stdout.once("data", resolve));
+  return child;
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGKILL");
+  await gone;
+}
+
+/** Opens a copy of a mirrored database and counts the rows of t. */
+async function rows(name: string): Promise<string> {
+  const copy = path.join(root, "opened");
+  for (const suffix of ["", "-wal", "-journal", "-shm"]) {
+    rmSync(copy + suffix, { force: true });
+    if (existsSync(path.join(target, name) + suffix)) {
+      await run("cp", [path.join(target, name) + suffix, copy + suffix]);
+    }
+  }
+  return sql(copy, "pragma integrity_check", "select count(*) from t");
+}
+
+const insert = (count: number): string =>
+  `with recursive n(i) as (select 1 union all select i + 1 from n where i < ${count}) insert into t select i, randomblob(500) from n`;
+const create = "create table t (i, b)";
+const tree = (directory: string): string[] =>
+  (readdirSync(directory, { recursive: true }) as string[]).filter((name) => !name.includes("lost+found")).sort();
+
+test("copies databases and everything else in the first pass, and again after changes", async () => {
+  const file = path.join(source, "a.sqlite");
+  await sql(file, create, insert(100));
+  mkdirSync(path.join(source, "d"));
+  writeFileSync(path.join(source, "d/text.txt"), "hello");
+  expect((await fullPass()).code).toBe(0);
+  expect(readFileSync(path.join(target, "d/text.txt"), "utf8")).toBe("hello");
+  expect(await rows("a.sqlite")).toBe("ok\n100");
+  await sql(file, insert(50));
+  expect((await events("/a.sqlite")).code).toBe(0);
+  expect(await rows("a.sqlite")).toBe("ok\n150");
+  expect(tree(target)).toEqual(tree(source));
+});
+
+test("follows a WAL database by its -wal alone, through restarts of the log, while it stays open", async () => {
+  const file = path.join(source, "a.sqlite");
+  const open = await hold(file, "pragma journal_mode = wal", create, insert(100), "pragma wal_checkpoint(passive)");
+  try {
+    await fullPass();
+    expect(await rows("a.sqlite")).toBe("ok\n100");
+    await sql(file, insert(10));
+    await events("/a.sqlite-wal");
+    const inode = statSync(path.join(target, "a.sqlite")).ino;
+    for (let i = 2; i < 7; i++) {
+      // The log is checkpointed and restarted between the second and the third, without a look at it.
+      await sql(file, insert(10), ...(i === 4 ? ["pragma wal_checkpoint(passive)"] : []));
+      await events("/a.sqlite", "/a.sqlite-wal");
+      expect(await rows("a.sqlite")).toBe(`ok\n${100 + i * 10}`);
+    }
+    expect(statSync(path.join(target, "a.sqlite")).ino).toBe(inode);
+  } finally {
+    await end(open);
+  }
+});
+
+test("a WAL without -shm, as after a power cut, is mirrored with what was committed", async () => {
+  const file = path.join(source, "a.sqlite");
+  await sql(file, "pragma journal_mode = wal", "pragma wal_autocheckpoint = 0", create, insert(100));
+  rmSync(`${file}-shm`);
+  await fullPass();
+  expect(await rows("a.sqlite")).toBe("ok\n100");
+  expect(existsSync(`${file}-shm`)).toBe(false);
+});
+
+test("while a writer holds the lock the last copy stays, is reported, and is replaced without a new event", async () => {
+  const file = path.join(source, "a.sqlite");
+  await sql(file, create, insert(100));
+  await fullPass();
+  await sql(file, insert(1));
+  const writer = await hold(file, "begin exclusive", insert(10));
+  try {
+    expect((await events("/a.sqlite")).code).toBe(0);
+    expect(await rows("a.sqlite")).toBe("ok\n100");
+    expect(status()).toMatch(/\tlocked\ta\.sqlite\t/);
+    writeFileSync(path.join(source, "other"), "goes on");
+    await events("/other");
+    expect(readFileSync(path.join(target, "other"), "utf8")).toBe("goes on");
+  } finally {
+    await end(writer);
+  }
+  rmSync(`${file}-journal`, { force: true });
+  await sleep(3000);
+  expect(await rows("a.sqlite")).toBe("ok\n101");
+  expect(status()).toMatch(/pending\t0/);
+});
+
+test("a hot journal: the last committed copy stays until the application rolls it back", async () => {
+  const file = path.join(source, "a.sqlite");
+  await sql(file, create, insert(100));
+  await fullPass();
+  // A cache of 2 pages makes the transaction write the main file before it ends.
+  const writer = await hold(file, "pragma cache_size = 2", "begin", "update t set b = randomblob(500)");
+  await end(writer);
+  expect(statSync(`${file}-journal`).size).toBeGreaterThan(0);
+  await events("/a.sqlite", "/a.sqlite-journal");
+  expect(status()).toMatch(/\thot\ta\.sqlite\t/);
+  expect(await rows("a.sqlite")).toBe("ok\n100");
+  expect(existsSync(path.join(target, "a.sqlite-journal"))).toBe(false);
+  await sql(file, "select count(*) from t", insert(1));
+  await events("/a.sqlite");
+  expect(await rows("a.sqlite")).toBe("ok\n101");
+});
+
+test("deletes and renames, also of whole directories", async () => {
+  mkdirSync(path.join(source, "d/e"), { recursive: true });
+  for (const name of ["a.sqlite", "d/b.db", "d/e/c.sqlite3"]) await sql(path.join(source, name), create, insert(10));
+  await fullPass();
+  expect(tree(target)).toEqual(tree(source));
+  renameSync(path.join(source, "a.sqlite"), path.join(source, "z.sqlite"));
+  await events("/a.sqlite", "/z.sqlite");
+  expect(tree(target)).toEqual(tree(source));
+  rmSync(path.join(source, "d"), { recursive: true });
+  await events("/d/***");
+  expect(tree(target)).toEqual(["z.sqlite"]);
+  mkdirSync(path.join(source, "f/g"), { recursive: true });
+  await sql(path.join(source, "f/g/x.db"), create);
+  await fullPass();
+  rmSync(path.join(source, "f"), { recursive: true });
+  await fullPass();
+  expect(tree(target)).toEqual(["z.sqlite"]);
+});
+
+test("names and kinds that only look like databases", async () => {
+  writeFileSync(path.join(source, "notes.db"), "no database");
+  writeFileSync(path.join(source, "x.txt-wal"), "no WAL");
+  mkdirSync(path.join(source, "dir.db"));
+  writeFileSync(path.join(source, "dir.db/file"), "in it");
+  symlinkSync("notes.db", path.join(source, "current.db"));
+  await sql(path.join(source, "odd [name]*?\\ \n'é.sqlite"), create, insert(5));
+  await sql(path.join(source, "no suffix\nat all"), "pragma journal_mode = wal", create, insert(5));
+  expect((await fullPass()).code).toBe(0);
+  expect(tree(target)).toEqual(tree(source).filter((name) => !name.endsWith("-shm")));
+  expect(readFileSync(path.join(target, "notes.db"), "utf8")).toBe("no database");
+  expect(readlinkSync(path.join(target, "current.db"))).toBe("notes.db");
+  expect(lstatSync(path.join(target, "dir.db")).isDirectory()).toBe(true);
+  expect(await rows("odd [name]*?\\ \n'é.sqlite")).toBe("ok\n5");
+  expect(await rows("no suffix\nat all")).toBe("ok\n5");
+});
+
+test("a link in the tree does not lead out of it", async () => {
+  mkdirSync(path.join(root, "outside"));
+  mkdirSync(path.join(source, "d"));
+  await sql(path.join(source, "d/a.sqlite"), create);
+  rmSync(path.join(target, "d"), { recursive: true, force: true });
+  symlinkSync(path.join(root, "outside"), path.join(target, "d"));
+  writeFileSync(path.join(root, "outside/a.sqlite"), "precious");
+  await call([...OPTIONS, "-r", "--exclude=/d/", `${source}/`, `${target}/`]);
+  await events("/d/a.sqlite");
+  expect(readFileSync(path.join(root, "outside/a.sqlite"), "utf8")).toBe("precious");
+});
+
+test("what plain rsync left in the mirror is not built upon", async () => {
+  const file = path.join(source, "a.sqlite");
+  const open = await hold(file, "pragma journal_mode = wal", create, insert(100), "pragma wal_checkpoint", insert(5));
+  try {
+    await run("cp", ["-a", `${source}/.`, target]);
+    // A main file and a -wal of the same generation, as rsync copies them one after the other, but damaged.
+    writeFileSync(path.join(target, "a.sqlite"), Buffer.alloc(8192), { flag: "r+" });
+    await sql(file, insert(1));
+    await fullPass();
+    expect(await rows("a.sqlite")).toBe("ok\n106");
+  } finally {
+    await end(open);
+  }
+});
+
+test("a source that is gone deletes nothing", async () => {
+  await sql(path.join(source, "a.sqlite"), create, insert(3));
+  await fullPass();
+  await idle();
+  renameSync(source, `${source}.away`);
+  expect((await events("/a.sqlite")).code).not.toBe(0);
+  mkdirSync(source);
+  // Another directory in its place, as an empty mount point: what was queued before is not carried out.
+  writeFileSync(path.join(state, "queue"), "1.000 a.sqlite\0");
+  await call(["--resume"]);
+  await sleep(1500);
+  expect(await rows("a.sqlite")).toBe("ok\n3");
+});
+
+test("lsyncd-verify tells a sound mirror from a damaged one, and reads no more than it must", async () => {
+  await sql(path.join(source, "a.sqlite"), create, insert(200));
+  writeFileSync(path.join(source, "opaque.db"), "x".repeat(5000));
+  await fullPass();
+  const sound = await run(verifier, ["--checksum", "--full"], { allowFailure: true });
+  expect(sound.stdout).toBe("2 files, 2 databases: 0 faults, 0 not checked\n");
+  expect(sound.code).toBe(0);
+  expect(readFileSync(path.join(state, "verify.tsv"), "utf8")).toMatch(
+    /^finished\t\d+\tfiles\t2\tdatabases\t2\tfaults\t0\t/,
+  );
+  writeFileSync(path.join(target, "a.sqlite"), Buffer.alloc(8192, 255), { flag: "r+" });
+  rmSync(path.join(target, "opaque.db"));
+  writeFileSync(path.join(target, "extra"), "");
+  const broken = await run(verifier, ["--max-age", "0.1"], { allowFailure: true });
+  expect(broken.code).toBe(1);
+  for (const name of ["a.sqlite", "opaque.db", "extra"]) expect(broken.stdout).toContain(`FAULT ${name}: `);
+  expect(tree(target)).toEqual(["a.sqlite", "extra"]);
+});
+
+test("every quoted string reads back in Perl", async () => {
+  const values = ["it's", "a\\", "\\'", "$x@y", "new\nline", "é", "'; system('x')"];
+  const { stdout } = await run("perl", ["-e", `print join "\\0", @{ ${perl(values)} }`]);
+  expect(stdout.split("\0")).toEqual(values);
+});

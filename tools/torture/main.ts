@@ -1,0 +1,47 @@
+import { parseArgs } from "node:util";
+import { prepareTools } from "./tools";
+import { ages, torture } from "./torture";
+import { writers } from "./workload";
+
+/**
+ * `node tools/bootstrap.mjs tools/torture/main.ts [--samples 100] [--long] [--kill] [--plain]`
+ *
+ * Freezes a mirror under load at random moments and checks every database in it. `--long` adds two of 500 MB, `--kill`
+ * kills processes of the mirror, `--plain` lets lsyncd call rsync itself: that must fail, and shows that the test sees it.
+ */
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      samples: { type: "string", default: "100" },
+      long: { type: "boolean", default: false },
+      kill: { type: "boolean", default: false },
+      plain: { type: "boolean", default: false },
+    },
+  });
+  const samples = Number(values.samples);
+  const result = await torture({
+    tools: await prepareTools(),
+    writers: writers(values.long),
+    samples,
+    safe: !values.plain,
+    kill: values.kill,
+    report: (sample, found) => {
+      for (const { path, fault } of found) if (fault !== null) console.log(`sample ${sample}: ${path}: ${fault}`);
+    },
+  });
+  console.log(`${samples} samples, ${result.findings.length} databases opened, ${result.faults.length} faults`);
+  if (values.kill) console.log("killed:", [...result.kills].map(([name, count]) => `${name} ${count}`).join(", "));
+  console.log("age of the newest commit in the mirror, in seconds");
+  console.table(Object.fromEntries(ages(result.findings)));
+  console.log("commit latency of the writers, in milliseconds");
+  console.table(Object.fromEntries(result.latencies));
+  return (result.faults.length === 0) === !values.plain ? 0 : 1;
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    console.error(error instanceof Error ? error.message : error);
+    process.exit(1);
+  },
+);

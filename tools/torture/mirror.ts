@@ -1,0 +1,129 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { DEFAULTS, renderPrograms } from "./render";
+
+/** How a mirror is run. */
+export interface MirrorOptions {
+  lsyncd: string;
+  /** A directory of its own; it gets source, target, state, bin and log in it. */
+  root: string;
+  /** false: lsyncd calls rsync itself, as documented. */
+  safe: boolean;
+  /** Seconds. */
+  delay?: number;
+}
+
+/** A real lsyncd between two directories, with everything it starts. */
+export class Mirror {
+  readonly source: string;
+  readonly target: string;
+  readonly state: string;
+  private readonly bin: string;
+  private readonly config: string;
+  private process: ChildProcess | undefined;
+
+  constructor(private readonly options: MirrorOptions) {
+    this.source = path.join(options.root, "source");
+    this.target = path.join(options.root, "target");
+    this.state = path.join(options.root, "state");
+    this.bin = path.join(options.root, "bin");
+    this.config = path.join(options.root, "lsyncd.conf.lua");
+    for (const directory of [this.source, this.target, this.state]) mkdirSync(directory, { recursive: true });
+  }
+
+  /** Renders the programs and the configuration, with the documented rsync options. */
+  async prepare(): Promise<void> {
+    const { root, safe, delay = 1 } = this.options;
+    await renderPrograms(this.bin, {
+      ...DEFAULTS,
+      stateDirectory: this.state,
+      source: this.source,
+      target: this.target,
+    });
+    const binary = safe ? path.join(this.bin, "lsyncd-rsync") : DEFAULTS.rsyncBinary;
+    writeFileSync(
+      this.config,
+      `settings { logfile = "${root}/lsyncd.log", statusFile = "${root}/lsyncd.status", nodaemon = true, insist = true,
+  inotifyMode = "CloseWrite or Modify" }
+sync { default.rsync, source = "${this.source}/", target = "${this.target}/", delay = ${delay},
+  rsync = { binary = "${binary}", archive = true, compress = false, whole_file = true,
+    _extra = { "--delete-after", "--inplace", "--no-perms", "--omit-dir-times" } } }
+`,
+    );
+  }
+
+  /** Starts lsyncd unless it lives. */
+  start(): void {
+    if (this.process?.exitCode === null && this.process.signalCode === null) return;
+    const log = openSync(path.join(this.options.root, "output.log"), "a");
+    this.process = spawn(this.options.lsyncd, ["-nodaemon", this.config], { stdio: ["ignore", log, log] });
+    closeSync(log);
+  }
+
+  /** Ends lsyncd and waits until nothing that it started is left. */
+  async stop(): Promise<void> {
+    this.process?.kill("SIGTERM");
+    for (let i = 0; i < 100 && this.processes().length > 0; i++) await sleep(100);
+    this.signal(this.processes(), "SIGKILL");
+  }
+
+  /** The process ids of lsyncd, the wrapper, its worker and rsync, told by the paths on their command lines. */
+  processes(): number[] {
+    const marks = [this.config, `${this.bin}/lsyncd-rsync`, `${this.target}/`];
+    return readdirSync("/proc")
+      .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+      .filter((name) => {
+        try {
+          const [program = "", ...rest] = readFileSync(`/proc/${name}/cmdline`, "latin1").split("\0");
+          return /(lsyncd|rsync|perl)$/.test(program) && rest.some((word) => marks.includes(word));
+        } catch {
+          return false;
+        }
+      })
+      .map(Number);
+  }
+
+  /** Stops all of them where they are. Returns who was stopped, for `thaw`. */
+  freeze(): number[] {
+    const stopped = new Set<number>();
+    // A process may be about to start another one: look until there is no new one.
+    for (let before = -1; before !== stopped.size;) {
+      before = stopped.size;
+      const found = this.processes();
+      this.signal(found, "SIGSTOP");
+      for (const pid of found) stopped.add(pid);
+    }
+    return [...stopped];
+  }
+
+  thaw(stopped: number[]): void {
+    this.signal(stopped, "SIGCONT");
+  }
+
+  /** kill -9 of one of them, at random. Returns what it was; undefined if there was none. */
+  killOne(): string | undefined {
+    const found = this.processes();
+    const victim = found[Math.floor(Math.random() * found.length)];
+    if (victim === undefined) return undefined;
+    let name = "gone";
+    try {
+      name = readFileSync(`/proc/${victim}/comm`, "latin1").trim();
+    } catch {
+      // It ended by itself meanwhile.
+    }
+    this.signal([victim], "SIGKILL");
+    return name;
+  }
+
+  private signal(pids: number[], signal: NodeJS.Signals): void {
+    for (const pid of pids) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It ended by itself meanwhile.
+      }
+    }
+  }
+}

@@ -1,0 +1,53 @@
+import { access, mkdir, readdir } from "node:fs/promises";
+import { homedir } from "node:os";
+import path from "node:path";
+import { run } from "../run";
+
+/** What the torture test runs with. */
+export interface Tools {
+  /** A Python with SQLite3 Multiple Ciphers, which writes plain and encrypted databases. */
+  python: string;
+  lsyncd: string;
+}
+
+const CACHE = path.join(process.env.XDG_CACHE_HOME ?? path.join(homedir(), ".cache"), "lsyncd-as-code", "torture");
+const APSW = "apsw-sqlite3mc==3.54.0.0";
+
+async function exists(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function pythonWithCiphers(): Promise<string> {
+  const python = path.join(CACHE, "venv/bin/python");
+  const ready = (await exists(python)) && (await run(python, ["-c", "import apsw"], { allowFailure: true })).code === 0;
+  if (!ready) {
+    await run("python3", ["-m", "venv", path.join(CACHE, "venv")]);
+    await run(python, ["-m", "pip", "install", "--quiet", APSW]);
+  }
+  return python;
+}
+
+/** The installed lsyncd, or Debian's package unpacked (not installed: nothing is to start by itself) into a cache. */
+async function findLsyncd(): Promise<string> {
+  for (const directory of (process.env.PATH ?? "").split(":")) {
+    if (await exists(path.join(directory, "lsyncd"))) return path.join(directory, "lsyncd");
+  }
+  const root = path.join(CACHE, "lsyncd");
+  const binary = path.join(root, "usr/bin/lsyncd");
+  if (!(await exists(binary))) {
+    await mkdir(root, { recursive: true });
+    await run("apt-get", ["download", "lsyncd"], { cwd: root });
+    const debs = (await readdir(root)).filter((name) => name.endsWith(".deb"));
+    for (const deb of debs) await run("dpkg", ["-x", path.join(root, deb), root]);
+  }
+  return binary;
+}
+
+/** Gets what is missing; a second call finds it in the cache. */
+export async function prepareTools(): Promise<Tools> {
+  await mkdir(CACHE, { recursive: true });
+  return { python: await pythonWithCiphers(), lsyncd: await findLsyncd() };
+}

@@ -1,0 +1,100 @@
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Mirror } from "./mirror";
+import type { Tools } from "./tools";
+import { check, type Finding, type Latencies, startWriters, type Writer } from "./workload";
+
+/** What to do to the mirror. */
+export interface TortureOptions {
+  tools: Tools;
+  writers: Writer[];
+  samples: number;
+  safe: boolean;
+  /** Also kill -9 a random process of the mirror between the samples, and start lsyncd again. */
+  kill: boolean;
+  /** Told after each sample. */
+  report?: (sample: number, findings: Finding[]) => void;
+}
+
+/** What came of it. */
+export interface TortureResult {
+  findings: Finding[];
+  faults: Finding[];
+  kills: Map<string, number>;
+  latencies: Map<string, Latencies>;
+}
+
+/**
+ * Runs writers against a real lsyncd and freezes the mirror at random moments: everything that lsyncd started is
+ * stopped, the target is copied, and the copies are opened and checked, as after the loss of the primary.
+ */
+export async function torture(options: TortureOptions): Promise<TortureResult> {
+  const { tools, samples, safe } = options;
+  const root = await mkdtemp(path.join(process.env.TORTURE_DIRECTORY ?? tmpdir(), "lsyncd-torture-"));
+  const mirror = new Mirror({ lsyncd: tools.lsyncd, root, safe });
+  const findings: Finding[] = [];
+  const kills = new Map<string, number>();
+  try {
+    await mirror.prepare();
+    const endWriters = await startWriters(tools.python, mirror.source, options.writers);
+    let latencies = new Map<string, Latencies>();
+    try {
+      mirror.start();
+      await untilMirrored(mirror, options.writers);
+      for (let sample = 0; sample < samples; sample++) {
+        await sleep(200 + Math.random() * 1300);
+        if (options.kill && Math.random() < 0.6) {
+          const victim = mirror.killOne();
+          if (victim !== undefined) kills.set(victim, (kills.get(victim) ?? 0) + 1);
+          await sleep(50);
+          mirror.start();
+        }
+        const copy = path.join(root, "copy");
+        await rm(copy, { recursive: true, force: true });
+        const stopped = mirror.freeze();
+        const frozen = Date.now() / 1000;
+        await cp(mirror.target, copy, { recursive: true, preserveTimestamps: true });
+        mirror.thaw(stopped);
+        const found = await check(tools.python, copy, options.writers, frozen);
+        findings.push(...found);
+        options.report?.(sample, found);
+      }
+    } finally {
+      latencies = await endWriters();
+      await mirror.stop();
+    }
+    return { findings, faults: findings.filter((finding) => finding.fault !== null), kills, latencies };
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
+}
+
+/** Waits for the first pass, in which a big database takes its time; then a missing one is a fault. */
+async function untilMirrored(mirror: Mirror, writers: Writer[]): Promise<void> {
+  const { existsSync } = await import("node:fs");
+  const all = writers.flatMap((writer) => writer.databases);
+  for (let i = 0; i < 1200; i++) {
+    if (all.every((database) => existsSync(path.join(mirror.target, database.path)))) return sleep(2000);
+    await sleep(100);
+  }
+  throw new Error("not every database reached the mirror within two minutes");
+}
+
+/** The ages in seconds of what was found, by the first part of the path. */
+export function ages(findings: Finding[]): Map<string, { median: number; p95: number; max: number; count: number }> {
+  const groups = new Map<string, number[]>();
+  for (const { path: file, age } of findings) {
+    if (age === undefined) continue;
+    const group = file.split("/")[0] ?? file;
+    groups.set(group, [...(groups.get(group) ?? []), age]);
+  }
+  return new Map(
+    [...groups].map(([group, list]) => {
+      const sorted = list.sort((a, b) => a - b);
+      const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+      return [group, { median: at(0.5), p95: at(0.95), max: at(1), count: sorted.length }];
+    }),
+  );
+}
