@@ -1,4 +1,5 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { parse, stringify } from "yaml";
@@ -33,7 +34,15 @@ export class Stack {
   async init(): Promise<this> {
     await ensureToolchain();
     await mkdir(join(this.options.directory, "state"), { recursive: true });
-    await this.pulumi(["stack", "select", "--create", this.options.name, "--non-interactive"]);
+    if (existsSync(this.stateFile)) return this;
+
+    // pulumi writes the salt of a new stack's secrets beside the repository's stacks, and nowhere else.
+    const written = join(root, "stacks", `Pulumi.${this.options.name}.yaml`);
+    const before = await readFile(written, "utf8").catch(() => undefined);
+    await this.pulumi(["stack", "init", this.options.name, "--no-select", "--non-interactive"]);
+    const { encryptionsalt } = parse(await readFile(written, "utf8")) as { encryptionsalt?: string };
+    await writeFile(this.configFile, stringify({ encryptionsalt }));
+    await (before === undefined ? rm(written) : writeFile(written, before));
     return this;
   }
 
@@ -79,8 +88,11 @@ export class Stack {
 
   /** The state as the backend keeps it. */
   async state(): Promise<string> {
-    const file = join(this.options.directory, "state", ".pulumi", "stacks", "lsyncd", `${this.options.name}.json`);
-    return readFile(file, "utf8");
+    return readFile(this.stateFile, "utf8");
+  }
+
+  private get stateFile(): string {
+    return join(this.options.directory, "state", ".pulumi", "stacks", "lsyncd", `${this.options.name}.json`);
   }
 
   /** Runs pulumi on this stack, as `npx pulumi` would, in the repository's root. */
@@ -90,8 +102,8 @@ export class Stack {
   ): Promise<Finished> {
     const { env, ...rest } = options;
     const config = readsConfig.has(args[0] ?? "") ? ["--config-file", this.configFile] : [];
-    const selects = args[0] === "stack" && args[1] === "select";
-    const where = selects ? [] : ["--stack", this.options.name, ...config];
+    const makes = args[0] === "stack" && args[1] === "init";
+    const where = makes ? [] : ["--stack", this.options.name, ...config];
     return run(join(root, "node_modules", ".bin", "pulumi"), [...args, "--color", "never", ...where], {
       cwd: root,
       env: { ...this.environment(), ...env },

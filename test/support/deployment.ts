@@ -30,7 +30,7 @@ export async function prepare(
   const sandbox = await sandboxUp({ name, owner: process.pid, ...options });
   const [host] = sandbox.hosts;
   if (!host) throw new Error("the sandbox has no host");
-  const stack = await new Stack({ name: "test", directory }).init();
+  const stack = await new Stack({ name, directory }).init();
   await stack.configure(sandbox.hosts);
   return {
     hosts: sandbox.hosts,
