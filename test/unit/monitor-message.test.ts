@@ -1,0 +1,68 @@
+import * as fc from "fast-check";
+import { simpleParser } from "mailparser";
+import { render } from "../../infra/render";
+import { run } from "../../tools/run";
+import { installTime, needPrograms } from "../support/programs";
+
+beforeAll(() => needPrograms("perl"), installTime);
+
+const header =
+  "From: Lsyncd on h <lsyncd@example.org>\nTo: ops@example.org\nTo: dba@example.org\nSubject: [ALERT] é\n\n";
+
+async function message(text: Buffer): Promise<string> {
+  // Bytes go in by way of hexadecimal, because a child's standard input is text here.
+  const script = `BEGIN { close STDIN; open STDIN, '<', \\ do { my $hex = '${text.toString("hex")}'; pack 'H*', $hex } }\n`;
+  const { stdout } = await run("perl", ["-e", script + render("usr/local/lib/lsyncd-as-code/alert-message.hbs", {})]);
+  return stdout;
+}
+
+const whole = (text: Buffer | string) => message(Buffer.concat([Buffer.from(header), Buffer.from(text)]));
+
+it("is a message with every recipient, and gives the text back", async () => {
+  const parsed = await simpleParser(await whole("grüße 日本 🦊\n\n.\n..\nFrom me\nend = \t \n"));
+  expect(parsed.subject).toBe("[ALERT] é");
+  expect(parsed.to && !Array.isArray(parsed.to) && parsed.to.value.map(({ address }) => address)).toEqual([
+    "ops@example.org",
+    "dba@example.org",
+  ]);
+  expect(parsed.text).toBe("grüße 日本 🦊\n\n.\n..\nFrom me\nend = \t \n");
+});
+
+it("is plain ASCII in short lines whatever bytes come, and hides nothing behind them", async () => {
+  const bytes = fc.uint8Array({ maxLength: 300 }).map((array) => Buffer.from(array));
+  const nasty = fc
+    .array(fc.constantFrom("From ", ".", "\r", "\n", "\0", "\x1b[31m", "=", "=\n", " \n", "é", "\xff", "x".repeat(80)))
+    .map((parts) => Buffer.from(parts.join(""), "latin1"));
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(bytes, nasty), async (text) => {
+      const mail = await whole(text);
+      expect(mail).toMatch(/^[\n\x20-\x7e]*$/);
+      const [, body = ""] = mail.split(/\n\n([^]*)/);
+      for (const line of body.split("\n")) {
+        expect(line.length).toBeLessThanOrEqual(76);
+        expect(line).not.toMatch(/^(\.|From )/);
+        expect(line).not.toMatch(/[ \t]$/);
+      }
+      // What is printable comes through as it is.
+      const words = text.toString("latin1").match(/[a-z]{3,}/g) ?? [];
+      const { text: shown = "" } = await simpleParser(mail);
+      for (const word of words) expect(shown).toContain(word);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+it("cuts a line of a megabyte, and says how much is missing", async () => {
+  const { stdout } = await run("perl", [
+    "-e",
+    `BEGIN { close STDIN; open STDIN, '<', \\ ("To: a\\@b\\n\\n" . 'x' x 1_000_000) }\n` +
+      render("usr/local/lib/lsyncd-as-code/alert-message.hbs", {}),
+  ]);
+  expect(stdout.length).toBeLessThan(2000);
+  expect((await simpleParser(stdout)).text).toMatch(/^x{1000} \[\.\.\. 999000 bytes more\]\n$/);
+});
+
+it("refuses a message without a recipient, and a header that is none", async () => {
+  await expect(message(Buffer.from("Subject: x\n\ny"))).rejects.toThrow("no recipient");
+  await expect(message(Buffer.from("To: a@b\nnone\n\ny"))).rejects.toThrow("not a header line");
+});
