@@ -15,12 +15,14 @@ jest.setTimeout(60_000);
 const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fallback";
 
 (inUse === "fallback" ? describe : describe.skip)("the fallback for the command plugin", () => {
-  const folder = mkdtempSync(join(tmpdir(), "fallback-"));
-  const trace = join(folder, "trace");
+  let folder: string;
+  let trace: string;
   let sshd: Sshd;
   let stack: Stack;
 
   beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "fallback-"));
+    trace = join(folder, "trace");
     sshd = await prepareSshd(folder, ["127.0.0.25"]);
     await sshd.start();
     mkdirSync(join(folder, "stack"));
@@ -37,7 +39,8 @@ const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fa
   });
 
   /** Goes on until it is told to end, and then takes half a second to clean up. */
-  const endless = `trap 'sleep 0.5; echo cleaned >>${trace}; exit 7' TERM; echo started >>${trace}; while :; do sleep 0.1; done`;
+  const endless = (): string =>
+    `trap 'sleep 0.5; echo cleaned >>${trace}; exit 7' TERM; echo started >>${trace}; while :; do sleep 0.1; done`;
 
   function resource(args: Partial<Resource["args"]>, changes: Partial<Record<string, unknown>> = {}): Resource {
     const connection = {
@@ -75,7 +78,7 @@ const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fa
   }
 
   test("an interrupted deployment ends the running command, which may clean up", async () => {
-    const engine = await stack.begin([resource({ create: endless })]);
+    const engine = await stack.begin([resource({ create: endless() })]);
     const ended = once(engine, "exit");
     await until(20, () => traced().includes("started"));
     const provider = await providerOf(engine.pid);
@@ -87,7 +90,7 @@ const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fa
   });
 
   test("when the engine is killed, so is the command, and the provider ends", async () => {
-    const engine = await stack.begin([resource({ create: endless })]);
+    const engine = await stack.begin([resource({ create: endless() })]);
     await until(20, () => traced().includes("started"));
     const provider = await providerOf(engine.pid);
     engine.kill("SIGKILL");
@@ -98,7 +101,7 @@ const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fa
 
   test("customTimeouts end the command", async () => {
     const { stdout } = await stack.tryUp([
-      { ...resource({ create: endless }), options: { customTimeouts: { create: "2s" } } },
+      { ...resource({ create: endless() }), options: { customTimeouts: { create: "2s" } } },
     ]);
     expect(stdout).toContain("timed out after 2 s");
     expect(traced()).toEqual(["started", "cleaned"]);
