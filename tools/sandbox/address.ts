@@ -1,6 +1,7 @@
 import { randomInt } from "node:crypto";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { asRoot } from "./privilege";
 
 /**
@@ -62,14 +63,21 @@ export async function claimEndpoint(endpoint: Endpoint, dir: string): Promise<vo
     throw new Error(`Something else listens on ${address} port ${port} (ss -ltnp). Make this sandbox anew.`);
 }
 
-/** How many sandbox hosts of all users have an address on this machine. */
-export const countAddresses = (): number => (existsSync(registry) ? readdirSync(registry).length : 0);
+/** The folders of all hosts that have an address on this machine, of all users. */
+export function registeredHosts(): string[] {
+  if (!existsSync(registry)) return [];
+  return readdirSync(registry).flatMap((address) => {
+    const owner = join(registry, address, "owner");
+    // It may be given back while we look.
+    return existsSync(owner) ? [readFileSync(owner, "utf8").trimEnd()] : [];
+  });
+}
 
-/** Gives back the addresses of the host in `dir`, and of every host whose folder is gone. */
-export async function releaseAddresses(dir: string): Promise<void> {
+/** Gives back the address of the host in `dir`. */
+export async function releaseAddress(dir: string): Promise<void> {
   const script = `for address in "$1"/*/; do
   owner=$(cat "$address/owner" 2>/dev/null) || continue
-  if [ "$owner" = "$2" ] || ! [ -d "$owner" ]; then rm -r "$address"; fi
+  if [ "$owner" = "$2" ]; then rm -r "$address"; fi
 done
 rmdir --ignore-fail-on-non-empty "$1" "\${1%/*}" 2>/dev/null
 exit 0`;

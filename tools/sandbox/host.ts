@@ -1,8 +1,8 @@
 import { createHash, randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { run } from "../run";
-import { releaseAddresses, reserveEndpoint } from "./address";
+import { releaseAddress, reserveEndpoint } from "./address";
 import { killGroup } from "./cgroup";
 import { saveDisks } from "./disks";
 import { asRoot, writeAsRoot } from "./privilege";
@@ -11,9 +11,12 @@ import { hostDir, type SandboxState } from "./state";
 import { mountpoints, type SandboxHost, type Volume, type VolumeName } from "./types";
 import { detach, fstab, makeDisk } from "./volumes";
 
-/** The name systemd-nspawn gets for the host in a folder: no two sandboxes or users of a machine share it. At most 64 characters. */
-export function machineName(dir: string, host: string): string {
-  return `lsb-${createHash("sha256").update(dir).digest("hex").slice(0, 8)}-${host}`.slice(0, 64);
+/**
+ * The name systemd-nspawn gets for the host in a folder, which is called like the host: no two sandboxes or users of a machine
+ * share it. At most 64 characters.
+ */
+export function machineName(dir: string): string {
+  return `lsb-${createHash("sha256").update(dir).digest("hex").slice(0, 8)}-${basename(dir)}`.slice(0, 64);
 }
 
 /** Makes an ed25519 key pair without a passphrase and returns its public half, as `ssh-ed25519 AAAA…`. */
@@ -40,12 +43,14 @@ export interface NewHost {
 export async function createHost(wanted: NewHost): Promise<SandboxHost> {
   const { sandbox, name } = wanted;
   const dir = hostDir(sandbox.name, name);
+  // Its folder may have been removed by hand while it ran.
+  await destroyHost(dir);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const endpoint = await reserveEndpoint(dir);
   const hostKey = await makeKey(join(dir, "ssh_host_ed25519_key"));
   const host: SandboxHost = {
     name,
-    machine: machineName(dir, name),
+    machine: machineName(dir),
     sandbox: sandbox.name,
     release: sandbox.release,
     ...endpoint,
@@ -102,15 +107,17 @@ async function fillRoot(host: SandboxHost): Promise<void> {
   await saveDisks(host);
 }
 
-/** Removes a host and all it left on this machine, finished or half made, running or not. */
-export async function destroyHost(sandbox: string, name: string): Promise<void> {
-  const dir = hostDir(sandbox, name);
-  const machine = machineName(dir, name);
+/**
+ * Removes the host in a folder and all it left on this machine: finished or half made, running or not, and when the folder itself
+ * is gone already.
+ */
+export async function destroyHost(dir: string): Promise<void> {
+  const machine = machineName(dir);
   await killGroup(machine);
   await removeRoot(dir);
   await detach((image) => image.startsWith(`${dir}/`));
   // What systemd-nspawn itself leaves when it is killed
   await asRoot("rm", ["-rf", `/run/systemd/nspawn/propagate/${machine}`, `/run/systemd/nspawn/unix-export/${machine}`]);
   await asRoot("rm", ["-rf", "--one-file-system", dir]);
-  await releaseAddresses(dir);
+  await releaseAddress(dir);
 }

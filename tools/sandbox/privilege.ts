@@ -1,4 +1,4 @@
-import { run, type Finished, type RunOptions } from "../run";
+import { run, type Finished } from "../run";
 
 /** True when this process is root itself. */
 export const isRoot = (): boolean => process.getuid?.() === 0;
@@ -10,10 +10,25 @@ export function administratorPath(path = process.env.PATH ?? ""): string {
   return [...present, ...wanted.filter((entry) => !present.includes(entry))].join(":");
 }
 
-/** Runs a program as root, through sudo unless this process is root. */
-export async function asRoot(command: string, args: string[], options: RunOptions = {}): Promise<Finished> {
-  const withPath = { ...options, env: { ...(options.env ?? process.env), PATH: administratorPath() } };
-  return isRoot() ? run(command, args, withPath) : run("sudo", ["-n", "--", command, ...args], withPath);
+/**
+ * Runs a program as root, through sudo unless this process is root. Files get the modes that Debian's own have, whatever the
+ * user's umask. Throws on a non-zero exit code unless `allowFailure` is set.
+ */
+export async function asRoot(
+  command: string,
+  args: string[],
+  options: { input?: string; allowFailure?: boolean } = {},
+): Promise<Finished> {
+  const { input, allowFailure } = options;
+  const [program, ...before] = [...(isRoot() ? [] : ["sudo", "-n", "--"]), "sh", "-c", 'umask 022 && exec "$@"', "sh"];
+  const finished = await run(program, [...before, command, ...args], {
+    env: { ...process.env, PATH: administratorPath() },
+    allowFailure: true,
+    ...(input === undefined ? {} : { input }),
+  });
+  if (finished.code === 0 || allowFailure) return finished;
+  const output = `${finished.stdout}\n${finished.stderr}`.trim().split("\n").slice(-40).join("\n");
+  throw new Error(`As root, ${command} ${args.join(" ")} exited with ${finished.code}:\n${output}`);
 }
 
 /** Writes a file as root, with its parent folders, so that a reader sees the old content or the new one. */

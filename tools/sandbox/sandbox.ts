@@ -1,17 +1,18 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { countAddresses } from "./address";
+import { registeredHosts } from "./address";
 import { createHost, destroyHost, makeKey, recreateHost, type VolumeSizes } from "./host";
 import { ensureImage } from "./image";
 import { ensureWatchInstances } from "./limits";
 import { takeLock, withLock } from "./lock";
 import { boot } from "./machine";
-import { lockPath, sandboxDir } from "./paths";
+import { lockPath, sandboxDir, sandboxesDir } from "./paths";
 import { asRoot } from "./privilege";
 import { ensurePrograms } from "./programs";
 import { isRunning } from "./running";
 import {
   format,
+  hostDir,
   hostNames,
   isAlive,
   processOf,
@@ -86,7 +87,7 @@ export async function sandboxUp(options: SandboxOptions): Promise<Sandbox> {
     const known = hostsOf(name).map((host) => `[${host.address}]:${host.port} ${host.hostKey}\n`);
     writeFileSync(keys.knownHostsPath, known.join(""), { mode: 0o600 });
 
-    await ensureWatchInstances(countAddresses(), log);
+    await ensureWatchInstances(registeredHosts().length, log);
     const off = hostsOf(name).filter((host) => !isRunning(host));
     if (off.length > 0) log(`Booting ${off.map((host) => host.name).join(", ")}`);
     await all(
@@ -158,13 +159,13 @@ async function removeLeftovers(name: string, log: Log): Promise<void> {
   }
   for (const host of halfMade) {
     log(`Removing ${host} of sandbox ${name}, which was never finished`);
-    await destroyHost(name, host);
+    await destroyHost(hostDir(name, host));
   }
 }
 
 /** Removes everything of a sandbox. The caller holds its lock. */
 async function removeSandbox(name: string): Promise<void> {
-  await all(hostNames(name).map((host) => destroyHost(name, host)));
+  await all(hostNames(name).map((host) => destroyHost(hostDir(name, host))));
   if (existsSync(sandboxDir(name))) await asRoot("rm", ["-rf", "--one-file-system", sandboxDir(name)]);
 }
 
@@ -181,6 +182,12 @@ async function sweep(log: Log, except?: string): Promise<void> {
     } finally {
       await unlock();
     }
+  }
+  // Hosts whose folders somebody removed by hand
+  for (const dir of registeredHosts()) {
+    if (existsSync(dir) || !dir.startsWith(`${sandboxesDir()}/`)) continue;
+    log(`Removing what is left of ${dir}`);
+    await destroyHost(dir);
   }
 }
 
