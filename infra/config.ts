@@ -10,6 +10,15 @@ const mirrorShape = {
   compress: field.flag.describe("Let rsync compress; useless between local disks."),
   wholeFile: field.flag.describe("Copy whole files; false transfers only the changed parts."),
   rsyncOptions: field.rsyncOptions.describe("Options for rsync beside those that archive, compress and wholeFile set."),
+  sqliteSafe: field.flag.describe("Copy SQLite databases under their own locks; false leaves them to rsync."),
+  inotifyMode: field.inotifyMode
+    .optional()
+    .describe("When a change counts; by default also while a file stays open if sqliteSafe is true."),
+  sqlitePatterns: field.namePatterns.describe(
+    "Names of SQLite databases; plain ones are known by their header as well.",
+  ),
+  sqliteLockSeconds: field.whole(1, 60).describe("Seconds for which writers of a database may be held up at most."),
+  sqliteCopyShare: field.whole(1, 100).describe("Percent of the time that copying one database may take."),
   deletionLimit: field
     .whole(1, 100000000)
     .describe("Files that may vanish from the mirror within ten minutes, however few it has."),
@@ -36,6 +45,10 @@ export const defaults: MirrorSettings = {
   compress: false,
   wholeFile: true,
   rsyncOptions: ["--delete", "--delete-after", "--inplace", "--no-perms", "--omit-dir-times"],
+  sqliteSafe: true,
+  sqlitePatterns: ["*.sqlite", "*.sqlite3", "*.db"],
+  sqliteLockSeconds: 2,
+  sqliteCopyShare: 20,
   deletionLimit: 100,
   deletionShare: 20,
   requireEncryption: false,

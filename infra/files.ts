@@ -25,6 +25,22 @@ const catalogue: (ManagedFile & {
   { name: "guard", path: paths.guard, mode: "0755", restart: "none" },
   { name: "run", path: paths.runProgram, mode: "0755", restart: "lsyncd" },
   { name: "mirror", path: paths.mirrorProgram, mode: "0755", restart: "none" },
+  {
+    name: "sqlite-library",
+    path: `${libDirectory}/sqlite.pm`,
+    mode: "0644",
+    restart: "lsyncd",
+    when: ({ sqliteSafe }) => sqliteSafe,
+  },
+  { name: "sqlite", path: paths.sqliteProgram, mode: "0755", restart: "lsyncd", when: ({ sqliteSafe }) => sqliteSafe },
+  { name: "verify", path: paths.verifyProgram, mode: "0755", restart: "none", when: ({ sqliteSafe }) => sqliteSafe },
+  {
+    name: "verify-command",
+    path: "/usr/local/sbin/lsyncd-verify",
+    mode: "0755",
+    restart: "none",
+    when: ({ sqliteSafe }) => sqliteSafe,
+  },
   { name: "release", path: "/usr/local/sbin/lsyncd-release", mode: "0755", restart: "none" },
   { name: "failover", path: "/usr/local/sbin/lsyncd-failover", mode: "0755", restart: "none" },
   { name: "alert-common", path: `${libDirectory}/alert-common.sh`, mode: "0644", restart: "none" },
@@ -70,11 +86,13 @@ const smtpPorts = { starttls: 587, tls: 465, off: 25 };
 
 /** What templates read: the settings, with those that are not set in the form that templates can ask for. */
 function context(host: HostSettings): Context {
-  const { smtp, heartbeatUrl = "" } = host;
+  const { smtp, heartbeatUrl = "", sqliteSafe } = host;
   return {
     ...host,
     ...paths,
     heartbeatUrl,
+    copyProgram: sqliteSafe ? paths.sqliteProgram : paths.rsyncProgram,
+    inotifyMode: host.inotifyMode ?? (sqliteSafe ? "CloseWrite or Modify" : false),
     smtp: smtp
       ? { port: smtpPorts[smtp.tls], ...smtp, encrypted: smtp.tls !== "off", implicitTls: smtp.tls === "tls" }
       : false,

@@ -25,6 +25,9 @@ export const paths = {
   rsyncProgram: "/usr/bin/rsync",
   guard: `${libDirectory}/lsyncd-guard`,
   runProgram: `${libDirectory}/lsyncd-run`,
+  sqliteProgram: `${libDirectory}/lsyncd-rsync`,
+  sqliteStateDirectory: `${stateDirectory}/sqlite`,
+  verifyProgram: `${libDirectory}/lsyncd-verify`,
   mirrorProgram: `${libDirectory}/lsyncd-mirror`,
   alertProgram: `${libDirectory}/lsyncd-alert`,
 } as const;

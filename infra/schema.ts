@@ -207,6 +207,17 @@ export const url = z
   // The value is not shown: whoever knows it can speak for the host.
   .regex(/^https?:\/\/[A-Za-z0-9.:[\]-]+(\/[!-~]*)?$/, { error: "must be a URL that starts with https:// or http://" });
 
+/** What lsyncd watches files for (its manual, "inotifyMode"). */
+export const inotifyMode = z.enum(["CloseWrite", "Modify", "CloseWrite or Modify"], {
+  error: "must be CloseWrite, Modify or CloseWrite or Modify",
+});
+
+/** Names of databases, as patterns with * and ? as in a shell. */
+export const namePatterns = z.array(
+  z.string().regex(/^[^/\x00-\x1f\x7f[\]\\]{1,255}$/, { error: "must be a file name, with * and ? as wildcards" }),
+  { error: "must be a list of file names, with * and ? as wildcards" },
+);
+
 /** The UUIDs of file systems, as `blkid` prints them. */
 export const volumeIds = z.array(
   z.string().regex(/^[A-Za-z0-9-]{4,64}$/, { error: "must be the UUID of a file system, as blkid prints it" }),

@@ -26,7 +26,7 @@ const lock = createHash("sha256")
   .digest("hex");
 if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== lock) {
   console.error("Installing node_modules (npm ci) …");
-  const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+  const npm = spawnSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], {
     cwd: root,
     stdio: ["ignore", 2, 2],
   });
@@ -37,6 +37,8 @@ if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== lock) {
 
 const [script, ...args] = process.argv.slice(2);
 if (script !== undefined) {
+  // Ctrl-C is for the script, which may have something to finish; this process ends with it.
+  process.on("SIGINT", () => undefined);
   const run = spawnSync(process.execPath, ["--import", "tsx", join(root, script), ...args], {
     stdio: "inherit",
     env: { ...process.env, PATH: `${join(modules, ".bin")}:${process.env.PATH ?? ""}` },
