@@ -239,7 +239,9 @@ describe("the power switch", () => {
 describe("npm run sandbox", () => {
   test("lists hosts and runs a command on one", async () => {
     const [program, list] = cli("list");
-    expect((await run(program, list)).stdout).toMatch(new RegExp(`${name} \\(Debian bookworm\\)\n  sqlite-1 +running`));
+    expect((await run(program, list)).stdout).toMatch(
+      new RegExp(`${name} \\(Debian bookworm\\), keys in .*\n  sqlite-1 +running`),
+    );
     const [, ssh] = cli("ssh", "--name", name, "sqlite-2", "hostname", "-s");
     expect((await run(program, ssh)).stdout).toBe("sqlite-2\n");
   });

@@ -13,6 +13,9 @@ export type Wish =
   | { action: "list" }
   | { action: "ssh"; name: string; host: string; command: string[] };
 
+/** The sandbox that is meant when none is named. */
+export const defaultName = "sandbox";
+
 const options = {
   name: { type: "string" },
   hosts: { type: "string" },
@@ -39,7 +42,7 @@ export function readArguments(argv: string[]): Wish {
   if (!allowed) throw new UsageError(`"${action}" is none of ${Object.keys(takes).join(", ")}`);
   const wrong = Object.keys(values).find((option) => !allowed.some((name) => name === option));
   if (wrong !== undefined) throw new UsageError(`${action} has no option --${wrong}`);
-  const name = values.name ?? "sandbox";
+  const name = values.name ?? defaultName;
   if (action === "ssh") {
     const [host] = rest;
     if (host === undefined) throw new UsageError("ssh wants the name of a host");

@@ -1,4 +1,7 @@
-/** Real Debian hosts on this machine, for the tests and for trying things out. */
+/**
+ * Real Debian hosts on this machine, for the tests and for trying things out.
+ * What changes a host (its disks, what it mounts at boot) changes the object it is given, and what the next run will read.
+ */
 export { enter, isVolumeMounted, mount, newDisk, pathOf, remount, setAtBoot, setVolumes, umount } from "./disks";
 export type { VolumeSizes } from "./host";
 export { boot, kill, powerCut, powerOff, reboot } from "./machine";

@@ -1,6 +1,6 @@
 /** `npm run sandbox`: real Debian hosts to deploy to, on this machine. */
 import { spawnSync } from "node:child_process";
-import { readArguments, UsageError, type Wish } from "./arguments";
+import { defaultName, readArguments, UsageError, type Wish } from "./arguments";
 import { isRunning } from "./running";
 import { listSandboxes, sandboxDown, sandboxUp } from "./sandbox";
 import { sshArgs } from "./ssh";
@@ -29,7 +29,7 @@ function describe(sandbox: Sandbox): string {
     (host) =>
       `  ${host.name.padEnd(12)}${(isRunning(host) ? "running" : "off").padEnd(9)}${host.address} port ${host.port}`,
   );
-  return [`${sandbox.name} (Debian ${sandbox.release})`, ...hosts].join("\n");
+  return [`${sandbox.name} (Debian ${sandbox.release}), keys in ${sandbox.dir}`, ...hosts].join("\n");
 }
 
 function findHost(sandboxName: string, name: string): SandboxHost {
@@ -51,6 +51,8 @@ async function fulfil(wish: Wish): Promise<number> {
     case "up": {
       const sandbox = await sandboxUp({ ...wish, log });
       console.log(describe(sandbox));
+      const named = wish.name === defaultName ? "" : `--name ${wish.name} `;
+      console.log(`Log in: npm run sandbox -- ssh ${named}sqlite-1`);
       return 0;
     }
     case "down":

@@ -20,8 +20,8 @@ export async function asRoot(
   options: { input?: string; allowFailure?: boolean } = {},
 ): Promise<Finished> {
   const { input, allowFailure } = options;
-  const [program, ...before] = [...(isRoot() ? [] : ["sudo", "-n", "--"]), "sh", "-c", 'umask 022 && exec "$@"', "sh"];
-  const finished = await run(program, [...before, command, ...args], {
+  const words = ["-c", 'umask 022 && exec "$@"', "sh", command, ...args];
+  const finished = await run(isRoot() ? "sh" : "sudo", isRoot() ? words : ["-n", "--", "sh", ...words], {
     env: { ...process.env, PATH: administratorPath() },
     allowFailure: true,
     ...(input === undefined ? {} : { input }),

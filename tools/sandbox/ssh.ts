@@ -7,7 +7,7 @@ export interface ExecOptions {
   input?: string;
   /** Return a non-zero exit code instead of throwing. ssh itself failing is 255. */
   allowFailure?: boolean;
-  /** How long the command may take; 120 s unless told. */
+  /** How long the command may take; 120 s unless told. After that it is no longer waited for, but may go on in the host. */
   timeoutMs?: number;
   /** Who to log in as; root unless told. `admin` has sudo. */
   user?: "root" | "admin";
