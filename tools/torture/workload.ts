@@ -22,6 +22,8 @@ export interface Writer {
   interval: number;
   /** Rows rewritten in a transaction. */
   rows: number;
+  /** Processes that come, go and crash, change journal modes, vacuum and checkpoint (see writer.py). */
+  chaos?: boolean;
 }
 
 const one = (name: string, interval: number, database: Database): Writer => ({
@@ -40,6 +42,16 @@ export function writers(long: boolean): Writer[] {
     one("persist", 0.05, { path: "persist.sqlite3", journal: "persist", megabytes: 2, page: 8192 }),
     one("encrypted-wal", 0.02, { path: "encrypted-wal.sqlite", journal: "wal", megabytes: 4, key: "k" }),
     one("encrypted", 0.05, { path: "encrypted.db", journal: "delete", megabytes: 4, key: "k", cipher: "sqlcipher" }),
+    {
+      name: "chaos",
+      interval: 0.01,
+      rows: 5,
+      chaos: true,
+      databases: [
+        { path: "chaos.sqlite", journal: "wal", megabytes: 1 },
+        { path: "encrypted-chaos.sqlite", journal: "wal", megabytes: 1, key: "k" },
+      ],
+    },
     one("header", 0.02, { path: "mail/box one", journal: "wal", megabytes: 1 }),
     {
       name: "small",

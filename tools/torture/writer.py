@@ -5,10 +5,14 @@ the transaction that wrote it last and data that follow from (id, n). The row of
 all rows of `fill` after transaction n, and a checksum over the row before: pages of two states can't match both.
 
 Usage: writer.py SPEC, a JSON object: databases [{path, journal, megabytes, key, cipher}], interval (seconds between
-transactions), rows (rewritten in each), result (file for the latencies). Ends on SIGTERM.
+transactions), rows (rewritten in each), result (file for the latencies), chaos. Ends on SIGTERM.
+
+With chaos, short-lived processes use the database one after the other: they change the journal mode, vacuum, checkpoint,
+and end cleanly, without closing, or in the middle of a transaction of which a part is in the file already.
 """
 import hashlib
 import json
+import os
 import random
 import signal
 import sys
@@ -83,10 +87,57 @@ class Database:
         execute("commit")
 
 
+def live(spec, rows, interval):
+    """The life of one process under chaos."""
+    journal = random.choice(["wal", "wal", "delete", "truncate", "persist"])
+    database = Database({**spec, "journal": journal, "cache": 5})
+    execute = database.connection.execute
+    execute("pragma wal_autocheckpoint = %d" % random.choice([0, 20, 1000]))
+    for _ in range(random.randint(1, 40)):
+        database.transaction(rows)
+        time.sleep(interval)
+        chance = random.random()
+        if chance < 0.05:
+            execute("vacuum")
+        elif chance < 0.15:
+            execute("pragma wal_checkpoint(%s)" % random.choice(["passive", "full", "restart", "truncate"])).fetchall()
+    end = random.random()
+    if end < 0.4:
+        database.connection.close()
+    elif end < 0.7:
+        execute("begin immediate")
+        execute("update fill set data = zeroblob(3000) where id % 2 = 0")
+    os._exit(0)
+
+
+def chaos(spec, ended):
+    latencies = []
+    for first in (True, False):
+        while not ended or first:
+            for one in spec["databases"]:
+                began = time.monotonic()
+                pid = os.fork()
+                if pid == 0:
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                    try:
+                        live(one, spec["rows"], spec["interval"])
+                    finally:
+                        os._exit(1)
+                os.waitpid(pid, 0)
+                latencies.append(time.monotonic() - began)
+            if first:
+                print("ready", flush=True)
+                break
+    return latencies
+
+
 def main():
     spec = json.loads(sys.argv[1])
     ended = []
     signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+    if spec.get("chaos"):
+        report(spec, chaos(spec, ended))
+        return
     databases = [Database(one) for one in spec["databases"]]
     print("ready", flush=True)
     latencies = []
@@ -98,9 +149,13 @@ def main():
             time.sleep(spec["interval"])
             if ended:
                 break
-    latencies.sort()
     for database in databases:
         database.connection.close()
+    report(spec, latencies)
+
+
+def report(spec, latencies):
+    latencies.sort()
     if spec.get("result"):
         with open(spec["result"], "w") as file:
             at = lambda share: latencies[min(len(latencies) - 1, int(share * len(latencies)))] * 1000
