@@ -38,7 +38,7 @@ interface Text {
   text: string;
 }
 
-/** Writes texts into a folder, runs a program with their paths, and returns what it prints with their names instead. */
+/** Writes texts into a folder, runs a program there with their names, and returns what it prints. */
 async function overTexts(texts: Text[], accept: RegExp, program: string, ...args: string[]): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-lint-"));
   try {
@@ -46,9 +46,9 @@ async function overTexts(texts: Text[], accept: RegExp, program: string, ...args
       await mkdir(dirname(join(folder, name)), { recursive: true });
       await writeFile(join(folder, name), text);
     }
-    const paths = texts.map(({ name }) => join(folder, name));
-    const { code, stdout, stderr } = await run(program, [...args, ...paths], { cwd: folder, allowFailure: true });
-    const said = `${stdout}${stderr}`.replaceAll(`${folder}/`, "").split("\n");
+    const names = texts.map(({ name }) => name);
+    const { code, stdout, stderr } = await run(program, [...args, ...names], { cwd: folder, allowFailure: true });
+    const said = `${stdout}${stderr}`.split("\n");
     const findings = said.filter((line) => line !== "" && !accept.test(line)).join("\n");
     return findings === "" && code !== 0 ? `${program} exited with ${code}` : findings;
   } finally {

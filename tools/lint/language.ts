@@ -8,7 +8,7 @@ export function languageOf({ path, content }: { path: string; content: string })
   if (path.startsWith("/etc/systemd/")) return "unit";
   if (path.startsWith("/etc/logrotate.d/")) return "logrotate";
   if (path.endsWith("/msmtprc")) return "msmtp";
-  if (/^#!.*\bperl\b/.test(first)) return "perl";
+  if (path.endsWith(".pm") || /^#!.*\bperl\b/.test(first)) return "perl";
   if (/^#!.*\b(ba)?sh\b/.test(first) || content.includes("shellcheck shell=")) return "shell";
   throw new Error(`${path}: which program checks it is not known, see tools/lint/language.ts`);
 }

@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { rsyncOptions, volumePath, recipients, url } from "../../../infra/schema";
+import { namePatterns, rsyncOptions, volumePath, recipients, url } from "../../../infra/schema";
 import type { HostSettings } from "../../../infra/config";
 import { hostOf } from "./settings";
 
@@ -50,6 +50,8 @@ const admittedOption = fc
   .map(([name, value]) => `${name}=${value}`)
   .filter((option) => option.isWellFormed() && rsyncOptions.safeParse([option]).success);
 
+const admittedPattern = text.filter((name) => name.isWellFormed() && namePatterns.safeParse([name]).success);
+
 const admittedUrl = text.map((part) => `https://example.com/${part}`).filter((value) => url.safeParse(value).success);
 
 const admittedLine = text.filter((line) => line.isWellFormed() && !/[\x00-\x1f\x7f]/.test(line));
@@ -72,6 +74,8 @@ export const admittedHost: fc.Arbitrary<HostSettings> = fc
     compress: fc.boolean(),
     wholeFile: fc.boolean(),
     rsyncOptions: fc.array(admittedOption, { maxLength: 3 }),
+    sqlitePatterns: fc.array(admittedPattern, { maxLength: 3 }),
+    sqliteSafe: fc.boolean(),
     heartbeatUrl: fc.option(admittedUrl, { nil: undefined }),
     smtp: fc.option(admittedSmtp, { nil: undefined }),
   })

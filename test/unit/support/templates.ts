@@ -38,12 +38,15 @@ export function written(file: RenderedFile, host: HostSettings, helper: string):
       if (found.length > 1) throw new Error(`${file.path}: "${before}" begins ${found.length} lines`);
       const text = found[0]?.slice(before.length, found[0].length - after.length) ?? "";
       const names = [...middle.matchAll(/\{\{\w+ ([\w.]+)\}\}/g)].map(([, name = ""]) => name);
-      return [{ before, text, values: names.flatMap((name) => valueOf(host, name)) }];
+      const values = names.map((name) => valueOf(host, name));
+      // Made from other settings: what it should be is not known here.
+      if (values.includes(undefined)) return [];
+      return [{ before, text, values: values.flatMap((value) => value ?? []) }];
     });
 }
 
-function valueOf(host: HostSettings, name: string): string[] {
-  let value: unknown = { ...paths, ...host };
+function valueOf(host: HostSettings, name: string): string[] | undefined {
+  let value: unknown = { heartbeatUrl: "", ...paths, ...host };
   for (const part of name.split(".")) value = (value as Record<string, unknown> | undefined)?.[part];
-  return [value ?? ""].flat().map(String);
+  return value === undefined ? undefined : [value].flat().map(String);
 }
