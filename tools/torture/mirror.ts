@@ -2,7 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { DEFAULTS, renderPrograms } from "./render";
+import { renderPrograms } from "./render";
+import { paths } from "../../infra/paths";
 
 /** How a mirror is run. */
 export interface MirrorOptions {
@@ -36,13 +37,8 @@ export class Mirror {
   /** Renders the programs and the configuration, with the documented rsync options. */
   async prepare(): Promise<void> {
     const { root, safe, delay = 1 } = this.options;
-    await renderPrograms(this.bin, {
-      ...DEFAULTS,
-      stateDirectory: this.state,
-      source: this.source,
-      target: this.target,
-    });
-    const binary = safe ? path.join(this.bin, "lsyncd-rsync") : DEFAULTS.rsyncBinary;
+    await renderPrograms(this.bin, { sqliteStateDirectory: this.state, source: this.source, target: this.target });
+    const binary = safe ? path.join(this.bin, "lsyncd-rsync") : paths.rsyncProgram;
     writeFileSync(
       this.config,
       `settings { logfile = "${root}/lsyncd.log", statusFile = "${root}/lsyncd.status", nodaemon = true, insist = true,
