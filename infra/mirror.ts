@@ -51,7 +51,7 @@ export class Mirror extends pulumi.ComponentResource {
       const look = commands.previewPreflight(identity, deployment, args.waived);
       void previewPreflight(host.name, args.connection, look, this);
     } else if (args.waived.length > 0) {
-      ready = leaveWaivers(host.name, args.connection, commands.leaveWaivers(identity, args.waived));
+      ready = leaveWaivers(host.name, args.connection, commands.leaveWaivers(identity, deployment, args.waived));
     }
     const connection = pulumi.secret(ready.then(() => commandConnection(args.connection)));
 

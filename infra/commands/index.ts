@@ -41,8 +41,8 @@ function variables(identity: Identity) {
 }
 
 /** Leaves the waivers on the host; the next preflight there takes them away. */
-export function leaveWaivers(identity: Identity, waived: Waiver[]): HostCommand {
-  const text = script({ WAIVERS: waived.join(" "), FILE: waiverFile }, ["waive.sh"]);
+export function leaveWaivers(identity: Identity, deployment: string, waived: Waiver[]): HostCommand {
+  const text = script({ DEPLOYMENT: deployment, WAIVERS: waived.join(" "), FILE: waiverFile }, ["waive.sh"]);
   return { create: run(privilege(identity.host), "waive"), stdin: text };
 }
 
@@ -68,7 +68,7 @@ export function preflight(identity: Identity, deployment: string): HostCommand {
 /** The preflight as a preview runs it: it leaves nothing on the host, so the waivers are its arguments. */
 export function previewPreflight(identity: Identity, deployment: string, waived: Waiver[]): HostCommand {
   const command = preflight(identity, deployment);
-  return { ...command, create: [command.create, ...waived].join(" ") };
+  return { ...command, create: [command.create, "preview", ...waived].join(" ") };
 }
 
 /** Installs the packages that are missing; on destroy removes those it installed. */

@@ -1,6 +1,6 @@
 # Looks at a host before anything is changed on it. Reads only; its time does not depend on the amount of data.
 # Variables: HOST ADDRESS ID SOURCE TARGET STATE CONFIG WAIVER_FILE SMTP REQUIRE_ENCRYPTION ACCEPT_VOLUMES PACKAGES
-# Arguments: `deployment` and its digest, so that it runs again when anything changes; in a preview, the waivers
+# Arguments: `deployment` and its digest, so that it runs again when anything changes; `preview` and the waivers in one
 set -u
 exec </dev/null
 export LC_ALL=C.UTF-8
@@ -8,10 +8,14 @@ export LC_ALL=C.UTF-8
 # Seconds that a look into a directory may take before it counts as a finding.
 LOOK=30
 
-waivers=" ${*:3} "
-# Left by this very run, or a leftover: one older than ten minutes counts for nothing.
-if [ -n "$(find "$WAIVER_FILE" -mmin -10 2>/dev/null)" ]; then waivers=" $(cat "$WAIVER_FILE") "; fi
-rm -f "$WAIVER_FILE"
+if [ "${3-}" = preview ]; then
+  waivers=" ${*:4} "
+else
+  # Left by this very run, or a leftover of another: a waiver holds for the deployment it names, for ten minutes.
+  waivers=
+  if [ -n "$(find "$WAIVER_FILE" -mmin -10 2>/dev/null)" ]; then waivers=" $(sed -n "s/^$2 //p" "$WAIVER_FILE") "; fi
+  rm -f "$WAIVER_FILE"
+fi
 waived() { case "$waivers" in *" $1 "*) return 0 ;; *) return 1 ;; esac }
 
 # --- the host ---------------------------------------------------------------------------------------------------------

@@ -1,3 +1,3 @@
-# Says which refusals this run passes over.
-# Variables: WAIVERS FILE
-mkdir -p "${FILE%/*}" && printf '%s\n' "$WAIVERS" >"$FILE"
+# Says which refusals one deployment may pass over.
+# Variables: DEPLOYMENT WAIVERS FILE
+mkdir -p "${FILE%/*}" && printf '%s %s\n' "$DEPLOYMENT" "$WAIVERS" >"$FILE"

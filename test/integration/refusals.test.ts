@@ -73,15 +73,9 @@ describe("the preflight", () => {
     expect(text).toContain("The target /mnt/storage_do_2 holds data (a/b/mail.sqlite for one).");
   });
 
-  it("stops at the first file, however many there are", async () => {
+  it("names one file, however many there are", async () => {
     await on(d.host, `cd ${d.host.target} && mkdir many && cd many && seq 20000 | xargs touch`);
-    const began = Date.now();
-    await refused();
-    expect(Date.now() - began).toBeLessThan(60_000);
-    // What find had to read is counted, not timed: it ends with the first file.
-    expect(
-      await on(d.host, `cd ${d.host.target} && find . -path ./lost+found -prune -o ! -type d -print -quit | wc -l`),
-    ).toBe("1");
+    expect((await refused()).match(/ for one\)/g)).toHaveLength(1);
     await on(d.host, `rm -r ${d.host.target}/many`);
   });
 
@@ -111,7 +105,18 @@ describe("LSYNCD_SKIP_SAFETY=true", () => {
     expect(text).toContain("LSYNCD_SKIP_SAFETY=true passes over this: The target /mnt/storage_do_2 holds data");
     await eventually(async () => (await content(d.host, d.host.target)) === (await content(d.host, d.host.source)));
     expect(succeeded(await d.stack.up([]))).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
-    expect(await on(d.host, "ls /run/lsyncd-as-code/skip-safety 2>/dev/null || echo gone")).toBe("gone");
+  });
+});
+
+describe("a waiver that a run without changes left behind", () => {
+  it("does not hold for another deployment", async () => {
+    succeeded(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "true" }));
+    expect(await on(d.host, "cat /run/lsyncd-as-code/waivers")).toMatch(/^[0-9a-f]{12} LSYNCD_SKIP_SAFETY$/);
+    // As on a host that is deployed for the first time
+    await on(d.host, "rm /var/lib/lsyncd-as-code/volumes /etc/lsyncd/lsyncd.conf.lua");
+    await d.configure({ delay: 3 });
+    expect(failed(await d.stack.up())).toContain("The target /mnt/storage_do_2 holds data");
+    await d.configure();
   });
 });
 
