@@ -1,5 +1,5 @@
 import { renderedChecks, sourceChecks, type Check } from "./lint/checks";
-import { ensurePrograms } from "./lint/programs";
+import { ensurePrograms } from "./programs";
 import { samples } from "./lint/samples";
 
 const indented = (text: string): string => text.replaceAll(/^(?=.)/gm, "    ");

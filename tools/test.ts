@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { ensurePrograms } from "./lint/programs";
+import { ensurePrograms } from "./programs";
 import { ensureToolchain } from "./toolchain";
 
 const root = resolve(__dirname, "..");

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { run } from "../run";
 import { languageOf, type Language } from "./language";
-import { isOnPath } from "./programs";
+import { isOnPath } from "../programs";
 import { hostileName, type Sample } from "./samples";
 import { verifyUnits } from "./units";
 

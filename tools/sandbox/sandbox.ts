@@ -8,7 +8,7 @@ import { takeLock, withLock } from "./lock";
 import { boot } from "./machine";
 import { lockPath, sandboxDir, sandboxesDir } from "./paths";
 import { asRoot } from "./privilege";
-import { ensurePrograms } from "./programs";
+import { ensureSandboxPrograms } from "./programs";
 import { isRunning } from "./running";
 import {
   format,
@@ -70,7 +70,7 @@ async function withSandbox<T>(name: string, log: Log, work: () => Promise<T>): P
 export async function sandboxUp(options: SandboxOptions): Promise<Sandbox> {
   const { name, hosts = 1, volumeSizeMb = defaultSizeMb, log = silent } = options;
   checkName(name);
-  await ensurePrograms(log);
+  await ensureSandboxPrograms(log);
   await sweep(log, name);
   return withSandbox(name, log, async () => {
     await removeLeftovers(name, log);
@@ -194,7 +194,7 @@ async function sweep(log: Log, except?: string): Promise<void> {
 /** Removes a sandbox: its hosts, mounts, loop devices, control groups and files. Does nothing when there is none of that name. */
 export async function sandboxDown(name: string, log: Log = silent): Promise<void> {
   checkName(name);
-  await ensurePrograms(log);
+  await ensureSandboxPrograms(log);
   await withSandbox(name, log, () => removeSandbox(name));
   await sweep(log);
 }
@@ -204,7 +204,7 @@ export async function sandboxesDownOf(owner = process.pid, log: Log = silent): P
   const own = sandboxNames().filter((name) => readSandboxState(name)?.owner?.pid === owner);
   await all(own.map((name) => withSandbox(name, log, () => removeSandbox(name))));
   if (sandboxNames().length > 0) {
-    await ensurePrograms(log);
+    await ensureSandboxPrograms(log);
     await sweep(log);
   }
 }

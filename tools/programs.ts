@@ -1,25 +1,36 @@
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { administratorPath, asRoot, isRoot } from "../sandbox/privilege";
+import { administratorPath, asRoot, isRoot } from "./sandbox/privilege";
 
-/** Programs that checks and tests run, and the Debian and Ubuntu package each is in. */
+/** Programs that sandboxes, checks and tests run, and the Debian and Ubuntu package each is in. */
 const packages = {
   bash: "bash",
+  flock: "util-linux",
+  losetup: "mount",
   "luac5.3": "lua5.3",
   "lua5.3": "lua5.3",
+  "mkfs.ext4": "e2fsprogs",
+  mmdebstrap: "mmdebstrap",
+  mount: "mount",
   msmtp: "msmtp",
+  nsenter: "util-linux",
   perl: "perl",
   shellcheck: "shellcheck",
+  ssh: "openssh-client",
   "ssh-keygen": "openssh-client",
   "systemd-analyze": "systemd",
   "systemd-escape": "systemd",
+  "systemd-nspawn": "systemd-container",
+  /** No program: the keys of Debian's archive, which are not there on Ubuntu unless asked for. */
+  "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 } as const;
 
 /** A program that can be asked for. */
 export type Program = keyof typeof packages;
 
-/** Whether a program is on PATH, or in one of the folders that an administrator has on it. */
+/** Whether a program is on PATH, or in one of the folders that an administrator has on it. A path is looked up as it is. */
 export function isOnPath(program: string): boolean {
+  if (program.startsWith("/")) return existsSync(program);
   return administratorPath()
     .split(":")
     .some((folder) => {
