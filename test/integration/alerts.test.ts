@@ -33,7 +33,7 @@ beforeAll(async () => {
 }, minutes(9));
 
 afterAll(async () => {
-  (await process.env.KEEP) ? undefined : sandboxDown("alerts");
+  await sandboxDown("alerts");
 }, minutes(2));
 
 beforeEach(async () => {
