@@ -1,4 +1,4 @@
-import { sandboxDown, sandboxUp } from "../../tools/sandbox";
+import { prepare, succeeded, type Deployment } from "../support/deployment";
 import { HeartbeatServer, MailServer, makeCertificate, type Certificate, type ReceivedMail } from "../support/mail";
 import { AlertHost } from "../support/mail-host";
 
@@ -12,6 +12,7 @@ const text = (mail: ReceivedMail) => mail.message.text ?? "";
 const issues = (mail: ReceivedMail) => /ISSUES\n([^]*?)\n\n?SERVICE STATUS/.exec(text(mail))?.[1] ?? "";
 const realNow = () => Math.floor(Date.now() / 1000);
 
+let deployment: Deployment;
 let host: AlertHost;
 let server: MailServer;
 let certificate: Certificate;
@@ -23,17 +24,18 @@ const install = (settings: Record<string, unknown> = {}) =>
   host.install({ alertRecipients: recipients, smtp: plain(), deletionLimit: 100_000, ...settings });
 
 beforeAll(async () => {
-  const sandbox = await sandboxUp({ name: "alerts", owner: process.pid });
-  const [first] = sandbox.hosts;
-  if (first === undefined) throw new Error("no host");
-  host = new AlertHost(first);
-  ({ source, target } = first);
+  deployment = await prepare("alerts");
+  host = new AlertHost(deployment.host);
+  ({ source, target } = deployment.host);
   certificate = await makeCertificate(address);
+  // The program installs what mail needs; after that the tests change the settings by rendering the files again.
+  await deployment.configure({ smtp: { host: address, port: 25, from: "lsyncd@example.org", tls: "off" } });
+  succeeded(await deployment.stack.up());
   await host.prepare();
 }, minutes(9));
 
 afterAll(async () => {
-  await sandboxDown("alerts");
+  await deployment.remove();
 }, minutes(2));
 
 beforeEach(async () => {
