@@ -62,6 +62,11 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
   async stop(): Promise<void> {
     this.process?.kill("SIGTERM");
     for (let i = 0; i < 100 && this.processes().length > 0; i++) await sleep(100);
+    this.kill();
+  }
+
+  /** Ends all of them at once. */
+  kill(): void {
     this.signal(this.processes(), "SIGKILL");
   }
 

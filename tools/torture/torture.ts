@@ -26,6 +26,8 @@ export interface TortureResult {
   latencies: Map<string, Latencies>;
 }
 
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 /**
  * Runs writers against a real lsyncd and freezes the mirror at random moments: everything that lsyncd started is
  * stopped, the target is copied, and the copies are opened and checked, as after the loss of the primary.
@@ -36,6 +38,12 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
   const mirror = new Mirror({ lsyncd: tools.lsyncd, root, safe });
   const findings: Finding[] = [];
   const kills = new Map<string, number>();
+  // Interrupted while all is frozen, it would leave stopped processes for ever.
+  const abort = (): void => {
+    mirror.kill();
+    process.exit(1);
+  };
+  for (const signal of SIGNALS) process.once(signal, abort);
   try {
     await mirror.prepare();
     const endWriters = await startWriters(tools.python, mirror.source, options.writers);
@@ -67,6 +75,7 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
     }
     return { findings, faults: findings.filter((finding) => finding.fault !== null), kills, latencies };
   } finally {
+    for (const signal of SIGNALS) process.off(signal, abort);
     await rm(root, { recursive: true, force: true });
   }
 }

@@ -143,6 +143,6 @@ export async function check(python: string, copy: string, list: Writer[], frozen
   const databases = list
     .flatMap((writer) => writer.databases)
     .map((database) => ({ ...database, path: path.join(copy, database.path) }));
-  const { stdout } = await run(python, [path.join(__dirname, "check.py"), JSON.stringify({ databases, frozen })]);
+  const { stdout } = await run(python, ["-B", path.join(__dirname, "check.py"), JSON.stringify({ databases, frozen })]);
   return (JSON.parse(stdout) as Finding[]).map((finding) => ({ ...finding, path: path.relative(copy, finding.path) }));
 }

@@ -113,7 +113,7 @@ def live(spec, rows, interval):
 def chaos(spec, ended):
     latencies = []
     for first in (True, False):
-        while not ended or first:
+        while first or not (ended or orphaned()):
             for one in spec["databases"]:
                 began = time.monotonic()
                 pid = os.fork()
@@ -131,6 +131,13 @@ def chaos(spec, ended):
     return latencies
 
 
+PARENT = os.getppid()
+
+
+def orphaned():
+    return os.getppid() != PARENT
+
+
 def main():
     spec = json.loads(sys.argv[1])
     ended = []
@@ -141,7 +148,7 @@ def main():
     databases = [Database(one) for one in spec["databases"]]
     print("ready", flush=True)
     latencies = []
-    while not ended:
+    while not (ended or orphaned()):
         for database in databases:
             began = time.monotonic()
             database.transaction(spec["rows"])
