@@ -62,17 +62,29 @@ export const defaults: MirrorSettings = {
   testAlert: false,
 };
 
+/** How to get at a host, for the whole stack and, over it, for one host. */
+const accessShape = {
+  port: field.whole(1, 65535).describe("Port of its SSH server."),
+  user: field.userName.describe("Who logs in; anyone but root needs sudo."),
+  privateKey: field.login.privateKey.optional().describe("SSH private key; without it the running ssh-agent is asked."),
+  privateKeyPassphrase: field.login.privateKeyPassphrase.optional().describe("What the private key is encrypted with."),
+  password: field.login.password.optional().describe("Password to log in with, after or instead of a private key."),
+  becomePassword: field.becomePassword.optional().describe("Password for sudo, if it asks for one."),
+  bastion: field.bastion.optional().describe("A host to go through: its address, port, user and login."),
+};
+
+/** How hosts are reached unless they say otherwise. */
+const accessDefaults = { port: 22, user: "root" };
+
 const mirror = z.strictObject(mirrorShape);
-const host = mirror.partial().extend({
+const common = mirror.extend(accessShape).partial();
+const host = common.extend({
   name: field.hostName.describe("Name of the host in previews and in the exports."),
   address: field.hostAddress.describe("Where to connect: a DNS name or an IP address."),
-  port: field.whole(1, 65535).default(22).describe("Port of its SSH server."),
-  user: field.userName.default("root").describe("Who logs in."),
   hostKey: field.publicKey.optional().describe("Public key of the host; without it, known_hosts is asked."),
 });
-const stack = mirror.partial().extend({
+const stack = common.extend({
   hosts: z.array(host, { error: "must be a list of hosts" }).min(1, { error: "must name at least one host" }),
-  privateKey: z.string().includes("PRIVATE KEY", { error: "must be the text of an SSH private key" }).optional(),
 });
 
 /** The environment variables that override the stack, and the setting each stands for. */
@@ -89,19 +101,25 @@ export type Waiver = (typeof waiverNames)[number];
 
 /** The settings of one mirror. */
 export type MirrorSettings = z.output<typeof mirror>;
-/** One host with all its settings resolved. */
-export interface HostSettings extends MirrorSettings {
-  name: string;
-  address: string;
+/** How to log in to a host and to become root there. */
+export interface Access {
   port: number;
   user: string;
+  privateKey?: string;
+  privateKeyPassphrase?: string;
+  password?: string;
+  becomePassword?: string;
+  bastion?: z.output<typeof field.bastion>;
+}
+/** One host with all its settings resolved. */
+export interface HostSettings extends MirrorSettings, Access {
+  name: string;
+  address: string;
   hostKey?: string;
 }
 /** Everything the program was told. */
 export interface Settings {
   hosts: HostSettings[];
-  /** Text of the SSH private key; without it the running ssh-agent is used. */
-  privateKey?: string;
   /** The refusals that this run passes over. */
   waived: Waiver[];
 }
@@ -192,13 +210,19 @@ export function readSettings({ stack: raw, env }: Sources): Settings {
   });
 
   if (!parsed.success) throw new SettingsError(faults);
-  const { hosts: entries, privateKey, ...common } = parsed.data;
-  const hosts = entries.map((entry) => ({ ...defaults, ...common, ...entry, ...overrides }) as HostSettings);
+  const { hosts: entries, ...shared } = parsed.data;
+  const hosts = entries.map((entry) => {
+    // A passphrase belongs to the key that it was set with.
+    const { privateKeyPassphrase: _passphrase, ...rest } = shared;
+    const inherited = entry.privateKey === undefined ? shared : rest;
+    return { ...defaults, ...accessDefaults, ...inherited, ...entry, ...overrides } as HostSettings;
+  });
   faults.push(
     ...twins(hosts.map(({ name }, index) => ({ value: name, key: `hosts[${String(index)}].name` }))),
     ...twins(
-      hosts.map(({ address, port }, index) => ({
-        value: `${address.toLowerCase()} port ${String(port)}`,
+      hosts.map(({ address, port, bastion }, index) => ({
+        // Two networks behind two bastions may use the same addresses.
+        value: `${address.toLowerCase()} port ${String(port)}${bastion ? ` behind ${bastion.address}` : ""}`,
         key: `hosts[${String(index)}].address`,
       })),
     ),
@@ -211,5 +235,5 @@ export function readSettings({ stack: raw, env }: Sources): Settings {
     ),
   );
   if (faults.length > 0) throw new SettingsError(faults);
-  return { hosts, waived, ...(privateKey === undefined ? {} : { privateKey }) };
+  return { hosts, waived };
 }

@@ -1,53 +1,85 @@
 import type { types } from "@pulumi/command";
-import type { HostSettings, Settings } from "./config";
-import { SettingsError } from "./config";
+import { SettingsError, type HostSettings, type Settings } from "./config";
 
-/** How to reach a host, with nothing left to chance: its key is known before the first connection. */
-export interface Connection {
+/** Where to connect and how to log in, with nothing left to chance: the key is known before the first connection. */
+export interface Endpoint {
   host: string;
   port: number;
   user: string;
   hostKey: string;
   privateKey?: string;
+  privateKeyPassword?: string;
+  password?: string;
+}
+
+/** How to reach a host, if need be through a bastion. */
+export interface Connection extends Endpoint {
+  proxy?: Endpoint;
+}
+
+/** Finds the public key of an SSH server; undefined when it is not known. */
+export type KeyLookup = (address: string, port: number) => string | undefined;
+
+type Login = Pick<HostSettings, "privateKey" | "privateKeyPassphrase" | "password">;
+
+function login({ privateKey, privateKeyPassphrase, password }: Login) {
+  return {
+    ...(privateKey === undefined ? {} : { privateKey }),
+    ...(privateKey === undefined || privateKeyPassphrase === undefined
+      ? {}
+      : { privateKeyPassword: privateKeyPassphrase }),
+    ...(password === undefined ? {} : { password }),
+  };
+}
+
+function endpoint(
+  at: { address: string; port: number; user: string; hostKey?: string | undefined },
+  known: KeyLookup,
+  missing: (address: string, port: number) => void,
+): Pick<Endpoint, "host" | "port" | "user" | "hostKey"> {
+  const hostKey = at.hostKey ?? known(at.address, at.port);
+  if (hostKey === undefined) missing(at.address, at.port);
+  return { host: at.address, port: at.port, user: at.user, hostKey: hostKey ?? "" };
 }
 
 /**
- * The connections of all hosts. A host without a `hostKey` is looked up with `lookup`; those that are not found are
+ * The connections of all hosts. A host or bastion without a `hostKey` is looked up; those that are not found are
  * refused together, because a connection without a known key would trust whoever answers.
  */
-export function connections(
-  settings: Settings,
-  lookup: (address: string, port: number) => string | undefined,
-): Map<string, Connection> {
-  const faults: string[] = [];
+export function connections(settings: Settings, lookup: KeyLookup): Map<string, Connection> {
+  const faults = new Set<string>();
   const found = settings.hosts.map((host): [string, Connection] => {
-    const hostKey = host.hostKey ?? lookup(host.address, host.port);
-    if (hostKey === undefined) faults.push(unknownHost(host));
-    const { privateKey } = settings;
-    return [
-      host.name,
-      {
-        host: host.address,
-        port: host.port,
-        user: host.user,
-        hostKey: hostKey ?? "",
-        ...(privateKey === undefined ? {} : { privateKey }),
-      },
-    ];
+    const { bastion } = host;
+    const own = endpoint(host, lookup, (address, port) => faults.add(unknownKey(`${host.name}:`, address, port)));
+    const connection: Connection = { ...own, ...login(host) };
+    if (bastion) {
+      const way = endpoint(bastion, lookup, (address, port) => faults.add(unknownKey("the bastion:", address, port)));
+      const { privateKey, password } = bastion;
+      connection.proxy = {
+        ...way,
+        ...login(privateKey === undefined && password === undefined ? host : (bastion as Login)),
+      };
+    }
+    return [host.name, connection];
   });
-  if (faults.length > 0) throw new SettingsError(faults);
+  if (faults.size > 0) throw new SettingsError([...faults]);
   return new Map(found);
 }
 
-function unknownHost({ name, address, port }: HostSettings): string {
+function unknownKey(whose: string, address: string, port: number): string {
+  const name = address.includes(":") ? `[${address}]` : address;
+  const target = port === 22 ? address : `${name}:${String(port)}`;
   return (
-    `lsyncd:hosts ${name}: the key of ${address} port ${port} is not known. Compare it with the host's own ` +
-    `(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then set hostKey, or add it to your known_hosts: ` +
-    `ssh-keyscan -p ${port} ${address} >> ~/.ssh/known_hosts`
+    `lsyncd:hosts ${whose} the key of ${address} port ${port} is not known. Look at it with ` +
+    `\`npm run hosts:scan -- ${target}\`, compare it with the host's own (ssh-keygen -lf ` +
+    `/etc/ssh/ssh_host_ed25519_key.pub there), then set hostKey, or add it to your known_hosts`
   );
 }
 
-/** Arguments of a remote command: at most 30 s to reach a host, in two tries. */
-export function commandConnection(connection: Connection): types.input.remote.ConnectionArgs {
-  return { ...connection, dialErrorLimit: 2, perDialTimeout: 15 };
+// At most 30 s to reach a host, in two tries.
+const limits = { dialErrorLimit: 2, perDialTimeout: 15 };
+
+/** Arguments of a remote command. */
+export function commandConnection({ proxy, ...own }: Connection): types.input.remote.ConnectionArgs {
+  return { ...own, ...limits, ...(proxy === undefined ? {} : { proxy: { ...proxy, ...limits } }) };
 }

@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
@@ -25,21 +26,35 @@ export function pickKey(found: string): string | undefined {
   return undefined;
 }
 
-/**
- * Looks a host's public key up in the user's known_hosts, hashed entries included. Returns undefined when it is not
- * there. ssh-keygen does the reading: it knows every form of the file.
- */
-export function knownHostKey(
-  address: string,
-  port: number,
-  file = join(homedir(), ".ssh", "known_hosts"),
-): string | undefined {
-  const name = port === 22 ? address : `[${address}]:${String(port)}`;
+const files = [
+  join(homedir(), ".ssh", "known_hosts"),
+  join(homedir(), ".ssh", "known_hosts2"),
+  "/etc/ssh/ssh_known_hosts",
+];
+
+/** The name of a server in known_hosts: a port other than 22 is part of it. */
+const nameOf = (address: string, port: number): string => (port === 22 ? address : `[${address}]:${String(port)}`);
+
+/** The lines about a name in a known_hosts file. ssh-keygen reads it: it knows every form, hashed names included. */
+function linesAbout(name: string, file: string): string {
+  if (!existsSync(file)) return "";
   try {
-    return pickKey(
-      execFileSync("ssh-keygen", ["-F", name, "-f", file], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }),
-    );
+    return execFileSync("ssh-keygen", ["-F", name, "-f", file], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    });
   } catch {
-    return undefined;
+    return "";
   }
+}
+
+/** Looks a host's public key up where ssh does: in the user's known_hosts, then in the machine's. */
+export function knownHostKey(address: string, port: number, among: string | string[] = files): string | undefined {
+  const name = nameOf(address, port);
+  return pickKey(
+    [among]
+      .flat()
+      .map((file) => linesAbout(name, file))
+      .join("\n"),
+  );
 }

@@ -247,3 +247,35 @@ export const publicKey = z
   .refine((key) => /^(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ AAAA[A-Za-z0-9+/]+={0,3}$/.test(key), {
     error: "must be a public key such as `ssh-ed25519 AAAA…`",
   });
+
+// A passphrase or a password is typed at a prompt, so it is one line.
+const secretLine = (what: string) =>
+  z
+    .string({ error: `must be ${what}` })
+    .min(1, { error: `must be ${what}` })
+    .max(1000, { error: "must be shorter" })
+    .regex(/^[^\x00\r\n]*$/, { error: "must be one line" });
+
+/** How to log in. The values are secrets, so no message shows them. */
+export const login = {
+  privateKey: z.string().includes("PRIVATE KEY", { error: "must be the text of an SSH private key" }),
+  privateKeyPassphrase: secretLine("the passphrase of the private key"),
+  password: secretLine("a password"),
+};
+
+/** A password for sudo. */
+export const becomePassword = secretLine("a password");
+
+/** A host on the way to others; without a login of its own it takes the one of the host behind it. */
+export const bastion = z.strictObject(
+  {
+    address: hostAddress,
+    port: whole(1, 65535).default(22),
+    user: userName.default("root"),
+    hostKey: publicKey.optional(),
+    privateKey: login.privateKey.optional(),
+    privateKeyPassphrase: login.privateKeyPassphrase.optional(),
+    password: login.password.optional(),
+  },
+  { error: "must be an object with an address" },
+);

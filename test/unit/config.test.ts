@@ -24,7 +24,7 @@ describe("defaults", () => {
         },
       ],
     });
-    expect(settingsOf({})).not.toHaveProperty("privateKey");
+    expect(settingsOf({}).hosts[0]).not.toHaveProperty("privateKey");
   });
 
   it("need no environment and no host key", () => {
@@ -209,7 +209,7 @@ describe("secrets", () => {
   const smtp = { host: "smtp.example.com", from: "a@example.com", user: "u", password: secret };
 
   it("are read", () => {
-    expect(settingsOf({ privateKey: key }).privateKey).toBe(key);
+    expect(settingsOf({ privateKey: key }).hosts[0]?.privateKey).toBe(key);
     expect(hostOf({ smtp }).smtp).toMatchObject({ password: secret });
   });
 

@@ -31,7 +31,7 @@ it("refuses all hosts that are not known in one message, with what to do", () =>
   expect(attempt).toThrow(SettingsError);
   expect(attempt).toThrow(/2 faults, no host was contacted/);
   expect(attempt).toThrow(/lsyncd:hosts a: the key of a\.example\.com port 22 is not known/);
-  expect(attempt).toThrow(/ssh-keyscan -p 2222 192\.0\.2\.9 >> ~\/\.ssh\/known_hosts/);
+  expect(attempt).toThrow(/npm run hosts:scan -- 192\.0\.2\.9:2222`/);
   expect(attempt).not.toThrow(/hunter2/);
 });
 
@@ -39,4 +39,60 @@ it("gives a remote command half a minute to reach a host", () => {
   const connection = { host: "192.0.2.11", port: 22, user: "root", hostKey };
   expect(commandConnection(connection)).toEqual({ ...connection, dialErrorLimit: 2, perDialTimeout: 15 });
   expect(commandConnection({ ...connection, privateKey: key })).toHaveProperty("privateKey", key);
+});
+
+describe("a bastion", () => {
+  const bastion = { address: "gate.example.com", hostKey };
+  const reach = (settings: Record<string, unknown>): unknown =>
+    connections(settingsOf({ bastion, ...settings }), never).get("sqlite-1")?.proxy;
+
+  it("takes the login of the host behind it, unless it has its own", () => {
+    const common = { host: "gate.example.com", port: 22, user: "root", hostKey };
+    expect(reach({ privateKey: key, privateKeyPassphrase: "open" })).toEqual({
+      ...common,
+      privateKey: key,
+      privateKeyPassword: "open",
+    });
+    expect(reach({ privateKey: key, bastion: { ...bastion, user: "jump", port: 2200, password: "p" } })).toEqual({
+      ...common,
+      port: 2200,
+      user: "jump",
+      password: "p",
+    });
+  });
+
+  it("has a key that must be known like any other's", () => {
+    const settings = settingsOf({ bastion: { address: "gate.example.com", port: 2200 } });
+    expect(() => connections(settings, () => undefined)).toThrow(
+      /the bastion: the key of gate\.example\.com port 2200/,
+    );
+    expect(connections(settings, (address) => `key of ${address}`).get("sqlite-1")?.proxy?.hostKey).toBe(
+      "key of gate.example.com",
+    );
+  });
+
+  it("is given as many tries as the host", () => {
+    const connection = { host: "192.0.2.11", port: 22, user: "root", hostKey };
+    expect(commandConnection({ ...connection, proxy: connection }).proxy).toEqual({
+      ...connection,
+      dialErrorLimit: 2,
+      perDialTimeout: 15,
+    });
+  });
+
+  it("lets two networks have the same addresses", () => {
+    const twin = { ...entry, name: "sqlite-2" };
+    expect(() => settingsOf({ hosts: [entry, { ...twin, bastion }] })).not.toThrow();
+    expect(() => settingsOf({ hosts: [entry, twin] })).toThrow(/is taken already/);
+  });
+});
+
+it("a passphrase goes with the key that it was set with", () => {
+  const stack = { privateKey: key, privateKeyPassphrase: "open" };
+  const [first, second] = settingsOf({
+    ...stack,
+    hosts: [entry, { ...entry, name: "b", address: "192.0.2.12", privateKey: `${key}other` }],
+  }).hosts;
+  expect(first).toHaveProperty("privateKeyPassphrase", "open");
+  expect(second).not.toHaveProperty("privateKeyPassphrase");
 });
