@@ -1,0 +1,73 @@
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { readSettings } from "../infra/config";
+import { run } from "./run";
+import { ensureToolchain } from "./toolchain";
+import { stackConfiguration } from "./verify/configuration";
+import { verifyFleet } from "./verify/fleet";
+import { exitCode, reportText } from "./verify/report";
+
+const root = resolve(__dirname, "..");
+const usage = `Compares source and mirror on every host of a stack, and opens every database of the mirrors.
+
+  npm run verify -- --stack NAME [--checksum] [--full] [--max-age SECONDS] [--config-file FILE]
+
+  --checksum     compares content, not only sizes and times
+  --full         PRAGMA integrity_check instead of quick_check
+  --max-age      a difference younger than this is the mirror's normal delay (default 60)
+  --config-file  as pulumi's: the stack's settings are in another file
+
+Ends with 0 when all is well, 1 when a host has faults, 2 when something could not be checked.`;
+
+class UsageError extends Error {}
+
+function readArguments(args: string[]) {
+  const { values } = parseArgs({
+    args,
+    options: {
+      stack: { type: "string", short: "s" },
+      checksum: { type: "boolean", default: false },
+      full: { type: "boolean", default: false },
+      "max-age": { type: "string" },
+      "config-file": { type: "string" },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  const age = values["max-age"];
+  if (age !== undefined && !/^\d{1,9}$/.test(age)) throw new UsageError(`--max-age takes seconds, not "${age}"`);
+  if (values.stack === undefined && !values.help) throw new UsageError("which stack? --stack NAME");
+  return { ...values, ...(age === undefined ? {} : { maxAge: Number(age) }) };
+}
+
+/** The stack's configuration, secrets included, as pulumi decrypts it. */
+async function configurationOf(stack: string, file: string | undefined): Promise<Record<string, string>> {
+  await ensureToolchain();
+  const config = file === undefined ? [] : ["--config-file", resolve(file)];
+  const args = ["config", "--show-secrets", "--json", "--non-interactive", "--stack", stack, ...config];
+  const finished = await run(join(root, "node_modules", ".bin", "pulumi"), args, { cwd: root, allowFailure: true });
+  if (finished.code !== 0) throw new Error(`pulumi could not read stack ${stack}:\n${finished.stderr.trim()}`);
+  return stackConfiguration(finished.stdout);
+}
+
+async function main(args: string[]): Promise<number> {
+  const wish = readArguments(args);
+  if (wish.help) {
+    console.log(usage);
+    return 0;
+  }
+  const stack = await configurationOf(wish.stack ?? "", wish["config-file"]);
+  const reports = await verifyFleet(readSettings({ stack, env: process.env }), wish);
+  console.log(reportText(reports));
+  return exitCode(reports);
+}
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    const usageFault = error instanceof UsageError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
+    console.error((error as Error).message + (usageFault ? `\n\n${usage}` : ""));
+    process.exitCode = 2;
+  },
+);

@@ -1,0 +1,56 @@
+import { privilege } from "../../infra/commands";
+import type { HostSettings, Settings } from "../../infra/config";
+import { connections, type Connection } from "../../infra/connection";
+import { knownHostKey } from "../../infra/known-hosts";
+import { runRemote } from "../../infra/ssh";
+import { readReport, type HostReport } from "./report";
+
+/** How thoroughly to look; see `lsyncd-verify` on a host. */
+export interface VerifyOptions {
+  /** Compares content, not only sizes and times. */
+  checksum?: boolean;
+  /** `PRAGMA integrity_check` instead of `quick_check`. */
+  full?: boolean;
+  /** Seconds below which a difference is the mirror's normal delay; 60 unless told. */
+  maxAge?: number;
+}
+
+/** The command that verifies one host. */
+export function verifyCommand(host: HostSettings, { checksum, full, maxAge }: VerifyOptions): string {
+  return [
+    privilege(host),
+    "/usr/local/sbin/lsyncd-verify",
+    checksum && "--checksum",
+    full && "--full",
+    maxAge !== undefined && `--max-age=${String(maxAge)}`,
+  ]
+    .filter(Boolean)
+    .join(" ");
+}
+
+/**
+ * Verifies all hosts at once, over one connection each. A host that cannot be reached is a report like the others.
+ * Throws a SettingsError when the key of a host is not known: then none is contacted.
+ */
+export async function verifyFleet(settings: Settings, options: VerifyOptions = {}): Promise<HostReport[]> {
+  const reach = connections(settings, knownHostKey);
+  return Promise.all(
+    settings.hosts.flatMap((host) => {
+      const connection = reach.get(host.name);
+      return connection ? [verifyHost(host, connection, options)] : [];
+    }),
+  );
+}
+
+async function verifyHost(host: HostSettings, connection: Connection, options: VerifyOptions): Promise<HostReport> {
+  const began = performance.now();
+  const seconds = (): number => (performance.now() - began) / 1000;
+  try {
+    const finished = await runRemote(connection, verifyCommand(host, options), "");
+    return readReport(host.name, seconds(), finished);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    const reason = `${connection.host} port ${connection.port}: ${why}`;
+    return { host: host.name, result: "not checked", seconds: seconds(), reason, findings: [] };
+  }
+}

@@ -1,0 +1,84 @@
+import type { RemoteResult } from "../../infra/ssh";
+
+/** What a host's lsyncd-verify found. */
+export interface Finding {
+  /** `fault`: the mirror differs or is damaged. `unchecked`: nobody can say. */
+  kind: "fault" | "unchecked";
+  text: string;
+}
+
+/** The counts of a finished verification. */
+export interface Counts {
+  files: number;
+  databases: number;
+  faults: number;
+  unchecked: number;
+}
+
+/** How it stands with one host: fine, with faults, or not (wholly) checked. */
+export interface HostReport {
+  host: string;
+  result: "fine" | "faults" | "not checked";
+  /** How long it took, in seconds. */
+  seconds: number;
+  /** Absent when nothing could be verified; then `reason` says why. */
+  counts?: Counts;
+  reason?: string;
+  findings: Finding[];
+}
+
+const lastLine = /^(\d+) files, (\d+) databases: (\d+) faults, (\d+) not checked$/m;
+
+/** Reads what lsyncd-verify printed and its exit code. What it did not finish counts as not checked. */
+export function readReport(host: string, seconds: number, { code, stdout, stderr }: RemoteResult): HostReport {
+  const numbers = lastLine.exec(stdout)?.slice(1).map(Number);
+  const findings = stdout.split("\n").flatMap((line): Finding[] => {
+    const [, word, text] = /^(FAULT|UNCHECKED) (.*)$/.exec(line) ?? [];
+    return text === undefined ? [] : [{ kind: word === "FAULT" ? "fault" : "unchecked", text }];
+  });
+  if (numbers === undefined || code > 2) {
+    const reason = code === 127 ? notInstalled : (said(stderr) ?? said(stdout) ?? `it ended with exit code ${code}`);
+    return { host, result: "not checked", seconds, reason, findings };
+  }
+  const [files = 0, databases = 0, faults = 0, unchecked = 0] = numbers;
+  const result = code === 1 || faults > 0 ? "faults" : code === 2 || unchecked > 0 ? "not checked" : "fine";
+  return { host, result, seconds, counts: { files, databases, faults, unchecked }, findings };
+}
+
+const notInstalled = "lsyncd-verify is not there: deploy first; with lsyncd:sqliteSafe false there is none";
+
+/** The last line that is not empty. */
+const said = (text: string): string | undefined => text.split("\n").findLast((line) => line.trim() !== "");
+
+/** 0 when all is well, 1 when a host has faults, 2 when something could not be checked. */
+export function exitCode(reports: HostReport[]): 0 | 1 | 2 {
+  if (reports.some(({ result }) => result === "faults")) return 1;
+  return reports.every(({ result }) => result === "fine") ? 0 : 2;
+}
+
+/** The table of all hosts, and below it every finding with its host. */
+export function reportText(reports: HostReport[]): string {
+  const head = ["host", "result", "files", "databases", "faults", "unchecked", "seconds"];
+  const rows = reports.map(({ host, result, seconds, counts }) => [
+    host,
+    result,
+    ...(counts ? [counts.files, counts.databases, counts.faults, counts.unchecked] : ["-", "-", "-", "-"]).map(String),
+    seconds.toFixed(1),
+  ]);
+  const details = reports.flatMap(({ host, reason, findings }) => [
+    ...(reason === undefined ? [] : [`${host}: ${reason}`]),
+    ...findings.map(({ kind, text }) => `${host}: ${kind}: ${text}`),
+  ]);
+  return [...columns([head, ...rows], 2), ...(details.length > 0 ? ["", ...details] : [])].join("\n");
+}
+
+/** Pads the cells of rows to columns: the first `left` to the left, numbers to the right. */
+export function columns(rows: string[][], left: number): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => (column < left ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join("  ")
+      .trimEnd(),
+  );
+}
