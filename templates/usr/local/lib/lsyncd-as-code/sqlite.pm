@@ -309,9 +309,16 @@ sub apply_frames {
 sub open_unit {
     my ($path) = @_;
     my $main = open_source($path) or return undef;
-    my $unit = { path => $path, main => $main, wal => open_source("$path-wal"), shm => open_source("$path-shm") };
-    $unit->{live} = $unit->{shm} && held_by_other($unit->{shm}, SHM_DMS) ? 1 : 0;
+    my $unit = { path => $path, main => $main };
+    open_wal($unit);
     return $unit;
+}
+
+sub open_wal {
+    my ($unit) = @_;
+    $unit->{$_} = open_source("$unit->{path}-$_") for qw(wal shm);
+    $unit->{live} = $unit->{shm} && held_by_other($unit->{shm}, SHM_DMS) ? 1 : 0;
+    return;
 }
 
 sub file_id { my ($path) = @_; my $s = stat_ns($path); return $s ? "$s->{dev} $s->{ino} $s->{size} $s->{mtime}" : '-' }
@@ -472,6 +479,11 @@ sub sync_database {
     # From here on a lock is needed. SHARED in WAL mode is held by every connection all the time: it holds up nobody.
     lock_shared($unit->{main}, 0.03) or return deferred('locked', 'a writer holds the lock');
     my $since = ticks();
+    # What was opened before the lock may have been removed or replaced meanwhile: an old WAL on a newer main file would
+    # be no state at all. Under SHARED -wal and -shm stay (removing them needs EXCLUSIVE), so they are opened again.
+    open_wal($unit);
+    my $named = stat_ns($source);
+    return deferred('changed', 'it was replaced') if !$named || $named->{ino} != fstat_ns($unit->{main})->{ino};
     return deferred('hot', 'a crash left a journal; the application must open the database to roll it back') if hot_journal($unit);
     return copy_wal_unit($unit, $target, $temporary, $mark, $options) if $unit->{wal} || $unit->{live};
     return copy_rollback_unit($unit, $target, $temporary, $mark, $options, $since);
