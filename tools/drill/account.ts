@@ -30,7 +30,7 @@ export interface Account {
   returnSeconds?: number;
 }
 
-const longest = 96;
+const longest = 64;
 
 const short = (text: string): string => {
   const line = text.trim().replaceAll(/\s*\n\s*/g, " ; ");
