@@ -213,6 +213,7 @@ export function stackReport(preview: Preview, stack: string): StackReport {
       if (name !== undefined && !names.includes(name)) names.push(name);
     }
   }
+  names.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
   const files = managedFiles();
   const hosts = names.map((host) =>
     hostReport(
