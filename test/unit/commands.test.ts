@@ -15,7 +15,9 @@ describe("what runs is short and tells nothing of the settings", () => {
     expect(commands.preflight(identity, "0123456789ab").create).toBe(
       `bash -c 'eval "$(cat)"' preflight deployment 0123456789ab`,
     );
-    expect(commands.leaveWaivers(identity, ["LSYNCD_SKIP_SAFETY"]).create).toBe(`bash -c 'eval "$(cat)"' waive`);
+    expect(commands.leaveWaivers(identity, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]).create).toBe(
+      `bash -c 'eval "$(cat)"' waive`,
+    );
     expect(commands.installPackages(identity)).toMatchObject({
       create: `bash -c 'eval "$(cat)"' packages`,
       delete: `bash -c 'eval "$(cat)"' packages remove`,
@@ -29,7 +31,7 @@ describe("what runs is short and tells nothing of the settings", () => {
   it("with sudo for everyone else, which never waits for a password", () => {
     const each = [
       commands.preflight(asUser, "0123456789ab"),
-      commands.leaveWaivers(asUser, ["LSYNCD_SKIP_SAFETY"]),
+      commands.leaveWaivers(asUser, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]),
       commands.installPackages(asUser),
       commands.activate(asUser, files),
     ];
@@ -87,9 +89,11 @@ describe("preflight", () => {
     const { create, stdin } = commands.preflight(identity, "a");
     expect(create).not.toContain("LSYNCD");
     expect(stdin.split("\n\n")[0]).not.toContain("LSYNCD_");
-    expect(head(commands.leaveWaivers(identity, ["LSYNCD_SKIP_SAFETY"]))).toEqual([
+    expect(head(commands.leaveWaivers(identity, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]))).toEqual([
       "# shellcheck shell=bash",
       "WAIVERS=LSYNCD_SKIP_SAFETY",
+      "ID=organization/lsyncd/prod/sqlite-1",
+      "DEPLOYMENT=0123456789ab",
       "FILE=/run/lsyncd-as-code/waivers",
     ]);
   });

@@ -107,7 +107,10 @@ it("commands are whole and read the settings back", async () => {
         { command: preflight(identity, "0123456789ab"), values: { SOURCE, TARGET, HOST: host.name } },
         { command: installPackages(identity), values: { HOST: host.name } },
         { command: activate(identity, files), values: { SOURCE, TARGET, MANIFEST: manifest(files) } },
-        { command: leaveWaivers(identity, ["LSYNCD_SKIP_SAFETY"]), values: { WAIVERS: "LSYNCD_SKIP_SAFETY" } },
+        {
+          command: leaveWaivers(identity, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]),
+          values: { WAIVERS: "LSYNCD_SKIP_SAFETY" },
+        },
       ];
     });
     await language.parseShell(commands.map(({ command }) => command.stdin));

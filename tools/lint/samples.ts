@@ -59,7 +59,7 @@ function sampleOf(name: string, host: HostSettings): Sample {
       { name: "preflight", text: commands.preflight(identity, "0123456789ab").stdin },
       { name: "packages", text: commands.installPackages(identity).stdin },
       { name: "activate", text: commands.activate(identity, files).stdin },
-      { name: "waive", text: commands.leaveWaivers(identity, ["LSYNCD_SKIP_SAFETY"]).stdin },
+      { name: "waive", text: commands.leaveWaivers(identity, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]).stdin },
       ...(file ? [{ name: "stage", text: `#!/bin/sh\n${commands.stage(identity, file).create}\n` }] : []),
     ],
   };
