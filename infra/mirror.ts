@@ -1,10 +1,9 @@
-import { createHash } from "node:crypto";
 import { remote } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import * as commands from "./commands";
 import type { HostSettings, Waiver } from "./config";
 import { commandConnection, type Connection } from "./connection";
-import { manifest, renderFiles } from "./files";
+import { renderFiles } from "./files";
 import { leaveWaivers, previewPreflight } from "./observe";
 
 /** What a mirror needs. */
@@ -44,7 +43,7 @@ export class Mirror extends pulumi.ComponentResource {
     const { host } = args;
     const identity = { stack: args.stack, host };
     const files = renderFiles(host);
-    const deployment = createHash("sha256").update(manifest(files)).digest("hex").slice(0, 12);
+    const deployment = commands.deploymentOf(files);
 
     let ready = Promise.resolve();
     if (pulumi.runtime.isDryRun()) {
@@ -57,6 +56,8 @@ export class Mirror extends pulumi.ComponentResource {
 
     // What is made of a secret file, if only a checksum, is not shown either: a password could be guessed from it.
     const hidden = files.some(({ secret }) => secret);
+    // The password for sudo is in the standard input of what runs as root.
+    const locked = host.user !== "root" && host.becomePassword !== undefined;
 
     const command = (
       step: string,
@@ -78,13 +79,18 @@ export class Mirror extends pulumi.ComponentResource {
         { parent: this, dependsOn },
       );
 
-    const preflight = command("preflight", commands.preflight(identity, deployment), [], { create: hidden });
-    const packages = command("packages", commands.installPackages(identity), [preflight]);
+    const preflight = command("preflight", commands.preflight(identity, deployment), [], {
+      create: hidden,
+      stdin: locked,
+    });
+    const packages = command("packages", commands.installPackages(identity), [preflight], { stdin: locked });
     const staged = files.map((file) =>
       command(`file-${file.name}`, commands.stage(identity, file), [preflight, packages], { stdin: file.secret }),
     );
     const before = [preflight, packages, ...staged];
-    const activation = command("activation", commands.activate(identity, files), before, { stdin: hidden });
+    const activation = command("activation", commands.activate(identity, files), before, {
+      stdin: hidden || locked,
+    });
 
     this.state = pulumi.unsecret(activation.stdout).apply((stdout) => ({
       source: host.source,

@@ -1,8 +1,12 @@
+import { createHash } from "node:crypto";
 import type { HostSettings, Waiver } from "../config";
 import { manifest, type RenderedFile } from "../files";
 import { paths, runDirectory, stateDirectory } from "../paths";
 import { sh } from "../quote";
-import { run, script } from "./script";
+import { asRoot } from "./become";
+import { script } from "./script";
+
+export { announcement, lend } from "./become";
 
 /** What a remote command runs when its resource is made or changed, and when it is destroyed. */
 export interface HostCommand {
@@ -16,6 +20,10 @@ export function packages({ smtp }: HostSettings): string[] {
   return ["lsyncd", "rsync", ...(smtp ? ["msmtp"] : [])];
 }
 
+/** Names a set of files: it changes with any of them. */
+export const deploymentOf = (files: RenderedFile[]): string =>
+  createHash("sha256").update(manifest(files)).digest("hex").slice(0, 12);
+
 /** Which deployment a host belongs to: a host that is renamed or moved is not undeployed by its old entry. */
 export interface Identity {
   /** The stack, as `organization/project/stack`. */
@@ -24,9 +32,6 @@ export interface Identity {
 }
 
 const id = ({ stack, host }: Identity): string => `${stack}/${host.name}`;
-
-/** Root's rights on the host: nothing for root, sudo for everyone else. */
-export const privilege = (host: HostSettings): string => (host.user === "root" ? "" : "sudo -n --");
 
 /** Where files wait for their activation, below the home directory of the user who logs in. */
 const staged = (identity: Identity): string => `.lsyncd-as-code/staged/${identity.host.name}`;
@@ -43,7 +48,8 @@ function variables(identity: Identity) {
 /** Leaves the waivers on the host; the next preflight there takes them away. */
 export function leaveWaivers(identity: Identity, deployment: string, waived: Waiver[]): HostCommand {
   const text = script({ DEPLOYMENT: deployment, WAIVERS: waived.join(" "), FILE: waiverFile }, ["waive.sh"]);
-  return { create: run(privilege(identity.host), "waive"), stdin: text };
+  const { command, stdin } = asRoot(identity.host, "waive", text);
+  return { create: command(), stdin };
 }
 
 /** Looks at the host and refuses what would lose data. `deployment` makes it run again when anything changes. */
@@ -59,10 +65,9 @@ export function preflight(identity: Identity, deployment: string): HostCommand {
     PACKAGES: packages(identity.host).join(" "),
   };
   const files = ["volume.sh", "report.sh", "inotify.sh", "foreign.sh", "preflight.sh"];
-  return {
-    create: run(privilege(identity.host), "preflight", "deployment", deployment),
-    stdin: script({ HOST, ADDRESS, ID, SOURCE, TARGET, STATE, ...rest }, files),
-  };
+  const text = script({ HOST, ADDRESS, ID, SOURCE, TARGET, STATE, ...rest }, files);
+  const { command, stdin } = asRoot(identity.host, "preflight", text);
+  return { create: command("deployment", deployment), stdin };
 }
 
 /** The preflight as a preview runs it: it leaves nothing on the host, so the waivers are its arguments. */
@@ -74,11 +79,9 @@ export function previewPreflight(identity: Identity, deployment: string, waived:
 /** Installs the packages that are missing; on destroy removes those it installed. */
 export function installPackages(identity: Identity): HostCommand {
   const { HOST, ID, STATE } = variables(identity);
-  return {
-    create: run(privilege(identity.host), "packages"),
-    delete: run(privilege(identity.host), "packages", "remove"),
-    stdin: script({ HOST, ID, STATE, PACKAGES: packages(identity.host).join(" ") }, ["packages.sh"]),
-  };
+  const text = script({ HOST, ID, STATE, PACKAGES: packages(identity.host).join(" ") }, ["packages.sh"]);
+  const { command, stdin } = asRoot(identity.host, "packages", text);
+  return { create: command(), delete: command("remove"), stdin };
 }
 
 /** Puts a file where activation takes it from; the file's content is the standard input. Needs no rights of root. */
@@ -97,9 +100,7 @@ export function activate(identity: Identity, files: RenderedFile[]): HostCommand
   const { HOST, ID, SOURCE, TARGET, STATE } = variables(identity);
   const { testAlert: TEST_ALERT } = identity.host;
   const rest = { CONFIG, LOG, TEST_ALERT, STAGED: staged(identity), MANIFEST: manifest(files) };
-  return {
-    create: run(privilege(identity.host), "activate", "install"),
-    delete: run(privilege(identity.host), "activate", "remove"),
-    stdin: script({ HOST, ID, SOURCE, TARGET, STATE, ...rest }, ["volume.sh", "inotify.sh", "activate.sh"]),
-  };
+  const text = script({ HOST, ID, SOURCE, TARGET, STATE, ...rest }, ["volume.sh", "inotify.sh", "activate.sh"]);
+  const { command, stdin } = asRoot(identity.host, "activate", text);
+  return { create: command("install"), delete: command("remove"), stdin };
 }
