@@ -5,6 +5,7 @@ import type { HostSettings, Waiver } from "./config";
 import { commandConnection, type Connection } from "./connection";
 import { renderFiles } from "./files";
 import { leaveWaivers, previewPreflight } from "./observe";
+import { HostState } from "./state";
 
 /** What a mirror needs. */
 export interface MirrorArgs {
@@ -44,6 +45,8 @@ export class Mirror extends pulumi.ComponentResource {
     const identity = { stack: args.stack, host };
     const files = renderFiles(host);
     const deployment = commands.deploymentOf(files);
+    // The password for sudo is in the standard input of what runs as root.
+    const locked = host.user !== "root" && host.becomePassword !== undefined;
 
     let ready = Promise.resolve();
     if (pulumi.runtime.isDryRun()) {
@@ -52,25 +55,34 @@ export class Mirror extends pulumi.ComponentResource {
     } else if (args.waived.length > 0) {
       ready = leaveWaivers(host.name, args.connection, commands.leaveWaivers(identity, deployment, args.waived));
     }
+    const { create: lookAt, stdin } = commands.observe(identity);
+    const state = new HostState(
+      `${name}-state`,
+      { connection: args.connection, look: { command: lookAt, stdin }, secret: locked },
+      { parent: this },
+    );
+    // Nothing is added until something has drifted, so that the text of a command stays the same for a given host.
+    const repairing = (create: string): pulumi.Output<string> =>
+      state.revision.apply((revision) => (revision > 0 ? `${create} repair ${String(revision)}` : create));
     const connection = pulumi.secret(ready.then(() => commandConnection(args.connection)));
 
     // What is made of a secret file, if only a checksum, is not shown either: a password could be guessed from it.
     const hidden = files.some(({ secret }) => secret);
-    // The password for sudo is in the standard input of what runs as root.
-    const locked = host.user !== "root" && host.becomePassword !== undefined;
 
     const command = (
       step: string,
       { stdin, create, ...rest }: commands.HostCommand,
       dependsOn: pulumi.Resource[],
       hide: { create?: boolean; stdin?: boolean } = {},
-    ): remote.Command =>
-      new remote.Command(
+    ): remote.Command => {
+      // A staged file is not sent again for a repair: the host keeps a copy of what is in force.
+      const run = step.startsWith("file-") ? create : repairing(create);
+      return new remote.Command(
         `${name}-${step}`,
         {
           connection,
-          create: hide.create ? pulumi.secret(create) : create,
-          update: hide.create ? pulumi.secret(create) : create,
+          create: hide.create ? pulumi.secret(run) : run,
+          update: hide.create ? pulumi.secret(run) : run,
           ...(rest.delete === undefined ? {} : { delete: rest.delete }),
           stdin: hide.stdin ? pulumi.secret(stdin) : stdin,
           addPreviousOutputInEnv: false,
@@ -78,6 +90,7 @@ export class Mirror extends pulumi.ComponentResource {
         },
         { parent: this, dependsOn },
       );
+    };
 
     const preflight = command("preflight", commands.preflight(identity, deployment), [], {
       create: hidden,

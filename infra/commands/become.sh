@@ -11,6 +11,7 @@ become() {
     fi
     if ! answer=$(sudo -n -- bash -c : 2>&1 </dev/null); then
       explain "$answer"
+      case "$answer" in *"a password is required"*) exit 125 ;; esac
       exit 1
     fi
     # shellcheck disable=SC2016 # for the inner shell

@@ -6,7 +6,7 @@ import { sh } from "../quote";
 import { asRoot } from "./become";
 import { script } from "./script";
 
-export { announcement, lend } from "./become";
+export { announcement, asRoot, lend } from "./become";
 
 /** What a remote command runs when its resource is made or changed, and when it is destroyed. */
 export interface HostCommand {
@@ -103,4 +103,25 @@ export function activate(identity: Identity, files: RenderedFile[]): HostCommand
   const text = script({ HOST, ID, SOURCE, TARGET, STATE, ...rest }, ["volume.sh", "inotify.sh", "activate.sh"]);
   const { command, stdin } = asRoot(identity.host, "activate", text);
   return { create: command("install"), delete: command("remove"), stdin };
+}
+
+const begin = (what: string): string => `set -u\nexec </dev/null\nexport LC_ALL=C.UTF-8\n${what}\n`;
+
+/** Looks at what was deployed and prints what differs from it; see observe.sh. */
+export function observe(identity: Identity): HostCommand {
+  const { SOURCE, STATE } = variables(identity);
+  const values = { SOURCE, STATE, PACKAGES: packages(identity.host).join(" ") };
+  const text = script(values, ["inotify.sh", "observe.sh"]) + begin("observe");
+  const { command, stdin } = asRoot(identity.host, "observe", text);
+  return { create: command(), stdin };
+}
+
+/** Says how the mirror is, drift included; see status.sh. */
+export function status(host: HostSettings): HostCommand {
+  const { SOURCE, TARGET, STATE } = variables({ stack: "", host });
+  const values = { SOURCE, TARGET, STATE, LOG: paths.logFile, STATUS_FILE: paths.statusFile };
+  const rest = { PACKAGES: packages(host).join(" ") };
+  const files = ["volume.sh", "inotify.sh", "observe.sh", "status.sh"];
+  const { command, stdin } = asRoot(host, "status", script({ ...values, ...rest }, files) + begin("status"));
+  return { create: command(), stdin };
 }
