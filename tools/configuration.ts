@@ -1,4 +1,6 @@
+import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { parse } from "yaml";
 import { run } from "./run";
 import { ensureToolchain } from "./toolchain";
 import { stackConfiguration } from "./verify/configuration";
@@ -38,8 +40,19 @@ export async function stateOf(name: StackName): Promise<unknown> {
   return JSON.parse(await pulumi(args, `the state of ${name.stack ?? "the selected stack"}`)) as unknown;
 }
 
-/** The name of the selected stack, with its organization and project where the backend has them. */
-export async function stackNameOf(name: StackName): Promise<string> {
-  if (name.stack !== undefined) return name.stack;
-  return (await pulumi(["stack", "--show-name"], "the name of the selected stack")).trim();
+/** The stack as the program knows itself: organization/project/name. */
+export async function fullStackName(name: StackName): Promise<string> {
+  const selected = name.stack ?? (await pulumi(["stack", "--show-name"], "the name of the selected stack")).trim();
+  const parts = selected.split("/");
+  const short = parts.at(-1) ?? selected;
+  if (parts.length === 3) return selected;
+  const project = parse(await readFile(join(root, "Pulumi.yaml"), "utf8")) as { name: string };
+  const organization = parts.length === 2 ? parts[0] : await organizationOf();
+  return `${organization ?? "organization"}/${project.name}/${short}`;
+}
+
+/** Backends that are a file or a bucket know no organizations, and call theirs so. */
+async function organizationOf(): Promise<string> {
+  const who = JSON.parse(await pulumi(["whoami", "--json"], "who is logged in")) as { user: string; url: string };
+  return /^https?:/.test(who.url) ? who.user : "organization";
 }
