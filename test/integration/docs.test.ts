@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { chmod, copyFile, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -47,7 +47,7 @@ async function newUser(): Promise<void> {
   );
   env = {
     ...Object.fromEntries(inherited),
-    ...{ HOME: home, PATH: `${bin}:${path}` },
+    ...{ HOME: home, PULUMI_HOME: join(home, ".pulumi"), PATH: `${bin}:${path}` },
     // What a person would type.
     ...{ PULUMI_CONFIG_PASSPHRASE: "docs", PULUMI_SKIP_CONFIRMATIONS: "true", PULUMI_SKIP_UPDATE_CHECK: "true" },
   };
@@ -98,7 +98,9 @@ async function editStackFile(): Promise<void> {
   await writeFile(file, stringify({ ...(parse(await readFile(file, "utf8")) as object), ...wanted }));
 }
 
-const here = (text: string) => text.replaceAll(documented, host.address);
+/** A text of a page as it is in this test. The engine's own idea of a home directory is not HOME: it is named instead. */
+const here = (text: string) =>
+  text.replaceAll(documented, host.address).replace("pulumi login --local", 'pulumi login "file://$HOME"');
 
 async function runBlock(block: ReturnType<typeof shellBlocks>[number]): Promise<void> {
   for (const command of block.commands) {
@@ -124,6 +126,10 @@ describe("runs what the pages say", () => {
       },
     );
   }
+
+  it("and keeps the state in the directory that this test removes", () => {
+    expect(existsSync(join(env.HOME ?? "", ".pulumi", "stacks", "lsyncd", "sqlite-prod.json"))).toBe(true);
+  });
 
   it("and the test alert has arrived", async () => {
     expect((await execOn(host, "cat /root/mails")).stdout).toMatch(/^Subject: \[TEST\] Lsyncd alerts on sqlite-1$/m);
