@@ -89,18 +89,24 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** Puts the hosts that README names into the stack file, as its reader does; the sandbox's port is added. */
+/** Puts the hosts that README names into the stack file, with their keys, as its reader does; the sandbox's port is added. */
 async function editStackFile(): Promise<void> {
   const file = join(clone, "stacks", "Pulumi.sqlite-prod.yaml");
   const block = fencedBlocks(await readFile(join(root, "README.md"), "utf8")).find(({ info }) => info === "yaml");
-  const wanted = parse(here((block?.text ?? []).join("\n"))) as { config: Record<string, { port?: number }[]> };
-  wanted.config["lsyncd:hosts"]?.forEach((entry) => (entry.port = host.port));
+  const wanted = parse(here((block?.text ?? []).join("\n"))) as {
+    config: Record<string, { port?: number; hostKey?: string }[]>;
+  };
+  for (const entry of wanted.config["lsyncd:hosts"] ?? [])
+    Object.assign(entry, { port: host.port, hostKey: host.hostKey });
   await writeFile(file, stringify({ ...(parse(await readFile(file, "utf8")) as object), ...wanted }));
 }
 
 /** A text of a page as it is in this test. The engine's own idea of a home directory is not HOME: it is named instead. */
 const here = (text: string) =>
-  text.replaceAll(documented, host.address).replace("pulumi login --local", 'pulumi login "file://$HOME"');
+  text
+    .replace(`hosts:scan -- ${documented}`, `hosts:scan -- ${documented}:${host.port}`)
+    .replaceAll(documented, host.address)
+    .replace("pulumi login --local", 'pulumi login "file://$HOME"');
 
 async function runBlock(block: ReturnType<typeof shellBlocks>[number]): Promise<void> {
   for (const command of block.commands) {
