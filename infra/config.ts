@@ -19,6 +19,7 @@ const mirrorShape = {
   ),
   sqliteLockSeconds: field.whole(1, 60).describe("Seconds for which writers of a database may be held up at most."),
   sqliteCopyShare: field.whole(1, 100).describe("Percent of the time that copying one database may take."),
+  verifySchedule: field.calendar.describe("When each host verifies its mirror by itself; empty for never."),
   deletionLimit: field
     .whole(1, 100000000)
     .describe("Files that may vanish from the mirror within ten minutes, however few it has."),
@@ -49,6 +50,7 @@ export const defaults: MirrorSettings = {
   sqlitePatterns: ["*.sqlite", "*.sqlite3", "*.db"],
   sqliteLockSeconds: 2,
   sqliteCopyShare: 20,
+  verifySchedule: "",
   deletionLimit: 100,
   deletionShare: 20,
   requireEncryption: false,

@@ -195,7 +195,11 @@ swap() {
   phase swapping || return 1
   each_file prepare_one || return 1
   each_file swap_one || return 1
-  while IFS= read -r path; do [ -z "$path" ] || rm -f -- "$path"; done <<<"$orphaned"
+  while IFS= read -r path; do
+    # A timer without its file would stay in systemd's memory.
+    case "$path" in /etc/systemd/system/*.timer) systemctl stop "${path##*/}" 2>/dev/null ;; esac
+    [ -z "$path" ] || rm -f -- "$path"
+  done <<<"$orphaned"
   each_file sync_one || return 1
   record_volumes && phase proving
 }
