@@ -23,6 +23,7 @@ const catalogue: (ManagedFile & {
   secret?: (host: HostSettings) => boolean;
 })[] = [
   { name: "guard", path: paths.guard, mode: "0755", restart: "none" },
+  { name: "watches", path: paths.watchesProgram, mode: "0755", restart: "none" },
   { name: "run", path: paths.runProgram, mode: "0755", restart: "lsyncd" },
   { name: "mirror", path: paths.mirrorProgram, mode: "0755", restart: "none" },
   {
@@ -117,4 +118,9 @@ export function manifest(files: RenderedFile[]): string {
       [mode, createHash("sha256").update(content).digest("hex"), restart, path].join(" "),
     )
     .join("\n");
+}
+
+/** A short digest of what is deployed: it differs when any file does. */
+export function digest(files: RenderedFile[]): string {
+  return createHash("sha256").update(manifest(files)).digest("hex").slice(0, 12);
 }

@@ -1,10 +1,9 @@
-import { createHash } from "node:crypto";
 import { remote } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import * as commands from "./commands";
 import type { HostSettings, Waiver } from "./config";
 import { commandConnection, type Connection } from "./connection";
-import { manifest, renderFiles } from "./files";
+import { digest, renderFiles } from "./files";
 import { leaveWaivers, previewPreflight } from "./observe";
 
 /** What a mirror needs. */
@@ -44,7 +43,7 @@ export class Mirror extends pulumi.ComponentResource {
     const { host } = args;
     const identity = { stack: args.stack, host };
     const files = renderFiles(host);
-    const deployment = createHash("sha256").update(manifest(files)).digest("hex").slice(0, 12);
+    const deployment = digest(files);
 
     let ready = Promise.resolve();
     if (pulumi.runtime.isDryRun()) {

@@ -19,11 +19,14 @@ export const paths = {
   heldFile: `${stateDirectory}/held`,
   allowFile: `${stateDirectory}/allow-deletion`,
   failoverFile: `${stateDirectory}/failover`,
+  /** Begins the name of a file for each pass under way: the process that it names. */
+  passPrefix: `${runDirectory}/pass.`,
   /** How many files the mirror had in the last minutes. */
   entriesFile: `${stateDirectory}/entries`,
   lsyncdProgram: "/usr/bin/lsyncd",
   rsyncProgram: "/usr/bin/rsync",
   guard: `${libDirectory}/lsyncd-guard`,
+  watchesProgram: `${libDirectory}/lsyncd-watches`,
   runProgram: `${libDirectory}/lsyncd-run`,
   sqliteProgram: `${libDirectory}/lsyncd-rsync`,
   sqliteStateDirectory: `${stateDirectory}/sqlite`,

@@ -1,5 +1,5 @@
 # Puts a staged deployment into force, all or nothing; `remove` takes it away again.
-# Variables: HOST ID SOURCE TARGET STATE STAGED CONFIG LOG TEST_ALERT MANIFEST
+# Variables: those of checks.sh, and STAGED LOG TEST_ALERT MANIFEST
 #   MANIFEST: one line per managed file: mode, SHA-256, what to restart (lsyncd, monitor or none), path
 set -u
 exec </dev/null
@@ -13,18 +13,24 @@ STAGED=$PWD/$STAGED
 # Seconds to wait for another run on this host, and for lsyncd to prove that it works.
 LOCK_WAIT=300
 PROOF=30
+# Seconds that a first pass which takes longer must not have failed for.
+STEADY=4
 
 say() { printf '%s\n' "$*"; }
 fail() {
   say "Activation on $HOST: $*"
   return 1
 }
+# What the operator should read also when all went well: only this output is shown then.
+remind() { printf '%s\n' "$*" >&2; }
 
 sum() { sha256sum -- "$1" 2>/dev/null | cut -d ' ' -f 1; }
 
 # The part of systemd's view that is restored when an activation fails.
 enabled() { systemctl is-enabled --quiet "$1" 2>/dev/null; }
 running() { systemctl is-active --quiet "$1" 2>/dev/null; }
+# Also one that waits for a restart.
+wanted() { case "$(systemctl show -p ActiveState --value "$1")" in inactive | failed) return 1 ;; *) return 0 ;; esac }
 
 # Runs a function with each line of the manifest as arguments, as long as it succeeds.
 each_file() {
@@ -46,7 +52,7 @@ collect_one() { # mode hash restart path
       return
     fi
   done
-  fail "$4 did not arrive whole. Run \`pulumi up --refresh\` to send it again."
+  fail "$4 did not arrive whole. Send it again: pulumi up --replace '**-file-*'"
 }
 
 # --- verify: each file by the program that will read it ----------------------------------------------------------------
@@ -104,8 +110,10 @@ changed_lsyncd=false
 changed_monitor=false
 changed_files=()
 
+# How far the transaction is, as the guard and a later run read it. On the disk before anything else happens.
 phase() {
-  printf '%s\n' "$1" >"$TRANSACTION/phase.new" && mv "$TRANSACTION/phase.new" "$TRANSACTION/phase" && sync "$TRANSACTION"
+  printf '%s\n' "$1" >"$TRANSACTION/phase.new" && sync "$TRANSACTION/phase.new" &&
+    mv "$TRANSACTION/phase.new" "$TRANSACTION/phase" && sync "$TRANSACTION"
 }
 
 note_change() { # mode hash restart path
@@ -126,51 +134,79 @@ back_up() { # path
   fi
 }
 
-swap_one() { # mode hash restart path
+is_changed() { # path
   local path
-  for path in "${changed_files[@]}"; do
-    [ "$path" = "$4" ] || continue
-    mkdir -p "${4%/*}" &&
-      install -o root -g root -m "$1" -T -- "$TRANSACTION/new$4" "$4.new" &&
-      mv -fT -- "$4.new" "$4"
-    return
-  done
+  for path in "${changed_files[@]}"; do [ "$path" != "$1" ] || return 0; done
+  return 1
 }
+
+# Next to where it belongs and on the disk, so that only a rename is left to do.
+prepare_one() { # mode hash restart path
+  is_changed "$4" || return 0
+  mkdir -p "${4%/*}" && install -o root -g root -m "$1" -T -- "$TRANSACTION/new$4" "$4.new" && sync -- "$4.new"
+}
+
+swap_one() { # mode hash restart path
+  is_changed "$4" || return 0
+  mv -fT -- "$4.new" "$4"
+}
+
+sync_one() { sync -- "${4%/*}"; } # mode hash restart path
 
 # Files of the deployment before this one that this one does not have.
 orphans() {
-  [ -e "$STATE/manifest" ] || return 0
-  comm -23 <(cut -d ' ' -f 4- "$STATE/manifest" | sort) <(cut -d ' ' -f 4- <<<"$MANIFEST" | sort)
+  if [ -e "$STATE/manifest" ]; then
+    comm -23 <(cut -d ' ' -f 4- "$STATE/manifest" | sort) <(cut -d ' ' -f 4- <<<"$MANIFEST" | sort)
+  else
+    helpers_of_another
+  fi
+}
+
+# Units for lsyncd's failure that only the drop-in of an earlier tool, which is about to be replaced, refers to.
+helpers_of_another() {
+  local unit path
+  while IFS= read -r unit; do
+    case "$unit" in *@*) unit=${unit%%@*}@.${unit##*.} ;; esac
+    path=/etc/systemd/system/$unit
+    if [ -f "$path" ] && grep -qi lsyncd "$path"; then printf '%s\n' "$path"; fi
+  done < <(sed -n 's/^OnFailure=//p' /etc/systemd/system/lsyncd.service.d/override.conf 2>/dev/null | tr -s ' ' '\n')
 }
 
 swap() {
-  local path
+  local path orphaned
+  orphaned=$(orphans)
   : >"$TRANSACTION/absent" || return 1
   while IFS= read -r path; do
-    back_up "$path" || return 1
-  done < <(printf '%s\n' "${changed_files[@]}"; orphans)
-  for path in manifest id volumes; do
+    [ -z "$path" ] || back_up "$path" || return 1
+  done < <(printf '%s\n' "${changed_files[@]}" "$orphaned")
+  for path in manifest id volumes allow-deletion; do
     if [ -e "$STATE/$path" ]; then cp -a "$STATE/$path" "$TRANSACTION/$path.old" || return 1; fi
   done
   {
     enabled lsyncd.service && echo enabled lsyncd.service
-    running lsyncd.service && echo running lsyncd.service
+    wanted lsyncd.service && echo running lsyncd.service
     enabled lsyncd-monitor.timer && echo enabled lsyncd-monitor.timer
-    running lsyncd-monitor.timer && echo running lsyncd-monitor.timer
+    wanted lsyncd-monitor.timer && echo running lsyncd-monitor.timer
   } >"$TRANSACTION/units.old"
-  # From here on lsyncd does not start until the swap is complete or undone.
+  # What can be undone is on the disk before anything is done.
+  find "$TRANSACTION" -exec sync -- {} + || return 1
+  # From here on lsyncd does not start until the swap is complete or undone, and this runs to its end.
+  trap '' INT TERM
   phase swapping || return 1
+  each_file prepare_one || return 1
   each_file swap_one || return 1
-  while IFS= read -r path; do rm -f -- "$path"; done < <(orphans)
-  {
-    printf 'source\t%s\n' "$(volume_identity "$SOURCE")"
-    printf 'target\t%s\n' "$(volume_identity "$TARGET")"
-  } >"$STATE/volumes.new" || return 1
-  # The first pass between two volumes is expected to delete what only the target has: the preflight asked for it.
-  cmp -s "$STATE/volumes.new" "$STATE/volumes" || : >"$STATE/allow-deletion"
-  mv "$STATE/volumes.new" "$STATE/volumes" || return 1
-  sync
-  phase proving
+  while IFS= read -r path; do [ -z "$path" ] || rm -f -- "$path"; done <<<"$orphaned"
+  each_file sync_one || return 1
+  record_volumes && phase proving
+}
+
+# Which volumes are mirrored, before lsyncd starts on them. What was looked at is recorded, not what is mounted now.
+record_volumes() {
+  printf 'source\t%s\ntarget\t%s\n' "$source_id" "$target_id" >"$STATE/volumes.new" || return 1
+  if ! cmp -s "$STATE/volumes.new" "$STATE/volumes"; then changed_lsyncd=true; fi
+  # Whoever passes over a refusal expects that the first pass deletes what only the target has.
+  if [ -n "$passed_over" ]; then : >"$STATE/allow-deletion" || return 1; fi
+  sync "$STATE/volumes.new" && mv "$STATE/volumes.new" "$STATE/volumes" && sync "$STATE"
 }
 
 # --- put into force -----------------------------------------------------------------------------------------------------
@@ -183,16 +219,17 @@ stopped_by_operator() {
 start() {
   local since=0
   systemctl daemon-reload || return 1
-  systemctl enable --quiet lsyncd.service lsyncd-monitor.timer 2>&1 || return 1
+  systemctl enable --quiet lsyncd-monitor.timer 2>&1 || return 1
+  $operator_stopped || systemctl enable --quiet lsyncd.service 2>&1 || return 1
   if $changed_monitor || ! running lsyncd-monitor.timer; then
     systemctl restart lsyncd-monitor.timer || return 1
   fi
   if [ -e "$STATE/failover" ] || [ -e "$STATE/held" ]; then
-    say "lsyncd on $HOST stays stopped: $(cat "$STATE/failover" "$STATE/held" 2>/dev/null | head -n 1)"
+    remind "lsyncd on $HOST stays stopped: $(cat "$STATE/failover" "$STATE/held" 2>/dev/null | head -n 1)"
     return 0
   fi
   if $operator_stopped; then
-    say "lsyncd on $HOST was stopped by an operator and stays stopped; start it with: systemctl start lsyncd"
+    remind "lsyncd on $HOST was stopped by an operator and stays stopped; start it with: systemctl start lsyncd"
     return 0
   fi
   if $changed_lsyncd || ! running lsyncd.service; then
@@ -203,20 +240,28 @@ start() {
   fi
 }
 
-# lsyncd works when it has begun to mirror and has not ended by then.
+# lsyncd works when it has begun to mirror and the first pass has ended, or has not failed for a while: an rsync that
+# refuses its options ends at once, and lsyncd with it.
 prove() { # size of the log before the start
-  local deadline=$((SECONDS + PROOF)) pid
+  local deadline=$((SECONDS + PROOF)) pid began=0 new
   pid=$(systemctl show -p MainPID --value lsyncd.service)
   while [ "$SECONDS" -lt "$deadline" ]; do
+    if [ -e "$STATE/held" ]; then
+      remind "lsyncd on $HOST was deployed, and does not mirror: $(head -n 1 "$STATE/held")"
+      return 0
+    fi
     if ! running lsyncd.service || [ "$(systemctl show -p MainPID --value lsyncd.service)" != "$pid" ]; then
       fail "lsyncd did not keep running."
       return 1
     fi
-    if tail -c "+$(($1 + 1))" "$LOG" 2>/dev/null | grep -q 'recursive startup rsync: '; then
-      # An lsyncd whose first rsync is refused ends at once.
-      sleep 0.5
-      running lsyncd.service && [ "$(systemctl show -p MainPID --value lsyncd.service)" = "$pid" ] && return 0
-    fi
+    new=$(tail -c "+$(($1 + 1))" "$LOG" 2>/dev/null)
+    case "$new" in
+    *"Startup of "*" finished."*) return 0 ;;
+    *"recursive startup rsync: "*)
+      [ "$began" -gt 0 ] || began=$SECONDS
+      [ $((SECONDS - began)) -lt "$STEADY" ] || return 0
+      ;;
+    esac
     sleep 0.1
   done
   fail "lsyncd did not begin to mirror within $PROOF s."
@@ -227,51 +272,50 @@ show_journal() {
   journalctl -u lsyncd.service -n 12 --no-pager -o cat 2>/dev/null | sed 's/^/  /'
 }
 
-# lsyncd needs a watch for each directory. The limit is raised when it is too low, never lowered, and stays so.
-raise_watches() {
-  local wanted
-  wanted=$(watches_wanted "$SOURCE")
-  [ "$(watches_limit)" -lt "$wanted" ] || return 0
-  if printf '%s\n' "$wanted" 2>/dev/null >/proc/sys/fs/inotify/max_user_watches; then
-    printf '# Written by "lsyncd as code": a watch for each directory of the mirrored volume.\nfs.inotify.max_user_watches = %s\n' "$wanted" >"$SYSCTL.new" &&
-      mv "$SYSCTL.new" "$SYSCTL"
-  fi
-  return 0
-}
-
 # --- undo ---------------------------------------------------------------------------------------------------------------
 
 # Restores what was before the transaction in $TRANSACTION, wherever it was interrupted.
 roll_back() {
-  local path state unit
+  local path unit
   if [ -e "$TRANSACTION/phase" ]; then
     while IFS= read -r path; do rm -f -- "$path" "$path.new"; done <"$TRANSACTION/absent"
     if [ -d "$TRANSACTION/old" ]; then
       while IFS= read -r -d '' path; do
         path=${path#"$TRANSACTION/old"}
-        cp -a -T -- "$TRANSACTION/old$path" "$path.new" && mv -fT -- "$path.new" "$path"
+        cp -a -T -- "$TRANSACTION/old$path" "$path.new" && sync -- "$path.new" && mv -fT -- "$path.new" "$path"
       done < <(find "$TRANSACTION/old" ! -type d -print0)
     fi
-    for path in manifest id volumes; do
-      if [ -e "$TRANSACTION/$path.old" ]; then cp -a "$TRANSACTION/$path.old" "$STATE/$path"; elif [ "$path" != volumes ]; then rm -f "$STATE/$path"; fi
+    for path in manifest id volumes allow-deletion; do
+      if [ -e "$TRANSACTION/$path.old" ]; then
+        cp -a "$TRANSACTION/$path.old" "$STATE/$path"
+      elif [ "$path" != volumes ]; then
+        # Which volumes they are stays known: lsyncd may have begun to fill the target.
+        rm -f "$STATE/$path"
+      fi
     done
+    sync -f "$STATE"
     # Phase first: what is restored may start.
     rm -f "$TRANSACTION/phase"
-    sync
+    sync "$TRANSACTION"
     systemctl daemon-reload
     for unit in lsyncd.service lsyncd-monitor.timer; do
-      if grep -qx "enabled $unit" "$TRANSACTION/units.old"; then systemctl enable --quiet "$unit" 2>/dev/null; else systemctl disable --quiet "$unit" 2>/dev/null; fi
-      state=$(grep -cx "running $unit" "$TRANSACTION/units.old")
-      if [ "$state" -gt 0 ]; then systemctl restart "$unit"; else systemctl stop "$unit" 2>/dev/null; fi
-      [ "$state" -gt 0 ] || systemctl reset-failed "$unit" 2>/dev/null
+      if grep -qx "enabled $unit" "$TRANSACTION/units.old"; then
+        systemctl enable --quiet "$unit" 2>/dev/null
+      else
+        systemctl disable --quiet "$unit" 2>/dev/null
+      fi
+      if grep -qx "running $unit" "$TRANSACTION/units.old"; then
+        systemctl restart "$unit"
+      else
+        systemctl stop "$unit" 2>/dev/null
+        systemctl reset-failed "$unit" 2>/dev/null
+      fi
     done
   fi
   rm -rf "$TRANSACTION"
 }
 
 # --- the two things it does ----------------------------------------------------------------------------------------------
-
-SYSCTL=/etc/sysctl.d/60-lsyncd-as-code.conf
 
 lock() {
   exec 9>/run/lsyncd-as-code.lock
@@ -284,6 +328,10 @@ activate() {
     say "An earlier deployment to $HOST was interrupted, undoing it first."
   fi
   roll_back
+  # Minutes may have passed since the preflight, with another deployment or another disk in them.
+  read_waivers
+  rm -f "$WAIVER_FILE"
+  check_all || return 1
   mkdir -m 0700 "$TRANSACTION" || return 1
   if ! each_file collect_one || ! each_file verify_one; then
     rm -rf "$TRANSACTION"
@@ -291,12 +339,11 @@ activate() {
     return 1
   fi
   each_file note_change
-  local orphan operator_stopped=false first=false
+  local operator_stopped=false first=false
   [ -e "$STATE/manifest" ] || first=true
-  orphan=$(orphans)
   stopped_by_operator && operator_stopped=true
-  raise_watches
-  if [ "${#changed_files[@]}" -gt 0 ] || [ -n "$orphan" ] || [ ! -e "$STATE/volumes" ] || [ ! -e "$STATE/manifest" ]; then
+  raise_watches "$SOURCE"
+  if ! in_force; then
     if ! swap || ! start; then
       show_journal
       roll_back
@@ -308,11 +355,24 @@ activate() {
     rm -rf "$TRANSACTION"
     return 1
   fi
-  remember && rm -rf "$TRANSACTION" "$STAGED"
+  remember || return 1
+  each_file forget_staged
+  rm -rf "$TRANSACTION"
   if $first && [ "$TEST_ALERT" = true ]; then
     # A mail that does not leave is no reason to undo a mirror that works.
     lsyncd-monitor.sh --test-alert || warn_about_mail
   fi
+}
+
+# Whether there is nothing to swap: every file as it should be, between the same volumes, nothing waived.
+in_force() {
+  [ "${#changed_files[@]}" -eq 0 ] && [ -e "$STATE/manifest" ] && [ -z "$(orphans)" ] && [ -z "$passed_over" ] &&
+    [ "$(recorded source)" = "$source_id" ] && [ "$(recorded target)" = "$target_id" ]
+}
+
+# Takes away what has been put into force, and not what another run has staged meanwhile.
+forget_staged() { # mode hash restart path
+  [ "$(sum "$STAGED$4")" != "$2" ] || rm -f -- "$STAGED$4"
 }
 
 warn_about_mail() {
@@ -323,7 +383,7 @@ remember_one() { # mode hash restart path
   mkdir -p "$STATE/files.new${4%/*}" && cp -a -- "$TRANSACTION/new$4" "$STATE/files.new$4"
 }
 
-# Keeps a copy of what is in force: a later run takes from it what did not change.
+# Keeps a copy of what is in force: a later run takes from it what did not change. The last step ends the transaction.
 remember() {
   rm -rf "$STATE/files.new"
   mkdir -m 0700 "$STATE/files.new" &&
@@ -331,16 +391,17 @@ remember() {
     rm -rf "$STATE/files" && mv "$STATE/files.new" "$STATE/files" &&
     printf '%s\n' "$MANIFEST" >"$STATE/manifest.new" && mv "$STATE/manifest.new" "$STATE/manifest" &&
     printf '%s\n' "$ID" >"$STATE/id.new" && mv "$STATE/id.new" "$STATE/id" &&
-    rm -f "$TRANSACTION/phase"
+    sync -f "$STATE" &&
+    rm -f "$TRANSACTION/phase" && sync "$TRANSACTION"
 }
 
 deactivate() {
   local path
+  lock || return 1
   if [ -e "$STATE/id" ] && [ "$(cat "$STATE/id")" != "$ID" ]; then
     say "$HOST is left as it is: it now belongs to $(cat "$STATE/id")."
     return 0
   fi
-  lock || return 1
   # Stops before anything is removed, so that nothing mirrors without its guard.
   systemctl disable --now --quiet lsyncd-monitor.timer 2>/dev/null
   systemctl stop lsyncd-monitor.service 2>/dev/null
@@ -360,7 +421,7 @@ deactivate() {
   rm -f -- "$LOG" "${LOG%.log}.status"
   rmdir --ignore-fail-on-non-empty -- "${LOG%/*}" 2>/dev/null
   rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STAGED"
-  rm -rf "$STATE/resync" "$STATE/alerts" "$STATE/held" "$STATE/allow-deletion" "$STATE/entries" "$STATE/failover" "$SYSCTL"
+  rm -rf "$STATE/resync" "$STATE/alerts" "$STATE/held" "$STATE/allow-deletion" "$STATE/entries" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
   say "Removed from $HOST. Both volumes are as they were; $STATE/volumes stays and remembers which they are."
 }
 
@@ -371,7 +432,16 @@ report() {
   printf 'version: %s\n' "$(lsyncd --version 2>/dev/null | sed -n 's/^Version: //p')"
 }
 
-case "${1-}" in
-remove) deactivate ;;
-*) activate && report ;;
-esac
+main() {
+  case "${1-}" in
+  install) activate && report ;;
+  remove) deactivate ;;
+  *)
+    fail "neither install nor remove was asked for: ${1-}"
+    return 2
+    ;;
+  esac
+}
+
+# The last line and the only one that does anything: a text that arrives cut short does nothing.
+main "$@"

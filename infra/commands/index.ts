@@ -1,5 +1,5 @@
 import type { HostSettings, Waiver } from "../config";
-import { manifest, type RenderedFile } from "../files";
+import { digest, manifest, type RenderedFile } from "../files";
 import { paths, runDirectory, stateDirectory } from "../paths";
 import { sh } from "../quote";
 import { run, script } from "./script";
@@ -40,17 +40,21 @@ function variables(identity: Identity) {
   return { HOST: name, ADDRESS: address, ID: id(identity), SOURCE: source, TARGET: target, STATE: stateDirectory };
 }
 
-/** Leaves the waivers on the host; the next preflight there takes them away. */
+/** Leaves the waivers of a deployment on the host; the activation takes them away. */
 export function leaveWaivers(identity: Identity, deployment: string, waived: Waiver[]): HostCommand {
-  const text = script({ DEPLOYMENT: deployment, WAIVERS: waived.join(" "), FILE: waiverFile }, ["waive.sh"]);
-  return { create: run(privilege(identity.host), "waive"), stdin: text };
+  const { ID } = variables(identity);
+  const given = { WAIVERS: waived.join("\n"), ID, DEPLOYMENT: deployment, FILE: waiverFile };
+  return { create: run(privilege(identity.host), "waive"), stdin: script(given, ["waive.sh"]) };
 }
 
-/** Looks at the host and refuses what would lose data. `deployment` makes it run again when anything changes. */
-export function preflight(identity: Identity, deployment: string): HostCommand {
-  const { HOST, ADDRESS, ID, SOURCE, TARGET, STATE } = variables(identity);
+/** The files that look at a host, for the preflight and for the activation. */
+const checks = ["volume.sh", "report.sh", "inotify.sh", "foreign.sh", "checks.sh"];
+
+/** What they need to know. */
+function checked(identity: Identity) {
   const { smtp, requireEncryption, acceptVolumes } = identity.host;
-  const rest = {
+  return {
+    ...variables(identity),
     CONFIG: paths.configFile,
     WAIVER_FILE: waiverFile,
     SMTP: smtp !== undefined,
@@ -58,10 +62,13 @@ export function preflight(identity: Identity, deployment: string): HostCommand {
     ACCEPT_VOLUMES: acceptVolumes.join(" "),
     PACKAGES: packages(identity.host).join(" "),
   };
-  const files = ["volume.sh", "report.sh", "inotify.sh", "foreign.sh", "preflight.sh"];
+}
+
+/** Looks at the host and refuses what would lose data. `deployment` makes it run again when anything changes. */
+export function preflight(identity: Identity, deployment: string): HostCommand {
   return {
     create: run(privilege(identity.host), "preflight", "deployment", deployment),
-    stdin: script({ HOST, ADDRESS, ID, SOURCE, TARGET, STATE, ...rest }, files),
+    stdin: script(checked(identity), [...checks, "preflight.sh"]),
   };
 }
 
@@ -91,15 +98,21 @@ export function stage(identity: Identity, file: RenderedFile): HostCommand {
   };
 }
 
-/** Puts the staged files into force, all or nothing; on destroy removes all that was installed. */
+/**
+ * Puts the staged files into force, all or nothing, after the checks of the preflight once more; on destroy removes all
+ * that was installed.
+ */
 export function activate(identity: Identity, files: RenderedFile[]): HostCommand {
-  const { configFile: CONFIG, logFile: LOG } = paths;
-  const { HOST, ID, SOURCE, TARGET, STATE } = variables(identity);
-  const { testAlert: TEST_ALERT } = identity.host;
-  const rest = { CONFIG, LOG, TEST_ALERT, STAGED: staged(identity), MANIFEST: manifest(files) };
+  const rest = {
+    DEPLOYMENT: digest(files),
+    LOG: paths.logFile,
+    TEST_ALERT: identity.host.testAlert,
+    STAGED: staged(identity),
+    MANIFEST: manifest(files),
+  };
   return {
     create: run(privilege(identity.host), "activate", "install"),
     delete: run(privilege(identity.host), "activate", "remove"),
-    stdin: script({ HOST, ID, SOURCE, TARGET, STATE, ...rest }, ["volume.sh", "inotify.sh", "activate.sh"]),
+    stdin: script({ ...checked(identity), ...rest }, [...checks, "activate.sh"]),
   };
 }

@@ -3,14 +3,42 @@
 set -u
 exec </dev/null
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
+# A cut connection must not interrupt the package manager.
+trap '' HUP PIPE
 
-# Seconds to wait for another package manager to finish.
-apt_get() { apt-get -q -y -o DPkg::Lock::Timeout=300 "$@"; }
+# Seconds to wait for another package manager, and for another run on this host.
+WAIT=300
+
+apt_get() { apt-get -q -y -o "DPkg::Lock::Timeout=$WAIT" "$@"; }
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
+lock() {
+  exec 9>/run/lsyncd-as-code.lock
+  flock -w "$WAIT" 9 && return
+  printf 'Packages on %s: another run works on this host for more than %s s. Wait for it, then run pulumi up again.\n' "$HOST" "$WAIT"
+  return 1
+}
+
+# Debian starts a service when it is installed; with a configuration left over from before that would mirror.
+MASK=/run/systemd/system/lsyncd.service
+unmask() { [ "$(readlink "$MASK")" != /dev/null ] || systemctl unmask --quiet --runtime lsyncd.service; }
+
+# Remembers what is about to be installed, packages that those missing need included, and installs it. Remembered
+# first, so that an interrupted run still knows what was not there.
+install() {
+  local plan
+  # "Inst name [old version] (new version …": one that is there already is only upgraded.
+  plan=$(apt_get -s install --no-install-recommends "$@" 2>&1) || { printf '%s\n' "$plan"; return 1; }
+  sed -nE 's/^Inst ([^ :]+)(:[^ ]+)? \(.*/\1/p' <<<"$plan" >>"$STATE/packages" && sync "$STATE/packages" || return 1
+  apt_get install --no-install-recommends "$@" 2>&1
+}
+
 install_missing() {
-  local missing=() package log
+  local missing=() package log status=0
+  mkdir -p "$STATE" && lock || return 1
+  # Left by a run that was killed.
+  unmask
   for package in $PACKAGES; do
     installed "$package" || missing+=("$package")
   done
@@ -18,15 +46,9 @@ install_missing() {
     printf 'Packages on %s: %s are there.\n' "$HOST" "$PACKAGES"
     return 0
   fi
-  mkdir -p "$STATE" || return 1
-  # Remembered before they are installed, so that an interrupted run still knows what was not there.
-  printf '%s\n' "${missing[@]}" >>"$STATE/packages"
-  # Debian starts a service when it is installed; with a configuration left over from before that would mirror.
   systemctl mask --quiet --runtime lsyncd.service 2>/dev/null
-  log=$(apt_get install --no-install-recommends "${missing[@]}" 2>&1) ||
-    log=$({ apt_get update && apt_get install --no-install-recommends "${missing[@]}"; } 2>&1)
-  local status=$?
-  systemctl unmask --quiet --runtime lsyncd.service
+  log=$(install "${missing[@]}") || log=$(apt_get update 2>&1 && install "${missing[@]}") || status=1
+  unmask
   if [ "$status" -ne 0 ]; then
     printf 'Packages on %s: %s could not be installed. Look at its apt sources and network, then run pulumi up again.\n' "$HOST" "${missing[*]}"
     printf '%s\n' "$log" | tail -n 15
@@ -35,24 +57,50 @@ install_missing() {
   printf 'Packages on %s: installed %s.\n' "$HOST" "${missing[*]}"
 }
 
+# What apt would remove together with these packages, one name a line.
+removed_with() { apt_get -s purge "$@" 2>/dev/null | sed -nE 's/^(Remv|Purg) ([^ :]+).*/\2/p' | sort -u; }
+
 remove_ours() {
-  local ours=() package
+  local ours=() kept=() package again=true
   [ -e "$STATE/packages" ] || return 0
   if [ -e "$STATE/id" ] && [ "$(cat "$STATE/id")" != "$ID" ]; then
     printf 'Packages on %s are left alone: the host now belongs to %s.\n' "$HOST" "$(cat "$STATE/id")"
     return 0
   fi
+  if [ -e "$STATE/manifest" ] || [ -e "$STATE/transaction/phase" ]; then
+    printf 'Packages on %s: a deployment that was interrupted is still in force there, nothing was removed. Run pulumi up to complete it, then pulumi destroy.\n' "$HOST"
+    return 1
+  fi
+  lock || return 1
   while IFS= read -r package; do
     installed "$package" && ours+=("$package")
   done < <(sort -u "$STATE/packages")
+  # What something else has come to need meanwhile stays.
+  while $again; do
+    again=false
+    for package in "${ours[@]}"; do
+      if [ -n "$(comm -13 <(printf '%s\n' "${ours[@]}" | sort) <(removed_with "$package"))" ]; then
+        kept+=("$package")
+        mapfile -t ours < <(printf '%s\n' "${ours[@]}" | grep -vxF -- "$package")
+        again=true
+        break
+      fi
+    done
+  done
   if [ "${#ours[@]}" -gt 0 ]; then
     apt_get purge "${ours[@]}" >/dev/null || return 1
     printf 'Packages on %s: removed %s.\n' "$HOST" "${ours[*]}"
   fi
+  [ "${#kept[@]}" -eq 0 ] || printf 'Packages on %s: %s stay, other packages need them.\n' "$HOST" "${kept[*]}"
   rm -f "$STATE/packages"
 }
 
-case "${1-}" in
-remove) remove_ours ;;
-*) install_missing ;;
-esac
+main() {
+  case "${1-}" in
+  remove) remove_ours ;;
+  *) install_missing ;;
+  esac
+}
+
+# The last line and the only one that does anything: a text that arrives cut short does nothing.
+main "$@"

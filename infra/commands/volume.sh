@@ -20,3 +20,17 @@ volume_identity() {
     printf '%s:%s%s\n' "$type" "$device" "$root"
   fi
 }
+
+# Prints the first mount point inside the directory $1, or returns 1 when there is none. rsync would cross into it.
+mounted_inside() {
+  local point
+  while read -r _ _ _ _ point _; do
+    # The kernel writes blanks and the like as \040.
+    printf -v point '%b' "$point"
+    if [[ $point == "$1"/* ]]; then
+      printf '%s\n' "$point"
+      return 0
+    fi
+  done </proc/self/mountinfo
+  return 1
+}

@@ -1,3 +1,3 @@
-# Says which refusals one deployment may pass over.
-# Variables: DEPLOYMENT WAIVERS FILE
-mkdir -p "${FILE%/*}" && printf '%s %s\n' "$DEPLOYMENT" "$WAIVERS" >"$FILE"
+# Says which refusals this run passes over, for this deployment only.
+# Variables: WAIVERS ID DEPLOYMENT FILE
+mkdir -p "${FILE%/*}" && printf '%s %s\n%s\n' "$ID" "$DEPLOYMENT" "$WAIVERS" >"$FILE.new" && mv "$FILE.new" "$FILE"

@@ -93,6 +93,8 @@ describe("preflight", () => {
       "# shellcheck shell=bash",
       "DEPLOYMENT=0123456789ab",
       "WAIVERS=LSYNCD_SKIP_SAFETY",
+      "ID=organization/lsyncd/prod/sqlite-1",
+      "DEPLOYMENT=0123456789ab",
       "FILE=/run/lsyncd-as-code/waivers",
     ]);
   });

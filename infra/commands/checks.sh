@@ -1,0 +1,322 @@
+# What a host must be like before anything is changed on it. Reads only; its time does not depend on the amount of
+# data. The preflight runs it before a deployment and in previews, the activation once more, under its lock: minutes
+# may lie between them, and a preflight that has passed is not run again when only the activation has failed.
+# Variables: HOST ADDRESS ID SOURCE TARGET STATE CONFIG WAIVER_FILE SMTP REQUIRE_ENCRYPTION ACCEPT_VOLUMES PACKAGES
+# and DEPLOYMENT, a digest of what is deployed. Sets source_id and target_id, and passed_over to what was waived.
+
+# Seconds that a look into a directory may take before it counts as a finding, and that a package manager at work is
+# waited for.
+LOOK=30
+
+waivers=" "
+passed_over=
+waived() {
+  case "$waivers" in *" $1 "*) passed_over="$passed_over $1" ;; *) return 1 ;; esac
+}
+
+# What this very run passes over: left by it in a file that counts for this deployment only, for an hour, until a boot.
+read_waivers() {
+  [ -n "$(find "$WAIVER_FILE" -mmin -60 2>/dev/null)" ] || return 0
+  [ "$(head -n 1 "$WAIVER_FILE")" = "$ID $DEPLOYMENT" ] && waivers=" $(tail -n +2 "$WAIVER_FILE" | tr '\n' ' ') "
+}
+
+# --- the host ---------------------------------------------------------------------------------------------------------
+
+check_host() {
+  local program
+  for program in apt-get dpkg-query findmnt blkid flock systemctl perl; do
+    command -v "$program" >/dev/null || refuse "$program is missing: this is not a Debian system with systemd."
+  done
+  [ "$(id -u)" = 0 ] || refuse "The preflight runs as $(id -un), not as root."
+  if [ "$SMTP" = false ] && [ ! -x /usr/sbin/sendmail ]; then
+    warn "There is no sendmail and no setting smtp: nobody will be told when the mirror fails."
+  fi
+  if [ -e "$STATE/failover" ]; then
+    warn "The mirror is in use ($(head -n 1 "$STATE/failover")) and stays untouched: lsyncd will not start before \`lsyncd-failover end\`."
+  elif [ -e "$STATE/held" ]; then
+    warn "lsyncd will not start: $(head -n 1 "$STATE/held")"
+  elif [ -e "$STATE/manifest" ] && [ "$(systemctl show -p ActiveState --value lsyncd.service)" = inactive ]; then
+    warn "lsyncd was stopped by an operator and stays stopped; start it with: systemctl start lsyncd"
+  fi
+}
+
+# Who holds a lock of the package manager: its process and name. apt and dpkg use locks of fcntl(2).
+package_lock() {
+  perl -MFcntl=:DEFAULT,:seek -e '
+    for my $file (@ARGV) {
+      open my $handle, "+<", $file or next;
+      my $lock = pack "s s x4 q q i x4", F_WRLCK, SEEK_SET, 0, 0, 0;
+      fcntl $handle, F_GETLK, $lock or next;
+      my ($type, $pid) = (unpack "s s x4 q q i x4", $lock)[0, 4];
+      if ($type != F_UNLCK) { print "$pid\n"; exit }
+    }' /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/cache/apt/archives/lock /var/lib/apt/lists/lock
+}
+
+# What would make the installation of packages fail half-way.
+check_packages() {
+  local package missing=() holder deadline=$((SECONDS + LOOK))
+  for package in $PACKAGES; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+  done
+  [ "${#missing[@]}" -gt 0 ] || return 0
+  while holder=$(package_lock) && [ -n "$holder" ] && [ "$SECONDS" -lt "$deadline" ]; do sleep 1; done
+  if [ -n "$holder" ]; then
+    refuse "${missing[*]} must be installed, but the package manager is in use by process $holder ($(ps -o args= -p "$holder" 2>/dev/null | head -c 80)). Wait until it has ended, then try again."
+  elif [ -n "$(dpkg --audit 2>/dev/null)" ]; then
+    refuse "${missing[*]} must be installed, but the package manager was interrupted earlier. Mend it: dpkg --configure -a"
+  fi
+}
+
+# --- the two volumes --------------------------------------------------------------------------------------------------
+
+is_system() { # path
+  case "$1" in
+  / | /bin | /bin/* | /boot | /boot/* | /dev | /dev/* | /etc | /etc/* | /lib | /lib/* | /lib32 | /lib32/* | /lib64 | /lib64/* | \
+    /proc | /proc/* | /root | /root/* | /run | /run/* | /sbin | /sbin/* | /sys | /sys/* | /usr | /usr/* | /var | /var/*) return 0 ;;
+  *) return 1 ;;
+  esac
+}
+
+check_volume() { # role path
+  local real root inside
+  if [ ! -e "$2" ]; then
+    refuse "The $1 $2 does not exist. Create the mount point and mount the $1 volume there."
+    return 1
+  elif [ ! -d "$2" ]; then
+    refuse "The $1 $2 is not a directory."
+    return 1
+  fi
+  real=$(realpath -- "$2")
+  if is_system "$real"; then
+    refuse "The $1 $2 is really $real, a directory of the system."
+    return 1
+  elif [ "$real" != "$2" ]; then
+    # What follows a link can be led elsewhere without a change of the mounts.
+    refuse "The $1 $2 is reached through a symbolic link; it is really $real. Set $1 to that path."
+    return 1
+  elif ! volume_identity "$2" >/dev/null; then
+    refuse "The $1 $2 is not mounted: it is a directory of the file system $(findmnt -n -o TARGET -T "$2"). Unlock and mount the $1 volume there."
+    return 1
+  fi
+  root=$(findmnt -n -o FSROOT --mountpoint "$2" | tail -n 1)
+  if [ "$(stat -c %d -- "$2")" = "$(stat -c %d /)" ] && is_system "$root"; then
+    refuse "The $1 $2 is really $root of the system's own file system (a bind mount)."
+    return 1
+  fi
+  if findmnt -n -o OPTIONS --mountpoint "$2" | tail -n 1 | grep -qE '(^|,)ro(,|$)'; then
+    refuse "The $1 $2 is mounted read-only. A file system that was remounted so after an error needs fsck first; otherwise: mount -o remount,rw $(quoted "$2")"
+  fi
+  if inside=$(mounted_inside "$2"); then
+    refuse "$inside is mounted inside the $1 $2. Mirroring would reach into it: what is there would be copied or deleted with the volume's own files. Mount it elsewhere."
+  fi
+  check_encryption "$1" "$2"
+}
+
+check_encryption() { # role path
+  local device
+  device=$(findmnt -n -v -o SOURCE --mountpoint "$2" | tail -n 1)
+  lsblk -n -s -l -o TYPE -- "$device" 2>/dev/null | grep -qx 'crypt' && return
+  local text="The $1 volume ($device) is not on dm-crypt: its data is not encrypted."
+  if [ "$REQUIRE_ENCRYPTION" = true ]; then
+    refuse "$text Encrypt it, or set lsyncd:requireEncryption to false."
+  else
+    warn "$text"
+  fi
+  return 0
+}
+
+# Where the two directories are, whatever is mounted there.
+check_places() {
+  local source_real target_real
+  [ -d "$SOURCE" ] && [ -d "$TARGET" ] || return 0
+  source_real=$(realpath -- "$SOURCE")
+  target_real=$(realpath -- "$TARGET")
+  if [ "$source_real" = "$target_real" ]; then
+    refuse "Source $SOURCE and target $TARGET are the same directory, $source_real."
+  elif [[ $target_real == "${source_real%/}"/* ]]; then
+    refuse "The target $TARGET ($target_real) is inside the source ($source_real): the mirror would mirror itself."
+  elif [[ $source_real == "${target_real%/}"/* ]]; then
+    refuse "The source $SOURCE ($source_real) is inside the target ($target_real): mirroring would delete the source."
+  fi
+}
+
+check_pair() {
+  local needed free
+  if [ "${source_id%%/*}" = "${target_id%%/*}" ] || [ "$(stat -c %d -- "$SOURCE")" = "$(stat -c %d -- "$TARGET")" ]; then
+    refuse "Source $SOURCE and target $TARGET are on the same file system (${source_id%%/*}): losing one loses both. A disk that was copied bit by bit needs a UUID of its own."
+  fi
+  needed=$(df -B1 --output=used -- "$SOURCE" | tail -n 1 | tr -dc 0-9)
+  free=$(df -B1 --output=size -- "$TARGET" | tail -n 1 | tr -dc 0-9)
+  if [ "${needed:-0}" -gt "${free:-0}" ]; then
+    refuse "The target $TARGET is too small: it has $(numfmt --to=iec "$free") in all, the source uses $(numfmt --to=iec "$needed")."
+  fi
+}
+
+# --- whose data is it ---------------------------------------------------------------------------------------------------
+
+recorded() { sed -n "s/^$1	//p" "$STATE/volumes" 2>/dev/null; }
+
+accepted() { # identity
+  case " $ACCEPT_VOLUMES " in *" ${1#UUID=} "*) return 0 ;; *) return 1 ;; esac
+}
+
+# Whether a configuration is the one that this program has installed, unchanged.
+is_ours() { # path
+  local now hash path
+  now=$(sha256sum -- "$1" | cut -d ' ' -f 1)
+  while IFS=' ' read -r _ hash _ path; do
+    if [ "$path" = "$1" ] && [ "$hash" = "$now" ]; then return 0; fi
+  done < <(cat "$STATE/manifest" 2>/dev/null)
+  return 1
+}
+
+# Whether the target is known to be the mirror of this very source. Refuses when it is known to be something else.
+target_is_ours() {
+  local role actual expected other owner=true config source target
+  if [ -e "$STATE/id" ] && other=$(cat "$STATE/id") && [ "${other%/*}" != "${ID%/*}" ]; then
+    refuse "This host was deployed by another stack, ${other%/*}. Destroy it there first; if that stack is lost, release the host by hand: rm $STATE/id"
+  fi
+  [ -e "$STATE/volumes" ] || owner=false
+  while IFS= read -r config; do
+    is_ours "$config" && continue
+    while IFS=$'\t' read -r source target; do
+      if [ "${source%/}" = "$SOURCE" ] && [ "${target%/}" = "$TARGET" ]; then
+        # Whose mirror it is says the record, where there is one.
+        [ -e "$STATE/volumes" ] && continue
+        owner=true
+        warn "Taking over the mirror that $config has set up between the same volumes."
+      else
+        refuse "Another lsyncd configuration, $config, mirrors $source to $target. Stop that lsyncd and remove the file first, or set source and target to its own."
+      fi
+    done < <(syncs_of "$config")
+  done < <(foreign_configs "$CONFIG")
+  [ -e "$STATE/volumes" ] || {
+    $owner
+    return
+  }
+  for role in source target; do
+    expected=$(recorded "$role")
+    actual=$source_id
+    [ "$role" = source ] || actual=$target_id
+    [ "$actual" = "$expected" ] && continue
+    # A new source leaves the mirror what it was, and the limit on deletions watches over it. A new target has
+    # nothing of ours on it yet.
+    [ "$role" = source ] || owner=false
+    if [ "$actual" = "$(recorded source)" ] || [ "$actual" = "$(recorded target)" ]; then
+      refuse "Source and target have changed places: $actual was the other one until now. Mirroring would overwrite the primary; mount them as they were. If the former mirror is to be the primary from now on, forget what was deployed: rm $STATE/volumes"
+    elif ! accepted "$actual"; then
+      refuse "The $role volume is another one than was deployed: $actual instead of $expected. If it was replaced on purpose, add this to the stack:
+  lsyncd:acceptVolumes: [\"${actual#UUID=}\"]"
+    else
+      warn "Accepting $actual as the $role volume in place of $expected."
+    fi
+  done
+  $owner
+}
+
+# The first file below a directory, or nothing. Empty directories and lost+found do not count.
+first_file() {
+  (cd "$1" && timeout "$LOOK" find . -path ./lost+found -prune -o ! -type d -print -quit)
+}
+
+check_data() {
+  local ours=false source_file target_file text t s also
+  target_is_ours && ours=true
+  source_file=$(first_file "$SOURCE") || { refuse "Looking into the source $SOURCE took more than $LOOK s or failed."; return; }
+  target_file=$(first_file "$TARGET") || { refuse "Looking into the target $TARGET took more than $LOOK s or failed."; return; }
+  t=$(quoted "$TARGET/")
+  s=$(quoted "$SOURCE/")
+  if [ -z "$source_file" ] && [ -n "$target_file" ]; then
+    also=
+    [ ! -e "$STATE/manifest" ] || also="
+and, because it is held back there as well, on the host:
+  sudo lsyncd-release"
+    text="The source $SOURCE is empty and the mirror is not (${target_file#./} for one). Mirroring would delete what may be the only copy.
+If the primary was replaced, restore it first:
+  rsync -avP $t $s
+If the mirror may really be emptied:
+  LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true pulumi up$also"
+    if waived LSYNCD_EMPTY_SOURCE_ERASES_MIRROR; then
+      warn "LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true passes over this: $text"
+    else
+      refuse "$text"
+    fi
+  elif [ -z "$source_file" ]; then
+    warn "The source $SOURCE is empty: an empty directory would be mirrored."
+  fi
+  [ -n "$target_file" ] || return 0
+  $ours && return
+  text="The target $TARGET holds data (${target_file#./} for one). What is not in the source would be deleted from it.
+Look at it and, where it is worth it, back it up:
+  ls -la $t
+  du -sh $t
+  rsync -avP $t /path/to/backup/
+Then empty it, or let it be overwritten:
+  LSYNCD_SKIP_SAFETY=true pulumi up"
+  if waived LSYNCD_SKIP_SAFETY; then
+    warn "LSYNCD_SKIP_SAFETY=true passes over this: $text"
+  else
+    refuse "$text"
+  fi
+}
+
+# --- what lsyncd needs from the kernel ----------------------------------------------------------------------------------
+
+# Bytes of memory for each watched directory: the kernel's inode and watch, and lsyncd's own (inotify(7) and measured).
+BYTES_PER_WATCH=1600
+
+# Counts the directories of the source, up to a number, for as long as it may take.
+count_directories() { # most
+  (cd "$SOURCE" && timeout "$LOOK" find . -type d -printf . 2>/dev/null) | head -c "$1" | wc -c
+}
+
+check_watches() {
+  local wanted limit directories free
+  wanted=$(watches_wanted "$SOURCE")
+  limit=$(watches_limit)
+  if [ "$limit" -lt "$wanted" ] && [ ! -w "$WATCHES_FILE" ]; then
+    # It cannot be raised here. Counting ends at the limit.
+    directories=$(count_directories "$limit")
+    if [ "$directories" -ge "$limit" ]; then
+      refuse "The source has $limit directories or more, and fs.inotify.max_user_watches allows to watch only $limit. It cannot be changed from here (a container?): raise it on the machine outside."
+    else
+      warn "fs.inotify.max_user_watches is $limit and cannot be raised from here (a container?). It suffices for the $directories directories of today."
+    fi
+  fi
+  free=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo)
+  directories=$(df --output=iused -- "$SOURCE" 2>/dev/null | tail -n 1 | tr -dc 0-9)
+  if [ $((${directories:-0} * BYTES_PER_WATCH / 1024)) -gt "$free" ]; then
+    # Only directories are watched, but all inodes could be directories: count before refusing.
+    directories=$(count_directories $((free * 1024 / BYTES_PER_WATCH)))
+    if [ $((directories * BYTES_PER_WATCH / 1024)) -ge $((free - 1)) ]; then
+      refuse "Watching the directories of the source needs more than the $((free / 1024)) MiB of memory that are free."
+    fi
+  fi
+}
+
+# --- all of it ------------------------------------------------------------------------------------------------------------
+
+# Runs every check and tells all that was found. Returns 1 when something is refused.
+check_all() {
+  local both=true
+  check_host
+  check_packages
+  check_volume source "$SOURCE" || both=false
+  check_volume target "$TARGET" || both=false
+  check_places
+  if $both; then
+    source_id=$(volume_identity "$SOURCE")
+    target_id=$(volume_identity "$TARGET")
+    check_pair
+    check_data
+    check_watches
+  fi
+  if [ "${#warnings[@]}" -gt 0 ]; then
+    printf 'Preflight warns about %s (%s):\n' "$HOST" "$ADDRESS"
+    tell "${warnings[@]}"
+  fi
+  [ "${#findings[@]}" -gt 0 ] || return 0
+  printf 'Preflight refuses %s (%s), nothing was changed on it:\n' "$HOST" "$ADDRESS"
+  tell "${findings[@]}"
+  return 1
+}
