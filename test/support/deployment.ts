@@ -2,7 +2,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Finished } from "../../tools/run";
-import { execOn, sandboxDown, sandboxUp, type Release, type SandboxHost } from "../../tools/sandbox";
+import {
+  execOn,
+  sandboxDown,
+  sandboxUp,
+  type ExecOptions,
+  type Release,
+  type SandboxHost,
+  type VolumeSizes,
+} from "../../tools/sandbox";
 import { Stack, type Extra } from "../../tools/stack";
 
 /** Sandbox hosts and a stack for one test file, gone when the file is done or its process dies. */
@@ -11,6 +19,8 @@ export interface Deployment {
   /** The first host. */
   host: SandboxHost;
   stack: Stack;
+  /** Holds the stacks' state. */
+  directory: string;
   /** Sets the stack's settings for all hosts, or for those given. */
   configure: (stack?: Extra, perHost?: Record<string, Extra>, hosts?: SandboxHost[]) => Promise<void>;
   /** A stack of its own for the same hosts, as another operator would have. */
@@ -23,7 +33,7 @@ let count = 0;
 /** Boots sandbox hosts and makes an empty stack for them. */
 export async function prepare(
   purpose: string,
-  options: { hosts?: number; release?: Release; volumeSizeMb?: number } = {},
+  options: { hosts?: number; release?: Release; volumeSizeMb?: VolumeSizes } = {},
 ): Promise<Deployment> {
   const name = `t${process.pid}-${(count += 1)}-${purpose}`.slice(0, 31).replace(/-$/, "");
   const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-test-"));
@@ -36,6 +46,7 @@ export async function prepare(
     hosts: sandbox.hosts,
     host,
     stack,
+    directory,
     configure: (settings, perHost, hosts = sandbox.hosts) => stack.configure(hosts, settings, perHost),
     otherStack: async (other) => {
       const made = await new Stack({ name: other, directory }).init();
@@ -50,12 +61,16 @@ export async function prepare(
 }
 
 /** Runs a shell command on a host and returns what it printed, without the last newline. */
-export async function on(host: SandboxHost, command: string): Promise<string> {
-  return (await execOn(host, command)).stdout.trimEnd();
+export async function on(host: SandboxHost, command: string, options: ExecOptions = {}): Promise<string> {
+  return (await execOn(host, command, options)).stdout.trimEnd();
 }
 
-/** Polls until `look` returns a value, for at most `seconds`; throws with the last error after that. */
-export async function eventually<T>(look: () => Promise<T | undefined | false>, seconds = 30): Promise<T> {
+/** Polls until `look` returns a value, for at most `seconds`; throws with the last error, or what `explain` says, after that. */
+export async function eventually<T>(
+  look: () => Promise<T | undefined | false>,
+  seconds = 30,
+  explain?: () => Promise<string>,
+): Promise<T> {
   const deadline = Date.now() + seconds * 1000;
   let last: unknown = "nothing came";
   while (Date.now() < deadline) {
@@ -67,7 +82,8 @@ export async function eventually<T>(look: () => Promise<T | undefined | false>, 
     }
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
-  throw new Error(`not within ${seconds} s: ${last instanceof Error ? last.message : String(last)}`);
+  const why = explain ? await explain() : last instanceof Error ? last.message : String(last);
+  throw new Error(`not within ${seconds} s: ${why}`);
 }
 
 /** Every file, directory and link of a volume or of the system's own places, with mode, owner, size and checksum. */

@@ -1,0 +1,252 @@
+import { content, eventually, on, prepare, succeeded, type Deployment } from "../support/deployment";
+import { attempt, files, fill, identical, mirrors, missingFrom, row, stopped } from "../support/faults";
+
+jest.setTimeout(300_000);
+
+let d: Deployment;
+
+const held = "/var/lib/lsyncd-as-code/held";
+const exists = async (path: string) => (await attempt(d.host, `test -e ${path}`)).code === 0;
+const lost = async () => missingFrom(await files(d.host, d.host.target), await files(d.host, d.host.source));
+
+beforeAll(async () => {
+  d = await prepare("files", { volumeSizeMb: { source: 256, target: 96 } });
+  await fill(d.host, 300);
+  // What the documentation sets, and all that rsync can be asked to keep of a file.
+  await d.configure({
+    rsyncOptions: ["--delete", "--delete-after", "--inplace", "--acls", "--xattrs", "--omit-dir-times"],
+  });
+  succeeded(await d.stack.up());
+  await identical(d.host);
+  // A file that cannot be written in the mirror: rsync ends with 23, which lsyncd takes for success. Looked at last.
+  await on(d.host, `chattr +i ${d.host.target}/mail/a/7.eml && echo changed >${d.host.source}/mail/a/7.eml`);
+});
+afterAll(async () => {
+  await d.remove();
+});
+
+describe("what lsyncd may not do in its unit", () => {
+  it("keeps rsync from nothing: owners, modes, devices, links, ACLs, attributes, capabilities", async () => {
+    const { host } = d;
+    await on(
+      host,
+      `mkdir ${host.source}/kinds && cd ${host.source}/kinds && echo a >file && chown 1234:4321 file && chmod 4751 file
+       echo b >private && chmod 600 private && ln -s file link && ln file hard && mknod char c 1 7 && mknod block b 7 200 && mkfifo pipe
+       mkdir -m 1777 sticky
+       perl -e '
+         my ($attribute, $acl) = ("user.note", "system.posix_acl_access");
+         my $value = pack "V (vvV)4 vvV", 2, 1,6,0xffffffff, 2,4,1234, 4,4,0xffffffff, 16,4,0xffffffff, 32,0,0xffffffff;
+         my $capability = pack "V V V V V", 0x02000001, 0x400, 0, 0, 0;
+         my $cap = "security.capability";
+         my $text = "kept"; my ($f, $p) = ("file", "private");
+         syscall(188, $p, $attribute, $text, 4, 0) == 0 or die "attribute: $!";
+         syscall(188, $p, $acl, $value, length $value, 0) == 0 or die "acl: $!";
+         syscall(188, $p, $cap, $capability, 20, 0) == 0 or die "capability: $!"'`,
+    );
+    const kinds = (path: string) =>
+      on(
+        host,
+        `cd ${path}/kinds && find . -not -name . -printf '%p %M %U %G %l %y\\n' | sort; stat -c '%n %t %T' char block
+         perl -e 'for my $name ("user.note", "system.posix_acl_access", "security.capability") { my $value = "\\0" x 100; my $p = "private"; my $n = syscall(191, $p, $name, $value, 100); print "$name $n ", unpack("H*", substr $value, 0, $n > 0 ? $n : 0), "\\n" }'`,
+      );
+    await eventually(
+      async () => (await kinds(host.target)) === (await kinds(host.source)),
+      30,
+      async () => `source:\n${await kinds(host.source)}\ntarget:\n${await kinds(host.target)}`,
+    );
+    const seen = await kinds(host.target);
+    expect(seen).toContain("./file -rwsr-x--x 1234 4321");
+    expect(seen).toContain("./char crw-");
+    expect(seen).toMatch(/user\.note 4 /);
+    expect(seen).toMatch(/system\.posix_acl_access 44 /);
+    expect(seen).toMatch(/security\.capability 20 /);
+    await on(host, `rm -r ${host.source}/kinds`);
+    await eventually(async () => !(await exists(`${host.target}/kinds`)));
+  });
+});
+
+describe("files rewritten with the same size within one second", () => {
+  it("are all mirrored", async () => {
+    const { host } = d;
+    await on(
+      host,
+      `mkdir -p ${host.source}/same && cd ${host.source}/same
+       for round in 1 2 3 4 5 6 7 8; do for i in $(seq 100 299); do echo "round $round of $i" >$i; done; sleep 0.3; done`,
+    );
+    await eventually(
+      async () => (await content(host, `${host.target}/same`)) === (await content(host, `${host.source}/same`)),
+      40,
+    );
+    await row({
+      injected: "200 files rewritten 8 times with the same size, several times a second",
+      happened: "all were mirrored",
+      lost: missingFrom(await files(host, `${host.target}/same`), await files(host, `${host.source}/same`)),
+    });
+  });
+});
+
+describe("kill -9", () => {
+  it.each(["lsyncd", "rsync", "lsyncd-run", "lsyncd-mirror"])(
+    "of %s in the middle of a copy loses nothing",
+    async (name) => {
+      const { host } = d;
+      const find = name.startsWith("lsyncd-") ? `pgrep -f '^/usr/bin/perl .*/${name}'` : `pgrep -x ${name}`;
+      await mirrors(host);
+      await on(
+        host,
+        `head -c 20000000 /dev/urandom >${host.source}/killed-${name}
+       for i in $(seq 400); do pgrep -x rsync >/dev/null && break; sleep 0.01; done
+       kill -9 $(${find} | head -n 1)`,
+      );
+      await mirrors(host, 90);
+      await eventually(
+        async () =>
+          (await on(host, `sha256sum <${host.source}/killed-${name}`)) ===
+          (await on(host, `sha256sum <${host.target}/killed-${name}`)),
+        60,
+      );
+      await row({
+        injected: `kill -9 of ${name} in the middle of a copy`,
+        happened: "the copy was made again",
+        lost: missingFrom(
+          new Map([["f", await on(host, `sha256sum <${host.target}/killed-${name}`)]]),
+          new Map([["f", await on(host, `sha256sum <${host.source}/killed-${name}`)]]),
+        ),
+      });
+      await on(host, `rm ${host.source}/killed-${name}`);
+    },
+  );
+});
+
+describe("a target that is full", () => {
+  it("is filled again when the source has shrunk", async () => {
+    const { host } = d;
+    await on(host, `head -c 120000000 /dev/urandom >${host.source}/too-large; echo small >${host.source}/after`);
+    await eventually(
+      async () => (await on(host, "cat /var/log/lsyncd/lsyncd.log")).includes("exitcode = 11"),
+      60,
+      () => on(host, "tail -n 20 /var/log/lsyncd/lsyncd.log"),
+    );
+    await on(host, `rm ${host.source}/too-large`);
+    await eventually(async () => (await on(host, `cat ${host.target}/after`, { allowFailure: true })) === "small", 60);
+    expect(await exists(`${host.target}/too-large`)).toBe(false);
+    await row({
+      injected: "A file larger than the target's room, removed later",
+      happened: "lsyncd tried again until it fitted",
+      lost: (await lost()) - 1, // mail/a/7.eml, which another test holds fast
+    });
+  });
+
+  it("takes new files in the room of those deleted at the same time", async () => {
+    const { host } = d;
+    await on(host, `head -c 60000000 /dev/urandom >${host.source}/old`);
+    await eventually(async () => exists(`${host.target}/old`));
+    await mirrors(host);
+    await on(
+      host,
+      `systemctl stop lsyncd; rm ${host.source}/old; head -c 60000000 /dev/urandom >${host.source}/new; systemctl start lsyncd`,
+    );
+    await eventually(
+      async () =>
+        (await on(host, `sha256sum <${host.source}/new`)) ===
+        (await on(host, `sha256sum <${host.target}/new`, { allowFailure: true })),
+      60,
+    );
+    expect(await exists(`${host.target}/old`)).toBe(false);
+    await row({
+      injected: "A large file replaced by another for which the target has no room beside the first (--delete-after)",
+      happened: "the pass was repeated with deletions first",
+      lost: (await lost()) - 1,
+    });
+    await on(host, `rm ${host.source}/new`);
+    await eventually(async () => !(await exists(`${host.target}/new`)));
+  });
+});
+
+describe("an overflow of the kernel's event queue", () => {
+  it("ends in a pass over everything", async () => {
+    const { host } = d;
+    await mirrors(host);
+    await on(
+      host,
+      `pkill -STOP -x lsyncd; cd ${host.source}/same && for i in $(seq 120); do touch *; done; echo overflown >${host.source}/overflow; pkill -CONT -x lsyncd`,
+    );
+    await eventually(async () => (await on(host, "cat /var/log/lsyncd/lsyncd.log")).includes("OVERFLOW"), 60);
+    await eventually(
+      async () => (await on(host, `cat ${host.target}/overflow`, { allowFailure: true })) === "overflown",
+      60,
+    );
+    await row({
+      injected: "More than 16384 events while lsyncd is stopped by a signal: the queue overflows",
+      happened: "lsyncd mirrored everything again",
+      lost: (await lost()) - 1,
+    });
+  });
+});
+
+describe("a file that rsync could not write (exit code 23)", () => {
+  it("is mirrored once it can be", async () => {
+    const { host } = d;
+    expect(await on(host, `cat ${host.target}/mail/a/7.eml`)).toBe("content 7");
+    await on(host, `chattr -i ${host.target}/mail/a/7.eml`);
+    const seconds = await identical(host, 150);
+    expect(await on(host, `cat ${host.target}/mail/a/7.eml`)).toBe("changed");
+    await row({
+      injected: "A file that cannot be written in the mirror for a while (rsync ends with 23)",
+      happened: `mirrored ${seconds} s after it could be`,
+      lost: await lost(),
+    });
+  });
+});
+
+describe("the source", () => {
+  it("may have a large directory renamed: that deletes nothing", async () => {
+    const { host } = d;
+    await on(host, `mv ${host.source}/mail ${host.source}/post`);
+    await identical(host);
+    expect(await exists(held)).toBe(false);
+    await on(host, `mv ${host.source}/post ${host.source}/mail`);
+    await identical(host);
+    expect(await exists(held)).toBe(false);
+  });
+
+  it("emptied stops the mirror, which keeps every file, also after a reboot of lsyncd", async () => {
+    const { host } = d;
+    const before = await files(host, host.target);
+    expect(before.size).toBeGreaterThan(300);
+    await on(host, `rm -rf ${host.source}/*`);
+    await eventually(async () => exists(held), 30);
+    await stopped(host);
+    expect(await on(host, `cat ${held}`)).toMatch(
+      /^the mirror was stopped at .*: \d+ of its \d+ files and directories would have been deleted/,
+    );
+    await on(host, "systemctl restart lsyncd; sleep 2");
+    await stopped(host, 3);
+    expect(missingFrom(await files(host, host.target), before)).toBe(0);
+    await row({
+      injected: `The source emptied (rm -rf, ${before.size} files)`,
+      happened: "the mirror was stopped and held until someone looked",
+      lost: missingFrom(await files(host, host.target), before),
+    });
+    // Restored, as the alert and the documentation say.
+    await on(host, `rsync -aX --acls ${host.target}/ ${host.source}/ && lsyncd-release`);
+    await mirrors(host);
+    await identical(host);
+    expect(missingFrom(await files(host, host.target), before)).toBe(1); // `alive`, which the line above has changed
+  });
+
+  it("really emptied is let through once", async () => {
+    const { host } = d;
+    await on(host, `rm -rf ${host.source}/*`);
+    await eventually(async () => exists(held), 30);
+    expect((await attempt(host, "lsyncd-release")).output).toContain("Allowed until the next full pass is done.");
+    await mirrors(host);
+    await identical(host);
+    expect(await exists(held)).toBe(false);
+    await eventually(async () => !(await exists("/var/lib/lsyncd-as-code/allow-deletion")));
+    await fill(host, 300);
+    await identical(host);
+    await on(host, `rm -rf ${host.source}/*`);
+    await eventually(async () => exists(held), 30);
+  });
+});

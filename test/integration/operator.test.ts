@@ -1,0 +1,165 @@
+import { mount, newDisk, reboot, setVolumes, umount } from "../../tools/sandbox";
+import { content, eventually, failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
+import { attempt, files, fill, identical, mirrors, missingFrom, processes, row, stopped } from "../support/faults";
+
+jest.setTimeout(400_000);
+
+// What an operator does on a host, and what neither a volume that returns nor a deployment undoes.
+
+let d: Deployment;
+const state = () => on(d.host, "systemctl show -p ActiveState --value lsyncd");
+const lost = async () => missingFrom(await files(d.host, d.host.target), await files(d.host, d.host.source));
+
+beforeAll(async () => {
+  d = await prepare("operator");
+  await fill(d.host);
+  succeeded(await d.stack.up());
+  await identical(d.host);
+});
+afterAll(async () => {
+  await d.remove();
+});
+
+describe("lsyncd stopped by an operator", () => {
+  it("stays stopped when a volume returns, and through a deployment that changes it, with a reminder", async () => {
+    const { host } = d;
+    await on(host, `systemctl stop lsyncd`);
+    await umount(host, "source");
+    await mount(host, "source");
+    await new Promise((resolve) => setTimeout(resolve, 12_000));
+    expect(await state()).toBe("inactive");
+    await d.configure({ delay: 2 });
+    const text = succeeded(await d.stack.up());
+    expect(text).toContain("was stopped by an operator and stays stopped; start it with: systemctl start lsyncd");
+    expect(await state()).toBe("inactive");
+    expect(succeeded(await d.stack.preview())).toContain("was stopped by an operator and stays stopped");
+    await on(host, "systemctl start lsyncd");
+    await mirrors(host);
+    expect(await on(host, "grep delay /etc/lsyncd/lsyncd.conf.lua")).toContain("= 2,");
+  });
+});
+
+describe("lsyncd-failover", () => {
+  it("keeps the mirror untouched: by hand, after a reboot, after a deployment", async () => {
+    const { host } = d;
+    expect((await attempt(host, "lsyncd-failover status")).output).toContain("is a mirror of /mnt/storage_do_1");
+    expect(await on(host, "lsyncd-failover begin the primary is broken")).toContain(
+      "The mirror /mnt/storage_do_2 can be used now.",
+    );
+    await on(
+      host,
+      `echo new mail >${host.target}/written-in-failover; rm ${host.target}/mail/a/1.eml; echo old >${host.source}/mail/b/2.eml`,
+    );
+    const inUse = await content(host, host.target);
+    await on(host, "systemctl start lsyncd || true; systemctl restart lsyncd || true");
+    expect((await attempt(host, "timeout 10 lsyncd -nodaemon /etc/lsyncd/lsyncd.conf.lua")).output).toContain(
+      "the mirror is in use",
+    );
+    await reboot(host);
+    expect(await processes(host)).toBe("");
+    await d.configure({ delay: 1 });
+    expect(succeeded(await d.stack.up())).toMatch(
+      /The mirror is in use \(since .*, the primary is broken\) and stays untouched/,
+    );
+    expect(await processes(host)).toBe("");
+    expect(await content(host, host.target)).toBe(inUse);
+    expect(await on(host, "lsyncd-failover status")).toContain("is in use: since");
+    expect((await attempt(host, "lsyncd-failover end")).code).toBe(2);
+    expect(await content(host, host.target)).toBe(inUse);
+    await row({
+      injected: "Failover begun; then a start by hand, a reboot and a deployment",
+      happened: "lsyncd did not run, the mirror in use stayed as it was",
+      lost: 0,
+    });
+  });
+
+  it("ends with the mirror copied back to the primary", async () => {
+    const { host } = d;
+    const inUse = await content(host, host.target);
+    expect(await on(host, "lsyncd-failover end --keep target")).toContain(
+      "mirrors /mnt/storage_do_1 to /mnt/storage_do_2 again",
+    );
+    expect(await content(host, host.source)).toBe(inUse);
+    await mirrors(host);
+    await identical(host);
+  });
+});
+
+describe("a replaced primary", () => {
+  it("is refused until it is restored and accepted, then mirrored", async () => {
+    const { host } = d;
+    const before = await files(host, host.target);
+    await on(host, "lsyncd-failover begin");
+    const disk = await newDisk(host, 512);
+    await setVolumes(host, { source: disk });
+    // Empty: the only copy is the mirror. Nothing passes over this but what is made for it.
+    await d.configure({ acceptVolumes: [disk.uuid] });
+    const text = failed(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "true" }));
+    expect(text).toContain("The source /mnt/storage_do_1 is empty and the mirror is not");
+    expect(text).toContain("rsync -avP /mnt/storage_do_2/ /mnt/storage_do_1/");
+
+    await d.configure({});
+    expect(await on(host, "lsyncd-failover end --keep target")).toContain("accept it with lsyncd:acceptVolumes");
+    expect(missingFrom(await files(host, host.source), before)).toBe(0);
+    await new Promise((resolve) => setTimeout(resolve, 6_000));
+    expect(await processes(host)).toBe("");
+    await d.configure({ delay: 3 });
+    const refusal = failed(await d.stack.up());
+    expect(refusal).toContain("The source volume is another one than was deployed");
+    expect(refusal).toContain(`lsyncd:acceptVolumes: ["${disk.uuid}"]`);
+    await d.configure({ delay: 3, acceptVolumes: [disk.uuid] });
+    expect(succeeded(await d.stack.up())).toContain(`Accepting UUID=${disk.uuid} as the source volume`);
+    await mirrors(host);
+    await identical(host);
+    expect(missingFrom(await files(host, host.target), before)).toBeLessThanOrEqual(1); // alive
+    await row({
+      injected: "The primary replaced by an empty disk, restored from the mirror, accepted",
+      happened: "refused while it was empty and until it was accepted; mirrored since",
+      lost: await lost(),
+    });
+  });
+
+  it("that is accepted without a change of anything else is recorded as well", async () => {
+    const { host } = d;
+    const disk = await newDisk(host, 512);
+    await on(
+      host,
+      `systemctl stop lsyncd; mkdir -p /mnt/new && mount ${disk.device} /mnt/new && cp -a ${host.source}/. /mnt/new/ && umount /mnt/new`,
+    );
+    await setVolumes(host, { source: disk });
+    await on(host, "systemctl start lsyncd");
+    await stopped(host, 3);
+    await d.configure({ delay: 3, acceptVolumes: [disk.uuid] });
+    succeeded(await d.stack.up());
+    await mirrors(host);
+    await identical(host);
+    expect(await on(host, "cat /var/lib/lsyncd-as-code/volumes")).toContain(disk.uuid);
+  });
+});
+
+describe("a replaced target", () => {
+  it("with data on it is refused, empty it is filled", async () => {
+    const { host } = d;
+    const disk = await newDisk(host, 512);
+    await eventually(async () => (await attempt(host, `systemctl stop lsyncd; umount ${host.target}`)).code === 0);
+    await on(
+      host,
+      `mkdir -p /mnt/new && mount ${disk.device} /mnt/new && echo "someone else's" >/mnt/new/data; umount /mnt/new`,
+    );
+    await setVolumes(host, { target: disk });
+    await mount(host, "target");
+    await on(host, "systemctl start lsyncd");
+    await d.configure({ delay: 4, acceptVolumes: [disk.uuid] });
+    expect(failed(await d.stack.up())).toContain("The target /mnt/storage_do_2 holds data (data for one)");
+    expect(await on(host, `cat ${host.target}/data`)).toBe("someone else's");
+    await on(host, `rm ${host.target}/data`);
+    succeeded(await d.stack.up());
+    await mirrors(host);
+    await identical(host);
+    await row({
+      injected: "The target replaced by another disk",
+      happened: "refused while it held data; filled when it was empty and accepted",
+      lost: await lost(),
+    });
+  });
+});

@@ -1,0 +1,117 @@
+import { newDisk } from "../../tools/sandbox";
+import { failed, listing, on, prepare, succeeded, systemPlaces, type Deployment } from "../support/deployment";
+
+jest.setTimeout(400_000);
+
+// What the preflight refuses beside the basic checks. Previews run the same text, so most of this asks them: it is
+// quicker, and shows that they refuse as well.
+
+let d: Deployment;
+
+beforeAll(async () => {
+  d = await prepare("places", { volumeSizeMb: { source: 200, target: 64 } });
+  await on(d.host, `echo mail >${d.host.source}/mail`);
+});
+afterAll(async () => {
+  await d.remove();
+});
+
+/** What a preview refuses, with the host left as it was. */
+async function refused(env: Record<string, string> = {}): Promise<string> {
+  const before = await listing(d.host, ...systemPlaces);
+  const text = failed(await d.stack.preview([], env));
+  expect(text).toContain(`Preflight refuses ${d.host.name}`);
+  expect(await listing(d.host, ...systemPlaces)).toBe(before);
+  return text;
+}
+
+it("paths that lead elsewhere, all in one message each", async () => {
+  const { host } = d;
+  await on(host, `ln -s ${host.source} /mnt/link && ln -s ${host.source} /mnt/same && ln -s /etc /mnt/etc`);
+  const same = await refused({ LSYNCD_SOURCE: host.source, LSYNCD_TARGET: "/mnt/same" });
+  expect(same).toContain(`Source ${host.source} and target /mnt/same are the same directory, ${host.source}`);
+  expect(same).toContain(`The target /mnt/same is reached through a symbolic link; it is really ${host.source}.`);
+  expect(await refused({ LSYNCD_SOURCE: "/mnt/etc" })).toContain(
+    "The source /mnt/etc is really /etc, a directory of the system.",
+  );
+  await on(host, `mkdir -p ${host.source}/inside && ln -s ${host.source}/inside /mnt/into`);
+  expect(await refused({ LSYNCD_TARGET: "/mnt/into" })).toContain(
+    `The target /mnt/into (${host.source}/inside) is inside the source (${host.source}): the mirror would mirror itself.`,
+  );
+  expect(await refused({ LSYNCD_SOURCE: "/mnt/into", LSYNCD_TARGET: host.source })).toContain("is inside the target");
+});
+
+it("bind mounts of the system, of the source, and mounts inside a volume", async () => {
+  const { host } = d;
+  await on(host, "mkdir -p /mnt/bound && mount --bind /etc /mnt/bound");
+  expect(await refused({ LSYNCD_TARGET: "/mnt/bound" })).toContain(
+    "The target /mnt/bound is really /etc of the system's own file system (a bind mount).",
+  );
+  await on(host, `umount /mnt/bound && mount --bind ${host.source}/inside /mnt/bound`);
+  expect(await refused({ LSYNCD_TARGET: "/mnt/bound" })).toContain("are on the same file system");
+  await on(host, `umount /mnt/bound && mkdir -p ${host.target}/sub && mount --bind ${host.source} ${host.target}/sub`);
+  expect(await refused()).toContain(`${host.target}/sub is mounted inside the target ${host.target}.`);
+  await on(host, `umount ${host.target}/sub && rmdir ${host.target}/sub`);
+});
+
+it("a read-only volume, and one whose data does not fit", async () => {
+  const { host } = d;
+  await on(host, `head -c 100000000 /dev/zero >${host.source}/large && mount -o remount,ro ${host.target}`);
+  const text = await refused();
+  expect(text).toContain(`The target ${host.target} is mounted read-only.`);
+  expect(text).toMatch(/The target \/mnt\/storage_do_2 is too small: it has \d+M in all, the source uses \d+M\./);
+  await on(host, `rm ${host.source}/large && mount -o remount,rw ${host.target}`);
+});
+
+it("volumes that are not encrypted, where that is required", async () => {
+  expect(succeeded(await d.stack.preview())).toMatch(
+    /The source volume \(\S+\) is not on dm-crypt: its data is not encrypted\./,
+  );
+  await d.configure({ requireEncryption: true });
+  const text = await refused();
+  expect(text).toMatch(/1\. The source volume \(\S+\) is not on dm-crypt.*\n.*2\. The target volume/);
+  await d.configure();
+});
+
+it("a package manager that was interrupted, or is at work", async () => {
+  const { host } = d;
+  await on(
+    host,
+    `cp /var/lib/dpkg/status /root/status.kept && cp /root/status.kept /tmp/s &&
+     perl -0pi -e 's/(Package: iproute2\\nStatus: install ok )installed/$1half-configured/' /var/lib/dpkg/status && dpkg --audit | grep -q iproute2`,
+  );
+  const interrupted = failed(await d.stack.preview());
+  expect(interrupted).toContain("the package manager was interrupted earlier. Mend it: dpkg --configure -a");
+  await on(host, "mv /root/status.kept /var/lib/dpkg/status; rm /tmp/s");
+
+  await on(
+    host,
+    `systemd-run --quiet --unit=holder perl -MFcntl -e 'open my $f, "+<", "/var/lib/dpkg/lock-frontend" or die; fcntl $f, F_SETLK, pack "s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0 or die; sleep 600'; sleep 1`,
+  );
+  const held = await refused();
+  expect(held).toMatch(/must be installed, but the package manager is in use by process \d+ \(.*perl.*\)/);
+  await on(host, "systemctl stop holder");
+  expect(succeeded(await d.stack.preview())).not.toContain("package manager");
+});
+
+it("too few inotify watches where they cannot be raised, and warns when they suffice", async () => {
+  // The hosts of these tests cannot set the limit: it is their machine's.
+  const limit = Number(await on(d.host, "cat /proc/sys/fs/inotify/max_user_watches"));
+  const text = succeeded(await d.stack.preview());
+  if (limit < 524288)
+    expect(text).toMatch(
+      /fs\.inotify\.max_user_watches is \d+ and cannot be raised from here.*It suffices for the \d+ directories of today/,
+    );
+  else expect(text).not.toContain("max_user_watches");
+});
+
+it("a source and target of one disk, copied bit by bit", async () => {
+  const { host } = d;
+  const disk = await newDisk(host, 64);
+  await on(
+    host,
+    `umount ${host.target} && tune2fs -f -U ${host.volumes.source.uuid} ${disk.device} 2>&1 && mount ${disk.device} ${host.target}`,
+  );
+  expect(await refused()).toContain("A disk that was copied bit by bit needs a UUID of its own.");
+  await on(host, `umount ${host.target} && mount ${host.volumes.target.device} ${host.target}`);
+});

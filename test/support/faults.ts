@@ -1,0 +1,96 @@
+import { appendFile } from "node:fs/promises";
+import { execOn, type SandboxHost } from "../../tools/sandbox";
+import { content, eventually, on } from "./deployment";
+
+/** One row of the table in docs/reliability.md. */
+export interface FaultRow {
+  /** What was done to the host. */
+  injected: string;
+  /** What came of it, as it was seen. */
+  happened: string;
+  /** Files that the mirror lacks or has with another content, at the end. */
+  lost: number;
+}
+
+/** The file that rows are appended to, one JSON object a line; set by tools/reliability.ts. */
+export const resultsVariable = "RELIABILITY_RESULTS";
+
+/** The checksums of a volume's files, by path. */
+export async function files(host: SandboxHost, path: string): Promise<Map<string, string>> {
+  const lines = (await content(host, path)).split("\n").filter((line) => line !== "");
+  return new Map(lines.map((line) => [line.slice(66), line.slice(0, 64)]));
+}
+
+/** How many files of `wanted` are missing from `there` or differ. */
+export function missingFrom(there: Map<string, string>, wanted: Map<string, string>): number {
+  return [...wanted].filter(([path, hash]) => there.get(path) !== hash).length;
+}
+
+/** Waits until source and target hold the same files with the same content, and says how long that took, in seconds. */
+export async function identical(host: SandboxHost, seconds = 60): Promise<number> {
+  const began = Date.now();
+  await eventually(
+    async () => (await content(host, host.source)) === (await content(host, host.target)),
+    seconds,
+    async () =>
+      `They differ:\n${(await on(host, `diff -rq ${host.source} ${host.target} | head -n 20; systemctl status lsyncd --no-pager -n 20`, { allowFailure: true })).slice(0, 4000)}`,
+  );
+  return Math.round((Date.now() - began) / 100) / 10;
+}
+
+/** The processes named lsyncd and rsync on a host, one a line. */
+export const processes = (host: SandboxHost): Promise<string> => on(host, "pgrep -a -x 'lsyncd|rsync' || true");
+
+/** Waits until neither lsyncd nor rsync runs. Returns the seconds that took. */
+export async function stopped(host: SandboxHost, seconds = 15): Promise<number> {
+  const began = Date.now();
+  await eventually(
+    async () => (await processes(host)) === "",
+    seconds,
+    () => processes(host),
+  );
+  return Math.round((Date.now() - began) / 100) / 10;
+}
+
+/** Waits until lsyncd runs and mirrors a new file. Returns the seconds that took. */
+export async function mirrors(host: SandboxHost, seconds = 60): Promise<number> {
+  const began = Date.now();
+  const token = `alive-${String(Math.random()).slice(2)}`;
+  await on(host, `echo ${token} >${host.source}/alive`);
+  await eventually(
+    async () => (await on(host, `cat ${host.target}/alive`, { allowFailure: true })) === token,
+    seconds,
+    async () => on(host, "systemctl status lsyncd --no-pager -n 30", { allowFailure: true }),
+  );
+  return Math.round((Date.now() - began) / 100) / 10;
+}
+
+/** What lies under the mount point of a volume that is not mounted: it must be nothing. */
+export const under = (host: SandboxHost, role: "source" | "target"): Promise<string> =>
+  on(host, `mountpoint -q ${host[role]} && echo mounted; find ${host[role]} -mindepth 1`);
+
+/** Fills the source with files in directories, some of them large, all different. */
+export async function fill(host: SandboxHost, count = 200): Promise<void> {
+  await on(
+    host,
+    `cd ${host.source} && mkdir -p mail/a mail/b logs && for i in $(seq ${count}); do echo "content $i" >mail/$( ((i % 2)) && echo a || echo b)/$i.eml; done
+     head -c 3000000 /dev/urandom >mail/large.sqlite`,
+  );
+}
+
+/** Puts a row into the table of faults, when one is being made. */
+export async function row(fault: FaultRow): Promise<void> {
+  expect(fault.lost).toBe(0);
+  const file = process.env[resultsVariable];
+  if (file) await appendFile(file, `${JSON.stringify({ test: expect.getState().currentTestName, ...fault })}\n`);
+}
+
+/** Runs a command that may fail and returns all it printed. */
+export async function attempt(
+  host: SandboxHost,
+  command: string,
+): Promise<{ code: number; output: string; seconds: number }> {
+  const began = Date.now();
+  const { code, stdout, stderr } = await execOn(host, command, { allowFailure: true });
+  return { code, output: stdout + stderr, seconds: (Date.now() - began) / 1000 };
+}
