@@ -1,4 +1,5 @@
 import { appendFile } from "node:fs/promises";
+import { basename } from "node:path";
 import { execOn, type SandboxHost } from "../../tools/sandbox";
 import { content, eventually, on } from "./deployment";
 
@@ -82,7 +83,8 @@ export async function fill(host: SandboxHost, count = 200): Promise<void> {
 export async function row(fault: FaultRow): Promise<void> {
   expect(fault.lost).toBe(0);
   const file = process.env[resultsVariable];
-  if (file) await appendFile(file, `${JSON.stringify({ test: expect.getState().currentTestName, ...fault })}\n`);
+  if (file)
+    await appendFile(file, `${JSON.stringify({ file: basename(expect.getState().testPath ?? ""), ...fault })}\n`);
 }
 
 /** Runs a command that may fail and returns all it printed. */
