@@ -91,7 +91,6 @@ describe("preflight", () => {
     expect(stdin.split("\n\n")[0]).not.toContain("LSYNCD_");
     expect(head(commands.leaveWaivers(identity, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]))).toEqual([
       "# shellcheck shell=bash",
-      "DEPLOYMENT=0123456789ab",
       "WAIVERS=LSYNCD_SKIP_SAFETY",
       "ID=organization/lsyncd/prod/sqlite-1",
       "DEPLOYMENT=0123456789ab",
