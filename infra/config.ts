@@ -96,6 +96,9 @@ const environment = { LSYNCD_SOURCE: "source", LSYNCD_TARGET: "target", MSMTP_RC
  */
 const waiverNames = ["LSYNCD_SKIP_SAFETY", "LSYNCD_EMPTY_SOURCE_ERASES_MIRROR"] as const;
 
+/** What can be set, for whoever documents it: the schemas, and what is not in them. */
+export const documented = { host, stack, accessDefaults, environment, waiverNames };
+
 /** A refusal that can be passed over, by the name of its variable. */
 export type Waiver = (typeof waiverNames)[number];
 

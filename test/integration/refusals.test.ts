@@ -111,7 +111,7 @@ describe("LSYNCD_SKIP_SAFETY=true", () => {
 describe("a waiver that a run without changes left behind", () => {
   it("does not hold for another deployment", async () => {
     succeeded(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "true" }));
-    expect(await on(d.host, "cat /run/lsyncd-as-code/waivers")).toMatch(/^[0-9a-f]{12} LSYNCD_SKIP_SAFETY$/);
+    expect(await on(d.host, "cat /run/lsyncd-as-code/waivers")).toMatch(/^\S+ [0-9a-f]{12}\nLSYNCD_SKIP_SAFETY$/);
     // As on a host that is deployed for the first time
     await on(d.host, "rm /var/lib/lsyncd-as-code/volumes /etc/lsyncd/lsyncd.conf.lua");
     await d.configure({ delay: 3 });

@@ -1,0 +1,194 @@
+import { committed, databases, inspect, installApplication, type Content } from "../../tools/drill/application";
+import { execOn, kill, boot, mount, reboot, umount, until } from "../../tools/sandbox";
+import { eventually, on, prepare, succeeded, type Deployment } from "../support/deployment";
+
+jest.setTimeout(600_000);
+
+let d: Deployment;
+const copy = "/var/tmp/mirror-copy";
+const worker = "pgrep -f '[l]syncd-as-code/lsyncd-rsync'";
+
+/** Copies the mirror while everything that writes it is stopped, as if the primary were lost at this very moment. */
+async function frozenMirror(): Promise<void> {
+  await on(
+    d.host,
+    `pids=$(cat /sys/fs/cgroup/{,systemd/,unified/}system.slice/lsyncd.service/cgroup.procs 2>/dev/null | sort -u)
+     kill -STOP $pids 2>/dev/null
+     rm -rf ${copy} && cp -a ${d.host.target} ${copy}
+     kill -CONT $pids 2>/dev/null; true`.replace(/^/, "exec 2>&1; "),
+  );
+}
+
+const faults = (contents: Content[]): string[] =>
+  contents.flatMap(({ path, fault }) => (fault === undefined ? [] : [`${path}: ${fault}`]));
+
+/** The mirror's databases as they are at this moment. */
+async function mirrored(): Promise<Content[]> {
+  await frozenMirror();
+  return inspect(d.host, copy);
+}
+
+/** Waits until the mirror holds what is committed now in every database, or in those given. Returns the seconds. */
+async function caughtUp(seconds: number, paths = databases): Promise<number> {
+  const began = Date.now();
+  const wanted = await committed(d.host);
+  await eventually(async () => {
+    const contents = await mirrored();
+    expect(faults(contents)).toEqual([]);
+    return contents.filter(({ path }) => paths.includes(path)).every(({ path, n }) => n >= (wanted.get(path)?.n ?? 0));
+  }, seconds);
+  return (Date.now() - began) / 1000;
+}
+
+const application = (action: string): Promise<string> => on(d.host, `systemctl ${action} application`);
+const writing = async (): Promise<void> => {
+  const from = Date.now() / 1000;
+  await until("the application commits", 30_000, async () =>
+    [...(await committed(d.host)).values()].every(({ time }) => time >= from),
+  );
+};
+
+beforeAll(async () => {
+  d = await prepare("sqlite", { volumeSizeMb: 256 });
+  await installApplication(d.host);
+  succeeded(await d.stack.up());
+  await application("start");
+  await writing();
+});
+afterAll(async () => {
+  await d.remove();
+});
+
+describe("databases that an application keeps open and writes", () => {
+  it("are mirrored within a few seconds", async () => {
+    expect(await caughtUp(15)).toBeLessThan(8);
+  });
+
+  it("open in the mirror at any moment, in a state that was committed a few seconds ago", async () => {
+    const ages: number[] = [];
+    for (let sample = 0; sample < 30; sample += 1) {
+      await new Promise((done) => setTimeout(done, Math.random() * 700));
+      await frozenMirror();
+      const frozen = Date.now() / 1000;
+      const contents = await inspect(d.host, copy);
+      expect(faults(contents)).toEqual([]);
+      ages.push(...contents.map(({ time }) => frozen - time));
+    }
+    expect(Math.max(...ages)).toBeLessThan(8);
+  });
+
+  it("hold up no writer", async () => {
+    expect(await on(d.host, "systemctl is-active application")).toBe("active");
+    expect(await on(d.host, "journalctl -u application -q -o cat | grep -ic -e locked -e busy; true")).toBe("0");
+  });
+
+  it("are found sound by lsyncd-verify meanwhile, and a damaged copy is not", async () => {
+    expect(await on(d.host, "lsyncd-verify --full")).toMatch(/6 databases: 0 faults, 0 not checked$/);
+    await application("stop");
+    await caughtUp(20);
+    await on(d.host, `printf broken | dd of=${d.host.target}/accounts.sqlite bs=1 seek=4100 conv=notrunc status=none`);
+    const { code, stdout } = await execOn(d.host, "lsyncd-verify --full", { allowFailure: true });
+    expect([code, stdout]).toEqual([1, expect.stringMatching(/^FAULT accounts.sqlite: SQLite says: /m) as string]);
+    await application("start");
+    await caughtUp(20);
+  });
+});
+
+describe("the copier", () => {
+  it("is taken up again after a kill -9", async () => {
+    for (let round = 0; round < 5; round += 1) {
+      await eventually(async () => (await on(d.host, `${worker} >/dev/null && kill -9 $(${worker}); echo $?`)) === "0");
+      expect(faults(await mirrored())).toEqual([]);
+    }
+    expect(await caughtUp(20)).toBeLessThan(15);
+    expect(await on(d.host, `find ${d.host.target} -name '.lsyncd-rsync.*' -mmin +1`)).toBe("");
+  });
+
+  it("ends with lsyncd, and the next one takes up what was left", async () => {
+    await on(d.host, "systemctl stop lsyncd");
+    expect(await on(d.host, `${worker} | wc -l`)).toBe("0");
+    const before = await on(d.host, `find ${d.host.target} -type f -printf '%p %s %T@\\n' | sort | sha256sum`);
+    await writing();
+    expect(await on(d.host, `find ${d.host.target} -type f -printf '%p %s %T@\\n' | sort | sha256sum`)).toBe(before);
+    await on(d.host, "systemctl start lsyncd");
+    await caughtUp(20);
+  });
+
+  it("goes on after a reboot, and after the host was killed", async () => {
+    await reboot(d.host);
+    await application("start");
+    await writing();
+    await caughtUp(30);
+    await kill(d.host);
+    await boot(d.host);
+    await application("start");
+    await writing();
+    await caughtUp(30);
+  });
+});
+
+describe("a source that is unmounted in the middle of a copy", () => {
+  it("loses nothing, and is mirrored again when it is back", async () => {
+    for (let round = 0; round < 3; round += 1) {
+      const before = await mirrored();
+      // A copy is under way when the worker's own files are in the mirror; a busy volume can be unmounted lazily only.
+      await eventually(
+        async () => (await on(d.host, `find ${d.host.target} -name '.lsyncd-rsync.*' | wc -l`)) !== "0",
+        20,
+      );
+      await umount(d.host, "source", { lazy: true });
+      await application("stop");
+      await new Promise((done) => setTimeout(done, 2500));
+      const after = await mirrored();
+      expect(faults(after)).toEqual([]);
+      for (const { path, n } of before) expect(after.find((one) => one.path === path)?.n).toBeGreaterThanOrEqual(n);
+      await mount(d.host, "source");
+      await application("start");
+      await writing();
+      await caughtUp(45);
+    }
+  });
+});
+
+describe("a full target", () => {
+  it("keeps the last good copies, says so, and heals", async () => {
+    const before = await mirrored();
+    await on(
+      d.host,
+      `fallocate -l $(($(stat -f -c '%a * %S' ${d.host.target}) - 65536)) ${d.host.target}/lost+found/fill`,
+    );
+    await writing();
+    await new Promise((done) => setTimeout(done, 6000));
+    const during = await mirrored();
+    expect(faults(during)).toEqual([]);
+    for (const { path, n } of before) expect(during.find((one) => one.path === path)?.n).toBeGreaterThanOrEqual(n);
+    expect(await on(d.host, "cat /var/lib/lsyncd-as-code/sqlite/status.tsv")).toMatch(/\t(space|error)\t/);
+    await on(d.host, `rm ${d.host.target}/lost+found/fill`);
+    expect(await caughtUp(90)).toBeLessThan(60);
+  });
+});
+
+describe("with sqliteSafe false", () => {
+  it("rsync mirrors databases as documented: not while they are open", async () => {
+    await d.configure({ sqliteSafe: false });
+    succeeded(await d.stack.up());
+    expect(await on(d.host, "cat /etc/lsyncd/lsyncd.conf.lua")).not.toContain("inotifyMode");
+    const program = await on(
+      d.host,
+      `sed -n "s/^ *binary *= *['\\"]\\(.*\\)['\\"],$/\\1/p" /etc/lsyncd/lsyncd.conf.lua`,
+    );
+    expect(await on(d.host, `grep '^my .copier' '${program}'`)).toContain("/usr/bin/rsync");
+    expect(await on(d.host, "ls /usr/local/lib/lsyncd-as-code")).not.toContain("sqlite.pm");
+    await writing();
+    await new Promise((done) => setTimeout(done, 4000));
+    const wanted = await committed(d.host);
+    const size = (root: string): Promise<string> => on(d.host, `stat -c %Y ${root}/mail/customer-3.sqlite`);
+    await writing();
+    await new Promise((done) => setTimeout(done, 4000));
+    // An ordinary file arrives, the open database does not.
+    expect(Number(await size(d.host.target))).toBeLessThan(Number(await size(d.host.source)) - 3);
+    expect(wanted.size).toBe(databases.length);
+    await application("stop");
+    await eventually(async () => (await size(d.host.target)) === (await size(d.host.source)));
+  });
+});

@@ -1,0 +1,184 @@
+import { readInventory } from "../../tools/import-inventory/inventory";
+import { importHosts } from "../../tools/import-inventory/settings";
+import { readJump, readSshArguments } from "../../tools/import-inventory/ssh-arguments";
+
+const inventory = (hostvars: Record<string, object>, groups: Record<string, object> = {}) =>
+  JSON.stringify({ _meta: { hostvars }, all: { children: ["ungrouped", ...Object.keys(groups)] }, ...groups });
+
+const imported = (variables: Record<string, unknown>, options: { user?: string } = { user: "root" }) =>
+  importHosts([{ name: "sqlite-1", variables: { ansible_host: "192.0.2.1", ...variables } }], {
+    stack: "prod",
+    ...options,
+  });
+const entry = (variables: Record<string, unknown>) => imported(variables).hosts[0];
+const remarks = (variables: Record<string, unknown>) => imported(variables).remarks.join("\n");
+
+describe("an inventory", () => {
+  const text = inventory(
+    { a: {}, b: {}, c: {}, d: {} },
+    { sqlite: { hosts: ["b"], children: ["eu"] }, eu: { hosts: ["a", "b"] }, web: { hosts: ["c"] } },
+  );
+
+  it("is read whole, or the group that is asked for with the groups in it", () => {
+    expect(readInventory(text).map(({ name }) => name)).toEqual(["b", "a", "c", "d"]);
+    expect(readInventory(text, "sqlite").map(({ name }) => name)).toEqual(["b", "a"]);
+  });
+
+  it("with groups in a circle is read to its end", () => {
+    const circle = inventory({ a: {} }, { one: { children: ["two"] }, two: { children: ["one"], hosts: ["a"] } });
+    expect(readInventory(circle, "one").map(({ name }) => name)).toEqual(["a"]);
+  });
+
+  it.each([
+    ["[sqlite]\nhost\n", undefined, /not JSON/],
+    ["[]", undefined, /_meta/],
+    ['{"all": {"hosts": ["a"]}}', undefined, /_meta/],
+    [inventory({ a: {} }, { g: { hosts: ["a"], vars: { x: 1 } } }), undefined, /Leave --export out/],
+    [text, "nothing", /no group nothing in it, there are: all, sqlite, eu, web/],
+  ])("%j is refused with what to do", (bad, group, message) => {
+    expect(() => readInventory(bad, group)).toThrow(message);
+  });
+});
+
+describe("a host", () => {
+  it("keeps its address, port and user, and no default", () => {
+    expect(entry({ ansible_port: 2222, ansible_user: "deploy" })).toEqual({
+      ...{ name: "sqlite-1", address: "192.0.2.1", port: 2222, user: "deploy" },
+    });
+    expect(entry({ ansible_port: "22", ansible_user: "root" })).toEqual({ name: "sqlite-1", address: "192.0.2.1" });
+    expect(entry({ ansible_ssh_port: 2200, ansible_ssh_user: "old" })).toMatchObject({ port: 2200, user: "old" });
+  });
+
+  it("without an address is reached by its name", () => {
+    const { hosts } = importHosts([{ name: "db.example.com", variables: {} }], { stack: "prod", user: "root" });
+    expect(hosts).toEqual([{ name: "db.example.com", address: "db.example.com" }]);
+  });
+
+  it("without a user is told, unless the user is given", () => {
+    expect(imported({}, {}).remarks.join()).toMatch(/no ansible_user, so root logs in here/);
+    expect(imported({}, { user: "deploy" })).toMatchObject({ hosts: [{ user: "deploy" }], remarks: [] });
+  });
+
+  it.each([
+    [{ ansible_connection: "local" }, /ansible_connection is local/],
+    [{ ansible_host: "{{ ip }}" }, /ansible_host is the template {{ ip }}/],
+    [{ ansible_port: "{{ p }}" }, /ansible_port is the template/],
+    [{ ansible_port: 70000 }, /port: must be a whole number/],
+    [{ ansible_user: "Who?" }, /user: must be a login name/],
+    [{ ansible_host: "two words" }, /address: must be a host name/],
+  ])("that cannot be taken over is left out and named: %j", (variables, reason) => {
+    const { hosts, left } = imported(variables);
+    expect(hosts).toEqual([]);
+    expect(left).toEqual([expect.stringMatching(reason)]);
+  });
+
+  it("with the address of another is named", () => {
+    const both = ["a", "b"].map((name) => ({ name, variables: { ansible_host: "192.0.2.1" } }));
+    expect(importHosts(both, { stack: "prod", user: "root" }).remarks.join()).toMatch(/is taken already/);
+  });
+});
+
+describe("what hosts have in common", () => {
+  it("becomes a setting of the stack", () => {
+    const hosts = ["a", "b"].map((name) => ({ name, variables: { ansible_user: "deploy", ansible_port: 2222 } }));
+    expect(importHosts(hosts, { stack: "prod" })).toMatchObject({
+      common: { user: "deploy", port: 2222 },
+      hosts: [
+        { name: "a", address: "a" },
+        { name: "b", address: "b" },
+      ],
+    });
+  });
+
+  it("is told once, with the hosts", () => {
+    const hosts = ["db1", "db2", "db3"].map((name) => ({ name, variables: { ansible_become_password: "geheim" } }));
+    const { remarks } = importHosts(hosts, { stack: "prod", user: "deploy" });
+    expect(remarks).toEqual([expect.stringMatching(/^db1 … db3 \(3 hosts\): a password for sudo/)]);
+  });
+});
+
+describe("secrets", () => {
+  it.each([
+    ["ansible_become_password", /config set --secret becomePassword --stack prod/],
+    ["ansible_become_pass", /becomePassword/],
+    ["ansible_password", /config set --secret password --stack prod/],
+    ["ansible_ssh_pass", /secret password/],
+  ])("%s is written nowhere; the command that stores it is told", (name, command) => {
+    const result = imported({ [name]: "geheim" });
+    expect(JSON.stringify(result)).not.toContain("geheim");
+    expect(result.remarks.join()).toMatch(command);
+  });
+
+  it("of Ansible's vault are told like any other", () => {
+    expect(remarks({ ansible_become_password: { __ansible_vault: "$ANSIBLE_VAULT;1.1" } })).toMatch(/becomePassword/);
+  });
+
+  it("a private key is told with the command that stores it, each of several too", () => {
+    expect(remarks({ ansible_ssh_private_key_file: "~/.ssh/deploy" })).toContain(
+      "npx pulumi config set --secret privateKey --stack prod <~/.ssh/deploy",
+    );
+    const hosts = ["a", "b"].map((name) => ({ name, variables: { ansible_ssh_private_key_file: `/keys/${name}` } }));
+    const told = importHosts(hosts, { stack: "prod", user: "root" }).remarks.join("\n");
+    expect(told).toContain("--path 'hosts[0].privateKey' --stack prod </keys/a");
+    expect(told).toContain("--path 'hosts[1].privateKey' --stack prod </keys/b");
+  });
+});
+
+describe("how root is reached", () => {
+  it("otherwise than by sudo to root is told", () => {
+    expect(remarks({ ansible_become_method: "doas" })).toMatch(/another way to become it than sudo/);
+    expect(remarks({ ansible_become_user: "postgres" })).toMatch(/another user than root/);
+    expect(remarks({ ansible_become_method: "sudo", ansible_become_user: "root", ansible_become: true })).toBe("");
+  });
+});
+
+describe("arguments for ssh", () => {
+  it.each([
+    ["-o ProxyJump=bastion", ["bastion"]],
+    ["-o 'ProxyJump=me@bastion:2200'", ["me@bastion:2200"]],
+    ["-J me@bastion", ["me@bastion"]],
+    ["-Jbastion", ["bastion"]],
+    ["-oProxyJump=a,b", ["a", "b"]],
+    [`-o ProxyCommand="ssh -W %h:%p -q me@bastion"`, ["me@bastion"]],
+    [`-o ProxyCommand="ssh -p 2200 -l me -W %h:%p bastion"`, ["me@bastion:2200"]],
+    ["-o ProxyJump=none", []],
+    ["-o ControlMaster=auto -o ControlPersist=60s", []],
+  ])("%s go through %j", (line, jumps) => {
+    expect(readSshArguments(line)).toEqual({ jumps, rest: [], unchecked: [] });
+  });
+
+  it.each([
+    '-o ProxyCommand="ssh -i key -W %h:%p bastion"',
+    '-o ProxyCommand="nc -x proxy %h %p"',
+    "-C",
+    "-o Compression=yes",
+  ])("%s are told as not taken over", (line) => {
+    expect(remarks({ ansible_ssh_common_args: line })).toMatch(/options for ssh that were not taken over: -/);
+  });
+
+  it("that let any host key pass are left out, and told", () => {
+    const line = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null";
+    expect(remarks({ ansible_ssh_common_args: line })).toMatch(/is left out: a host's key is always checked here/);
+  });
+
+  it("become a bastion; two in a row cannot", () => {
+    expect(entry({ ansible_ssh_common_args: "-J me@bastion.example.com:2200" })).toMatchObject({
+      bastion: { address: "bastion.example.com", port: 2200, user: "me" },
+    });
+    expect(remarks({ ansible_ssh_common_args: "-J one,two" })).toMatch(/the way through one and then two/);
+  });
+
+  it.each([
+    ["bastion", { address: "bastion" }],
+    ["ssh://me@bastion:22", { address: "bastion", port: 22, user: "me" }],
+    ["me@[2001:db8::1]:2200", { address: "2001:db8::1", port: 2200, user: "me" }],
+  ])("%s is %j", (text, jump) => {
+    expect(readJump(text)).toEqual(jump);
+  });
+});
+
+it("variables that are not about reaching a host are named once", () => {
+  expect(remarks({ ansible_python_interpreter: "python3", swap: 1 })).toBe(
+    "Variables that are not about reaching a host are not used: ansible_python_interpreter, swap",
+  );
+});

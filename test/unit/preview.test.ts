@@ -1,0 +1,320 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parse } from "yaml";
+import { readArguments } from "../../tools/preview/arguments";
+import { readEvents } from "../../tools/preview/events";
+import { comment, commentLimit, marker, summary } from "../../tools/preview/markdown";
+import { countedList, shortList } from "../../tools/preview/names";
+import { stackReport, type StackReport } from "../../tools/preview/report";
+import { stackNames, touchedStacks } from "../../tools/preview/stacks";
+
+// What the engine writes for a secret in its event log.
+const hidden = { "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", ciphertext: "[secret]" };
+
+const mirrorUrn = (host: string) => `urn:pulumi:prod::lsyncd::lsyncd:index:Mirror::${host}`;
+
+interface Fake {
+  op?: string;
+  old?: object;
+  new?: object;
+  diffs?: string[];
+}
+
+const step = (host: string, part: string, { op = "update", old, new: after, diffs = [] }: Fake) => ({
+  resourcePreEvent: {
+    metadata: {
+      op,
+      urn: `urn:pulumi:prod::lsyncd::lsyncd:index:Mirror$command:remote:Command::${host}-${part}`,
+      type: "command:remote:Command",
+      old: old ? { parent: mirrorUrn(host), inputs: { connection: hidden, ...old } } : null,
+      new: after ? { parent: mirrorUrn(host), inputs: { connection: hidden, ...after } } : null,
+      diffs,
+    },
+  },
+});
+const mirror = (host: string) => ({
+  resourcePreEvent: {
+    metadata: { op: "same", urn: mirrorUrn(host), type: "lsyncd:index:Mirror", old: {}, new: {}, diffs: null },
+  },
+});
+const says = (message: string, severity = "error") => ({ diagnosticEvent: { message, severity } });
+const end = (result = "succeeded") => ({ summaryEvent: { result } });
+
+async function reportOf(...events: object[]): Promise<StackReport> {
+  return stackReport(await readEvents(events.map((event) => JSON.stringify(event))), "prod");
+}
+
+/** Events of a host whose configuration gets another delay. */
+const slower = (host: string) => [
+  mirror(host),
+  step(host, "preflight", { old: { create: "run a", stdin: "check" }, new: { create: "run b", stdin: "check" } }),
+  step(host, "file-config", {
+    old: { stdin: "sync {\n  delay = 1,\n}\n" },
+    new: { stdin: "sync {\n  delay = 5,\n}\n" },
+  }),
+  step(host, "file-guard", { op: "same", old: { stdin: "x" }, new: { stdin: "x" } }),
+  step(host, "activation", {
+    old: { stdin: `HOST=${host}\nMANIFEST='0644 ${"a".repeat(64)} lsyncd /etc/lsyncd/lsyncd.conf.lua'\n` },
+    new: { stdin: `HOST=${host}\nMANIFEST='0644 ${"b".repeat(64)} lsyncd /etc/lsyncd/lsyncd.conf.lua'\n` },
+  }),
+];
+
+describe("the comment", () => {
+  it("tells the changed lines, what restarts, and that the preflight passed; not what only follows from that", async () => {
+    const text = comment([await reportOf(...slower("sqlite-1"), end())]);
+    expect(text).toContain(
+      "| sqlite-1 | `/etc/lsyncd/lsyncd.conf.lua` | **lsyncd**: a full pass over the volume | passed |",
+    );
+    expect(text).toContain("-  delay = 1,\n+  delay = 5,");
+    expect(text).not.toContain("activation");
+    expect(text).not.toContain("preflight` ");
+  });
+
+  it("restarts nothing for a file that lsyncd does not read", async () => {
+    const report = await reportOf(
+      mirror("sqlite-1"),
+      step("sqlite-1", "file-monitor", { old: { stdin: "a\n" }, new: { stdin: "b\n" } }),
+      end(),
+    );
+    expect(report.hosts[0]?.restarts).toEqual([]);
+    expect(comment([report])).toContain("| sqlite-1 | `/usr/local/bin/lsyncd-monitor.sh` | nothing | passed |");
+  });
+
+  it("tells equal changes of a hundred hosts once", async () => {
+    const names = Array.from({ length: 100 }, (_, index) => `sqlite-${index + 1}`);
+    const text = comment([await reportOf(...names.flatMap(slower), end())]);
+    expect(text.match(/\+ {2}delay = 5,/g)).toHaveLength(1);
+    expect(text).toContain("sqlite-1 … sqlite-100 (100 hosts)");
+    expect(text.length).toBeLessThan(1500);
+  });
+
+  it("stays within the limit when nothing is equal, and says that there is more", async () => {
+    const names = Array.from({ length: 100 }, (_, index) => `${"é".repeat(40)}${index}x`);
+    const events = names.flatMap((host) => [
+      mirror(host),
+      step(host, `file-${host}`, { old: { stdin: "" }, new: { stdin: `${host}\n`.repeat(500) } }),
+      says(`${host} could not be reached, its preflight was not run: Timed out at ${host}`, "warning"),
+    ]);
+    const text = comment([await reportOf(...events, end())]);
+    expect(Buffer.byteLength(text)).toBeLessThanOrEqual(commentLimit);
+    expect(text.length).toBeGreaterThan(20_000);
+    expect(text).toMatch(/parts did not fit here. All of it: `npm run preview -- --stack prod`/);
+    expect(text).toContain("… and 40 hosts more");
+  });
+
+  it("never shows a secret, and says that it changes", async () => {
+    const report = await reportOf(
+      mirror("sqlite-1"),
+      step("sqlite-1", "file-msmtp", { old: { stdin: hidden }, new: { stdin: hidden }, diffs: ["stdin"] }),
+      step("sqlite-1", "file-alert-settings", {
+        old: { stdin: hidden },
+        new: { stdin: "plain now" },
+        diffs: ["stdin"],
+      }),
+      end(),
+    );
+    const text = comment([report]);
+    expect(text).toContain("`/etc/lsyncd/msmtprc` changed on sqlite-1: not shown, it holds a secret");
+    expect(text).not.toContain("plain now");
+    expect(text).not.toContain("[secret]");
+  });
+
+  it("cannot be broken out of by what a file holds", async () => {
+    const text = comment([
+      await reportOf(
+        mirror("sqlite-1"),
+        step("sqlite-1", "file-monitor", { old: { stdin: "" }, new: { stdin: "```\n</details>@everyone\u001b[2J\n" } }),
+        end(),
+      ),
+    ]);
+    expect(text).toMatch(/^````diff$/m);
+    expect(text).not.toContain("\u001b");
+  });
+
+  it("tells a new host and one that is taken out", async () => {
+    const report = await reportOf(
+      mirror("sqlite-1"),
+      step("sqlite-1", "file-config", { op: "create", new: { stdin: "a" } }),
+      step("sqlite-1", "activation", { op: "create", new: { stdin: "a" } }),
+      step("sqlite-2", "file-config", { op: "delete", old: { stdin: "a" } }),
+      step("sqlite-2", "activation", { op: "delete", old: { stdin: "a" } }),
+      mirror("sqlite-2"),
+      end(),
+    );
+    const text = comment([report]);
+    expect(text).toContain("| sqlite-1 | **new**: 1 file, and the packages that are missing | lsyncd starts");
+    expect(text).toMatch(/\| sqlite-2 \| \*\*removed\*\*.*both volumes stay \| lsyncd stops \| not needed \|/);
+  });
+
+  it("tells that how to log in changes, and no more about it", async () => {
+    const same = { stdin: "x" };
+    const report = await reportOf(
+      mirror("sqlite-1"),
+      step("sqlite-1", "file-guard", { old: same, new: same, diffs: ["connection"] }),
+      step("sqlite-1", "packages", { old: same, new: same, diffs: ["connection"] }),
+      end(),
+    );
+    expect(report.hosts[0]?.changes).toEqual([
+      { what: "how to log in", how: "changed", note: "not shown, it holds a secret" },
+    ]);
+  });
+
+  it("shows a changed script of the program without the lines that name its host", async () => {
+    const script = (host: string, line: string) => `HOST=${host}\nADDRESS=${host}\n${line}\n`;
+    const events = ["sqlite-1", "sqlite-2"].flatMap((host) => [
+      mirror(host),
+      step(host, "packages", { old: { stdin: script(host, "old") }, new: { stdin: script(host, "new") } }),
+    ]);
+    const text = comment([await reportOf(...events, end())]);
+    expect(text.match(/^\+new$/gm)).toHaveLength(1);
+    expect(text).toContain("the script of the step packages");
+  });
+
+  it("begins with the line by which it is found again, also when there is nothing to tell", () => {
+    expect(comment([]).split("\n")[0]).toBe(marker);
+  });
+});
+
+describe("the preflight in the comment", () => {
+  const refusal =
+    "Preflight warns about sqlite-1 (192.0.2.1):\n  1. There is no sendmail.\nPreflight refuses sqlite-1 (192.0.2.1), nothing was changed on it:\n  1. The target holds data.";
+
+  it("refuses, with its findings, and the host comes first", async () => {
+    const report = await reportOf(...slower("sqlite-0"), ...slower("sqlite-1"), says(refusal), end("failed"));
+    expect(report.hosts.map(({ preflight }) => preflight)).toEqual(["passed", "refused"]);
+    const text = comment([report]);
+    expect(text.indexOf("| sqlite-1 |")).toBeLessThan(text.indexOf("| sqlite-0 |"));
+    expect(text).toContain(
+      "<summary>The preflight refuses sqlite-1</summary>\n\n```text\nsqlite-1:\n  The target holds data.",
+    );
+    expect(text).toContain("**The preview failed.**");
+  });
+
+  it("is no other host's because its name begins the same", async () => {
+    const report = await reportOf(...slower("sqlite-1"), ...slower("sqlite-10"), says(refusal), end("failed"));
+    expect(report.hosts.find(({ host }) => host === "sqlite-10")?.preflight).toBe("passed");
+  });
+
+  it("could not be run on a host that does not answer", async () => {
+    const unreached = "sqlite-1 could not be reached, its preflight was not run: Timed out";
+    const report = await reportOf(...slower("sqlite-1"), says(unreached, "warning"), end());
+    expect(report.hosts[0]?.preflight).toBe("could not be run");
+    expect(comment([report])).toContain("Timed out");
+  });
+
+  it("did not pass because nothing was said, when an error is about no host", async () => {
+    const report = await reportOf(...slower("sqlite-1"), says("the connection was closed"), end("failed"));
+    expect(report.hosts[0]?.preflight).toBe("could not be run");
+    expect(comment([report])).toContain("error: the connection was closed");
+  });
+
+  it("is told once for hosts that refuse for the same reason", async () => {
+    const events = [1, 2, 3].flatMap((number) => [
+      ...slower(`sqlite-${number}`),
+      says(`Preflight refuses sqlite-${number} (192.0.2.${number}), nothing was changed on it:\n  1. The same.`),
+    ]);
+    const text = comment([await reportOf(...events, end("failed"))]);
+    expect(text.match(/The same\./g)).toHaveLength(1);
+    expect(text).toContain("The preflight refuses sqlite-1 … sqlite-3 (3 hosts)");
+  });
+
+  it("is there for a host that the program did not come to", async () => {
+    expect((await reportOf(says(refusal), end("failed"))).hosts).toMatchObject([
+      { host: "sqlite-1", preflight: "refused" },
+    ]);
+  });
+});
+
+describe("the engine's events", () => {
+  it("that are for those who debug it are passed over", async () => {
+    const preview = await readEvents([
+      JSON.stringify(says("everything", "debug")),
+      JSON.stringify(says("a", "warning")),
+    ]);
+    expect(preview.messages).toEqual([{ severity: "warning", text: "a" }]);
+    expect(preview.succeeded).toBeUndefined();
+  });
+});
+
+describe("names of hosts", () => {
+  it.each([
+    [["sqlite-1", "sqlite-2", "sqlite-3"], "sqlite-1 … sqlite-3"],
+    [["sqlite-10", "sqlite-9", "sqlite-11"], "sqlite-9 … sqlite-11"],
+    [["sqlite-1", "sqlite-2"], "sqlite-1, sqlite-2"],
+    [["a", "b", "c"], "a, b, c"],
+    [["db1", "db3", "db4", "db5", "mail"], "db1, db3 … db5, mail"],
+    [["w-08", "w-09", "w-10"], "w-08 … w-10"],
+    [["w-9", "w-010", "w-011"], "w-9, w-010, w-011"],
+  ])("%j are %s", (names, list) => {
+    expect(shortList(names)).toBe(list);
+  });
+
+  it("come with their number when it is not to be seen", () => {
+    expect(countedList(["a1", "a2", "a3"])).toBe("a1 … a3 (3 hosts)");
+  });
+});
+
+describe("the stacks that a change touches", () => {
+  const files = ["stacks/Pulumi.sandbox.yaml", "stacks/Pulumi.a.yaml", "stacks/Pulumi.b.yaml", "README.md"];
+
+  it("are those with a file, without the sandbox", () => {
+    expect(stackNames(files)).toEqual(["a", "b"]);
+  });
+
+  it.each([
+    [["stacks/Pulumi.a.yaml", "README.md"], ["a"]],
+    [["templates/etc/lsyncd/lsyncd.conf.lua.hbs"], ["a", "b"]],
+    [["infra/files.ts"], ["a", "b"]],
+    [["package-lock.json"], ["a", "b"]],
+    [["docs/alerts.md", "test/unit/files.test.ts", "stacks/Pulumi.sandbox.yaml"], []],
+    [["stacks/Pulumi.gone.yaml"], []],
+  ])("%j: %j", (changed, stacks) => {
+    expect(touchedStacks(changed, ["a", "b"])).toEqual(stacks);
+  });
+});
+
+describe("the command line", () => {
+  it("keeps what it knows and leaves the rest to the engine", () => {
+    expect(readArguments(["--stack", "a", "-s", "b", "--markdown=x.md", "--refresh", "--target", "urn"])).toEqual({
+      stacks: ["a", "b"],
+      markdown: "x.md",
+      list: false,
+      rest: ["--refresh", "--target", "urn"],
+    });
+  });
+
+  it.each([[["--stack"]], [["--markdown="]], [["--changed-since", "main", "--stack", "a"]]])("refuses %j", (argv) => {
+    expect(() => readArguments(argv)).toThrow();
+  });
+});
+
+it("the summary for a terminal has no marks of Markdown", async () => {
+  expect(summary(await reportOf(...slower("sqlite-1"), end()))).toMatch(
+    /^1 host: 1 to change. lsyncd restarts on 1.\n\n {2}hosts .*\n {2}sqlite-1 {3}\/etc\/lsyncd\/lsyncd.conf.lua {3}lsyncd: /,
+  );
+});
+
+describe("the workflows", () => {
+  const folder = resolve(__dirname, "../../.github/workflows");
+  const texts = readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), "utf8")] as const);
+  const workflow = (name: string) => parse(readFileSync(join(folder, name), "utf8")) as Record<string, unknown>;
+
+  it.each(texts)("%s runs only actions that are pinned, with no more permissions than it needs", (_, text) => {
+    const actions = [...text.matchAll(/uses: (.*)$/gm)].map(([, action]) => action);
+    expect(actions.length).toBeGreaterThan(0);
+    for (const action of actions) expect(action).toMatch(/^[a-z-]+\/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
+    expect(text).not.toMatch(/pull_request_target:|write-all/);
+    expect(text).toMatch(/^permissions:/m);
+  });
+
+  it("updates the comment by the line that it begins with", () => {
+    expect(texts.find(([name]) => name === "preview.yml")?.[1]).toContain(`startswith("${marker}")`);
+  });
+
+  it("gives the right to write to a job that runs nothing of the pull request", () => {
+    const jobs = workflow("preview.yml").jobs as Record<string, { permissions: object; steps: { uses?: string }[] }>;
+    const writing = Object.values(jobs).filter(({ permissions }) => JSON.stringify(permissions).includes("write"));
+    expect(writing).toHaveLength(1);
+    expect(writing[0]?.steps.map(({ uses }) => uses ?? "").join()).not.toContain("checkout");
+  });
+});

@@ -1,0 +1,137 @@
+/** What a setting's schema does not say. */
+export interface Example {
+  /** A value other than the default, as it is written in a stack file. */
+  value: unknown;
+  /** What is admitted, where the schema's bounds are more than a type and two numbers. */
+  bounds?: string;
+  /** Its default, where it is not a value. */
+  fallback?: string;
+  /** It must not be readable in the stack file: set it with --secret. */
+  secret?: true;
+}
+
+const key = "the text of an OpenSSH or PEM key";
+const line = "one line of text";
+
+/** An example of each setting, by topic, in the order of docs/configuration.md. */
+export const topics: { title: string; settings: Record<string, Example> }[] = [
+  {
+    title: "Hosts",
+    settings: {
+      hosts: { value: [{ name: "sqlite-1", address: "192.0.2.11" }], bounds: "a list of one or more hosts" },
+      name: { value: "sqlite-1", bounds: "letters, digits, dots, dashes, underscores; up to 63", fallback: "required" },
+      address: { value: "192.0.2.11", bounds: "a DNS name or an IP address", fallback: "required" },
+      hostKey: {
+        value: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2xYFbD4cWCqsKFJuTDJmCTzmEUW0gGPGCvYIkGBkbc",
+        bounds: "a line of known_hosts without the name, or of ssh_host_*_key.pub",
+        fallback: "looked up in known_hosts",
+      },
+    },
+  },
+  {
+    title: "Logging in",
+    settings: {
+      port: { value: 2222 },
+      user: { value: "deploy", bounds: "small letters, digits, dashes, underscores; up to 32" },
+      privateKey: {
+        value: "-----BEGIN OPENSSH PRIVATE KEY-----",
+        bounds: key,
+        fallback: "the ssh-agent",
+        secret: true,
+      },
+      privateKeyPassphrase: { value: "secret", bounds: line, fallback: "none", secret: true },
+      password: { value: "secret", bounds: line, fallback: "none", secret: true },
+      becomePassword: { value: "secret", bounds: line, fallback: "sudo asks for none", secret: true },
+      bastion: { value: { address: "bastion.example.com", user: "jump" }, fallback: "none" },
+    },
+  },
+  {
+    title: "The mirror",
+    settings: {
+      source: { value: "/mnt/primary", bounds: "absolute path of a mount point, no directory of the system" },
+      target: { value: "/mnt/backup", bounds: "as for source; neither may be in the other" },
+      delay: { value: 5 },
+      compress: { value: true },
+      wholeFile: { value: false },
+      rsyncOptions: {
+        value: ["--delete", "--delete-after", "--bwlimit=50M"],
+        bounds: "long options of rsync; those that would break the mirror are refused, each with its reason",
+      },
+      inotifyMode: { value: "CloseWrite", fallback: "CloseWrite or Modify; lsyncd's own when sqliteSafe is false" },
+    },
+  },
+  {
+    title: "SQLite databases",
+    settings: {
+      sqliteSafe: { value: false },
+      sqlitePatterns: { value: ["*.sqlite", "mail-??.db"], bounds: "file names, with * and ? as wildcards" },
+      sqliteLockSeconds: { value: 5 },
+      sqliteCopyShare: { value: 50 },
+    },
+  },
+  {
+    title: "What must not happen",
+    settings: {
+      deletionLimit: { value: 1000 },
+      deletionShare: { value: 50 },
+      requireEncryption: { value: true },
+      acceptVolumes: {
+        value: ["0a1b2c3d-1111-2222-3333-444455556666"],
+        bounds: "UUIDs of file systems, as blkid prints them",
+        fallback: "none",
+      },
+    },
+  },
+  {
+    title: "Alerts",
+    settings: {
+      alertRecipients: { value: ["security@example.com"], bounds: "mail addresses: a list, or one text with commas" },
+      alertInterval: { value: 7200 },
+      backlogLimit: { value: 500 },
+      diskLimit: { value: 80 },
+      watchLimit: { value: 80 },
+      memoryLimit: { value: 80 },
+      restartLimit: { value: 3 },
+      testAlert: { value: true },
+      smtp: {
+        value: {
+          host: "smtp.example.com",
+          from: "lsyncd@example.com",
+          user: "lsyncd",
+          passwordCommand: "cat /etc/lsyncd/smtp-password",
+        },
+        fallback: "the host's sendmail",
+      },
+      heartbeatUrl: {
+        value: "https://hc-ping.com/0a1b2c3d",
+        bounds: "a URL with https:// or http://",
+        fallback: "nobody is called",
+        secret: true,
+      },
+    },
+  },
+];
+
+/** The parts of settings that are objects. */
+export const parts: Record<string, Record<string, Omit<Example, "value"> & { meaning: string }>> = {
+  smtp: {
+    host: { meaning: "Name or address of the mail server.", bounds: "a DNS name or an IP address" },
+    port: { meaning: "Its port.", fallback: "587 for starttls, 465 for tls, 25 for off" },
+    from: { meaning: "The sender's address.", bounds: "a mail address" },
+    tls: {
+      meaning: "How the connection is protected. off is refused with a password, unless the server is this host.",
+    },
+    user: { meaning: "Who logs in to it.", bounds: line, fallback: "nobody logs in" },
+    password: { meaning: "The password for user.", bounds: line, fallback: "none", secret: true },
+    passwordCommand: { meaning: "A command on the host that prints the password.", bounds: line, fallback: "none" },
+  },
+  bastion: {
+    address: { meaning: "Where it is, seen from here.", bounds: "a DNS name or an IP address" },
+    port: { meaning: "Port of its SSH server.", fallback: "`22`" },
+    user: { meaning: "Who logs in there.", bounds: "as for user" },
+    hostKey: { meaning: "Its public key.", bounds: "as for hostKey", fallback: "looked up in known_hosts" },
+    privateKey: { meaning: "Key for it.", bounds: key, fallback: "the host's login", secret: true },
+    privateKeyPassphrase: { meaning: "What that key is encrypted with.", bounds: line, fallback: "none", secret: true },
+    password: { meaning: "Password for it.", bounds: line, fallback: "the host's login", secret: true },
+  },
+};

@@ -1,0 +1,81 @@
+/** The two ways on which the page leads from a failover to a primary with a mirror. */
+export const ways = ["restore", "reverse"] as const;
+
+/** `restore`: back to a new primary. `reverse`: the mirror stays the primary. */
+export type Way = (typeof ways)[number];
+
+/** Something of docs/disaster-recovery.md that the drill does, in the page's order. */
+export type Step = { title: string } & (
+  | {
+      kind: "command";
+      /** What the page tells the reader to type. */
+      command: string;
+      where: "host" | "workstation";
+      /** The exit codes that mean that it has worked. */
+      accept: number[];
+      /** What each line of its output must be; an empty one: it prints nothing. */
+      prints?: string;
+      /** The name that later commands have for what it prints. */
+      keep?: string;
+    }
+  /** A command that a sandbox cannot run; the title says why. */
+  | { kind: "skip"; command: string }
+  /** What happens to the host in between, by its name. */
+  | { kind: "event" }
+);
+
+const marker = /^<!-- drill(?<words>( [^:]+)?): (?<title>.+) -->$/;
+
+/**
+ * The steps of a page, for one way. A comment before a block of shell says what the drill does with it:
+ *
+ *   `<!-- drill [restore|reverse] [skip|workstation] [accept=CODES] [prints=LINE] [keep=NAME]: TITLE -->`
+ *   `<!-- drill [restore|reverse] event: NAME -->`, which stands alone
+ *
+ * Throws when a block of shell has no comment: then nobody would know whether it works.
+ */
+export function readSteps(page: string, way: Way): Step[] {
+  const lines = page.split("\n");
+  const steps: Step[] = [];
+  let waiting: { words: string[]; title: string } | undefined;
+  for (let at = 0; at < lines.length; at += 1) {
+    const line = lines[at] ?? "";
+    const found = marker.exec(line)?.groups;
+    if (found) {
+      const words = (found.words ?? "").split(" ").filter((word) => word !== "");
+      const next = { words, title: found.title ?? "" };
+      if (!words.includes("event")) waiting = next;
+      else if (concerns(words, way)) steps.push({ kind: "event", title: next.title });
+    } else if (line.startsWith("```bash")) {
+      const end = lines.indexOf("```", at);
+      const command = lines.slice(at + 1, end).join("\n");
+      if (!waiting) throw new Error(`line ${String(at + 1)}: the drill is not told what to do with: ${command}`);
+      if (concerns(waiting.words, way)) steps.push(stepOf(waiting, command));
+      waiting = undefined;
+      at = end;
+    }
+  }
+  return steps;
+}
+
+const concerns = (words: string[], way: Way): boolean => {
+  const named = ways.filter((one) => words.includes(one));
+  return named.length === 0 || named.includes(way);
+};
+
+function stepOf({ words, title }: { words: string[]; title: string }, command: string): Step {
+  if (words.includes("skip")) return { kind: "skip", title, command };
+  const value = (name: string): string | undefined =>
+    words.find((word) => word.startsWith(`${name}=`))?.slice(name.length + 1);
+  const prints = value("prints");
+  const keep = value("keep");
+  return {
+    kind: "command",
+    title,
+    command,
+    where: words.includes("workstation") ? "workstation" : "host",
+    accept: (value("accept") ?? "0").split(",").map(Number),
+    ...(prints === undefined ? {} : { prints }),
+    ...(keep === undefined ? {} : { keep }),
+  };
+}

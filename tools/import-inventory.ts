@@ -1,0 +1,93 @@
+import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { text } from "node:stream/consumers";
+import { parseArgs } from "node:util";
+import { stringify } from "yaml";
+import { InventoryError, readInventory } from "./import-inventory/inventory";
+import { importHosts } from "./import-inventory/settings";
+
+const root = join(__dirname, "..");
+
+const usage = `Makes a stack file out of an Ansible inventory, and says what it could not take over.
+
+  ansible-inventory -i INVENTORY --list | npm run import-inventory -- [OPTION…]
+  npm run import-inventory -- [OPTION…] FILE      FILE holds what ansible-inventory --list printed
+
+  --group NAME   only the hosts of this group, and of the groups in it
+  --stack NAME   the stack's name; else the group's, else "imported"
+  --user NAME    who logs in where the inventory does not say, as ansible-playbook --user
+  --force        overwrite the stack's file`;
+
+const prefixed = (settings: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(settings).map(([key, value]) => [`lsyncd:${key}`, value]));
+
+async function main(argv: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: argv,
+    allowPositionals: true,
+    options: {
+      group: { type: "string" },
+      stack: { type: "string" },
+      user: { type: "string" },
+      force: { type: "boolean" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  const [file, ...more] = positionals;
+  if (values.help || more.length > 0 || (file === undefined && process.stdin.isTTY)) {
+    console.log(usage);
+    return values.help ? 0 : 2;
+  }
+  const stack = values.stack ?? values.group ?? "imported";
+  if (!/^[A-Za-z0-9_.-]{1,100}$/.test(stack))
+    throw new InventoryError(`A stack cannot be called ${JSON.stringify(stack)}. Give it a name: --stack NAME`);
+  const output = join(root, "stacks", `Pulumi.${stack}.yaml`);
+  const shown = relative(process.cwd(), output);
+  if (existsSync(output) && !values.force)
+    throw new InventoryError(
+      `${shown} is there already. Give another name with --stack, or overwrite it with --force.`,
+    );
+
+  const inventory = readInventory(
+    await (file === undefined ? text(process.stdin) : readFile(file, "utf8")),
+    values.group,
+  );
+  const { common, hosts, left, remarks } = importHosts(inventory, {
+    stack,
+    ...(values.user === undefined ? {} : { user: values.user }),
+  });
+  if (hosts.length > 0) {
+    const heading = `# Imported from an Ansible inventory. Every setting is in docs/configuration.md.\n`;
+    await writeFile(
+      output,
+      heading + stringify({ config: { ...prefixed(common), "lsyncd:hosts": hosts } }, { aliasDuplicateObjects: false }),
+    );
+    console.log(`${shown}: ${hosts.length} of ${inventory.length} hosts`);
+  } else console.log(`None of ${inventory.length} hosts could be taken over, so no file was written.`);
+
+  const list = (title: string, lines: string[]): void => {
+    if (lines.length > 0) console.log(`\n${title}\n${lines.map((line) => `  - ${line}`).join("\n")}`);
+  };
+  list("Left out:", left);
+  list("To look at:", remarks);
+  if (hosts.length === 0) return 1;
+  const next = [
+    `npx pulumi stack init ${stack}        # once; the file stays as it is`,
+    `npm run preview -- --stack ${stack}   # says which host keys are missing, and what would change`,
+  ];
+  console.log(`\nNext:\n${next.map((line) => `  ${line}`).join("\n")}`);
+  return 0;
+}
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    const { code, message } = error as NodeJS.ErrnoException;
+    console.error(message);
+    if (code?.startsWith("ERR_PARSE_ARGS") === true) console.error(`\n${usage}`);
+    process.exitCode = code?.startsWith("ERR_PARSE_ARGS") === true ? 2 : 1;
+  },
+);

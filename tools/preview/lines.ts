@@ -1,0 +1,35 @@
+import { structuredPatch } from "diff";
+
+/** Lines around a change that are shown with it. */
+const context = 2;
+
+/** A line longer than this is cut. */
+const longest = 400;
+
+/** How one text becomes another. */
+export interface Lines {
+  added: number;
+  removed: number;
+  /** As in a unified diff: `@@ …` before each place, and lines that begin with a blank, `-` or `+`. */
+  text: string[];
+}
+
+// Nothing that a terminal or a reader of Markdown could take for more than text.
+const visible = (line: string): string => {
+  const plain = line.replaceAll(/[\x00-\x08\x0b-\x1f\x7f]/g, "�");
+  return plain.length > longest ? `${plain.slice(0, longest)} …` : plain;
+};
+
+/** Compares two texts line by line. */
+export function compareLines(before: string, after: string): Lines {
+  const { hunks } = structuredPatch("", "", before, after, "", "", { context });
+  const lines = hunks.flatMap((hunk) => hunk.lines);
+  return {
+    added: lines.filter((line) => line.startsWith("+")).length,
+    removed: lines.filter((line) => line.startsWith("-")).length,
+    text: hunks.flatMap(({ oldStart, oldLines, newStart, newLines, lines }) => [
+      `@@ -${oldStart},${oldLines} +${newStart},${newLines} @@`,
+      ...lines.filter((line) => !line.startsWith("\\")).map(visible),
+    ]),
+  };
+}

@@ -1,0 +1,244 @@
+import { countedList } from "./names";
+import { byRank, type Change, type Finding, type HostReport, type StackReport } from "./report";
+
+/** GitHub's limit for a comment, in characters. Here it is kept in bytes, which are never fewer. */
+export const commentLimit = 65536;
+
+/** The first line of a comment: by it the next run finds the comment to update. */
+export const marker = "<!-- preview of lsyncd as code -->";
+
+/** Rows of hosts in a table, and lines of a change or of a new file, beyond which the rest is only counted. */
+const most = { rows: 60, changed: 150, added: 40 };
+
+const bytes = (text: string): number => Buffer.byteLength(text);
+const plural = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`;
+const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
+
+/** A block of code whose fence is longer than any in it, so that its text cannot end it. */
+function fenced(language: string, lines: string[]): string {
+  const longest = Math.max(0, ...lines.flatMap((line) => line.match(/`+/g) ?? []).map((run) => run.length));
+  const fence = "`".repeat(Math.max(3, longest + 1));
+  return [`${fence}${language}`, ...lines, fence].join("\n");
+}
+
+/** Groups items that have the same key, in the order of their first one. */
+function grouped<T>(items: T[], key: (item: T) => string): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const name = key(item);
+    groups.set(name, [...(groups.get(name) ?? []), item]);
+  }
+  return [...groups.values()];
+}
+
+/** Hosts that a person should look at first come first. */
+const urgency = ({ preflight, outcome }: HostReport): number => {
+  const trouble = ["refused", "could not be run"].indexOf(preflight);
+  return trouble >= 0 ? trouble : 2 + ["removed", "new", "changed", "unchanged"].indexOf(outcome);
+};
+
+/** What happens to a host, in a few words. */
+export function outcomeText({ outcome, changes }: HostReport): string {
+  if (outcome === "unchanged") return "nothing";
+  if (outcome === "removed") return "**removed**: lsyncd stops, what was installed goes, both volumes stay";
+  const files = changes.filter(({ how }) => how === "added").length;
+  if (outcome === "new") return `**new**: ${plural(files, "file")}, and the packages that are missing`;
+  const names = changes.map(
+    ({ what, how }) => `${what.startsWith("/") ? `\`${what}\`` : what}${how === "changed" ? "" : ` (${how})`}`,
+  );
+  return names.length > 4 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ");
+}
+
+/** What a deployment restarts there, in a few words. */
+export function restartText({ outcome, restarts }: HostReport): string {
+  if (outcome === "new") return "lsyncd starts: a first full pass";
+  if (outcome === "removed") return "lsyncd stops";
+  const names = { lsyncd: "**lsyncd**: a full pass over the volume", monitor: "the monitor's timer" };
+  return restarts.length === 0 ? "nothing" : restarts.map((name) => names[name]).join(", ");
+}
+
+const preflightText = ({ preflight }: HostReport): string =>
+  ({
+    passed: "passed",
+    "passed with warnings": "passed, with warnings",
+    refused: "❌ **refused**",
+    "could not be run": "⚠️ could not be run",
+    "is not needed": "not needed",
+  })[preflight];
+
+/** One row for all hosts to which the same happens. */
+export interface Row {
+  hosts: string[];
+  changes: string;
+  restarts: string;
+  preflight: string;
+}
+
+/** The rows of a stack's table, those that need a look first. */
+export function rows({ hosts }: StackReport): Row[] {
+  const sorted = [...hosts].sort((a, b) => urgency(a) - urgency(b));
+  const told = sorted.map((host) => ({
+    host: host.host,
+    changes: outcomeText(host),
+    restarts: restartText(host),
+    preflight: preflightText(host),
+  }));
+  return grouped(told, ({ changes, restarts, preflight }) => JSON.stringify([changes, restarts, preflight])).map(
+    (group) => ({
+      hosts: group.map(({ host }) => host),
+      changes: group[0]?.changes ?? "",
+      restarts: group[0]?.restarts ?? "",
+      preflight: group[0]?.preflight ?? "",
+    }),
+  );
+}
+
+/** One sentence about a stack. */
+export function headline({ hosts, succeeded }: StackReport): string {
+  const count = (outcome: HostReport["outcome"]): number => hosts.filter((host) => host.outcome === outcome).length;
+  const parts = [
+    [count("new"), "new"],
+    [count("changed"), "to change"],
+    [count("removed"), "to remove"],
+    [count("unchanged"), "unchanged"],
+  ] as const;
+  const told = parts.filter(([number]) => number > 0).map(([number, what]) => `${number} ${what}`);
+  const restarted = hosts.filter(({ restarts }) => restarts.includes("lsyncd")).length;
+  const refused = hosts.filter(({ preflight }) => preflight === "refused").length;
+  const unknown = hosts.filter(({ preflight }) => preflight === "could not be run").length;
+  const sentences = [
+    hosts.length === 0 ? "No host was looked at." : `${plural(hosts.length, "host")}: ${told.join(", ")}.`,
+    ...(restarted > 0 ? [`lsyncd restarts on ${restarted}.`] : []),
+    ...(refused > 0 ? [`The preflight refuses ${refused}.`] : []),
+    ...(unknown > 0 ? [`The preflight could not be run on ${unknown}.`] : []),
+    ...(succeeded ? [] : ["**The preview failed.**"]),
+  ];
+  return sentences.join(" ");
+}
+
+function table(report: StackReport): string {
+  const all = rows(report);
+  const shown = all.slice(0, most.rows);
+  const rest = all.slice(most.rows).flatMap(({ hosts }) => hosts);
+  const lines = shown.map(({ hosts, changes, restarts, preflight }) =>
+    [countedList(hosts), changes, restarts, preflight].map(cell).join(" | "),
+  );
+  if (rest.length > 0) lines.push(`… and ${plural(rest.length, "host")} more | | |`);
+  return [
+    "| hosts | what changes | what restarts | preflight |",
+    "| --- | --- | --- | --- |",
+    ...lines.map((line) => `| ${line} |`),
+  ].join("\n");
+}
+
+const signs = ({ lines, restart }: Change): string => {
+  const counts = lines ? `+${lines.added} −${lines.removed}` : "";
+  return restart === undefined
+    ? counts
+    : `${counts}, restarts ${restart === "lsyncd" ? "lsyncd" : "the monitor's timer"}`;
+};
+
+/** What the preflights said, each equal finding once, with its hosts. */
+function findings({ hosts }: StackReport): string[] {
+  const all = hosts.flatMap((host) => host.findings.map((finding) => ({ host: host.host, finding })));
+  const about = (kind: Finding["kind"]): string[] => {
+    const found = all.filter(({ finding }) => finding.kind === kind);
+    if (found.length === 0) return [];
+    const lines = grouped(found, ({ finding }) => finding.text).flatMap((group) => [
+      `${countedList(group.map(({ host }) => host))}:`,
+      ...(group[0]?.finding.text.split("\n") ?? []).map((line) => `  ${line}`),
+    ]);
+    const names = countedList([...new Set(found.map(({ host }) => host))]);
+    const said = { refuses: "refuses", warns: "warns about", "could not be run": "could not be run on" }[kind];
+    return [
+      `<details${kind === "warns" ? "" : " open"}><summary>The preflight ${said} ${names}</summary>\n\n${fenced("text", lines)}\n\n</details>`,
+    ];
+  };
+  return [...about("refuses"), ...about("could not be run"), ...about("warns")];
+}
+
+/** The lines that change, equal changes once. */
+function changes({ hosts }: StackReport): string[] {
+  const all = hosts
+    .filter(({ outcome }) => outcome === "changed")
+    .flatMap((host) => host.changes.map((change) => ({ host: host.host, change })));
+  const groups = grouped(all, ({ change }) => JSON.stringify(change)).sort(([a], [b]) =>
+    a && b ? byRank(a.change, b.change) : 0,
+  );
+  const total = groups.reduce((sum, [first]) => sum + (first?.change.lines?.text.length ?? 0), 0);
+  return groups.map((group) => {
+    const [first] = group;
+    if (!first) return "";
+    const { change } = first;
+    const names = countedList(group.map(({ host }) => host));
+    const summary = `<code>${change.what}</code> ${change.how === "changed" ? "" : `${change.how} `}on ${names}: ${signs(change)}`;
+    if (!change.lines) return `- \`${change.what}\` ${change.how} on ${names}${change.note ? `: ${change.note}` : ""}`;
+    const shown = change.lines.text.slice(0, change.how === "added" ? most.added : most.changed);
+    const hidden = change.lines.text.length - shown.length;
+    const code = fenced("diff", [...shown, ...(hidden > 0 ? [`… ${hidden} lines more`] : [])]);
+    return `<details${total <= 80 ? " open" : ""}><summary>${summary}</summary>\n\n${code}\n\n</details>`;
+  });
+}
+
+function messages({ messages }: StackReport): string[] {
+  const texts = messages.map(({ severity, text }) => `${severity}: ${text}`);
+  return texts.length === 0
+    ? []
+    : [
+        fenced(
+          "text",
+          texts.flatMap((text) => text.split("\n")),
+        ),
+      ];
+}
+
+/** Writes the comment for one or more stacks: the tables always, then as much of the rest as fits. */
+export function comment(reports: StackReport[], limit = commentLimit): string {
+  if (reports.length === 0) return `${marker}\nNo stack is touched by this change.\n`;
+  const hint = (stack: string, left: number): string =>
+    `_${plural(left, "part")} did not fit here. All of it: \`npm run preview -- --stack ${stack}\`_`;
+  const sections = reports.map((report) => ({
+    report,
+    head: `## Preview of \`${report.stack}\`\n\n${headline(report)}${report.hosts.length > 0 ? `\n\n${table(report)}` : ""}`,
+    // What went wrong comes first, so that it is told whatever else there is.
+    parts: [...messages(report), ...findings(report), ...changes(report)],
+    taken: [] as string[],
+    left: 0,
+  }));
+  let room =
+    limit -
+    bytes(`${marker}\n`) -
+    sections.reduce((sum, { head, report }) => sum + bytes(head) + bytes(hint(report.stack, 1000)) + 4, 0);
+  for (const section of sections) {
+    for (const part of section.parts) {
+      const size = bytes(part) + 2;
+      if (size <= room) {
+        section.taken.push(part);
+        room -= size;
+      } else section.left += 1;
+    }
+  }
+  const texts = sections.map(({ head, taken, left, report }) =>
+    [head, ...taken, ...(left > 0 ? [hint(report.stack, left)] : [])].join("\n\n"),
+  );
+  return `${marker}\n${texts.join("\n\n")}\n`;
+}
+
+/** The table of a stack for a terminal. */
+export function summary(report: StackReport): string {
+  const plain = (text: string): string => text.replaceAll("**", "").replaceAll("`", "");
+  const lines = [
+    ["hosts", "what changes", "what restarts", "preflight"],
+    ...rows(report).map(({ hosts, ...rest }) =>
+      [countedList(hosts), rest.changes, rest.restarts, rest.preflight].map(plain),
+    ),
+  ];
+  const widths = [0, 1, 2].map((column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+  const table = lines.map((line) =>
+    line
+      .map((text, column) => text.padEnd(widths[column] ?? 0))
+      .join("   ")
+      .trimEnd(),
+  );
+  return [plain(headline(report)), "", ...(report.hosts.length > 0 ? table.map((line) => `  ${line}`) : [])].join("\n");
+}

@@ -1,0 +1,239 @@
+import type { ManagedFile, Restart } from "../../infra/files";
+import { managedFiles } from "./catalogue";
+import { secret, type Inputs, type Message, type Preview, type Step } from "./events";
+import { compareLines, type Lines } from "./lines";
+
+/** One thing that changes on a host. */
+export interface Change {
+  /** A file's path, or what else it is, such as `the activation's script`. */
+  what: string;
+  how: "added" | "changed" | "removed";
+  /** The lines that change; not there when they hold a secret or there are none to show. */
+  lines?: Lines;
+  /** Why there are no lines. */
+  note?: string;
+  /** What a deployment restarts because of it. */
+  restart?: Exclude<Restart, "none">;
+}
+
+/** What became of a host's preflight in this preview. */
+export type PreflightResult = "passed" | "passed with warnings" | "refused" | "could not be run" | "is not needed";
+
+/** What would happen to one host. */
+export interface HostReport {
+  host: string;
+  outcome: "new" | "changed" | "removed" | "unchanged";
+  changes: Change[];
+  /** What a deployment would restart: `lsyncd` costs a full pass over the volume. */
+  restarts: Exclude<Restart, "none">[];
+  preflight: PreflightResult;
+  findings: Finding[];
+}
+
+/** One thing that a preflight found, or why it could not be run; without the host's name, so that equal ones are equal. */
+export interface Finding {
+  kind: "refuses" | "warns" | "could not be run";
+  text: string;
+}
+
+/** What would happen to a stack. */
+export interface StackReport {
+  stack: string;
+  /** Whether the preview came to its end without an error. */
+  succeeded: boolean;
+  hosts: HostReport[];
+  /** What was said that is not about one host's preflight. */
+  messages: Message[];
+}
+
+const text = (inputs: Inputs | undefined, key: string): string | typeof secret => {
+  const value = inputs?.[key];
+  if (value === secret) return secret;
+  return typeof value === "string" ? value : "";
+};
+
+/** Compares an input; undefined when it is the same. */
+function compare(step: Step, key: string): Pick<Change, "lines" | "note"> | undefined {
+  const before = text(step.old, key);
+  const after = text(step.new, key);
+  if (before === secret || after === secret) {
+    return step.differing.some((name) => name === key || name.startsWith(`${key}.`)) || before !== after
+      ? { note: "not shown, it holds a secret" }
+      : undefined;
+  }
+  return before === after ? undefined : { lines: compareLines(before, after) };
+}
+
+const made = ["create", "create-replacement", "replace"];
+const unmade = ["delete", "delete-replaced"];
+
+/** A managed file as the change of a host; undefined when it stays as it is. */
+function fileChange(step: Step, file: ManagedFile | undefined): Change | undefined {
+  const what = file?.path ?? step.part;
+  if (unmade.includes(step.op)) return { what, how: "removed" };
+  const added = made.includes(step.op) && step.old === undefined;
+  const content = compare(step, "stdin");
+  if (content) return { what, how: added ? "added" : "changed", ...content };
+  const command = compare(step, "create");
+  return command ? { what, how: "changed", note: "only its mode or the way it is sent" } : undefined;
+}
+
+// What follows from other changes: the checksums in the activation's list, and the digest that makes the preflight run.
+const derived = /^[+-](MANIFEST=')?[0-7]{4} [0-9a-f]{64} (lsyncd|monitor|none) \/.*'?$/;
+
+// The lines at a script's top that name its host: left out where they stay, so that equal changes are equal.
+const naming = /^(HOST|ADDRESS|ID|STAGED)=/;
+
+function withoutNames(before: string, after: string): [string, string] {
+  const kept = new Set(
+    after.split("\n").filter((line) => naming.test(line) && `\n${before}\n`.includes(`\n${line}\n`)),
+  );
+  const strip = (script: string): string =>
+    script
+      .split("\n")
+      .filter((line) => !kept.has(line))
+      .join("\n");
+  return [strip(before), strip(after)];
+}
+
+/** A step of the program that is no file; undefined when it only runs again because files change. */
+function stepChange(step: Step): Change | undefined {
+  if (made.includes(step.op) || unmade.includes(step.op)) return undefined;
+  const before = text(step.old, "stdin");
+  const after = text(step.new, "stdin");
+  // A hidden script changes with every file, as its checksums do: there is nothing to tell.
+  if (before === secret || after === secret || before === after) return undefined;
+  const lines = compareLines(...withoutNames(before, after));
+  if (lines.text.filter((line) => /^[+-]/.test(line)).every((line) => derived.test(line))) return undefined;
+  return { what: `the script of the step ${step.part}`, how: "changed", lines };
+}
+
+const isStep = (step: Step): boolean => step.type === "command:remote:Command";
+
+/** The numbered items of a text that the preflight printed, each with the lines that belong to it. */
+function items(text: string): string[] {
+  const found: string[][] = [];
+  for (const line of text.split("\n")) {
+    const first = /^ {2}\d+\. (.*)$/.exec(line)?.[1];
+    if (first !== undefined) found.push([first]);
+    else if (/^ {5}/.test(line)) found.at(-1)?.push(line.slice(5));
+  }
+  return found.map((lines) => lines.join("\n"));
+}
+
+/** What a preflight in this preview said about a host (infra/commands/preflight.sh, infra/observe.ts). */
+function preflightOf(host: string, messages: Message[]): { findings: Finding[]; used: Message[] } {
+  const findings: Finding[] = [];
+  const used = messages.filter(({ text }) => {
+    const unreached = `${host} could not be reached`;
+    if (text.startsWith(unreached)) {
+      findings.push({ kind: "could not be run", text: text.replace(/^.*?, its preflight was not run: /, "") });
+      return true;
+    }
+    // One message may hold a list of warnings and one of refusals, each below its heading.
+    const lists = text.split(/^(?=Preflight )/m);
+    const mine = lists.filter((list) => new RegExp(`^Preflight [a-z ]+ ${literal(host)} \\(`).test(list));
+    for (const list of mine) {
+      const kind = list.startsWith("Preflight refuses") ? "refuses" : "warns";
+      findings.push(...items(list).map((item) => ({ kind, text: item }) as const));
+    }
+    return mine.length > 0;
+  });
+  return { findings, used };
+}
+
+const literal = (text: string): string => text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
+
+function resultOf(findings: Finding[]): PreflightResult {
+  const has = (kind: Finding["kind"]): boolean => findings.some((finding) => finding.kind === kind);
+  if (has("refuses")) return "refused";
+  if (has("could not be run")) return "could not be run";
+  return has("warns") ? "passed with warnings" : "passed";
+}
+
+// What costs most is told first; then changes before additions, and paths in order, however the engine came to them.
+const rank = ({ restart, how }: Change): number =>
+  [undefined, "monitor", "lsyncd"].indexOf(restart) * -10 + ["changed", "removed", "added"].indexOf(how);
+/** Orders changes: what restarts lsyncd first. */
+export const byRank = (a: Change, b: Change): number => rank(a) - rank(b) || (a.what < b.what ? -1 : 1);
+
+function hostReport(
+  host: string,
+  steps: Step[],
+  messages: Message[],
+  files: Map<string, ManagedFile>,
+): { report: HostReport; used: Message[] } {
+  const changes: Change[] = [];
+  const restarts = new Set<Exclude<Restart, "none">>();
+
+  const commands = steps.filter((step) => isStep(step) && step.op !== "same");
+  const activation = steps.find((step) => step.part === "activation");
+  const isNew = activation !== undefined && made.includes(activation.op) && activation.old === undefined;
+  const removed = activation !== undefined && unmade.includes(activation.op);
+  for (const step of commands) {
+    const file = files.get(step.part.replace(/^file-/, ""));
+    const change = step.part.startsWith("file-") ? fileChange(step, file) : stepChange(step);
+    if (!change) continue;
+    const restart = file && change.how !== "removed" && file.restart !== "none" ? file.restart : undefined;
+    changes.push({ ...change, ...(restart === undefined ? {} : { restart }) });
+    if (restart !== undefined) restarts.add(restart);
+  }
+  if (
+    !isNew &&
+    commands.some(({ op, differing }) => op === "update" && differing.some((key) => /^connection\b/.test(key)))
+  )
+    changes.push({ what: "how to log in", how: "changed", note: "not shown, it holds a secret" });
+  // A resource that is no command: told by its name, so that nothing is kept back.
+  for (const step of steps.filter(
+    (step) => !isStep(step) && step.part !== "" && !["same", "read", "refresh"].includes(step.op),
+  ))
+    changes.push({ what: `${step.part} (${step.op})`, how: "changed", note: step.differing.join(", ") });
+
+  const { findings, used } = preflightOf(host, messages);
+  const report: HostReport = {
+    host,
+    outcome: isNew ? "new" : removed ? "removed" : changes.length > 0 ? "changed" : "unchanged",
+    changes: changes.sort(byRank),
+    restarts: removed || isNew ? [] : [...restarts].sort(),
+    preflight: removed ? "is not needed" : resultOf(findings),
+    findings,
+  };
+  return { report, used };
+}
+
+/** Makes the report of a stack out of what the engine said. */
+export function stackReport(preview: Preview, stack: string): StackReport {
+  const names = [...new Set(preview.steps.flatMap(({ host }) => (host === undefined ? [] : [host])))];
+  // A host that the program never came to is known from what was said about it.
+  for (const { text } of preview.messages) {
+    for (const [, refused, unreached] of text.matchAll(
+      /^(?:Preflight refuses (\S+) \(|(\S+) could not be reached, )/gm,
+    )) {
+      const name = refused ?? unreached;
+      if (name !== undefined && !names.includes(name)) names.push(name);
+    }
+  }
+  names.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  const files = managedFiles();
+  const hosts = names.map((host) =>
+    hostReport(
+      host,
+      preview.steps.filter((step) => step.host === host),
+      preview.messages,
+      files,
+    ),
+  );
+  const used = new Set(hosts.flatMap((host) => host.used));
+  const messages = preview.messages.filter((message) => !used.has(message));
+  const succeeded = preview.succeeded === true;
+  // A preflight that passes says nothing. After an error that is about no host, silence proves nothing.
+  const doubtful = !succeeded && (messages.some(({ severity }) => severity === "error") || used.size === 0);
+  return {
+    stack,
+    succeeded,
+    hosts: hosts.map(({ report }) =>
+      doubtful && report.preflight === "passed" ? { ...report, preflight: "could not be run" as const } : report,
+    ),
+    messages,
+  };
+}
