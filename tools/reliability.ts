@@ -10,7 +10,7 @@ const page = join(root, "docs", "reliability.md");
 const chapters: [pattern: RegExp, title: string][] = [
   [/faults-volumes/, "Volumes that go away, come back, or are others"],
   [/faults-files/, "Files, processes and room"],
-  [/activation-faults/, "Deployments that are interrupted"],
+  [/activation-/, "Deployments that are interrupted, or do not work"],
   [/operator/, "Failover and replaced disks"],
   [/takeover/, "The way over from Ansible"],
 ];
