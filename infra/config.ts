@@ -216,8 +216,8 @@ export function readSettings({ stack: raw, env }: Sources): Settings {
   const { hosts: entries, ...shared } = parsed.data;
   const hosts = entries.map((entry) => {
     // A passphrase belongs to the key that it was set with.
-    const { privateKeyPassphrase: _passphrase, ...rest } = shared;
-    const inherited = entry.privateKey === undefined ? shared : rest;
+    const inherited = { ...shared };
+    if (entry.privateKey !== undefined) delete inherited.privateKeyPassphrase;
     return { ...defaults, ...accessDefaults, ...inherited, ...entry, ...overrides } as HostSettings;
   });
   faults.push(

@@ -19,11 +19,12 @@ export function pickKey(found: string): string | undefined {
     .filter((line) => !line.startsWith("@"))
     .map((line) => line.split(/\s+/).slice(1, 3))
     .filter((key) => !revoked.includes(key.join(" ")));
-  for (const type of preference) {
-    const key = keys.find(([candidate]) => candidate === type);
-    if (key) return key.join(" ");
-  }
-  return undefined;
+  return sortKeys(keys.map((key) => key.join(" ")))[0];
+}
+
+/** The keys of types that a connection can be given, the best type first. A key is its type and its text. */
+export function sortKeys(keys: string[]): string[] {
+  return preference.flatMap((type) => keys.filter((key) => key.startsWith(`${type} `)));
 }
 
 const files = [

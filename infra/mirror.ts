@@ -5,6 +5,7 @@ import type { HostSettings, Waiver } from "./config";
 import { commandConnection, type Connection } from "./connection";
 import { digest, renderFiles } from "./files";
 import { leaveWaivers, previewPreflight } from "./observe";
+import { HostState } from "./state";
 
 /** What a mirror needs. */
 export interface MirrorArgs {
@@ -44,6 +45,8 @@ export class Mirror extends pulumi.ComponentResource {
     const identity = { stack: args.stack, host };
     const files = renderFiles(host);
     const deployment = digest(files);
+    // The password for sudo is in the standard input of what runs as root.
+    const locked = host.user !== "root" && host.becomePassword !== undefined;
 
     let ready = Promise.resolve();
     if (pulumi.runtime.isDryRun()) {
@@ -52,6 +55,15 @@ export class Mirror extends pulumi.ComponentResource {
     } else if (args.waived.length > 0) {
       ready = leaveWaivers(host.name, args.connection, commands.leaveWaivers(identity, deployment, args.waived));
     }
+    const { create: lookAt, stdin } = commands.observe(identity);
+    const state = new HostState(
+      `${name}-state`,
+      { connection: args.connection, look: { command: lookAt, stdin }, secret: locked },
+      { parent: this },
+    );
+    // Nothing is added until something has drifted, so that the text of a command stays the same for a given host.
+    const repairing = (create: string): pulumi.Output<string> =>
+      state.revision.apply((revision) => (revision > 0 ? `${create} repair ${String(revision)}` : create));
     const connection = pulumi.secret(ready.then(() => commandConnection(args.connection)));
 
     // What is made of a secret file, if only a checksum, is not shown either: a password could be guessed from it.
@@ -62,13 +74,15 @@ export class Mirror extends pulumi.ComponentResource {
       { stdin, create, ...rest }: commands.HostCommand,
       dependsOn: pulumi.Resource[],
       hide: { create?: boolean; stdin?: boolean } = {},
-    ): remote.Command =>
-      new remote.Command(
+    ): remote.Command => {
+      // A staged file is not sent again for a repair: the host keeps a copy of what is in force.
+      const run = step.startsWith("file-") ? create : repairing(create);
+      return new remote.Command(
         `${name}-${step}`,
         {
           connection,
-          create: hide.create ? pulumi.secret(create) : create,
-          update: hide.create ? pulumi.secret(create) : create,
+          create: hide.create ? pulumi.secret(run) : run,
+          update: hide.create ? pulumi.secret(run) : run,
           ...(rest.delete === undefined ? {} : { delete: rest.delete }),
           stdin: hide.stdin ? pulumi.secret(stdin) : stdin,
           addPreviousOutputInEnv: false,
@@ -76,14 +90,20 @@ export class Mirror extends pulumi.ComponentResource {
         },
         { parent: this, dependsOn },
       );
+    };
 
-    const preflight = command("preflight", commands.preflight(identity, deployment), [], { create: hidden });
-    const packages = command("packages", commands.installPackages(identity), [preflight]);
+    const preflight = command("preflight", commands.preflight(identity, deployment), [], {
+      create: hidden,
+      stdin: locked,
+    });
+    const packages = command("packages", commands.installPackages(identity), [preflight], { stdin: locked });
     const staged = files.map((file) =>
       command(`file-${file.name}`, commands.stage(identity, file), [preflight, packages], { stdin: file.secret }),
     );
     const before = [preflight, packages, ...staged];
-    const activation = command("activation", commands.activate(identity, files), before, { stdin: hidden });
+    const activation = command("activation", commands.activate(identity, files), before, {
+      stdin: hidden || locked,
+    });
 
     this.state = pulumi.unsecret(activation.stdout).apply((stdout) => ({
       source: host.source,

@@ -1,14 +1,20 @@
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { configuration } from "./docs/configuration";
 
-/** `npm run docs`: writes the pages of docs/ that are made out of the program. */
-async function main(): Promise<void> {
-  await writeFile(join(__dirname, "..", "docs", "configuration.md"), await configuration());
-  console.log("docs/configuration.md");
+/** `npm run docs`: writes the pages of docs/ that are made out of the program; with `--check` fails when one is stale. */
+async function main(args: string[]): Promise<void> {
+  const page = join(__dirname, "..", "docs", "configuration.md");
+  const text = await configuration();
+  if (!args.includes("--check")) {
+    await writeFile(page, text);
+    console.log("docs/configuration.md");
+  } else if ((await readFile(page, "utf8")) !== text) {
+    throw new Error("docs/configuration.md is not what the settings are now. Write it: npm run docs");
+  }
 }
 
-main().catch((error: unknown) => {
+main(process.argv.slice(2)).catch((error: unknown) => {
   console.error((error as Error).message);
   process.exitCode = 1;
 });

@@ -1,9 +1,45 @@
 import { spawn } from "node:child_process";
+import { connect } from "node:net";
 import { constants } from "node:os";
 import { join } from "node:path";
+import { lendForRun } from "./become";
+import { engineArguments } from "./become/arguments";
 import { ensureToolchain } from "./toolchain";
 
 const root = join(__dirname, "..");
+
+const say = (line: string): void => {
+  console.error(line);
+};
+
+/** Whether somebody answers at the socket of an ssh-agent. */
+async function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.on("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on("error", () => {
+      resolve(false);
+    });
+  });
+}
+
+/**
+ * The engine's environment. The command plugin fails on an ssh-agent that is gone, even where it has a private key, so
+ * such an agent is left out. One host's preflight does not keep an update of the others from beginning.
+ */
+async function environment(path: string, command: string): Promise<NodeJS.ProcessEnv> {
+  const env: NodeJS.ProcessEnv = { ...process.env, PATH: `${path}:${process.env.PATH ?? ""}` };
+  const agent = env.SSH_AUTH_SOCK ?? "";
+  if (agent !== "" && !(await answers(agent))) {
+    say(`SSH_AUTH_SOCK names an ssh-agent that does not answer (${agent}); this run goes without.`);
+    delete env.SSH_AUTH_SOCK;
+  }
+  if (command === "up") env.LSYNCD_ONE_HOST_STOPS_NO_OTHER = "true";
+  return env;
+}
 
 /**
  * `npm run up -- FLAGS` and its like: makes sure the toolchain is there, then runs the engine as `npx pulumi` would,
@@ -11,16 +47,20 @@ const root = join(__dirname, "..");
  */
 async function main(args: string[]): Promise<number> {
   const { engine } = await ensureToolchain();
-  const env = { ...process.env, PATH: `${engine.folder}:${process.env.PATH ?? ""}` };
-  const child = spawn(engine.path, args, { cwd: root, env, stdio: "inherit" });
+  const wish = engineArguments(args);
+  const env = await environment(engine.folder, args[0] ?? "");
+  const loans = wish.askBecomePass ? await lendForRun(wish.name, say) : undefined;
+  const child = spawn(engine.path, wish.args, { cwd: root, env, stdio: "inherit" });
   // The first Ctrl-C asks the engine to finish what it has begun, so this process must stay until it has.
   process.on("SIGINT", () => undefined);
   for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, () => child.kill(signal));
-  return new Promise((resolve, reject) => {
+  return new Promise<number>((resolve, reject) => {
     child.on("error", reject);
     child.on("exit", (code, signal) => {
       resolve(code ?? 128 + constants.signals[signal ?? "SIGTERM"]);
     });
+  }).finally(() => {
+    loans?.end();
   });
 }
 

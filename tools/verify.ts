@@ -1,13 +1,9 @@
-import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { readSettings } from "../infra/config";
-import { run } from "./run";
-import { ensureToolchain } from "./toolchain";
-import { stackConfiguration } from "./verify/configuration";
+import { configurationOf } from "./configuration";
 import { verifyFleet } from "./verify/fleet";
 import { exitCode, reportText } from "./verify/report";
 
-const root = resolve(__dirname, "..");
 const usage = `Compares source and mirror on every host of a stack, and opens every database of the mirrors.
 
   npm run verify -- --stack NAME [--checksum] [--full] [--max-age SECONDS] [--config-file FILE]
@@ -39,23 +35,13 @@ function readArguments(args: string[]) {
   return { ...values, ...(age === undefined ? {} : { maxAge: Number(age) }) };
 }
 
-/** The stack's configuration, secrets included, as pulumi decrypts it. */
-async function configurationOf(stack: string, file: string | undefined): Promise<Record<string, string>> {
-  await ensureToolchain();
-  const config = file === undefined ? [] : ["--config-file", resolve(file)];
-  const args = ["config", "--show-secrets", "--json", "--non-interactive", "--stack", stack, ...config];
-  const finished = await run(join(root, "node_modules", ".bin", "pulumi"), args, { cwd: root, allowFailure: true });
-  if (finished.code !== 0) throw new Error(`pulumi could not read stack ${stack}:\n${finished.stderr.trim()}`);
-  return stackConfiguration(finished.stdout);
-}
-
 async function main(args: string[]): Promise<number> {
   const wish = readArguments(args);
   if (wish.help) {
     console.log(usage);
     return 0;
   }
-  const stack = await configurationOf(wish.stack ?? "", wish["config-file"]);
+  const stack = await configurationOf({ stack: wish.stack, configFile: wish["config-file"] });
   const reports = await verifyFleet(readSettings({ stack, env: process.env }), wish);
   console.log(reportText(reports));
   return exitCode(reports);

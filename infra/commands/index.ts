@@ -2,7 +2,10 @@ import type { HostSettings, Waiver } from "../config";
 import { digest, manifest, type RenderedFile } from "../files";
 import { paths, runDirectory, stateDirectory } from "../paths";
 import { sh } from "../quote";
-import { run, script } from "./script";
+import { asRoot } from "./become";
+import { script } from "./script";
+
+export { announcement, asRoot, lend } from "./become";
 
 /** What a remote command runs when its resource is made or changed, and when it is destroyed. */
 export interface HostCommand {
@@ -25,9 +28,6 @@ export interface Identity {
 
 const id = ({ stack, host }: Identity): string => `${stack}/${host.name}`;
 
-/** Root's rights on the host: nothing for root, sudo for everyone else. */
-export const privilege = (host: HostSettings): string => (host.user === "root" ? "" : "sudo -n --");
-
 /**
  * Where files wait for their activation, below the home directory of the user who logs in. Each deployment has a place
  * of its own: two that run at once do not take each other's files.
@@ -47,7 +47,8 @@ function variables(identity: Identity) {
 export function leaveWaivers(identity: Identity, deployment: string, waived: Waiver[]): HostCommand {
   const { ID } = variables(identity);
   const given = { WAIVERS: waived.join("\n"), ID, DEPLOYMENT: deployment, FILE: waiverFile };
-  return { create: run(privilege(identity.host), "waive"), stdin: script(given, ["waive.sh"]) };
+  const { command, stdin } = asRoot(identity.host, "waive", script(given, ["waive.sh"]));
+  return { create: command(), stdin };
 }
 
 /** The files that look at a host, for the preflight and for the activation. */
@@ -69,10 +70,9 @@ function checked(identity: Identity) {
 
 /** Looks at the host and refuses what would lose data. `deployment` makes it run again when anything changes. */
 export function preflight(identity: Identity, deployment: string): HostCommand {
-  return {
-    create: run(privilege(identity.host), "preflight", "deployment", deployment),
-    stdin: script(checked(identity), [...checks, "preflight.sh"]),
-  };
+  const text = script(checked(identity), [...checks, "preflight.sh"]);
+  const { command, stdin } = asRoot(identity.host, "preflight", text);
+  return { create: command("deployment", deployment), stdin };
 }
 
 /** The preflight as a preview runs it: it leaves nothing on the host, so the waivers are its arguments. */
@@ -84,11 +84,9 @@ export function previewPreflight(identity: Identity, deployment: string, waived:
 /** Installs the packages that are missing; on destroy removes those it installed. */
 export function installPackages(identity: Identity): HostCommand {
   const { HOST, ID, STATE } = variables(identity);
-  return {
-    create: run(privilege(identity.host), "packages"),
-    delete: run(privilege(identity.host), "packages", "remove"),
-    stdin: script({ HOST, ID, STATE, PACKAGES: packages(identity.host).join(" ") }, ["packages.sh"]),
-  };
+  const text = script({ HOST, ID, STATE, PACKAGES: packages(identity.host).join(" ") }, ["packages.sh"]);
+  const { command, stdin } = asRoot(identity.host, "packages", text);
+  return { create: command(), delete: command("remove"), stdin };
 }
 
 /** Puts a file where activation takes it from; the file's content is the standard input. Needs no rights of root. */
@@ -113,9 +111,28 @@ export function activate(identity: Identity, files: RenderedFile[]): HostCommand
     STAGED: staged(identity),
     MANIFEST: manifest(files),
   };
-  return {
-    create: run(privilege(identity.host), "activate", "install"),
-    delete: run(privilege(identity.host), "activate", "remove"),
-    stdin: script({ ...checked(identity), ...rest }, [...checks, "activate.sh"]),
-  };
+  const text = script({ ...checked(identity), ...rest }, [...checks, "activate.sh"]);
+  const { command, stdin } = asRoot(identity.host, "activate", text);
+  return { create: command("install"), delete: command("remove"), stdin };
+}
+
+const begin = (what: string): string => `set -u\nexec </dev/null\nexport LC_ALL=C.UTF-8\n${what}\n`;
+
+/** Looks at what was deployed and prints what differs from it; see observe.sh. */
+export function observe(identity: Identity): HostCommand {
+  const { SOURCE, STATE } = variables(identity);
+  const values = { SOURCE, STATE, PACKAGES: packages(identity.host).join(" ") };
+  const text = script(values, ["inotify.sh", "observe.sh"]) + begin("observe");
+  const { command, stdin } = asRoot(identity.host, "observe", text);
+  return { create: command(), stdin };
+}
+
+/** Says how the mirror is, drift included; see status.sh. */
+export function status(host: HostSettings): HostCommand {
+  const { SOURCE, TARGET, STATE } = variables({ stack: "", host });
+  const values = { SOURCE, TARGET, STATE, LOG: paths.logFile, STATUS_FILE: paths.statusFile };
+  const rest = { PACKAGES: packages(host).join(" ") };
+  const files = ["volume.sh", "inotify.sh", "observe.sh", "status.sh"];
+  const { command, stdin } = asRoot(host, "status", script({ ...values, ...rest }, files) + begin("status"));
+  return { create: command(), stdin };
 }

@@ -17,11 +17,9 @@ export function script(variables: Record<string, Value>, files: string[]): strin
 }
 
 /**
- * The command that runs a script it gets on standard input, with arguments. The script is read to its end before it
- * starts, so that nothing it runs can eat the rest of it.
+ * The command that runs a script it gets on standard input, with arguments, as whoever logs in. The script is read to
+ * its end before it starts, so that nothing it runs can eat the rest of it.
  */
-export function run(privilege: string, name: string, ...args: string[]): string {
-  return [...(privilege === "" ? [] : [privilege]), "bash", "-c", sh('eval "$(cat)"'), sh(name), ...args.map(sh)].join(
-    " ",
-  );
+export function run(name: string, ...args: string[]): string {
+  return ["bash", "-c", sh('eval "$(cat)"'), sh(name), ...args.map(sh)].join(" ");
 }

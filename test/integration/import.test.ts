@@ -1,30 +1,21 @@
-import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parse } from "yaml";
 import { run, type Finished } from "../../tools/run";
-import { cacheDir } from "../../tools/sandbox/paths";
+import { ansible } from "../support/ansible";
 
 jest.setTimeout(300_000);
 
 const root = resolve(__dirname, "../..");
-// The last one that Python 3.11, Debian 12's, can run.
-const version = "2.19.4";
 
 let directory: string;
 let ansibleInventory: string;
 
-/** Ansible's own parser, in a virtual environment of the user's cache. */
+/** Ansible's own parser. */
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-test-"));
-  const venv = join(cacheDir(), `ansible-core-${version}`);
-  ansibleInventory = join(venv, "bin", "ansible-inventory");
-  if (!existsSync(join(venv, "complete"))) {
-    await run("python3", ["-m", "venv", "--clear", venv]);
-    await run(join(venv, "bin", "pip"), ["install", "--quiet", `ansible-core==${version}`]);
-    await writeFile(join(venv, "complete"), "");
-  }
+  ansibleInventory = join(await ansible(), "ansible-inventory");
 });
 afterAll(async () => {
   await rm(directory, { recursive: true, force: true });

@@ -75,7 +75,7 @@ describe("the preflight", () => {
 
   it("names one file, however many there are", async () => {
     await on(d.host, `cd ${d.host.target} && mkdir many && cd many && seq 20000 | xargs touch`);
-    expect((await refused()).match(/ for one\)/g)).toHaveLength(1);
+    expect(new Set((await refused()).match(/\S+ for one\)/g)).size).toBe(1);
     await on(d.host, `rm -r ${d.host.target}/many`);
   });
 
@@ -159,9 +159,11 @@ describe("connections", () => {
   it("are refused to a host with another key", async () => {
     const other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2xYFbD4cWCqsKFJuTDJmCTzmEUW0gGPGCvYIkGBkbc";
     await d.stack.configure([{ ...d.host, hostKey: other }], { delay: 7 });
-    const before = await listing(d.host, ...systemPlaces);
+    // lsyncd is at work there, and writes its log.
+    const places = systemPlaces.filter((place) => place !== "/var/log/lsyncd");
+    const before = await listing(d.host, ...places);
     expect(failed(await d.stack.up())).toMatch(/handshake failed|host key|verification/i);
-    expect(await listing(d.host, ...systemPlaces)).toBe(before);
+    expect(await listing(d.host, ...places)).toBe(before);
     await d.configure();
   });
 
@@ -169,7 +171,7 @@ describe("connections", () => {
     await d.stack.configure([{ ...d.host, hostKey: undefined as unknown as string }]);
     const text = failed(await d.stack.up());
     expect(text).toContain(`the key of ${d.host.address} port ${d.host.port} is not known`);
-    expect(text).toContain(`ssh-keyscan -p ${d.host.port} ${d.host.address} >> ~/.ssh/known_hosts`);
+    expect(text).toContain(`npm run hosts:scan -- ${d.host.address}:${d.host.port}`);
     await d.configure();
   });
 

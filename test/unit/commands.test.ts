@@ -28,7 +28,7 @@ describe("what runs is short and tells nothing of the settings", () => {
     });
   });
 
-  it("with sudo for everyone else, which never waits for a password", () => {
+  it("for everyone else with what gets root's rights before it", () => {
     const each = [
       commands.preflight(asUser, "0123456789ab"),
       commands.leaveWaivers(asUser, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]),
@@ -36,7 +36,8 @@ describe("what runs is short and tells nothing of the settings", () => {
       commands.activate(asUser, files),
     ];
     for (const command of each.flatMap(({ create, ...rest }) => [create, ...(rest.delete ? [rest.delete] : [])]))
-      expect(command).toMatch(/^sudo -n -- bash -c /);
+      expect(command).toMatch(/^bash -s -- (preflight|waive|packages|activate)( [a-z0-9]+)*$/);
+    for (const { stdin } of each) expect(stdin.indexOf("become")).toBeGreaterThan(0);
   });
 
   it("with nothing but names in it, whatever the settings are", () => {

@@ -38,6 +38,7 @@ describe("a mirror", () => {
     const seen = await deploy();
     expect(seen.resources.map(({ type, name }) => `${type} ${name}`)).toEqual([
       "lsyncd:index:Mirror sqlite-1",
+      "pulumi-nodejs:dynamic/lsyncd:HostState sqlite-1-state",
       "command:remote:Command sqlite-1-preflight",
       "command:remote:Command sqlite-1-packages",
       ...renderFiles(hostOf()).map(({ name }) => `command:remote:Command sqlite-1-file-${name}`),

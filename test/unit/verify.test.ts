@@ -65,9 +65,7 @@ describe("a stack's configuration", () => {
     );
     const [host] = readSettings({ stack, env: {} }).hosts;
     expect(host).toMatchObject({ name: "a", delay: 5 });
-    expect(host && verifyCommand(host, { full: true, maxAge: 5 })).toBe(
-      "sudo -n -- /usr/local/sbin/lsyncd-verify --full --max-age=5",
-    );
+    expect(host && verifyCommand(host, { full: true, maxAge: 5 }).create).toBe("bash -s -- verify --full --max-age=5");
   });
 
   it("is never shown when it cannot be read", () => {

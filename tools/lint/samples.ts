@@ -59,6 +59,8 @@ function sampleOf(name: string, host: HostSettings): Sample {
       { name: "preflight", text: commands.preflight(identity, "0123456789ab").stdin },
       { name: "packages", text: commands.installPackages(identity).stdin },
       { name: "activate", text: commands.activate(identity, files).stdin },
+      { name: "observe", text: commands.observe(identity).stdin },
+      { name: "status", text: commands.status(host).stdin },
       { name: "waive", text: commands.leaveWaivers(identity, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]).stdin },
       ...(file ? [{ name: "stage", text: `#!/bin/sh\n${commands.stage(identity, file).create}\n` }] : []),
     ],

@@ -1,4 +1,4 @@
-import { privilege } from "../../infra/commands";
+import { asRoot, type HostCommand } from "../../infra/commands";
 import type { HostSettings, Settings } from "../../infra/config";
 import { connections, type Connection } from "../../infra/connection";
 import { knownHostKey } from "../../infra/known-hosts";
@@ -16,16 +16,14 @@ export interface VerifyOptions {
 }
 
 /** The command that verifies one host. */
-export function verifyCommand(host: HostSettings, { checksum, full, maxAge }: VerifyOptions): string {
-  return [
-    privilege(host),
-    "/usr/local/sbin/lsyncd-verify",
-    checksum && "--checksum",
-    full && "--full",
-    maxAge !== undefined && `--max-age=${String(maxAge)}`,
-  ]
-    .filter(Boolean)
-    .join(" ");
+export function verifyCommand(host: HostSettings, { checksum, full, maxAge }: VerifyOptions): HostCommand {
+  const { command, stdin } = asRoot(host, "verify", 'exec /usr/local/sbin/lsyncd-verify "$@"\n');
+  const options = [
+    ...(checksum ? ["--checksum"] : []),
+    ...(full ? ["--full"] : []),
+    ...(maxAge === undefined ? [] : [`--max-age=${String(maxAge)}`]),
+  ];
+  return { create: command(...options), stdin };
 }
 
 /**
@@ -46,7 +44,8 @@ async function verifyHost(host: HostSettings, connection: Connection, options: V
   const began = performance.now();
   const seconds = (): number => (performance.now() - began) / 1000;
   try {
-    const finished = await runRemote(connection, verifyCommand(host, options), "");
+    const { create, stdin } = verifyCommand(host, options);
+    const finished = await runRemote(connection, create, stdin);
     return readReport(host.name, seconds(), finished);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);

@@ -1,0 +1,84 @@
+# Gets root's rights with sudo, and runs the rest of standard input with them: `bash -s` reads a line at a time, so what
+# follows this text is still there. A password is tried once: sudo would take the next lines for further tries.
+# Variables: HOST LOGIN PASSWORD (empty: sudo must not ask) LEND (where a run may have left root's rights for it)
+become() {
+  local answer used marker=lsyncd-as-code-begins
+  export LC_ALL=C
+  if [ -z "$PASSWORD" ]; then
+    if [ -S "$LEND" ] && perl -MIO::Socket::UNIX -e 'exit !IO::Socket::UNIX->new(Peer => shift)' -- "$LEND"; then
+      borrow "$@"
+      exit
+    fi
+    if ! answer=$(sudo -n -- bash -c : 2>&1 </dev/null); then
+      explain "$answer"
+      case "$answer" in *"a password is required"*) exit 125 ;; esac
+      exit 1
+    fi
+    # shellcheck disable=SC2016 # for the inner shell
+    exec sudo -n -- bash -c 'eval "$(cat)"' "$@"
+  fi
+  # Whether sudo asks is told by what it leaves of the input. -k: no password is asked for less, or remembered.
+  # shellcheck disable=SC2016
+  if ! answer=$(printf '%s\n' "$PASSWORD" |
+    sudo -S -k -p '' -- bash -c 'if IFS= read -r _; then echo unused; else echo used; fi' 2>&1); then
+    explain "$answer"
+    exit 1
+  fi
+  used=${answer##*$'\n'}
+  {
+    if [ "${used##* }" = used ]; then printf '%s\n' "$PASSWORD"; fi
+    printf '%s\n' "$marker"
+    cat
+    # What sudo itself prints is a lecture at most; what the command prints there comes with the rest.
+  } | sudo -S -k -p '' -- bash -c "exec 2>&1; until [ \"\$line\" = $marker ]; do IFS= read -r line || exit 1; done; ${TAKE:-eval \"\$(cat)\"}" "$@" 2>/dev/null
+  # Of sudo: the last in the pipeline. Whatever is left of the input is not for this shell.
+  exit
+}
+
+# What sudo said, in one line for a person.
+explain() {
+  local said
+  said=$(printf '%s\n' "$1" | grep '^sudo: ' | tail -n 1)
+  case "$1" in
+  *"incorrect password attempt"*)
+    echo "sudo on $HOST refuses the password for $LOGIN. It was tried once; set the right one: pulumi config set --secret lsyncd:becomePassword"
+    ;;
+  *"a password is required"*)
+    echo "sudo on $HOST asks $LOGIN for a password. Run it with: npm run up -- --ask-become-pass; or set lsyncd:becomePassword"
+    ;;
+  *"must have a tty"*)
+    echo "sudo on $HOST wants a terminal (requiretty), and there is none. Exempt the user in its sudoers: Defaults:$LOGIN !requiretty"
+    ;;
+  *"not in the sudoers file"* | *"not allowed to"* | *"may not run sudo"*)
+    echo "$LOGIN may not run bash as root with sudo on $HOST. Allow it in its sudoers, or log in as another user (lsyncd:user)"
+    ;;
+  *) echo "sudo on $HOST failed for $LOGIN: ${said:-$(printf '%s' "$1" | tail -n 1)}" ;;
+  esac
+}
+
+# Hands what to run, and its arguments, to the one who holds root's rights for this run (lend.pl), and prints what
+# comes back: the output, and after a NUL the exit status.
+borrow() {
+  # shellcheck disable=SC2016 # Perl
+  perl -MIO::Socket::UNIX -e '
+    my $path = shift;
+    my $lender = IO::Socket::UNIX->new(Peer => $path) or die "cannot reach $path: $!\n";
+    print $lender join(" ", @ARGV), "\n", do { local $/; <STDIN> };
+    shutdown $lender, 1;
+    $| = 1;
+    my ($ended, $status, $text) = (0, "");
+    while (sysread $lender, $text, 65536) {
+      if (!$ended && (my $end = index $text, "\0") >= 0) {
+        $ended = 1;
+        print substr $text, 0, $end;
+        $text = substr $text, $end + 1;
+      }
+      $ended ? ($status .= $text) : print $text;
+    }
+    die "root'"'"'s rights for this run ended before the command did\n" if $status !~ /^\d+$/;
+    exit $status;
+  ' -- "$LEND" "$@"
+}
+
+# Never comes back: what follows is for another shell. The condition is for checkers, which would call it unreachable.
+[ -z "$BASH" ] || become "$@"

@@ -1,0 +1,62 @@
+import { createHash } from "node:crypto";
+import { runDirectory } from "../paths";
+import { sh } from "../quote";
+import { fragment, run, script } from "./script";
+
+/** Who logs in to a host, and how that user becomes root. */
+export interface Login {
+  name: string;
+  user: string;
+  becomePassword?: string;
+}
+
+/** A script with the command that runs it. */
+export interface Rooted {
+  command: (...args: string[]) => string;
+  stdin: string;
+}
+
+const prefix = "bash -s -- ";
+const call = '\n[ -z "$BASH" ] || become "$@"\n';
+
+/** Where root's rights are lent to a user for one run. */
+export const lendPath = (user: string): string => `${runDirectory}/root-for-${user}`;
+
+// What a login that is not root's puts before a script. The password is in the standard input and nowhere else.
+function head(login: Login, password: string, more: Record<string, string> = {}): string {
+  const { name: HOST, user: LOGIN } = login;
+  return script({ HOST, LOGIN, PASSWORD: password, LEND: lendPath(LOGIN), ...more }, ["become.sh"]);
+}
+
+/** What runs a script as root: the script itself for root, with sudo before it for everyone else. */
+export function asRoot(login: Login, name: string, text: string): Rooted {
+  if (login.user === "root") return { command: (...args) => run(name, ...args), stdin: text };
+  return {
+    command: (...args) => prefix + [name, ...args].map(sh).join(" "),
+    stdin: head(login, login.becomePassword ?? "") + text,
+  };
+}
+
+/**
+ * The digest by which a lender of root's rights knows a command; undefined for a command that does not ask for them.
+ * Commands of an earlier deployment, as the state has them, have one as well.
+ */
+export function announcement(command: string, stdin: string): string | undefined {
+  const end = stdin.indexOf(call);
+  if (!command.startsWith(prefix) || end < 0) return undefined;
+  const request = `${command.slice(prefix.length)}\n${stdin.slice(end + call.length)}`;
+  return createHash("sha256").update(request).digest("hex");
+}
+
+/**
+ * What lends root's rights to a user until its standard input ends: for the commands with these digests only. Its
+ * first line of output is `ready`, or what went wrong.
+ */
+export function lend(login: Login, password: string, digests: string[]): { command: string; stdin: string } {
+  const words = ["lend", lendPath(login.user), login.user, ...digests];
+  const TAKE = 'IFS= read -r -d "" text; exec perl -e "$text" -- "$@"';
+  return {
+    command: prefix + words.map(sh).join(" "),
+    stdin: `${head(login, password, { TAKE })}${fragment("lend.pl")}\0`,
+  };
+}

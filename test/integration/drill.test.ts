@@ -1,0 +1,58 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { accountText, type Account } from "../../tools/drill/account";
+import { drill } from "../../tools/drill/drill";
+import { readSteps, type Way } from "../../tools/drill/page";
+import type { Stack } from "../../tools/stack";
+import { prepare, succeeded, type Deployment } from "../support/deployment";
+
+jest.setTimeout(300_000);
+
+const page = readFileSync(resolve(__dirname, "../../docs/disaster-recovery.md"), "utf8");
+
+let d: Deployment;
+let stacks: Stack[];
+
+beforeAll(async () => {
+  d = await prepare("drill", { hosts: 2 });
+  stacks = [d.stack, await d.otherStack("second")];
+  await Promise.all(
+    d.hosts.map(async (host, index) => {
+      await stacks[index]?.configure([host]);
+      const deployed = await stacks[index]?.up();
+      if (deployed) succeeded(deployed);
+    }),
+  );
+});
+afterAll(async () => {
+  await d.remove();
+});
+
+/** Runs the page on one of the hosts; it throws when a step fails or something is lost. */
+async function drilled(index: number, way: Way, failure: "disk" | "host"): Promise<Account> {
+  const [host, stack] = [d.hosts[index], stacks[index]];
+  if (!host || !stack) throw new Error("there is no such host");
+  return drill({ host, stack, way, failure });
+}
+
+function expectAll(account: Account, way: Way): void {
+  const typed = account.steps.filter(({ where, seconds }) => where !== "" && seconds !== undefined);
+  expect(typed.length).toBe(readSteps(page, way).filter(({ kind }) => kind === "command").length);
+  expect(account.losses).toHaveLength(6);
+  for (const { seconds } of account.losses) expect(seconds).toBeLessThan(15);
+  expect(account.recoverySeconds).toBeLessThan(60);
+  expect(accountText(account)).toMatch(/^recovery point {2}\d+\.\d s/m);
+  expect(accountText(account)).toMatch(/^recovery time {3}\d+\.\d s/m);
+}
+
+describe("the page on disaster recovery, command for command", () => {
+  it("leads from a disk that failed under load back to a new primary, and nothing that the mirror held is lost", async () => {
+    const account = await drilled(0, "restore", "disk");
+    expectAll(account, "restore");
+    expect(account.returnSeconds).toBeLessThan(60);
+  });
+
+  it("leads from a dead host without its primary to one whose mirror stays the primary", async () => {
+    expectAll(await drilled(1, "reverse", "host"), "reverse");
+  });
+});

@@ -1,0 +1,48 @@
+import { status as statusCommand } from "../../infra/commands";
+import type { HostSettings, Settings } from "../../infra/config";
+import { connections, type Connection } from "../../infra/connection";
+import { knownHostKey } from "../../infra/known-hosts";
+import { runRemote, Unreachable } from "../../infra/ssh";
+import { readStatus, unknownStatus, type HostStatus } from "./report";
+
+/** Seconds that one host may take to answer, connection included. */
+const patience = 25;
+
+/**
+ * Asks all hosts at once, over one connection each. A host that cannot be reached, or does not answer in time, is a
+ * row like the others. Throws a SettingsError when the key of a host is not known: then none is contacted.
+ */
+export async function fleetStatus(settings: Settings, seconds = patience): Promise<HostStatus[]> {
+  const reach = connections(settings, knownHostKey);
+  return Promise.all(
+    settings.hosts.flatMap((host) => {
+      const connection = reach.get(host.name);
+      return connection ? [hostStatus(host, connection, seconds)] : [];
+    }),
+  );
+}
+
+async function hostStatus(host: HostSettings, connection: Connection, seconds: number): Promise<HostStatus> {
+  const { create, stdin } = statusCommand(host);
+  try {
+    const { code, stdout, stderr } = await within(seconds, runRemote(connection, create, stdin, seconds));
+    if (code !== 0) return unknownStatus(host, `${stdout}\n${stderr}`.trim().split("\n").slice(-1).join(""));
+    return readStatus(host, stdout, Date.now() / 1000);
+  } catch (error) {
+    const { message } = error as Error;
+    return unknownStatus(host, error instanceof Unreachable ? `cannot be reached: ${message}` : message);
+  }
+}
+
+/** The limit holds for all of it: reaching a bastion, reaching the host, and its answer. */
+async function within<T>(seconds: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`no answer within ${seconds} s`));
+    }, seconds * 1000);
+  });
+  return Promise.race([work, late]).finally(() => {
+    clearTimeout(timer);
+  });
+}
