@@ -1,7 +1,6 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { format } from "prettier";
 import { run } from "./run";
 
 const root = resolve(__dirname, "..");
@@ -11,7 +10,7 @@ const page = join(root, "docs", "reliability.md");
 const chapters: [pattern: RegExp, title: string][] = [
   [/faults-volumes/, "Volumes that go away, come back, or are others"],
   [/faults-files/, "Files, processes and room"],
-  [/activation-faults/, "Deployments that are interrupted"],
+  [/activation-/, "Deployments that are interrupted, or do not work"],
   [/operator/, "Failover and replaced disks"],
   [/takeover/, "The way over from Ansible"],
 ];
@@ -68,6 +67,7 @@ async function main(args: string[]): Promise<void> {
     });
     const lines = (await readFile(results, "utf8")).split("\n").filter((line) => line !== "");
     const text = reliabilityPage(lines.map((line) => JSON.parse(line) as Row));
+    const { format } = await import("prettier");
     await writeFile(page, await format(text, { parser: "markdown", printWidth: 120 }));
     console.log(`${page}: ${lines.length} faults`);
     if (code !== 0) {

@@ -425,6 +425,7 @@ deactivate() {
   rm -f -- "$LOG" "${LOG%.log}.status"
   rmdir --ignore-fail-on-non-empty -- "${LOG%/*}" 2>/dev/null
   rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STAGED"
+  rmdir -p --ignore-fail-on-non-empty -- "${STAGED%/*}" 2>/dev/null
   rm -rf "$STATE/resync" "$STATE/alerts" "$STATE/held" "$STATE/allow-deletion" "$STATE/entries" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
   say "Removed from $HOST. Both volumes are as they were; $STATE/volumes stays and remembers which they are."
 }

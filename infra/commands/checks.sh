@@ -271,7 +271,7 @@ count_directories() { # most
 }
 
 check_watches() {
-  local wanted limit directories free
+  local wanted limit directories free most
   wanted=$(watches_wanted "$SOURCE")
   limit=$(watches_limit)
   if [ "$limit" -lt "$wanted" ] && [ ! -w "$WATCHES_FILE" ]; then
@@ -287,8 +287,8 @@ check_watches() {
   directories=$(df --output=iused -- "$SOURCE" 2>/dev/null | tail -n 1 | tr -dc 0-9)
   if [ $((${directories:-0} * BYTES_PER_WATCH / 1024)) -gt "$free" ]; then
     # Only directories are watched, but all inodes could be directories: count before refusing.
-    directories=$(count_directories $((free * 1024 / BYTES_PER_WATCH)))
-    if [ $((directories * BYTES_PER_WATCH / 1024)) -ge $((free - 1)) ]; then
+    most=$((free * 1024 / BYTES_PER_WATCH))
+    if [ "$(count_directories $((most + 1)))" -gt "$most" ]; then
       refuse "Watching the directories of the source needs more than the $((free / 1024)) MiB of memory that are free."
     fi
   fi

@@ -28,8 +28,11 @@ export interface Identity {
 
 const id = ({ stack, host }: Identity): string => `${stack}/${host.name}`;
 
-/** Where files wait for their activation, below the home directory of the user who logs in. */
-const staged = (identity: Identity): string => `.lsyncd-as-code/staged/${identity.host.name}`;
+/**
+ * Where files wait for their activation, below the home directory of the user who logs in. Each deployment has a place
+ * of its own: two that run at once do not take each other's files.
+ */
+const staged = (identity: Identity): string => `.lsyncd-as-code/staged/${id(identity)}`;
 
 /** The file that tells a preflight which refusals to pass over in this very run. */
 export const waiverFile = `${runDirectory}/waivers`;

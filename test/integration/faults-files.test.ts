@@ -47,7 +47,7 @@ describe("what lsyncd may not do in its unit", () => {
       on(
         host,
         `cd ${path}/kinds && find . -not -name . -printf '%p %M %U %G %l %y\\n' | sort; stat -c '%n %t %T' char block
-         perl -e 'for my $name ("user.note", "system.posix_acl_access", "security.capability") { my $value = "\\0" x 100; my $p = "private"; my $n = syscall(191, $p, $name, $value, 100); print "$name $n ", unpack("H*", substr $value, 0, $n > 0 ? $n : 0), "\\n" }'`,
+         perl -e 'for (qw(user.note system.posix_acl_access security.capability)) { my $name = $_; my $value = "\\0" x 100; my $p = "private"; my $n = syscall(191, $p, $name, $value, 100); print "$name $n ", unpack("H*", substr $value, 0, $n > 0 ? $n : 0), "\\n" }'`,
       );
     await eventually(
       async () => (await kinds(host.target)) === (await kinds(host.source)),

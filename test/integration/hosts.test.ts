@@ -25,7 +25,7 @@ it("a host that is renamed in the stack is not undeployed by its old entry", asy
   expect(text).toContain("sqlite-1-activation deleted");
   expect(await faultsOf(one)).toBe("");
   expect(await on(one, "pgrep -x lsyncd")).toBe(pid);
-  expect(await on(one, "cat /var/lib/lsyncd-as-code/id")).toBe("organization/lsyncd/test/mail-1");
+  expect(await on(one, "cat /var/lib/lsyncd-as-code/id")).toMatch(/^organization\/lsyncd\/.*\/mail-1$/);
   expect(await on(one, "dpkg-query -W -f '${db:Status-Status}' lsyncd")).toBe("installed");
   await mirrors(one);
   await identical(one);
@@ -38,7 +38,7 @@ it("a host that is gone for good is taken out of the stack by the documented com
   const stack = await named([{ ...one, name: "mail-1" }]);
   // Every `up` would try to undeploy it.
   expect(failed(await stack.up())).toContain("sqlite-2-activation");
-  const urn = "urn:pulumi:test::lsyncd::lsyncd:index:Mirror::sqlite-2";
+  const [urn = "none"] = /urn:pulumi:[^"]*::lsyncd:index:Mirror::sqlite-2/.exec(await stack.state()) ?? [];
   succeeded(await stack.pulumi(["state", "delete", urn, "--target-dependents", "--yes"], { allowFailure: true }));
   expect(succeeded(await stack.up([]))).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
   expect(await stack.state()).not.toContain("sqlite-2");

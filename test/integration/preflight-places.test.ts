@@ -86,7 +86,8 @@ it("a package manager that was interrupted, or is at work", async () => {
 
   await on(
     host,
-    `systemd-run --quiet --unit=holder perl -MFcntl -e 'open my $f, "+<", "/var/lib/dpkg/lock-frontend" or die; fcntl $f, F_SETLK, pack "s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0 or die; sleep 600'; sleep 1`,
+    `echo 'use Fcntl; open my $f, "+>>", "/var/lib/dpkg/lock-frontend" or die; my $l = pack "s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0; fcntl $f, F_SETLK, $l or die; sleep 600' >/tmp/holder.pl
+     systemd-run --quiet --unit=holder perl /tmp/holder.pl; sleep 1; systemctl is-active holder`,
   );
   const held = await refused();
   expect(held).toMatch(/must be installed, but the package manager is in use by process \d+ \(.*perl.*\)/);

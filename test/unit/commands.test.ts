@@ -121,8 +121,8 @@ describe("stage", () => {
   it("writes the file below the login directory, readable for its owner only, without rights of root", () => {
     const put = `'umask 077; mkdir -p "\${1%/*}" && cat >"$1.new" && mv "$1.new" "$1"'`;
     const expected = {
-      create: `sh -c ${put} 0600 .lsyncd-as-code/staged/sqlite-1/etc/lsyncd/x.conf`,
-      delete: "rm -f .lsyncd-as-code/staged/sqlite-1/etc/lsyncd/x.conf",
+      create: `sh -c ${put} 0600 .lsyncd-as-code/staged/organization/lsyncd/prod/sqlite-1/etc/lsyncd/x.conf`,
+      delete: "rm -f .lsyncd-as-code/staged/organization/lsyncd/prod/sqlite-1/etc/lsyncd/x.conf",
       stdin: "hi\n",
     };
     expect(commands.stage(identity, file)).toEqual(expected);
@@ -140,7 +140,7 @@ describe("activation", () => {
         "ID=organization/lsyncd/prod/sqlite-1",
         "CONFIG=/etc/lsyncd/lsyncd.conf.lua",
         "LOG=/var/log/lsyncd/lsyncd.log",
-        "STAGED=.lsyncd-as-code/staged/sqlite-1",
+        "STAGED=.lsyncd-as-code/staged/organization/lsyncd/prod/sqlite-1",
       ]),
     );
     const manifest = /^MANIFEST='([^']*)'$/m.exec(command.stdin)?.[1]?.split("\n");

@@ -1,0 +1,122 @@
+import { reset } from "../../tools/sandbox";
+import { faultsOf, installed } from "../support/activation";
+import { Changes } from "../support/changes";
+import { failed, on, succeeded } from "../support/deployment";
+import { attempt, fill, identical, mirrors, row } from "../support/faults";
+
+jest.setTimeout(600_000);
+
+// Deployments that do not work, and two at once.
+
+let c: Changes;
+
+beforeAll(async () => {
+  c = await Changes.prepare("undone");
+});
+afterAll(async () => {
+  await c.remove();
+});
+
+beforeAll(async () => {
+  await c.change();
+  await c.completes();
+});
+
+describe("a deployment that does not work", () => {
+  /** Deploys, expects a failure, and that the host runs what it ran before. */
+  async function rolledBack(): Promise<string> {
+    c.cutter.mend();
+    const before = await installed(c.d.host);
+    const text = failed(await c.d.stack.up());
+    expect(await installed(c.d.host)).toBe(before);
+    expect(await faultsOf(c.d.host)).toBe("");
+    await mirrors(c.d.host);
+    await identical(c.d.host);
+    return text;
+  }
+
+  it("because rsync refuses an option is undone, with the journal's lines", async () => {
+    await c.change({ rsyncOptions: ["--delete", "--no-such-option"] });
+    const text = await rolledBack();
+    expect(text).toContain("lsyncd did not keep running");
+    expect(text).toContain("--no-such-option: unknown option");
+    expect(text).toContain("sqlite-1 runs again what it ran before");
+    await c.change();
+    await c.completes();
+    await row({
+      injected: "A setting that rsync refuses",
+      happened: "undone, with rsync's words; the old deployment ran on",
+      lost: await c.lost(),
+    });
+  });
+
+  it("because a staged file was damaged changes nothing, and is sent again as it says", async () => {
+    await c.change();
+    const id = await on(c.d.host, "cat /var/lib/lsyncd-as-code/id");
+    const path = `.lsyncd-as-code/staged/${id}/etc/lsyncd/lsyncd.conf.lua`;
+    const damage = attempt(
+      c.d.host,
+      `for i in $(seq 3000); do if [ -e ${path} ]; then echo damaged >${path}; break; fi; sleep 0.01; done`,
+    );
+    const text = await rolledBack();
+    await damage;
+    expect(text).toContain("/etc/lsyncd/lsyncd.conf.lua did not arrive whole");
+    expect(text).toContain("Nothing was changed on sqlite-1");
+    succeeded(await c.d.stack.up(["--skip-preview", "--replace", "**-file-*"]));
+    await c.completes();
+    await row({
+      injected: "A staged file damaged before its activation",
+      happened: "refused before anything was changed; `--replace` sent it again",
+      lost: await c.lost(),
+    });
+  });
+
+  it("because the unit cannot start is undone", async () => {
+    await on(c.d.host, "mkdir -p /etc/systemd/system/lsyncd.service.d");
+    await c.change();
+    await on(
+      c.d.host,
+      `printf '[Service]\\nExecStartPre=/bin/sh -c "! grep -q ${c.recipient} /etc/lsyncd/alerts.conf"\\n' >/etc/systemd/system/lsyncd.service.d/zz-test.conf`,
+    );
+    const text = await rolledBack();
+    expect(text).toMatch(/Job for lsyncd.service failed|lsyncd did not keep running/);
+    await on(c.d.host, "rm /etc/systemd/system/lsyncd.service.d/zz-test.conf && systemctl daemon-reload");
+    await c.completes();
+    await row({
+      injected: "A unit that fails to start",
+      happened: "undone; the old deployment ran on",
+      lost: await c.lost(),
+    });
+  });
+});
+
+describe("two deployments at once", () => {
+  it("from two stacks: one wins, the other is refused, nothing is mixed", async () => {
+    await c.d.stack.configure([c.cutter.through]);
+    succeeded(await c.d.stack.destroy());
+    await reset(c.d.host);
+    await fill(c.d.host, 150);
+    const other = await c.d.otherStack("other");
+    await other.configure([c.d.host], { delay: 9, alertRecipients: "other@example.com" });
+    const both = await Promise.all([c.d.stack.up(), other.up()]);
+    const codes = both.map(({ code }) => code);
+    if (codes.filter((code) => code === 0).length !== 1) throw new Error(both.map(({ stdout }) => stdout).join("\n"));
+    const loser = both.find(({ code }) => code !== 0);
+    expect(`${loser?.stdout}${loser?.stderr}`).toMatch(
+      /This host was deployed by another stack, organization\/lsyncd\//,
+    );
+    expect(await faultsOf(c.d.host)).toBe("");
+    const won = codes[0] === 0 ? "test" : "other";
+    expect(await on(c.d.host, "grep delay /etc/lsyncd/lsyncd.conf.lua")).toContain(won === "test" ? "= 1," : "= 9,");
+    expect(await on(c.d.host, "grep recipients= /etc/lsyncd/alerts.conf")).toContain(
+      won === "test" ? "security@forwardemail.net" : "other@example.com",
+    );
+    await mirrors(c.d.host);
+    await identical(c.d.host);
+    await row({
+      injected: "Two deployments of one host at once, from two stacks",
+      happened: "one in force, the other refused",
+      lost: await c.lost(),
+    });
+  });
+});

@@ -1,0 +1,69 @@
+import { faultsOf, installed } from "./activation";
+import { Cutter } from "./cutter";
+import { on, prepare, succeeded, type Deployment } from "./deployment";
+import { files, fill, identical, mirrors, missingFrom, processes } from "./faults";
+
+/** Deployments of one host that are interrupted, or do not work, with all that is asked of the host afterwards. */
+export class Changes {
+  private delay = 1;
+
+  private constructor(
+    readonly d: Deployment,
+    readonly cutter: Cutter,
+  ) {}
+
+  /** A host with data on it, reached through a cutter, and nothing deployed yet. */
+  static async prepare(purpose: string): Promise<Changes> {
+    const d = await prepare(purpose);
+    await fill(d.host, 150);
+    return new Changes(d, await Cutter.before(d.host));
+  }
+
+  async remove(): Promise<void> {
+    this.cutter.close();
+    await this.d.remove();
+  }
+
+  /** Sets another deployment than the one in force: it changes what lsyncd runs with and what it does not. */
+  async change(extra: Record<string, unknown> = {}): Promise<void> {
+    this.delay += 1;
+    const settings = { delay: this.delay, alertRecipients: this.recipient, ...extra };
+    await this.d.stack.configure([this.cutter.through], settings);
+  }
+
+  /** Who gets the mails of the deployment that was set last. */
+  get recipient(): string {
+    return `ops${this.delay}@example.com`;
+  }
+
+  /** Files that the mirror lacks or has otherwise. */
+  async lost(): Promise<number> {
+    const { host } = this.d;
+    return missingFrom(await files(host, host.target), await files(host, host.source));
+  }
+
+  /**
+   * Looks at the host after an interruption; what is returned checks, once the new deployment is in force, that it ran
+   * the old one whole, the new one whole, or no lsyncd.
+   */
+  async neverAMix(before: string): Promise<() => Promise<void>> {
+    const runs = (await processes(this.d.host)) !== "";
+    const now = await installed(this.d.host);
+    return async () => {
+      const after = await installed(this.d.host);
+      if (runs) expect([before, after]).toContain(now);
+    };
+  }
+
+  /** Deploys after an interruption, and checks that all is whole and nothing was lost. */
+  async completes(): Promise<void> {
+    const { host, stack } = this.d;
+    this.cutter.mend();
+    await stack.pulumi(["cancel", "--yes"], { allowFailure: true });
+    succeeded(await stack.up());
+    expect(await faultsOf(host)).toBe("");
+    expect(await on(host, "grep delay /etc/lsyncd/lsyncd.conf.lua")).toContain(`= ${this.delay},`);
+    await mirrors(host);
+    await identical(host);
+  }
+}
