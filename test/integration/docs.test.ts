@@ -22,8 +22,8 @@ let clone: string;
 let env: NodeJS.ProcessEnv;
 
 /**
- * A home directory of a new user: a key for the host, the engine already there, ssh and ssh-keyscan told of the sandbox's
- * port. (ssh itself takes no notice of HOME.)
+ * A home directory of a new user: a key for the host, the engine already there, ssh told of the sandbox's port and key
+ * (it takes no notice of HOME, and would ask whether the key is right). The program itself finds no known_hosts.
  */
 async function newUser(): Promise<void> {
   const home = join(directory, "home");
@@ -36,12 +36,9 @@ async function newUser(): Promise<void> {
   const { versions, plugins } = homeOf(process.env);
   await symlink(versions, join(home, ".pulumi", "versions"));
   await symlink(plugins, join(home, ".pulumi", "plugins"));
-  const options = `-p ${host.port} -i '${home}/.ssh/id_ed25519' -o UserKnownHostsFile='${home}/.ssh/known_hosts' -o BatchMode=yes`;
-  const programs = { ssh: `ssh ${options}`, "ssh-keyscan": `ssh-keyscan -p ${host.port}` };
+  const options = `-p ${host.port} -i '${home}/.ssh/id_ed25519' -o UserKnownHostsFile='${host.knownHostsPath}' -o BatchMode=yes`;
   const path = process.env.PATH ?? "";
-  for (const [name, command] of Object.entries(programs)) {
-    await writeFile(join(bin, name), `#!/bin/sh\nPATH='${path}' exec ${command} "$@"\n`, { mode: 0o755 });
-  }
+  await writeFile(join(bin, "ssh"), `#!/bin/sh\nPATH='${path}' exec ssh ${options} "$@"\n`, { mode: 0o755 });
   const inherited = Object.entries(process.env).filter(
     ([name]) => !/^(SSH_AUTH_SOCK|LSYNCD_|MSMTP_|PULUMI_|npm_)/.test(name),
   );
