@@ -210,6 +210,7 @@ describe("a source that is unmounted in the middle of a copy", () => {
 
 describe("a full target", () => {
   it("keeps the last good copies, says so, and heals", async () => {
+    await caughtUp(30);
     const before = await mirrored();
     await on(
       d.host,
@@ -244,9 +245,19 @@ describe("with sqliteSafe false", () => {
     await writing();
     await new Promise((done) => setTimeout(done, 4000));
     // An ordinary file arrives, the open database does not.
+    await on(d.host, `date >${d.host.source}/ordinary`);
+    const why = (): Promise<string> =>
+      on(
+        d.host,
+        "systemctl status lsyncd --no-pager; cat /var/lib/lsyncd-as-code/held; journalctl -u lsyncd -n 40 -o cat",
+        {
+          allowFailure: true,
+        },
+      );
+    await eventually(() => on(d.host, `cmp ${d.host.source}/ordinary ${d.host.target}/ordinary && echo yes`), 30, why);
     expect(Number(await size(d.host.target))).toBeLessThan(Number(await size(d.host.source)) - 3);
     expect(wanted.size).toBe(databases.length);
     await application("stop");
-    await eventually(async () => (await size(d.host.target)) === (await size(d.host.source)));
+    await eventually(async () => (await size(d.host.target)) === (await size(d.host.source)), 30, why);
   });
 });
