@@ -54,6 +54,7 @@ beforeAll(async () => {
   succeeded(await d.stack.up());
   await application("start");
   await writing();
+  await caughtUp(60);
 });
 afterAll(async () => {
   await d.remove();
@@ -210,7 +211,6 @@ describe("a source that is unmounted in the middle of a copy", () => {
 
 describe("a full target", () => {
   it("keeps the last good copies, says so, and heals", async () => {
-    await caughtUp(30);
     const before = await mirrored();
     await on(
       d.host,
