@@ -54,6 +54,7 @@ beforeAll(async () => {
   succeeded(await d.stack.up());
   await application("start");
   await writing();
+  await caughtUp(60);
 });
 afterAll(async () => {
   await d.remove();
@@ -244,9 +245,19 @@ describe("with sqliteSafe false", () => {
     await writing();
     await new Promise((done) => setTimeout(done, 4000));
     // An ordinary file arrives, the open database does not.
+    await on(d.host, `date >${d.host.source}/ordinary`);
+    const why = (): Promise<string> =>
+      on(
+        d.host,
+        "systemctl status lsyncd --no-pager; cat /var/lib/lsyncd-as-code/held; journalctl -u lsyncd -n 40 -o cat",
+        {
+          allowFailure: true,
+        },
+      );
+    await eventually(() => on(d.host, `cmp ${d.host.source}/ordinary ${d.host.target}/ordinary && echo yes`), 30, why);
     expect(Number(await size(d.host.target))).toBeLessThan(Number(await size(d.host.source)) - 3);
     expect(wanted.size).toBe(databases.length);
     await application("stop");
-    await eventually(async () => (await size(d.host.target)) === (await size(d.host.source)));
+    await eventually(async () => (await size(d.host.target)) === (await size(d.host.source)), 30, why);
   });
 });
