@@ -23,9 +23,9 @@ afterAll(async () => {
 /** What someone changes by hand, what a preview says of it, and how to see that it is as it was. */
 const changes: [change: string, told: string, look: string, repaired: string][] = [
   [
-    "echo '# by hand' >>/etc/lsyncd/lsyncd.conf.lua",
+    "echo '-- by nobody' >>/etc/lsyncd/lsyncd.conf.lua",
     "/etc/lsyncd/lsyncd.conf.lua has other content",
-    "grep -c 'by hand' /etc/lsyncd/lsyncd.conf.lua || true",
+    "grep -c 'by nobody' /etc/lsyncd/lsyncd.conf.lua || true",
     "0",
   ],
   [
