@@ -19,6 +19,7 @@ const mirrorShape = {
   ),
   sqliteLockSeconds: field.whole(1, 60).describe("Seconds for which writers of a database may be held up at most."),
   sqliteCopyShare: field.whole(1, 100).describe("Percent of the time that copying one database may take."),
+  verifySchedule: field.calendar.describe("When each host verifies its mirror by itself; empty for never."),
   deletionLimit: field
     .whole(1, 100000000)
     .describe("Files that may vanish from the mirror within ten minutes, however few it has."),
@@ -49,6 +50,7 @@ export const defaults: MirrorSettings = {
   sqlitePatterns: ["*.sqlite", "*.sqlite3", "*.db"],
   sqliteLockSeconds: 2,
   sqliteCopyShare: 20,
+  verifySchedule: "",
   deletionLimit: 100,
   deletionShare: 20,
   requireEncryption: false,
@@ -239,4 +241,29 @@ export function readSettings({ stack: raw, env }: Sources): Settings {
   );
   if (faults.length > 0) throw new SettingsError(faults);
   return { hosts, waived };
+}
+
+// What opens a host. Other secrets are encrypted at their files and commands.
+const keys = ["privateKey", "privateKeyPassphrase", "password", "becomePassword"];
+
+/**
+ * The faults of a configuration whose secrets are in the clear: the stack file would hold them, and the state with it.
+ * A secret within `hosts` makes all of `hosts` an encrypted key. Nothing is a fault when the keys are not known.
+ */
+export function plainSecrets(stack: Record<string, string>, encrypted: string[] | undefined): string[] {
+  if (encrypted === undefined) return [];
+  const names = [...keys.map((key) => namespace + key), `${namespace}bastion`, `${namespace}hosts`];
+  const holds = (value: unknown): boolean =>
+    typeof value === "object" &&
+    value !== null &&
+    Object.entries(value).some(([key, inner]) => (typeof inner === "string" ? keys.includes(key) : holds(inner)));
+  return names
+    .filter((name) => {
+      const text = stack[name];
+      if (text === undefined || encrypted.includes(name)) return false;
+      return name === `${namespace}bastion` || name === `${namespace}hosts` ? holds(decode(text)) : true;
+    })
+    .map(
+      (name) => `${name}: holds a key or a password in the clear; set it with: pulumi config set --secret --path KEY`,
+    );
 }

@@ -17,6 +17,8 @@ export interface ManagedFile {
   restart: Restart;
 }
 
+const verifies = ({ sqliteSafe, verifySchedule }: HostSettings): boolean => sqliteSafe && verifySchedule !== "";
+
 /** Every file the program can install, in the order in which they are put in place: what others call comes first. */
 const catalogue: (ManagedFile & {
   when?: (host: HostSettings) => boolean;
@@ -66,6 +68,21 @@ const catalogue: (ManagedFile & {
   { name: "monitor", path: "/usr/local/bin/lsyncd-monitor.sh", mode: "0755", restart: "none" },
   { name: "monitor-service", path: "/etc/systemd/system/lsyncd-monitor.service", mode: "0644", restart: "none" },
   { name: "monitor-timer", path: "/etc/systemd/system/lsyncd-monitor.timer", mode: "0644", restart: "monitor" },
+  {
+    name: "verify-service",
+    path: "/etc/systemd/system/lsyncd-verify.service",
+    mode: "0644",
+    restart: "none",
+    when: verifies,
+  },
+  {
+    name: "verify-timer",
+    path: "/etc/systemd/system/lsyncd-verify.timer",
+    mode: "0644",
+    // It goes with the monitor's timer, which starts it.
+    restart: "monitor",
+    when: verifies,
+  },
   { name: "config", path: paths.configFile, mode: "0644", restart: "lsyncd" },
   {
     name: "override",
@@ -92,6 +109,7 @@ function context(host: HostSettings): Context {
     ...host,
     ...paths,
     heartbeatUrl,
+    verifies: verifies(host),
     copyProgram: sqliteSafe ? paths.sqliteProgram : paths.rsyncProgram,
     inotifyMode: host.inotifyMode ?? (sqliteSafe ? "CloseWrite or Modify" : false),
     smtp: smtp

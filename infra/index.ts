@@ -1,12 +1,21 @@
 import * as pulumi from "@pulumi/pulumi";
-import { readSettings, SettingsError } from "./config";
+import { plainSecrets, readSettings, SettingsError } from "./config";
 import { connections } from "./connection";
 import { knownHostKey } from "./known-hosts";
 import { Mirror, type MirrorState } from "./mirror";
 
+/** The keys of the configuration that are encrypted; undefined when whoever runs this does not say. */
+function encryptedKeys(): string[] | undefined {
+  const { PULUMI_CONFIG_SECRET_KEYS: keys } = process.env;
+  return keys === undefined ? undefined : (JSON.parse(keys) as string[]);
+}
+
 function read() {
   try {
-    const settings = readSettings({ stack: pulumi.runtime.allConfig(), env: process.env });
+    const stack = pulumi.runtime.allConfig();
+    const settings = readSettings({ stack, env: process.env });
+    const plain = plainSecrets(stack, encryptedKeys());
+    if (plain.length > 0) throw new SettingsError(plain);
     return { settings, reach: connections(settings, knownHostKey) };
   } catch (error) {
     // Shown without a stack trace: the fault is not in the program.

@@ -218,6 +218,16 @@ export const namePatterns = z.array(
   { error: "must be a list of file names, with * and ? as wildcards" },
 );
 
+/**
+ * A time as systemd writes it (systemd.time(7), CALENDAR EVENTS), such as `daily` or `Sun 03:00`; empty for never. Whether
+ * it is one is for systemd to say: an activation refuses what it does not understand.
+ */
+export const calendar = z
+  .string({ error: "must be a time such as Sun 03:00" })
+  .regex(/^[A-Za-z0-9 ,:.*/~_+-]{0,100}$/, {
+    error: "must be a time as systemd writes it, such as daily or Sun 03:00, or empty",
+  });
+
 /** The UUIDs of file systems, as `blkid` prints them. */
 export const volumeIds = z.array(
   z.string().regex(/^[A-Za-z0-9-]{4,64}$/, { error: "must be the UUID of a file system, as blkid prints it" }),

@@ -195,7 +195,11 @@ swap() {
   phase swapping || return 1
   each_file prepare_one || return 1
   each_file swap_one || return 1
-  while IFS= read -r path; do [ -z "$path" ] || rm -f -- "$path"; done <<<"$orphaned"
+  while IFS= read -r path; do
+    # A timer without its file would stay in systemd's memory.
+    case "$path" in /etc/systemd/system/*.timer) systemctl stop "${path##*/}" 2>/dev/null ;; esac
+    [ -z "$path" ] || rm -f -- "$path"
+  done <<<"$orphaned"
   each_file sync_one || return 1
   record_volumes && phase proving
 }
@@ -213,7 +217,8 @@ record_volumes() {
 
 # Whether an operator has stopped lsyncd: it was deployed before, and is neither running nor waiting for a restart.
 stopped_by_operator() {
-  [ -e "$STATE/manifest" ] && [ "$(systemctl show -p ActiveState --value lsyncd.service)" = inactive ]
+  [ -e "$STATE/manifest" ] && [ ! -e "$STATE/reinstalled" ] &&
+    [ "$(systemctl show -p ActiveState --value lsyncd.service)" = inactive ]
 }
 
 start() {
@@ -420,7 +425,7 @@ deactivate() {
   systemctl reset-failed lsyncd.service 2>/dev/null
   rm -f -- "$LOG" "${LOG%.log}.status"
   rmdir --ignore-fail-on-non-empty -- "${LOG%/*}" 2>/dev/null
-  rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STAGED"
+  rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/reinstalled" "$STAGED"
   rmdir -p --ignore-fail-on-non-empty -- "${STAGED%/*}" 2>/dev/null
   rm -rf "$STATE/resync" "$STATE/alerts" "$STATE/held" "$STATE/allow-deletion" "$STATE/entries" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
   say "Removed from $HOST. Both volumes are as they were; $STATE/volumes stays and remembers which they are."

@@ -25,6 +25,8 @@ become() {
     exit 1
   fi
   used=${answer##*$'\n'}
+  # For who waits to hear whether the password was needed.
+  if [ -n "${TAKE-}" ]; then echo "password $used"; fi
   {
     if [ "${used##* }" = used ]; then printf '%s\n' "$PASSWORD"; fi
     printf '%s\n' "$marker"

@@ -52,7 +52,7 @@ describe("a healthy mirror", () => {
     const runs = [await host.monitor(), await host.monitor()];
     for (const { code, lines, output } of runs) {
       expect(Object.keys(lines).join(" ")).toBe(
-        "volumes monitor service restarts memory watches log journal backlog databases disk source moving",
+        "volumes monitor service restarts memory watches log journal backlog databases verify disk source moving",
       );
       expect(Object.values(lines).filter((line) => !line.startsWith("ok "))).toEqual([]);
       expect({ code, output }).toMatchObject({ code: 0 });
@@ -273,10 +273,10 @@ describe("beyond the documented triggers", () => {
     await install();
     const line = (age: number, cause: string, path: string) => `${realNow() - age}.5\\t${cause}\\t${path}\\tbusy\\n`;
     await host.sh(
-      `printf 'updated\\t1.0\\tpending\\t3\\toldest\\t9\\n${line(900, "locked", "a b.sqlite")}${line(400, "error", "c.sqlite")}${line(10, "queued", "d.sqlite")}' >/var/lib/lsyncd-as-code/status.tsv`,
+      `mkdir -p /var/lib/lsyncd-as-code/sqlite; printf 'updated\\t1.0\\tpending\\t3\\toldest\\t9\\n${line(900, "locked", "a b.sqlite")}${line(400, "error", "c.sqlite")}${line(10, "queued", "d.sqlite")}' >/var/lib/lsyncd-as-code/sqlite/status.tsv`,
     );
     const { lines } = await host.monitor();
-    await host.sh("rm /var/lib/lsyncd-as-code/status.tsv");
+    await host.sh("rm /var/lib/lsyncd-as-code/sqlite/status.tsv");
     expect(lines.databases).toContain("1 databases are behind in the mirror (locked): a b.sqlite for 9");
     expect(lines.databases).toContain("1 databases are behind in the mirror (error): c.sqlite for 4");
     expect(lines.databases).not.toContain("d.sqlite");

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { chmod, copyFile, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -22,8 +22,8 @@ let clone: string;
 let env: NodeJS.ProcessEnv;
 
 /**
- * A home directory of a new user: a key for the host, the engine already there, ssh and ssh-keyscan told of the sandbox's
- * port. (ssh itself takes no notice of HOME.)
+ * A home directory of a new user: a key for the host, the engine already there, ssh told of the sandbox's port and key
+ * (it takes no notice of HOME, and would ask whether the key is right). The program itself finds no known_hosts.
  */
 async function newUser(): Promise<void> {
   const home = join(directory, "home");
@@ -36,18 +36,15 @@ async function newUser(): Promise<void> {
   const { versions, plugins } = homeOf(process.env);
   await symlink(versions, join(home, ".pulumi", "versions"));
   await symlink(plugins, join(home, ".pulumi", "plugins"));
-  const options = `-p ${host.port} -i '${home}/.ssh/id_ed25519' -o UserKnownHostsFile='${home}/.ssh/known_hosts' -o BatchMode=yes`;
-  const programs = { ssh: `ssh ${options}`, "ssh-keyscan": `ssh-keyscan -p ${host.port}` };
+  const options = `-p ${host.port} -i '${home}/.ssh/id_ed25519' -o UserKnownHostsFile='${host.knownHostsPath}' -o BatchMode=yes`;
   const path = process.env.PATH ?? "";
-  for (const [name, command] of Object.entries(programs)) {
-    await writeFile(join(bin, name), `#!/bin/sh\nPATH='${path}' exec ${command} "$@"\n`, { mode: 0o755 });
-  }
+  await writeFile(join(bin, "ssh"), `#!/bin/sh\nPATH='${path}' exec ssh ${options} "$@"\n`, { mode: 0o755 });
   const inherited = Object.entries(process.env).filter(
     ([name]) => !/^(SSH_AUTH_SOCK|LSYNCD_|MSMTP_|PULUMI_|npm_)/.test(name),
   );
   env = {
     ...Object.fromEntries(inherited),
-    ...{ HOME: home, PATH: `${bin}:${path}` },
+    ...{ HOME: home, PULUMI_HOME: join(home, ".pulumi"), PATH: `${bin}:${path}` },
     // What a person would type.
     ...{ PULUMI_CONFIG_PASSPHRASE: "docs", PULUMI_SKIP_CONFIRMATIONS: "true", PULUMI_SKIP_UPDATE_CHECK: "true" },
   };
@@ -89,16 +86,24 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** Puts the hosts that README names into the stack file, as its reader does; the sandbox's port is added. */
+/** Puts the hosts that README names into the stack file, with their keys, as its reader does; the sandbox's port is added. */
 async function editStackFile(): Promise<void> {
   const file = join(clone, "stacks", "Pulumi.sqlite-prod.yaml");
   const block = fencedBlocks(await readFile(join(root, "README.md"), "utf8")).find(({ info }) => info === "yaml");
-  const wanted = parse(here((block?.text ?? []).join("\n"))) as { config: Record<string, { port?: number }[]> };
-  wanted.config["lsyncd:hosts"]?.forEach((entry) => (entry.port = host.port));
+  const wanted = parse(here((block?.text ?? []).join("\n"))) as {
+    config: Record<string, { port?: number; hostKey?: string }[]>;
+  };
+  for (const entry of wanted.config["lsyncd:hosts"] ?? [])
+    Object.assign(entry, { port: host.port, hostKey: host.hostKey });
   await writeFile(file, stringify({ ...(parse(await readFile(file, "utf8")) as object), ...wanted }));
 }
 
-const here = (text: string) => text.replaceAll(documented, host.address);
+/** A text of a page as it is in this test. The engine's own idea of a home directory is not HOME: it is named instead. */
+const here = (text: string) =>
+  text
+    .replace(`hosts:scan -- ${documented}`, `hosts:scan -- ${documented}:${host.port}`)
+    .replaceAll(documented, host.address)
+    .replace("pulumi login --local", 'pulumi login "file://$HOME"');
 
 async function runBlock(block: ReturnType<typeof shellBlocks>[number]): Promise<void> {
   for (const command of block.commands) {
@@ -124,6 +129,10 @@ describe("runs what the pages say", () => {
       },
     );
   }
+
+  it("and keeps the state in the directory that this test removes", () => {
+    expect(existsSync(join(env.HOME ?? "", ".pulumi", "stacks", "lsyncd", "sqlite-prod.json"))).toBe(true);
+  });
 
   it("and the test alert has arrived", async () => {
     expect((await execOn(host, "cat /root/mails")).stdout).toMatch(/^Subject: \[TEST\] Lsyncd alerts on sqlite-1$/m);

@@ -1,6 +1,6 @@
 import { committed, databases, inspect, installApplication, type Content } from "../../tools/drill/application";
 import { execOn, kill, boot, mount, reboot, umount, until } from "../../tools/sandbox";
-import { eventually, on, prepare, succeeded, type Deployment } from "../support/deployment";
+import { eventually, failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
 
 jest.setTimeout(600_000);
 
@@ -54,6 +54,7 @@ beforeAll(async () => {
   succeeded(await d.stack.up());
   await application("start");
   await writing();
+  await caughtUp(60);
 });
 afterAll(async () => {
   await d.remove();
@@ -91,6 +92,64 @@ describe("databases that an application keeps open and writes", () => {
     expect([code, stdout]).toEqual([1, expect.stringMatching(/^FAULT accounts.sqlite: SQLite says: /m) as string]);
     await application("start");
     await caughtUp(20);
+  });
+});
+
+describe("a verification at set times", () => {
+  const timer = (property: string): Promise<string> =>
+    on(d.host, `systemctl show -p ${property} --value lsyncd-verify.timer`);
+  const monitor = (): Promise<string> => on(d.host, "lsyncd-monitor.sh || true");
+
+  it("runs from a timer that goes with the setting, and a change of it restarts no lsyncd", async () => {
+    const lsyncd = await on(d.host, "systemctl show -p MainPID --value lsyncd");
+    await d.configure({ verifySchedule: "Sun 03:00" });
+    succeeded(await d.stack.up());
+    expect(await timer("ActiveState")).toBe("active");
+    expect(await timer("TimersCalendar")).toContain("Sun *-*-* 03:00:00");
+    await d.configure({ verifySchedule: "daily" });
+    succeeded(await d.stack.up());
+    expect(await timer("TimersCalendar")).toContain("OnCalendar=*-*-* 00:00:00");
+    expect(await on(d.host, "systemctl show -p MainPID --value lsyncd")).toBe(lsyncd);
+  });
+
+  it("refuses a time that systemd does not understand, and keeps what it had", async () => {
+    await d.configure({ verifySchedule: "every now and then" });
+    expect(failed(await d.stack.up())).toMatch(/systemd (refuses|warns about) .*lsyncd-verify.timer/);
+    expect(await timer("TimersCalendar")).toContain("OnCalendar=*-*-* 00:00:00");
+  });
+
+  it("is told by the monitor", async () => {
+    await on(d.host, "systemctl start lsyncd-verify.service");
+    expect(await monitor()).toMatch(/^ok +verify +lsyncd-verify found no fault at 2/m);
+    await application("stop");
+    await caughtUp(20);
+    await on(d.host, `printf broken | dd of=${d.host.target}/accounts.sqlite bs=1 seek=4100 conv=notrunc status=none`);
+    await on(d.host, "systemctl start lsyncd-verify.service");
+    expect(await monitor()).toMatch(/^PROBLEM +verify +1 faults in the mirror at .*: accounts.sqlite: SQLite says/m);
+    await application("start");
+    await caughtUp(20);
+    await on(d.host, "systemctl start lsyncd-verify.service");
+    expect(await monitor()).toMatch(/^ok +verify /m);
+  });
+
+  it("is skipped while a volume is missing, instead of finding everything gone", async () => {
+    await application("stop");
+    const result = "cat /var/lib/lsyncd-as-code/sqlite/verify.tsv";
+    const before = await on(d.host, result);
+    await umount(d.host, "source", { lazy: true });
+    await on(d.host, "systemctl start lsyncd-verify.service || true");
+    expect(await on(d.host, result)).toBe(before);
+    expect(await on(d.host, "systemctl is-failed lsyncd-verify.service || true")).toBe("inactive");
+    await mount(d.host, "source");
+    await application("start");
+    await caughtUp(45);
+  });
+
+  it("ends with the setting", async () => {
+    await d.configure({});
+    succeeded(await d.stack.up());
+    expect(await timer("ActiveState")).toBe("inactive");
+    expect(await on(d.host, "ls /etc/systemd/system | grep -c verify || true")).toBe("0");
   });
 });
 
@@ -186,9 +245,19 @@ describe("with sqliteSafe false", () => {
     await writing();
     await new Promise((done) => setTimeout(done, 4000));
     // An ordinary file arrives, the open database does not.
+    await on(d.host, `date >${d.host.source}/ordinary`);
+    const why = (): Promise<string> =>
+      on(
+        d.host,
+        "systemctl status lsyncd --no-pager; cat /var/lib/lsyncd-as-code/held; journalctl -u lsyncd -n 40 -o cat",
+        {
+          allowFailure: true,
+        },
+      );
+    await eventually(() => on(d.host, `cmp ${d.host.source}/ordinary ${d.host.target}/ordinary && echo yes`), 30, why);
     expect(Number(await size(d.host.target))).toBeLessThan(Number(await size(d.host.source)) - 3);
     expect(wanted.size).toBe(databases.length);
     await application("stop");
-    await eventually(async () => (await size(d.host.target)) === (await size(d.host.source)));
+    await eventually(async () => (await size(d.host.target)) === (await size(d.host.source)), 30, why);
   });
 });

@@ -30,7 +30,7 @@ describe("docs/configuration.md", () => {
     const args = ["--import", "tsx", "tools/docs.ts", "--check"];
     const { code, stderr } = await run(process.execPath, args, { cwd: root, allowFailure: true });
     expect([code, stderr]).toEqual([0, ""]);
-  });
+  }, 60_000);
 
   const examples = topics.flatMap(({ settings }) => Object.entries(settings));
 

@@ -175,6 +175,33 @@ describe("the comment", () => {
   });
 });
 
+describe("what someone changed by hand", () => {
+  const state = (drift: string[], op = "update") => ({
+    resourcePreEvent: {
+      metadata: {
+        op,
+        urn: "urn:pulumi:prod::lsyncd::lsyncd:index:Mirror$pulumi-nodejs:dynamic/lsyncd:HostState::sqlite-1-state",
+        type: "pulumi-nodejs:dynamic/lsyncd:HostState",
+        old: { parent: mirrorUrn("sqlite-1"), inputs: {}, outputs: { drift } },
+        new: { parent: mirrorUrn("sqlite-1"), inputs: {} },
+        diffs: null,
+      },
+    },
+  });
+
+  it("is told with what its repair restarts", async () => {
+    const drift = ["/etc/lsyncd/lsyncd.conf.lua has other content", "lsyncd-monitor.timer is disabled, not enabled"];
+    const text = comment([await reportOf(mirror("sqlite-1"), state(drift), end())]);
+    expect(text).toMatch(/^\| sqlite-1 \| `\/etc\/lsyncd\/lsyncd.conf.lua`, lsyncd-monitor.timer \| \*\*lsyncd\*\*/m);
+    expect(text).toContain("by hand: has other content; a deployment repairs it");
+  });
+
+  it("is nothing when nobody changed anything", async () => {
+    const report = await reportOf(mirror("sqlite-1"), state([]), end());
+    expect(report.hosts[0]?.outcome).toBe("unchanged");
+  });
+});
+
 describe("the preflight in the comment", () => {
   const refusal =
     "Preflight warns about sqlite-1 (192.0.2.1):\n  1. There is no sendmail.\nPreflight refuses sqlite-1 (192.0.2.1), nothing was changed on it:\n  1. The target holds data.";
@@ -202,6 +229,14 @@ describe("the preflight in the comment", () => {
     expect(comment([report])).toContain("Timed out");
   });
 
+  it.each(["was not asked, its preflight was not run: no password", "did not end its preflight: no answer in 120 s"])(
+    "could not be run on a host that %s",
+    async (why) => {
+      const report = await reportOf(...slower("sqlite-1"), says(`sqlite-1 ${why}`, "warning"), end());
+      expect(report.hosts[0]?.preflight).toBe("could not be run");
+    },
+  );
+
   it("did not pass because nothing was said, when an error is about no host", async () => {
     const report = await reportOf(...slower("sqlite-1"), says("the connection was closed"), end("failed"));
     expect(report.hosts[0]?.preflight).toBe("could not be run");
@@ -216,6 +251,18 @@ describe("the preflight in the comment", () => {
     const text = comment([await reportOf(...events, end("failed"))]);
     expect(text.match(/The same\./g)).toHaveLength(1);
     expect(text).toContain("The preflight refuses sqlite-1 … sqlite-3 (3 hosts)");
+  });
+
+  it("is told once for hosts that cannot be reached for the same reason", async () => {
+    const events = [1, 2, 3].flatMap((number) => [
+      ...slower(`sqlite-${number}`),
+      says(
+        `sqlite-${number} could not be reached, its preflight was not run: root@192.0.2.${number} port 22: connect ECONNREFUSED 192.0.2.${number}:22`,
+        "warning",
+      ),
+    ]);
+    const text = comment([await reportOf(...events, end())]);
+    expect(text.match(/ {2}connect ECONNREFUSED$/gm)).toHaveLength(1);
   });
 
   it("is there for a host that the program did not come to", async () => {

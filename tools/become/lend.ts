@@ -13,18 +13,23 @@ export interface Loans {
 // Seconds that a host may take to answer after the login; sudo delays a wrong password by a few.
 const patience = 30;
 
-async function lendTo({ name, connection, digests }: Borrower, password: string): Promise<RemoteCommand> {
+/** A loan, and whether sudo asked for the password. */
+interface Loan extends RemoteCommand {
+  asked: boolean;
+}
+
+async function lendTo({ name, connection, digests }: Borrower, password: string): Promise<Loan> {
   const { command, stdin } = lendCommand({ name, user: connection.user }, password, digests);
   const remote = await startRemote(connection, command);
   const { channel, close } = remote;
   // Not ended: what holds the rights ends with its input.
   channel.write(stdin);
   try {
-    await new Promise<void>((resolve, reject) => {
+    const asked = await new Promise<boolean>((resolve, reject) => {
       let said = "";
       const onText = (text: string): void => {
         said += text;
-        if (/^ready$/m.test(said)) resolve();
+        if (/^ready$/m.test(said)) resolve(/^password used$/m.test(said));
       };
       channel.setEncoding("utf8").on("data", onText);
       channel.stderr.setEncoding("utf8").on("data", onText);
@@ -35,7 +40,7 @@ async function lendTo({ name, connection, digests }: Borrower, password: string)
         reject(new Error(`no answer within ${patience} s`));
       }, patience * 1000).unref();
     });
-    return remote;
+    return { ...remote, asked };
   } catch (error) {
     close();
     throw error;
@@ -43,29 +48,39 @@ async function lendTo({ name, connection, digests }: Borrower, password: string)
 }
 
 /**
- * Lends root's rights to all borrowers. The first one is asked alone: when it refuses the password, an error says so
- * and no other host sees it, so that a mistyped password does not lock an account that hosts share.
+ * Lends root's rights to all borrowers. They are asked one after the other until one has taken the password, then all
+ * at once: one that refuses it first is an error, and no other host sees it. So a mistyped password is tried once, and
+ * does not lock an account that hosts share.
  */
-export async function lendToAll([first, ...rest]: Borrower[], password: string): Promise<Loans> {
-  const open: RemoteCommand[] = [];
+export async function lendToAll(borrowers: Borrower[], password: string): Promise<Loans> {
+  const open: Loan[] = [];
   const faults: string[] = [];
-  const attempt = async (borrower: Borrower): Promise<void> => {
-    try {
-      open.push(await lendTo(borrower, password));
-    } catch (error) {
-      faults.push(`${borrower.name}: ${(error as Error).message}`);
-    }
-  };
-  if (first) await attempt(first);
-  if (faults.some((fault) => fault.includes("refuses the password"))) throw new Error(faults.join("\n"));
-  await Promise.all(rest.map(attempt));
   const end = (): void => {
     for (const { channel, close } of open) {
       channel.on("close", close);
       channel.end();
       // A host that does not close its side in a second is left.
-      setTimeout(close, 1000);
+      setTimeout(close, 1000).unref();
     }
   };
+  const attempt = async (borrower: Borrower): Promise<boolean> => {
+    try {
+      const loan = await lendTo(borrower, password);
+      open.push(loan);
+      return loan.asked;
+    } catch (error) {
+      faults.push(`${borrower.name}: ${(error as Error).message}`);
+      return false;
+    }
+  };
+  const waiting = [...borrowers];
+  for (let next = waiting.shift(); next !== undefined && !(await attempt(next)); next = waiting.shift()) {
+    const refusal = faults.find((fault) => fault.includes("refuses the password"));
+    if (refusal !== undefined) {
+      end();
+      throw new Error(refusal);
+    }
+  }
+  await Promise.all(waiting.map(attempt));
   return { faults, end };
 }

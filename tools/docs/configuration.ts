@@ -1,4 +1,3 @@
-import { format } from "prettier";
 import { stringify } from "yaml";
 import { z } from "zod";
 import { defaults, documented } from "../../infra/config";
@@ -183,5 +182,7 @@ rsync's \`archive\` is always on. These rsync options are refused, because the m
 what each would do: \`--dry-run\`, \`--remove-source-files\`, \`--delete-excluded\`, \`--max-delete\`, \`--size-only\`, \`--update\`,
 \`--backup\`, \`--link-dest\`, \`--exclude\`, \`--include\`, \`--files-from\` and more of their kind (\`infra/schema.ts\`).
 `;
+  // Loaded late: only who writes the page needs it.
+  const { format } = await import("prettier");
   return format(text, { parser: "markdown", printWidth: 120 });
 }

@@ -67,6 +67,11 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
       sqlitePatterns: { value: ["*.sqlite", "mail-??.db"], bounds: "file names, with * and ? as wildcards" },
       sqliteLockSeconds: { value: 5 },
       sqliteCopyShare: { value: 50 },
+      verifySchedule: {
+        value: "Sun 03:00",
+        bounds: "a calendar event of systemd (systemd.time(7)), or empty",
+        fallback: "never by itself",
+      },
     },
   },
   {

@@ -4,7 +4,7 @@
 # be of no use either. What it was told is committed goes to its log, outside of both volumes: "time path number", the
 # time in seconds since 1970.
 #
-# Each transaction appends a mail, a link of a chain of checksums over all mails, and changes a row at random, so that
+# Each transaction appends a mail, a link of a chain of checksums over all mails, and changes eight rows here and there, so that
 # a database tells by itself whether it is a state that was committed. The checks are in application.ts.
 use strict;
 use warnings;
@@ -13,13 +13,13 @@ use IPC::Open2 qw(open2);
 my ($log_path, $pause) = (shift, shift // 0.03);
 my $storage = $ENV{SQLITE_STORAGE_PATH} or die "SQLITE_STORAGE_PATH is not set\n";
 
-# What it keeps open: the name and the journal mode, and rows to begin with (512 bytes each).
+# What it keeps open: the name and the journal mode, and rows to begin with (512 bytes each, a multiple of 8).
 my @databases = (
     [ 'accounts.sqlite',         'wal',    0 ],
     [ 'mail/customer-1.sqlite',  'wal',    0 ],
-    [ 'mail/customer-2.sqlite',  'wal',    20_000 ],
+    [ 'mail/customer-2.sqlite',  'wal',    40_000 ],
     [ 'mail/customer-3.sqlite',  'delete', 0 ],
-    [ 'mail/customer-4.sqlite',  'delete', 4_000 ],
+    [ 'mail/customer-4.sqlite',  'delete', 32_000 ],
     [ 'queue/outgoing.db',       'truncate', 0 ],
 );
 
@@ -54,7 +54,7 @@ sub connection {
 CREATE TABLE IF NOT EXISTS mail (n INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS chain (n INTEGER PRIMARY KEY, time REAL NOT NULL, sum TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS box (id INTEGER PRIMARY KEY, changes INTEGER NOT NULL, filling BLOB NOT NULL);
-INSERT INTO box WITH RECURSIVE i(id) AS (SELECT 0 UNION ALL SELECT id + 1 FROM i WHERE id < max($rows, 50))
+INSERT INTO box WITH RECURSIVE i(id) AS (SELECT 0 UNION ALL SELECT id + 1 FROM i WHERE id < max($rows, 48) - 1)
   SELECT id, 0, randomblob(512) FROM i WHERE NOT EXISTS (SELECT 1 FROM box);
 SQL
     return $shell;
@@ -68,7 +68,9 @@ INSERT INTO mail SELECT coalesce(max(n), 0) + 1, hex(randomblob(400)) FROM chain
 INSERT INTO chain SELECT n, (julianday('now') - 2440587.5) * 86400,
   hex(sha3(coalesce((SELECT sum FROM chain WHERE chain.n = mail.n - 1), '') || n || body, 256))
   FROM mail ORDER BY n DESC LIMIT 1;
-UPDATE box SET changes = changes + 1, filling = randomblob(512) WHERE id = (SELECT abs(random()) % count(*) FROM box);
+UPDATE box SET changes = changes + 1, filling = randomblob(512) WHERE id IN (
+  SELECT first + step.value * size FROM (SELECT abs(random()) % (count(*) / 8) AS first, count(*) / 8 AS size FROM box),
+  json_each('[0,1,2,3,4,5,6,7]') AS step);
 COMMIT;
 SELECT printf('%.3f', time), n FROM chain ORDER BY n DESC LIMIT 1;
 SQL

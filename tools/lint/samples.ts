@@ -26,6 +26,7 @@ export const hostile = {
   compress: true,
   wholeFile: false,
   rsyncOptions: ["--delete", `--bwlimit="1'0$(id)\`id\`\\" ]] %h`, "--temp-dir=/mnt/a b"],
+  verifySchedule: "Mon..Fri,Sun *-*-01/2 03:00:00 Europe/Berlin",
   heartbeatUrl: "https://example.com/ping/'$(id)`id`\"\\%h?a=b&c=[d]#{{e}}",
   smtp: {
     host: "smtp.example.com",

@@ -108,6 +108,9 @@ function stepChange(step: Step): Change | undefined {
   return { what: `the script of the step ${step.part}`, how: "changed", lines };
 }
 
+/** The resources that look at the host, when they have found something that a deployment would repair. */
+const commandless = (steps: Step[]): Step[] => steps.filter((step) => !isStep(step) && step.op === "update");
+
 const isStep = (step: Step): boolean => step.type === "command:remote:Command";
 
 /** The numbered items of a text that the preflight printed, each with the lines that belong to it. */
@@ -125,9 +128,14 @@ function items(text: string): string[] {
 function preflightOf(host: string, messages: Message[]): { findings: Finding[]; used: Message[] } {
   const findings: Finding[] = [];
   const used = messages.filter(({ text }) => {
-    const unreached = `${host} could not be reached`;
-    if (text.startsWith(unreached)) {
-      findings.push({ kind: "could not be run", text: text.replace(/^.*?, its preflight was not run: /, "") });
+    if (new RegExp(`^${literal(host)} (could not be reached|was not asked|did not end its preflight)\\b`).test(text)) {
+      // Without the host's address: a hundred that cannot be reached for the same reason are told once.
+      const why = text
+        .slice(host.length + 1)
+        .replace(/^could not be reached, its preflight was not run: /, "")
+        .replace(/^\S+@\S+ port \d+: /, "")
+        .replace(/ [\d.]+:\d+$| \[?[\da-f]*:[\da-f:.]+\]?:\d+$/i, "");
+      findings.push({ kind: "could not be run", text: why });
       return true;
     }
     // One message may hold a list of warnings and one of refusals, each below its heading.
@@ -183,11 +191,18 @@ function hostReport(
     commands.some(({ op, differing }) => op === "update" && differing.some((key) => /^connection\b/.test(key)))
   )
     changes.push({ what: "how to log in", how: "changed", note: "not shown, it holds a secret" });
-  // A resource that is no command: told by its name, so that nothing is kept back.
-  for (const step of steps.filter(
-    (step) => !isStep(step) && step.part !== "" && !["same", "read", "refresh"].includes(step.op),
-  ))
-    changes.push({ what: `${step.part} (${step.op})`, how: "changed", note: step.differing.join(", ") });
+  for (const line of commandless(steps).flatMap(({ drift }) => drift)) {
+    const [what = "", how] = /^(\/\S+|\S+) (.*)$/.exec(line)?.slice(1) ?? [line];
+    const restart = [...files.values()].find(({ path }) => path === what)?.restart;
+    const restarting = restart === undefined || restart === "none" ? {} : { restart };
+    changes.push({
+      what,
+      how: "changed",
+      note: `by hand: ${how ?? "differs"}; a deployment repairs it`,
+      ...restarting,
+    });
+    if (restarting.restart !== undefined) restarts.add(restarting.restart);
+  }
 
   const { findings, used } = preflightOf(host, messages);
   const report: HostReport = {
@@ -207,7 +222,7 @@ export function stackReport(preview: Preview, stack: string): StackReport {
   // A host that the program never came to is known from what was said about it.
   for (const { text } of preview.messages) {
     for (const [, refused, unreached] of text.matchAll(
-      /^(?:Preflight refuses (\S+) \(|(\S+) could not be reached, )/gm,
+      /^(?:Preflight refuses (\S+) \(|(\S+) (?:could not be reached|was not asked|did not end its preflight)\b)/gm,
     )) {
       const name = refused ?? unreached;
       if (name !== undefined && !names.includes(name)) names.push(name);

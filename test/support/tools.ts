@@ -1,0 +1,34 @@
+import { basename, dirname, join, resolve } from "node:path";
+import { run, type Finished } from "../../tools/run";
+import type { Stack } from "../../tools/stack";
+
+const root = resolve(__dirname, "../..");
+
+/** Runs one of the npm scripts' programs on a stack, as a person would who has selected its backend. */
+export async function runTool(
+  stack: Stack,
+  tool: string,
+  args: string[],
+  options: { input?: string; env?: Record<string, string> } = {},
+): Promise<Finished> {
+  const inherited = { ...process.env };
+  // A person's own agent has nothing to do with sandbox hosts.
+  delete inherited.SSH_AUTH_SOCK;
+  const name = /^Pulumi\.(.*)\.yaml$/.exec(basename(stack.configFile))?.[1] ?? "";
+  return run(
+    process.execPath,
+    [join(root, "tools/bootstrap.mjs"), tool, ...args, "--stack", name, "--config-file", stack.configFile],
+    {
+      cwd: root,
+      allowFailure: true,
+      env: {
+        ...inherited,
+        PULUMI_BACKEND_URL: `file://${join(dirname(stack.configFile), "state")}`,
+        PULUMI_CONFIG_PASSPHRASE: "sandbox",
+        PULUMI_SKIP_UPDATE_CHECK: "true",
+        ...options.env,
+      },
+      ...(options.input === undefined ? {} : { input: options.input }),
+    },
+  );
+}
