@@ -10,7 +10,7 @@ const exists = async (path: string) => (await attempt(d.host, `test -e ${path}`)
 const lost = async () => missingFrom(await files(d.host, d.host.target), await files(d.host, d.host.source));
 
 beforeAll(async () => {
-  d = await prepare("files", { volumeSizeMb: { source: 256, target: 96 } });
+  d = await prepare("files", { volumeSizeMb: { source: 400, target: 200 } });
   await fill(d.host, 300);
   // What the documentation sets, and all that rsync can be asked to keep of a file.
   await d.configure({
@@ -121,7 +121,7 @@ describe("kill -9", () => {
 describe("a target that is full", () => {
   it("is filled again when the source has shrunk", async () => {
     const { host } = d;
-    await on(host, `head -c 120000000 /dev/urandom >${host.source}/too-large; echo small >${host.source}/after`);
+    await on(host, `head -c 240000000 /dev/urandom >${host.source}/too-large; echo small >${host.source}/after`);
     await eventually(
       async () => (await on(host, "cat /var/log/lsyncd/lsyncd.log")).includes("exitcode = 11"),
       60,
@@ -139,12 +139,12 @@ describe("a target that is full", () => {
 
   it("takes new files in the room of those deleted at the same time", async () => {
     const { host } = d;
-    await on(host, `head -c 60000000 /dev/urandom >${host.source}/old`);
+    await on(host, `head -c 110000000 /dev/urandom >${host.source}/old`);
     await eventually(async () => exists(`${host.target}/old`));
     await mirrors(host);
     await on(
       host,
-      `systemctl stop lsyncd; rm ${host.source}/old; head -c 60000000 /dev/urandom >${host.source}/new; systemctl start lsyncd`,
+      `systemctl stop lsyncd; rm ${host.source}/old; head -c 110000000 /dev/urandom >${host.source}/new; systemctl start lsyncd`,
     );
     await eventually(
       async () =>
