@@ -1,4 +1,4 @@
-import { readSettings, SettingsError } from "../../infra/config";
+import { readSettings, SettingsError, plainSecrets } from "../../infra/config";
 import { entry, faultsOf, hostKey, hostOf, settingsOf } from "./support/settings";
 
 const other = { ...entry, name: "sqlite-2", address: "192.0.2.12" };
@@ -230,5 +230,22 @@ describe("secrets", () => {
     const faults = faultsOf(stack);
     expect(faults.length).toBeGreaterThan(0);
     expect(faults.join("\n")).not.toContain(secret);
+  });
+});
+
+describe("keys and passwords in the clear", () => {
+  const hosts = JSON.stringify([{ name: "a", address: "a", becomePassword: "p" }]);
+
+  it("are faults that do not show them", () => {
+    const stack = { "lsyncd:privateKey": "hunter2", "lsyncd:hosts": hosts, "lsyncd:delay": "1" };
+    const faults = plainSecrets(stack, []);
+    expect(faults.map((fault) => fault.split(":", 2).join(":"))).toEqual(["lsyncd:privateKey", "lsyncd:hosts"]);
+    expect(faults.join()).not.toContain("hunter2");
+  });
+
+  it("are none when the stack has them encrypted, or when nobody says", () => {
+    expect(plainSecrets({ "lsyncd:hosts": hosts }, ["lsyncd:hosts"])).toEqual([]);
+    expect(plainSecrets({ "lsyncd:hosts": hosts }, undefined)).toEqual([]);
+    expect(plainSecrets({ "lsyncd:hosts": '[{"name":"a"}]' }, [])).toEqual([]);
   });
 });

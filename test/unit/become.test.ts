@@ -1,0 +1,100 @@
+import * as commands from "../../infra/commands";
+import { engineArguments } from "../../tools/become/arguments";
+import { borrowers } from "../../tools/become/borrowers";
+import { connections } from "../../infra/connection";
+import { entry, settingsOf } from "./support/settings";
+
+const deploy = { name: "sqlite-1", user: "deploy" };
+
+describe("root's rights", () => {
+  it("need nothing more for root", () => {
+    expect(commands.asRoot({ name: "a", user: "root" }, "look", "id\n")).toMatchObject({ stdin: "id\n" });
+  });
+
+  it("are asked for in the standard input, and the command says nothing of a password", () => {
+    const { command, stdin } = commands.asRoot({ ...deploy, becomePassword: "it's" }, "look", "id\n");
+    expect(command("at", "it")).toBe("bash -s -- look at it");
+    expect(stdin).toContain("PASSWORD='it'\\''s'\n");
+    expect(stdin.endsWith("\nid\n")).toBe(true);
+  });
+
+  it("are lent for a command by the digest of its arguments and its text", () => {
+    const { command, stdin } = commands.asRoot(deploy, "look", "id\n");
+    const digest = commands.announcement(command("a"), stdin);
+    expect(digest).toMatch(/^[0-9a-f]{64}$/);
+    expect(commands.announcement(command("b"), stdin)).not.toBe(digest);
+    expect(commands.announcement(command("a"), `${stdin}rm -rf /\n`)).not.toBe(digest);
+    // The same with a password or without: it is what runs as root that counts.
+    const locked = commands.asRoot({ ...deploy, becomePassword: "x" }, "look", "id\n");
+    expect(commands.announcement(locked.command("a"), locked.stdin)).toBe(digest);
+    expect(commands.announcement("sh -c true", "text")).toBeUndefined();
+  });
+
+  it("are lent with the password in the standard input only", () => {
+    const { command, stdin } = commands.lend(deploy, "s3cret", ["0".repeat(64)]);
+    expect(command).not.toContain("s3cret");
+    expect(stdin).toContain("PASSWORD=s3cret\n");
+    expect(stdin.endsWith("\0")).toBe(true);
+  });
+});
+
+describe("who borrows them", () => {
+  const hosts = [
+    { ...entry, user: "deploy" },
+    { ...entry, name: "root", address: "192.0.2.12" },
+    { ...entry, name: "known", address: "192.0.2.13", user: "deploy", becomePassword: "p" },
+  ];
+  const settings = settingsOf({ hosts });
+  const reach = connections(settings, () => undefined);
+
+  it("are the hosts whose sudo asks and whose password is not set", () => {
+    const found = borrowers(settings, reach, "organization/lsyncd/prod", { deployment: null });
+    expect(found.map(({ name }) => name)).toEqual(["sqlite-1"]);
+    const identity = { stack: "organization/lsyncd/prod", host: settings.hosts[0] ?? ({} as never) };
+    const { create, delete: remove = "", stdin } = commands.installPackages(identity);
+    expect(found[0]?.digests).toContain(commands.announcement(create, stdin));
+    expect(found[0]?.digests).toContain(commands.announcement(remove, stdin));
+    expect(found[0]?.digests).toContain(commands.announcement(`${create} repair 1`, stdin));
+  });
+
+  it("are those that are only in the state as well: a run may have to undeploy them", () => {
+    const connection = { host: "192.0.2.99", port: 22, user: "deploy", hostKey: entry.hostKey };
+    const { command, stdin } = commands.asRoot({ name: "gone", user: "deploy" }, "activate", "id\n");
+    const exported = {
+      deployment: {
+        resources: [
+          {
+            urn: "urn:pulumi:prod::lsyncd::command:remote:Command::gone-activation",
+            inputs: {
+              connection: { "4dabf18193072939515e22adb298388d": "x", plaintext: JSON.stringify(connection) },
+              delete: command("remove"),
+              stdin,
+            },
+          },
+          { urn: "urn:pulumi:prod::lsyncd::pulumi:pulumi:Stack::x" },
+        ],
+      },
+    };
+    const found = borrowers(settings, reach, "organization/lsyncd/prod", exported);
+    expect(found.map(({ connection: { host } }) => host)).toEqual(["192.0.2.11", "192.0.2.99"]);
+    expect(found[1]?.digests).toEqual([commands.announcement(command("remove"), stdin)]);
+  });
+});
+
+describe("the arguments of npm run up", () => {
+  it("are the engine's, which goes on with other hosts", () => {
+    expect(engineArguments(["up", "--yes", "-s", "prod"])).toEqual({
+      args: ["up", "--continue-on-error", "--yes", "-s", "prod"],
+      askBecomePass: false,
+      name: { stack: "prod", configFile: undefined },
+    });
+    expect(engineArguments(["preview", "--stack=prod"]).args).toEqual(["preview", "--stack=prod"]);
+    expect(engineArguments(["up", "--continue-on-error=false"]).args).toEqual(["up", "--continue-on-error=false"]);
+  });
+
+  it.each(["--ask-become-pass", "-K"])("hold %s, which the engine does not know", (flag) => {
+    const { args, askBecomePass } = engineArguments(["destroy", flag, "--config-file", "x.yaml"]);
+    expect(args).toEqual(["destroy", "--continue-on-error", "--config-file", "x.yaml"]);
+    expect(askBecomePass).toBe(true);
+  });
+});
