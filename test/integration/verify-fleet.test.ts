@@ -91,7 +91,7 @@ describe("npm run verify", () => {
 
   it("says which stack it cannot read, and shows no secret", async () => {
     const { code, stderr, stdout } = await verify("--stack", "nobody");
-    expect([code, stderr]).toEqual([2, expect.stringMatching(/could not read stack nobody/) as string]);
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/could not read the settings of nobody/) as string]);
     expect(`${stdout}${stderr}`).not.toContain("PRIVATE KEY");
   });
 });

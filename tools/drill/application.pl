@@ -79,8 +79,10 @@ SQL
     return;
 }
 
-# A mail as an MTA delivers it: written beside, renamed into place. Old ones are deleted.
-my ($delivered, @mails) = (0);
+# A mail as an MTA delivers it: written beside, renamed into place. Old ones are deleted, those of earlier runs too, so
+# that there are 40 at most: a mirror that shrinks much within minutes would be held.
+my @mails = sort { ($a =~ /(\d+)\.eml/)[0] <=> ($b =~ /(\d+)\.eml/)[0] } glob "$storage/incoming/*.eml";
+my ($delivered) = @mails ? $mails[-1] =~ /(\d+)\.eml/ : 0;
 sub deliver {
     my $path = "$storage/incoming/" . ++$delivered . '.eml';
     open my $mail, '>', "$path.new" or die "$path: $!\n";
