@@ -15,6 +15,7 @@ const common = {
 const long = [
   "activation-interrupted",
   "activation-undone",
+  "alerts",
   "docs",
   "drill",
   "fleet-hosts",
@@ -23,6 +24,7 @@ const long = [
   "hosts",
   "operator",
   "sqlite-deployed",
+  "sqlite-torture",
   "verify-fleet",
 ].map((name) => `<rootDir>/test/integration/${name}.test.ts`);
 
