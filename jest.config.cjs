@@ -18,6 +18,7 @@ const long = [
   "alerts",
   "docs",
   "drill",
+  "faults-volumes",
   "fleet-hosts",
   "fleet-reach",
   "fleet-sudo",
