@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import { parse } from "yaml";
 import { run } from "./run";
 import { ensureToolchain } from "./toolchain";
-import { stackConfiguration } from "./verify/configuration";
+import { stackConfiguration } from "./configuration/json";
 
 const root = resolve(__dirname, "..");
 

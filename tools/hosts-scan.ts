@@ -1,3 +1,4 @@
+import { runTool } from "./cli";
 import { scan, type Scanned } from "./hosts-scan/scan";
 
 const usage = `Shows the public keys of hosts, ready for the stack file. It adds none: whoever answers may be anyone, so compare
@@ -27,12 +28,4 @@ async function main(targets: string[]): Promise<number> {
   return scanned.every(({ keys }) => keys.length > 0) ? 0 : 1;
 }
 
-main(process.argv.slice(2)).then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    console.error((error as Error).message);
-    process.exitCode = 2;
-  },
-);
+runTool(main, { failure: 2 });

@@ -4,6 +4,7 @@ import { join, relative } from "node:path";
 import { text } from "node:stream/consumers";
 import { parseArgs } from "node:util";
 import { stringify } from "yaml";
+import { runTool } from "./cli";
 import { InventoryError, readInventory } from "./import-inventory/inventory";
 import { importHosts } from "./import-inventory/settings";
 
@@ -80,14 +81,4 @@ async function main(argv: string[]): Promise<number> {
   return 0;
 }
 
-main(process.argv.slice(2)).then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    const { code, message } = error as NodeJS.ErrnoException;
-    console.error(message);
-    if (code?.startsWith("ERR_PARSE_ARGS") === true) console.error(`\n${usage}`);
-    process.exitCode = code?.startsWith("ERR_PARSE_ARGS") === true ? 2 : 1;
-  },
-);
+runTool(main, { usage });

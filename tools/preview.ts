@@ -2,7 +2,8 @@ import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readArguments, UsageError, type Wish } from "./preview/arguments";
+import { runTool } from "./cli";
+import { readArguments, type Wish } from "./preview/arguments";
 import { readEventLog } from "./preview/events";
 import { comment, summary } from "./preview/markdown";
 import { stackReport, type StackReport } from "./preview/report";
@@ -106,13 +107,4 @@ async function main(argv: string[]): Promise<number> {
   return worst;
 }
 
-main(process.argv.slice(2)).then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
-    if (error instanceof UsageError) console.error(`\n${usage}`);
-    process.exitCode = error instanceof UsageError ? 2 : 1;
-  },
-);
+runTool(main, { usage });

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { readSettings } from "../infra/config";
+import { runTool, UsageError } from "./cli";
 import { configurationOf } from "./configuration";
 import { fleetStatus } from "./status/fleet";
 import { statusText } from "./status/report";
@@ -13,8 +14,6 @@ const usage = `How is every host of a stack? All are asked at once.
   --config-file  as pulumi's: the stack's settings are in another file
 
 Ends with 0 when all hosts are healthy, 1 when one is not or does not answer, 2 when they could not be asked.`;
-
-class UsageError extends Error {}
 
 function readArguments(args: string[]) {
   const { values } = parseArgs({
@@ -43,12 +42,5 @@ async function main(args: string[]): Promise<number> {
   return all.every(({ healthy }) => healthy) ? 0 : 1;
 }
 
-main(process.argv.slice(2)).then(
-  // Not process.exitCode: a host that never answers would keep this process.
-  (code) => process.stdout.write("", () => process.exit(code)),
-  (error: unknown) => {
-    const usageFault = error instanceof UsageError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
-    console.error((error as Error).message + (usageFault ? `\n\n${usage}` : ""));
-    process.exitCode = 2;
-  },
-);
+// At once: a host that never answers would keep this process.
+runTool(main, { usage, failure: 2, atOnce: true });

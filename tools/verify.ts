@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { readSettings } from "../infra/config";
+import { runTool, UsageError } from "./cli";
 import { configurationOf } from "./configuration";
 import { verifyFleet } from "./verify/fleet";
 import { exitCode, reportText } from "./verify/report";
@@ -14,8 +15,6 @@ const usage = `Compares source and mirror on every host of a stack, and opens ev
   --config-file  as pulumi's: the stack's settings are in another file
 
 Ends with 0 when all is well, 1 when a host has faults, 2 when something could not be checked.`;
-
-class UsageError extends Error {}
 
 function readArguments(args: string[]) {
   const { values } = parseArgs({
@@ -47,13 +46,4 @@ async function main(args: string[]): Promise<number> {
   return exitCode(reports);
 }
 
-main(process.argv.slice(2)).then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    const usageFault = error instanceof UsageError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
-    console.error((error as Error).message + (usageFault ? `\n\n${usage}` : ""));
-    process.exitCode = 2;
-  },
-);
+runTool(main, { usage, failure: 2 });

@@ -1,5 +1,5 @@
 import { readSettings } from "../../infra/config";
-import { stackConfiguration } from "../../tools/verify/configuration";
+import { stackConfiguration } from "../../tools/configuration/json";
 import { verifyCommand } from "../../tools/verify/fleet";
 import { exitCode, readReport, reportText, type HostReport } from "../../tools/verify/report";
 

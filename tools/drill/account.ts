@@ -1,4 +1,4 @@
-import { columns } from "../verify/report";
+import { columns } from "../table";
 
 /** What became of one step. */
 export interface Done {

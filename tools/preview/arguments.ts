@@ -1,3 +1,5 @@
+import { UsageError } from "../cli";
+
 /** What `npm run preview` was asked for. */
 export interface Wish {
   stacks: string[];
@@ -10,9 +12,6 @@ export interface Wish {
   /** Everything else, for the engine. */
   rest: string[];
 }
-
-/** A mistake in the command line. */
-export class UsageError extends Error {}
 
 const names: Record<string, "stacks" | "markdown" | "changedSince"> = {
   "--stack": "stacks",

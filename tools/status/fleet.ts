@@ -1,8 +1,8 @@
 import { status as statusCommand } from "../../infra/commands";
 import type { HostSettings, Settings } from "../../infra/config";
-import { connections, type Connection } from "../../infra/connection";
-import { knownHostKey } from "../../infra/known-hosts";
+import type { Connection } from "../../infra/connection";
 import { runRemote, Unreachable } from "../../infra/ssh";
+import { eachHost } from "../fleet";
 import { readStatus, unknownStatus, type HostStatus } from "./report";
 
 /** Seconds that one host may take to answer, connection included. */
@@ -10,16 +10,10 @@ const patience = 25;
 
 /**
  * Asks all hosts at once, over one connection each. A host that cannot be reached, or does not answer in time, is a
- * row like the others. Throws a SettingsError when the key of a host is not known: then none is contacted.
+ * row like the others.
  */
 export async function fleetStatus(settings: Settings, seconds = patience): Promise<HostStatus[]> {
-  const reach = connections(settings, knownHostKey);
-  return Promise.all(
-    settings.hosts.flatMap((host) => {
-      const connection = reach.get(host.name);
-      return connection ? [hostStatus(host, connection, seconds)] : [];
-    }),
-  );
+  return eachHost(settings, (host, connection) => hostStatus(host, connection, seconds));
 }
 
 async function hostStatus(host: HostSettings, connection: Connection, seconds: number): Promise<HostStatus> {

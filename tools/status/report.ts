@@ -1,4 +1,5 @@
 import type { HostSettings } from "../../infra/config";
+import { columns } from "../table";
 
 /** How one host is. Numbers that are not known are undefined; times are in seconds, memory and disk in bytes. */
 export interface HostStatus {
@@ -132,7 +133,7 @@ export function bytes(count: number | undefined): string {
 
 const percent = (value: number | undefined): string => (value === undefined ? "-" : `${String(Math.round(value))}%`);
 
-const columns: [string, (status: HostStatus) => string][] = [
+const cells: [string, (status: HostStatus) => string][] = [
   ["host", ({ host }) => host],
   ["verdict", ({ healthy, lsyncd }) => (healthy ? "ok" : lsyncd?.held === undefined ? "PROBLEM" : "held")],
   ["lsyncd", ({ lsyncd }) => lsyncd?.state ?? "-"],
@@ -162,17 +163,10 @@ const columns: [string, (status: HostStatus) => string][] = [
 
 /** One table, a row for each host; below it what is wrong. */
 export function statusText(all: HostStatus[]): string {
-  const rows = [columns.map(([title]) => title), ...all.map((status) => columns.map(([, cell]) => cell(status)))];
-  const widths = columns.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const table = rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd(),
-  );
+  const rows = [cells.map(([title]) => title), ...all.map((status) => cells.map(([, cell]) => cell(status)))];
   const problems = all.flatMap(({ host, problems }) => problems.map((problem) => `${host}: ${problem}`));
   const sick = all.filter(({ healthy }) => !healthy).length;
   const verdict =
     sick === 0 ? `all ${String(all.length)} healthy` : `${String(sick)} of ${String(all.length)} not healthy`;
-  return [...table, ...(problems.length === 0 ? [] : ["", ...problems]), "", verdict].join("\n");
+  return [...columns(rows), ...(problems.length === 0 ? [] : ["", ...problems]), "", verdict].join("\n");
 }

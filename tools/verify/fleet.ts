@@ -1,8 +1,8 @@
 import { asRoot, type HostCommand } from "../../infra/commands";
 import type { HostSettings, Settings } from "../../infra/config";
-import { connections, type Connection } from "../../infra/connection";
-import { knownHostKey } from "../../infra/known-hosts";
+import type { Connection } from "../../infra/connection";
 import { runRemote } from "../../infra/ssh";
+import { eachHost } from "../fleet";
 import { readReport, type HostReport } from "./report";
 
 /** How thoroughly to look; see `lsyncd-verify` on a host. */
@@ -26,18 +26,9 @@ export function verifyCommand(host: HostSettings, { checksum, full, maxAge }: Ve
   return { create: command(...options), stdin };
 }
 
-/**
- * Verifies all hosts at once, over one connection each. A host that cannot be reached is a report like the others.
- * Throws a SettingsError when the key of a host is not known: then none is contacted.
- */
+/** Verifies all hosts at once, over one connection each. A host that cannot be reached is a report like the others. */
 export async function verifyFleet(settings: Settings, options: VerifyOptions = {}): Promise<HostReport[]> {
-  const reach = connections(settings, knownHostKey);
-  return Promise.all(
-    settings.hosts.flatMap((host) => {
-      const connection = reach.get(host.name);
-      return connection ? [verifyHost(host, connection, options)] : [];
-    }),
-  );
+  return eachHost(settings, (host, connection) => verifyHost(host, connection, options));
 }
 
 async function verifyHost(host: HostSettings, connection: Connection, options: VerifyOptions): Promise<HostReport> {

@@ -1,4 +1,5 @@
 import type { RemoteResult } from "../../infra/ssh";
+import { columns } from "../table";
 
 /** What a host's lsyncd-verify found. */
 export interface Finding {
@@ -70,15 +71,4 @@ export function reportText(reports: HostReport[]): string {
     ...findings.map(({ kind, text }) => `${host}: ${kind}: ${text}`),
   ]);
   return [...columns([head, ...rows], 2), ...(details.length > 0 ? ["", ...details] : [])].join("\n");
-}
-
-/** Pads the cells of rows to columns: the first `left` to the left, numbers to the right. */
-export function columns(rows: string[][], left: number): string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
-  return rows.map((row) =>
-    row
-      .map((cell, column) => (column < left ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
-      .join("  ")
-      .trimEnd(),
-  );
 }

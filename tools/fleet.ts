@@ -1,0 +1,20 @@
+import type { HostSettings, Settings } from "../infra/config";
+import { connections, type Connection } from "../infra/connection";
+import { knownHostKey } from "../infra/known-hosts";
+
+/**
+ * Asks all hosts of a stack at once and returns the answers in their order. Throws a SettingsError when the key of a
+ * host is not known: then none is contacted.
+ */
+export async function eachHost<T>(
+  settings: Settings,
+  ask: (host: HostSettings, connection: Connection) => Promise<T>,
+): Promise<T[]> {
+  const reach = connections(settings, knownHostKey);
+  return Promise.all(
+    settings.hosts.flatMap((host) => {
+      const connection = reach.get(host.name);
+      return connection ? [ask(host, connection)] : [];
+    }),
+  );
+}
