@@ -20,7 +20,7 @@ const prefix = "bash -s -- ";
 const call = '\n[ -z "$BASH" ] || become "$@"\n';
 
 /** Where root's rights are lent to a user for one run. */
-export const lendPath = (user: string): string => `${runDirectory}/root-for-${user}`;
+const lendPath = (user: string): string => `${runDirectory}/root-for-${user}`;
 
 // What a login that is not root's puts before a script. The password is in the standard input and nowhere else.
 function head(login: Login, password: string, more: Record<string, string> = {}): string {

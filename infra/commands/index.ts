@@ -35,7 +35,7 @@ const id = ({ stack, host }: Identity): string => `${stack}/${host.name}`;
 const staged = (identity: Identity): string => `.lsyncd-as-code/staged/${id(identity)}`;
 
 /** The file that tells a preflight which refusals to pass over in this very run. */
-export const waiverFile = `${runDirectory}/waivers`;
+const waiverFile = `${runDirectory}/waivers`;
 
 /** The shell variables that scripts are written with; a script gets those it uses. */
 function variables(identity: Identity) {

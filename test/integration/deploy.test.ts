@@ -1,4 +1,4 @@
-import { execOn, kill, boot, reboot } from "../../tools/sandbox";
+import { execOn, kill, boot, quote, reboot } from "../../tools/sandbox";
 import { content, eventually, failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
 
 jest.setTimeout(300_000);
@@ -180,15 +180,17 @@ describe("a path with quotes, spaces and letters of all kinds", () => {
   it("is mirrored like any other", async () => {
     const { host } = d;
     succeeded(await d.stack.destroy());
-    await on(host, `mkdir -p "$(cat)"`.replace('"$(cat)"', `${sh(source)} ${sh(target)}`));
+    await on(host, `mkdir -p ${quote(source)} ${quote(target)}`);
     await on(
       host,
-      `umount ${host.source} ${host.target}; mount ${host.volumes.source.device} ${sh(source)}; mount ${host.volumes.target.device} ${sh(target)}`,
+      `umount ${host.source} ${host.target}; mount ${host.volumes.source.device} ${quote(source)}; mount ${host.volumes.target.device} ${quote(target)}`,
     );
     await d.configure({}, { [host.name]: { source, target } });
     succeeded(await d.stack.up());
-    await on(host, `echo quoted > ${sh(source)}/${sh(`a "file" of it's own`)}`);
-    await eventually(async () => (await on(host, `cat ${sh(target)}/${sh(`a "file" of it's own`)}`)) === "quoted");
+    await on(host, `echo quoted > ${quote(source)}/${quote(`a "file" of it's own`)}`);
+    await eventually(
+      async () => (await on(host, `cat ${quote(target)}/${quote(`a "file" of it's own`)}`)) === "quoted",
+    );
     expect(await on(host, "lsyncd-monitor.sh || true")).toMatch(/^ok +volumes/m);
   });
 
@@ -197,7 +199,3 @@ describe("a path with quotes, spaces and letters of all kinds", () => {
     expect(failed(await d.stack.up())).toMatch(/hosts\[0\]\.source: must not contain control characters/);
   });
 });
-
-function sh(word: string): string {
-  return `'${word.replaceAll("'", `'\\''`)}'`;
-}
