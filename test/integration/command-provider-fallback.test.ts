@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { prepareSshd, type Sshd } from "../../tools/command-provider/testing/sshd";
+import { connectionTo, prepareSshd, type Sshd } from "../../tools/command-provider/testing/sshd";
 import { type Resource, secret, Stack } from "../../tools/command-provider/testing/stack";
 import { run } from "../../tools/run";
 import { findCommandPlugin } from "../../tools/toolchain/command-plugin";
@@ -43,15 +43,7 @@ const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fa
     `trap 'sleep 0.5; echo cleaned >>${trace}; exit 7' TERM; echo started >>${trace}; while :; do sleep 0.1; done`;
 
   function resource(args: Partial<Resource["args"]>, changes: Partial<Record<string, unknown>> = {}): Resource {
-    const connection = {
-      host: sshd.addresses[0],
-      port: sshd.port,
-      user: sshd.user,
-      hostKey: sshd.hostKey,
-      privateKey: sshd.privateKey,
-      dialErrorLimit: 1,
-      ...changes,
-    };
+    const connection = connectionTo(sshd, changes);
     return { name: "command", args: { connection, ...args } as Resource["args"] };
   }
 

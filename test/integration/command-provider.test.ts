@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { remote } from "@pulumi/command";
 import { Server } from "ssh2";
-import { freePort, makeKey, prepareSshd, type Sshd } from "../../tools/command-provider/testing/sshd";
+import { freePort, makeKey, connectionTo, prepareSshd, type Sshd } from "../../tools/command-provider/testing/sshd";
 import { type Resource, secret, Stack } from "../../tools/command-provider/testing/stack";
 import { run } from "../../tools/run";
 
@@ -32,17 +32,9 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A connection to the server of these tests; one retry, so that what must fail fails soon. */
+/** A connection to the server of these tests. */
 function connection(changes: Partial<Record<string, unknown>> = {}): Connection {
-  return {
-    host: sshd.addresses[0],
-    port: sshd.port,
-    user: sshd.user,
-    hostKey: sshd.hostKey,
-    privateKey: sshd.privateKey,
-    dialErrorLimit: 1,
-    ...changes,
-  } as Connection;
+  return connectionTo(sshd, changes) as unknown as Connection;
 }
 
 /** The same without a private key. */

@@ -28,6 +28,12 @@ export interface Sshd {
   log: () => string;
 }
 
+/** A command's connection to a server; one retry, so that what must fail fails soon. */
+export function connectionTo(sshd: Sshd, changes: Partial<Record<string, unknown>> = {}): Record<string, unknown> {
+  const { addresses, port, user, hostKey, privateKey } = sshd;
+  return { host: addresses[0], port, user, hostKey, privateKey, dialErrorLimit: 1, ...changes };
+}
+
 /** Prepares a server below `folder`; `start` makes it listen. `settings` are further lines of sshd_config. */
 export async function prepareSshd(folder: string, addresses: string[], settings: string[] = []): Promise<Sshd> {
   await requireSshd();
