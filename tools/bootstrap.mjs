@@ -35,7 +35,9 @@ if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== lock) {
   writeFileSync(stamp, lock);
 }
 
-const [script, ...args] = process.argv.slice(2);
+// An npm script says first what it is for: `npm run` alone shows it, and nothing reads it.
+const words = process.argv.slice(2);
+const [script, ...args] = words[0]?.endsWith(".ts") ? words : words.slice(1);
 if (script !== undefined) {
   // Ctrl-C is for the script, which may have something to finish; this process ends with it.
   process.on("SIGINT", () => undefined);

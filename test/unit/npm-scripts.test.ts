@@ -1,0 +1,12 @@
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { run } from "../../tools/run";
+
+const root = resolve(__dirname, "../..");
+
+it("`npm run` alone says of each script what it is for", async () => {
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts: object };
+  const { stdout } = await run("npm", ["run"], { cwd: root });
+  for (const name of Object.keys(scripts))
+    expect(stdout).toMatch(new RegExp(`^  ${name}\\n +node tools/bootstrap.mjs '[^']{10,80}'`, "m"));
+});
