@@ -1,9 +1,10 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { run } from "../../tools/run";
 import { execOn, type SandboxHost } from "../../tools/sandbox";
 import type { Extra } from "../../tools/stack";
+import { homeOf } from "../../tools/toolchain/home";
 import { failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
 import { runTool } from "../support/tools";
 
@@ -116,7 +117,9 @@ it("takes host keys from known_hosts, hashed and with a port, and refuses a host
   await run("ssh-keygen", ["-q", "-H", "-f", known]);
   expect(await readFile(known, "utf8")).toMatch(/^\|1\|/);
   // The toolchain stays where it is.
-  const env = { HOME: home, PULUMI_HOME: process.env.PULUMI_HOME ?? join(process.env.HOME ?? "/root", ".pulumi") };
+  await run("mkdir", ["-p", join(home, ".pulumi")]);
+  await symlink(homeOf(process.env).versions, join(home, ".pulumi", "versions"));
+  const env = { HOME: home };
   const unpinned: Partial<SandboxHost> = { ...inner };
   delete unpinned.hostKey;
   await d.stack.configure([unpinned as SandboxHost], {});

@@ -1,5 +1,14 @@
 /** The toolchain, with a PULUMI_HOME and an engine of the test's own: nothing is downloaded, and nothing of the user's is touched. */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { run } from "../../tools/run";
@@ -103,14 +112,29 @@ test("an installation that was cut short is made good", async () => {
 
 test("nothing else under PULUMI_HOME is touched", async () => {
   fakeEngine(OFFLINE);
-  const other = join(homeOf(env).folder, "credentials.json");
+  const folder = join(homeOf(env).plugins, "..");
+  const other = join(folder, "credentials.json");
   const plugin = join(homeOf(env).plugins, "resource-random-v4.0.0", "pulumi-resource-random");
   writeFileSync(other, "mine");
   script(plugin, "mine");
   await ensureToolchain({ env, say });
   expect(readFileSync(other, "utf8")).toBe("mine");
   expect(readFileSync(plugin, "utf8")).toContain("mine");
-  expect(readdirSync(homeOf(env).folder).sort()).toEqual(["credentials.json", "plugins", "versions"]);
+  expect(readdirSync(folder).sort()).toEqual(["credentials.json", "plugins", "versions"]);
+});
+
+test("where HOME is not the user's home directory, the plugin is where the engine looks for it", async () => {
+  await ensureToolchain();
+  mkdirSync(join(folder, ".pulumi"));
+  symlinkSync(homeOf(process.env).versions, join(folder, ".pulumi", "versions"));
+  const elsewhere = { cwd: root, env: { ...process.env, HOME: folder, PULUMI_HOME: undefined } };
+  const { stdout } = await run(process.execPath, ["--import", "tsx", "tools/toolchain/main.ts"], elsewhere);
+  expect(stdout).toMatch(/^command plugin +1\.2\.1, /m);
+  expect(existsSync(join(folder, ".pulumi", "plugins"))).toBe(false);
+  const engine = join(folder, ".pulumi", "versions", "3.250.0", "bin", "pulumi");
+  const { stdout: plugins } = await run(engine, ["plugin", "ls"], elsewhere);
+  // One on PATH is no installed one, and the engine takes it wherever HOME is.
+  if (!stdout.includes("found on PATH")) expect(plugins).toMatch(/^command +resource +1\.2\.1 /m);
 });
 
 test("two runs at once wait for each other", async () => {

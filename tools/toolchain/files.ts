@@ -1,6 +1,6 @@
 import { accessSync, constants, readFileSync, statSync } from "node:fs";
-import { mkdir, rename, rm, stat } from "node:fs/promises";
-import { isAbsolute, join } from "node:path";
+import { cp, mkdir, rename, rm, stat } from "node:fs/promises";
+import { basename, isAbsolute, join } from "node:path";
 
 /** Left in each folder this toolchain has filled itself, to tell it from the publisher's. */
 const MARKER = "lsyncd-as-code.json";
@@ -37,12 +37,18 @@ export function marker(folder: string, hash: string): { path: string; content: s
   return { path: join(folder, MARKER), content: `${JSON.stringify({ hash })}\n` };
 }
 
-/** Puts the folder `from` in the place of `to`, which may exist. Both must be on one file system. */
+/** Puts the folder `from` in the place of `to`, which may exist. */
 export async function replaceFolder(from: string, to: string): Promise<void> {
   await mkdir(join(to, ".."), { recursive: true });
-  const old = `${from}.old`;
+  // A name that the engine takes for no plugin.
+  const made = join(to, "..", `.${basename(to)}.lsyncd-as-code-new`);
+  const old = join(to, "..", `.${basename(to)}.lsyncd-as-code-old`);
+  for (const leftover of [made, old]) await rm(leftover, { recursive: true, force: true });
+  // A copy, because the two may be on different file systems.
+  await cp(from, made, { recursive: true });
+  await rm(from, { recursive: true, force: true });
   if (await exists(to)) await rename(to, old);
-  await rename(from, to);
+  await rename(made, to);
   await rm(old, { recursive: true, force: true });
 }
 

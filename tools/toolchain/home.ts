@@ -1,4 +1,4 @@
-import { homedir } from "node:os";
+import { homedir, userInfo } from "node:os";
 import { join } from "node:path";
 
 /** The version of the engine, of its npm package and of the Go modules it is built from where it can't be downloaded. */
@@ -7,9 +7,8 @@ export const ENGINE_VERSION = "3.250.0";
 /** The version of the command plugin, the same as that of the package @pulumi/command. */
 export const COMMAND_VERSION = "1.2.1";
 
-/** The places under PULUMI_HOME this toolchain reads and writes: its caches of versions and plugins, nothing else. */
+/** The places below PULUMI_HOME that this toolchain reads and writes: its caches of versions and plugins, nothing else. */
 export interface Home {
-  folder: string;
   versions: string;
   /** Where `npx pulumi` looks for the engine, and the engine for its language host. */
   engine: string;
@@ -20,17 +19,28 @@ export interface Home {
   lock: string;
 }
 
-/** The places for this environment; PULUMI_HOME is ~/.pulumi unless it is set. */
+/**
+ * The places for this environment; PULUMI_HOME is ~/.pulumi unless it is set. What ~ is, the two programs that look
+ * there see differently: `npx pulumi` goes by HOME, the engine by the user's entry in the password file.
+ */
 export function homeOf(env: NodeJS.ProcessEnv): Home {
-  const folder = env.PULUMI_HOME === undefined || env.PULUMI_HOME === "" ? join(homedir(), ".pulumi") : env.PULUMI_HOME;
-  const versions = join(folder, "versions");
-  const plugins = join(folder, "plugins");
+  const set = env.PULUMI_HOME ?? "";
+  const versions = join(set === "" ? join(homedir(), ".pulumi") : set, "versions");
+  const plugins = join(set === "" ? join(entryHome(), ".pulumi") : set, "plugins");
   return {
-    folder,
     versions,
     engine: join(versions, ENGINE_VERSION),
     plugins,
     commandPlugin: join(plugins, `resource-command-v${COMMAND_VERSION}`),
     lock: join(versions, ".lsyncd-as-code.lock"),
   };
+}
+
+/** The home directory in the password file; where the user has no entry there, the engine takes HOME as well. */
+function entryHome(): string {
+  try {
+    return userInfo().homedir;
+  } catch {
+    return homedir();
+  }
 }

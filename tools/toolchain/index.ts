@@ -11,8 +11,6 @@ export type { Engine, EngineOrigin } from "./engine";
 
 /** What is needed to run the program besides its packages, ready for use. */
 export interface Toolchain {
-  /** PULUMI_HOME. */
-  home: string;
   engine: Engine;
   commandPlugin: CommandPlugin;
 }
@@ -52,7 +50,8 @@ export async function ensureToolchain(options: ToolchainOptions = {}): Promise<T
       await rm(staging, { recursive: true, force: true });
     }
     const made = find(home, env);
-    if (made === undefined) throw new Error(`The toolchain in ${home.folder} is not complete after its installation.`);
+    if (made === undefined)
+      throw new Error(`The toolchain in ${home.engine} and ${home.plugins} is not complete after its installation.`);
     return made;
   });
 }
@@ -62,7 +61,7 @@ function find(home: Home, env: NodeJS.ProcessEnv): Toolchain | undefined {
   const engine = findEngine(home);
   const commandPlugin = findCommandPlugin(home, env);
   if (engine === undefined || commandPlugin === undefined || isStale(commandPlugin, home)) return undefined;
-  return { home: home.folder, engine, commandPlugin };
+  return { engine, commandPlugin };
 }
 
 async function install(home: Home, staging: string, env: NodeJS.ProcessEnv, refresh: boolean, say: Say): Promise<void> {
@@ -90,7 +89,7 @@ async function install(home: Home, staging: string, env: NodeJS.ProcessEnv, refr
   if (plugin === undefined || stale) await installFallback(home, staging, say);
 }
 
-/** A new empty folder on the file system of PULUMI_HOME; those of earlier runs that were killed are removed. */
+/** A new empty folder; those of earlier runs that were killed are removed. */
 async function stagingFolder(home: Home): Promise<string> {
   await mkdir(home.versions, { recursive: true });
   for (const name of await readdir(home.versions)) {
