@@ -20,11 +20,14 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { renderPrograms } from "../../tools/torture/render";
 import { run } from "../../tools/run";
+import { installTime, needPrograms } from "../support/programs";
 
 jest.setTimeout(60_000);
 
 const OPTIONS = ["-lptgoD", "--delete-after", "--inplace", "--no-perms", "--omit-dir-times"];
 let root: string, source: string, target: string, state: string, program: string, verifier: string;
+
+beforeAll(() => needPrograms("rsync", "python3"), installTime);
 
 beforeEach(async () => {
   root = mkdtempSync(path.join(tmpdir(), "sqlite-mirror-"));

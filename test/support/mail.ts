@@ -8,6 +8,7 @@ import { simpleParser, type ParsedMail } from "mailparser";
 import { SMTPServer, type SMTPServerOptions } from "smtp-server";
 import { until } from "../../tools/sandbox";
 import { run } from "../../tools/run";
+import { needPrograms } from "./programs";
 
 /** A mail as the server got it. */
 export interface ReceivedMail {
@@ -31,6 +32,7 @@ export interface Certificate {
 
 /** Makes an authority and a certificate of it for an IP address, with openssl. */
 export async function makeCertificate(address: string): Promise<Certificate> {
+  await needPrograms("openssl");
   const folder = await mkdtemp(join(tmpdir(), "mail-"));
   const path = (name: string) => join(folder, name);
   try {

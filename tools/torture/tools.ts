@@ -1,6 +1,7 @@
 import { access, mkdir, readdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import path from "node:path";
+import { ensurePrograms } from "../programs";
 import { run } from "../run";
 
 /** What the torture test runs with. */
@@ -48,6 +49,7 @@ async function findLsyncd(): Promise<string> {
 
 /** Gets what is missing; a second call finds it in the cache. */
 export async function prepareTools(): Promise<Tools> {
+  await ensurePrograms(["rsync", "python3"], (line) => process.stderr.write(`torture: ${line}\n`));
   await mkdir(CACHE, { recursive: true });
   return { python: await pythonWithCiphers(), lsyncd: await findLsyncd() };
 }

@@ -5,6 +5,7 @@ import { createServer, connect } from "node:net";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ensurePrograms } from "../../programs";
 import { run } from "../../run";
 
 /** Debian's place for the SSH server, which is not on everyone's PATH. */
@@ -36,7 +37,7 @@ export function connectionTo(sshd: Sshd, changes: Partial<Record<string, unknown
 
 /** Prepares a server below `folder`; `start` makes it listen. `settings` are further lines of sshd_config. */
 export async function prepareSshd(folder: string, addresses: string[], settings: string[] = []): Promise<Sshd> {
-  await requireSshd();
+  await ensurePrograms(["sshd"], (line) => process.stderr.write(`sshd: ${line}\n`));
   const place = await mkdtemp(join(folder, "sshd-"));
   const at = (name: string): string => join(place, name);
   await makeKey(at("host_key"));
@@ -103,15 +104,6 @@ export async function freePort(address: string): Promise<number> {
   await new Promise((resolve) => server.close(resolve));
   if (bound === null || typeof bound === "string") throw new Error(`no port on ${address}`);
   return bound.port;
-}
-
-async function requireSshd(): Promise<void> {
-  if (existsSync(SSHD)) return;
-  const install = ["apt-get", "install", "-y", "--no-install-recommends", "openssh-server"];
-  const [command = "", ...args] = process.getuid?.() === 0 ? install : ["sudo", "-n", ...install];
-  await run(command, args, { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } }).catch((error: unknown) => {
-    throw new Error(`These tests need an SSH server: apt-get install openssh-server.\n${(error as Error).message}`);
-  });
 }
 
 async function listening(address: string, port: number, server: ChildProcess, log: () => string): Promise<void> {
