@@ -6,7 +6,8 @@ const root = resolve(__dirname, "../..");
 
 it("`npm run` alone says of each script what it is for", async () => {
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts: object };
-  const { stdout } = await run("npm", ["run"], { cwd: root });
+  // Out loud, also below an npm that is silent: a script hands its own --silent on in the environment.
+  const { stdout } = await run("npm", ["run", "--loglevel", "notice"], { cwd: root });
   for (const name of Object.keys(scripts))
     expect(stdout).toMatch(new RegExp(`^  ${name}\\n +node tools/bootstrap.mjs '[^']{10,80}'`, "m"));
 });
