@@ -56,6 +56,8 @@ export async function prepareSshd(folder: string, addresses: string[], settings:
     // Of several lines for one setting, sshd takes the first.
     ...settings,
     "LogLevel VERBOSE",
+    // A shell that sshd starts reads ~/.bashrc, and what that prints would be taken for the command's.
+    `SetEnv HOME=${place}`,
   ];
   await writeFile(at("sshd_config"), `${config.join("\n")}\n`);
 
