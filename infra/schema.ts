@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { mountUnit } from "./quote";
+import { rsyncOptionConflicts, rsyncOptionFault } from "./rsync-options";
 
 /**
  * The pieces that settings are made of. Every message says what is wrong and what is right; the key's path is put
@@ -86,75 +87,18 @@ export const recipients = z.preprocess(
     .min(1, { error: "must hold at least one mail address" }),
 );
 
-/** rsync options that would break the mirror, with what each would do. */
-const breaking: Record<string, string> = {
-  "--append": "it leaves changed files as they are in the mirror",
-  "--append-verify": "it leaves changed files as they are in the mirror",
-  "--backup": "it leaves old versions in the mirror",
-  "--backup-dir": "it leaves old versions in the mirror",
-  "--compare-dest": "files that are elsewhere would not be mirrored",
-  "--copy-dest": "it mirrors something else",
-  "--cvs-exclude": "some files would not be mirrored",
-  "--daemon": "it starts a server",
-  "--delete-excluded": "lsyncd tells rsync of single changes by excluding all else, which would delete all else",
-  "--delete-missing-args": "a source that is not there would empty the mirror",
-  "--dirs": "what is in directories would not be mirrored",
-  "--dry-run": "nothing would be mirrored",
-  "--exclude": "lsyncd itself tells rsync what to look at",
-  "--exclude-from": "lsyncd itself tells rsync what to look at",
-  "--existing": "new files would not be mirrored",
-  "--files-from": "lsyncd itself tells rsync what to look at",
-  "--filter": "lsyncd itself tells rsync what to look at",
-  "--from0": "lsyncd sets it where it is needed",
-  "--help": "nothing would be mirrored",
-  "--iconv": "files would have other names in the mirror",
-  "--ignore-existing": "changed files would not be mirrored",
-  "--ignore-non-existing": "new files would not be mirrored",
-  "--include": "lsyncd itself tells rsync what to look at",
-  "--include-from": "lsyncd itself tells rsync what to look at",
-  "--link-dest": "files of the mirror would be links to others",
-  "--list-only": "nothing would be mirrored",
-  "--log-file": "it writes a file of its own",
-  "--max-delete": "it ends lsyncd when the limit is reached",
-  "--max-size": "large files would not be mirrored",
-  "--min-size": "small files would not be mirrored",
-  "--no-r": "directories would not be mirrored",
-  "--no-recursive": "directories would not be mirrored",
-  "--no-t": "changed files of the same size would not be noticed",
-  "--no-times": "changed files of the same size would not be noticed",
-  "--only-write-batch": "nothing would be mirrored",
-  "--prune-empty-dirs": "empty directories would not be mirrored",
-  "--read-batch": "it mirrors something else",
-  "--relative": "files would land in the wrong place",
-  "--remove-sent-files": "it deletes from the source",
-  "--remove-source-files": "it deletes from the source",
-  "--rsh": "the mirror is local",
-  "--rsync-path": "the mirror is local",
-  "--server": "it starts a server",
-  "--size-only": "changed files of the same size would not be mirrored",
-  "--stop-after": "what is not done by then would not be mirrored",
-  "--stop-at": "what is not done by then would not be mirrored",
-  "--time-limit": "what is not done by then would not be mirrored",
-  "--update": "files newer in the mirror would stay",
-  "--version": "nothing would be mirrored",
-  "--write-batch": "it writes a file of its own",
-  "--write-devices": "it writes to devices",
-};
-
 /** More options for rsync, in their long form; those that would break the mirror are refused by name. */
-export const rsyncOptions = z.array(
-  z.string().superRefine((option, context) => {
-    const name = option.split("=")[0] ?? "";
-    const why = breaking[name];
-    if (why !== undefined) context.addIssue({ code: "custom", message: `${name} is not supported: ${why}` });
-    else if (!/^--[a-z0-9][a-z0-9-]*(=[^\x00-\x1f\x7f]*)?$/.test(option) || !option.isWellFormed())
-      context.addIssue({
-        code: "custom",
-        message: `must be a long rsync option such as --bwlimit=10M, not ${JSON.stringify(option)}`,
-      });
-  }),
-  { error: "must be a list of rsync options" },
-);
+export const rsyncOptions = z
+  .array(
+    z.string({ error: "must be one long option of rsync such as --bwlimit=10M" }).superRefine((option, context) => {
+      const message = rsyncOptionFault(option);
+      if (message !== undefined) context.addIssue({ code: "custom", message });
+    }),
+    { error: "must be a list of rsync options" },
+  )
+  .superRefine((options, context) => {
+    for (const message of rsyncOptionConflicts(options)) context.addIssue({ code: "custom", message });
+  });
 
 // msmtp refuses a configuration with a line of more than 500 bytes; the keyword and the quotes take some of them.
 const longestLine = 480;

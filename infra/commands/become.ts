@@ -22,10 +22,22 @@ const call = '\n[ -z "$BASH" ] || become "$@"\n';
 /** Where root's rights are lent to a user for one run. */
 const lendPath = (user: string): string => `${runDirectory}/root-for-${user}`;
 
-// What a login that is not root's puts before a script. The password is in the standard input and nowhere else.
+// The line before the password. The shell reads its script a line at a time, so this takes the next one as it is.
+const taking = "IFS= read -r PASSWORD";
+
+/**
+ * What a login that is not root's puts before a script. The password is in the standard input and nowhere else, on a line
+ * of its own and not quoted: the engine takes the stack's secrets out of its log by their text, and quoted it is another.
+ */
 function head(login: Login, password: string, more: Record<string, string> = {}): string {
   const { name: HOST, user: LOGIN } = login;
-  return script({ HOST, LOGIN, PASSWORD: password, LEND: lendPath(LOGIN), ...more }, ["become.sh"]);
+  const given = password === "" ? "PASSWORD=''" : `${taking}\n${password}`;
+  return [script({ HOST, LOGIN, LEND: lendPath(LOGIN), ...more }, []), given, fragment("become.sh")].join("\n");
+}
+
+/** Whether a command's standard input has a password for sudo in it. */
+export function hasPassword(stdin: string): boolean {
+  return stdin.slice(0, stdin.indexOf("become()")).includes(`\n${taking}\n`);
 }
 
 /** What runs a script as root: the script itself for root, with sudo before it for everyone else. */

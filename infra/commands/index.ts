@@ -5,7 +5,7 @@ import { sh } from "../quote";
 import { asRoot } from "./become";
 import { script } from "./script";
 
-export { announcement, asRoot, lend } from "./become";
+export { announcement, asRoot, hasPassword, lend } from "./become";
 
 /** What a remote command runs when its resource is made or changed, and when it is destroyed. */
 export interface HostCommand {

@@ -119,53 +119,6 @@ describe("recipients", () => {
   });
 });
 
-describe("rsyncOptions", () => {
-  const breaking = [
-    ...["--append", "--append-verify", "--backup", "--daemon", "--dry-run", "--exclude=*.db", "--exclude-from=/x"],
-    ...["--existing", "--files-from=/x", "--filter=- *", "--from0", "--ignore-existing", "--ignore-non-existing"],
-    ...["--include=*", "--include-from=/x", "--list-only", "--log-file=/x", "--max-delete=5", "--max-size=1M"],
-    ...["--min-size=1", "--no-recursive", "--no-times", "--only-write-batch=/x", "--read-batch=/x", "--relative"],
-    ...["--remove-sent-files", "--remove-source-files", "--rsh=ssh", "--rsync-path=/x", "--server", "--size-only"],
-    ...["--update", "--write-batch=/x", "--backup-dir=/x", "--compare-dest=/x", "--copy-dest=/x", "--cvs-exclude"],
-    ...["--delete-excluded", "--delete-missing-args", "--dirs", "--help", "--iconv=utf-8", "--link-dest=/x", "--no-r"],
-    ...["--no-t", "--prune-empty-dirs", "--stop-after=1", "--stop-at=1", "--time-limit=1", "--version"],
-    ...["--write-devices"],
-  ];
-
-  it.each(breaking)("refuses %s by its name, and says what it would do", (option) => {
-    const name = option.replace(/=.*/, "");
-    expect(messages(schema.rsyncOptions, ["--delete", option])).toEqual([
-      expect.stringMatching(new RegExp(`^${name} is not supported: .{10,}`)),
-    ]);
-  });
-
-  it("takes the documented ones and others that do no harm", () => {
-    const options = ["--delete", "--delete-after", "--inplace", "--no-perms", "--omit-dir-times", "--bwlimit=10M"];
-    expect(schema.rsyncOptions.parse(options)).toEqual(options);
-    expect(schema.rsyncOptions.parse([])).toEqual([]);
-  });
-
-  it.each([
-    ["-n"],
-    ["--"],
-    ["delete"],
-    ["--Delete"],
-    ["--delete --dry-run"],
-    ["--bwlimit 5"],
-    ["--x=a\nb"],
-    ["--x=\ud800"],
-    [""],
-  ])("refuses %j, which is no long option", (option) => {
-    expect(messages(schema.rsyncOptions, [option])).toEqual([
-      `must be a long rsync option such as --bwlimit=10M, not ${JSON.stringify(option)}`,
-    ]);
-  });
-
-  it("refuses what is no list", () => {
-    expect(messages(schema.rsyncOptions, "--delete")).toEqual(["must be a list of rsync options"]);
-  });
-});
-
 describe("hosts", () => {
   it.each([["sqlite-1"], ["a"], ["db.example.com"], ["A_b-9"]])("takes the name %s", (name) => {
     expect(schema.hostName.parse(name)).toBe(name);

@@ -119,7 +119,7 @@ export function borrowers(
   for (const { urn, inputs } of deployed) {
     const { connection: to, stdin = "", create, update, delete: remove, command } = inputs;
     // A password of its own is in its input.
-    if (to === undefined || /^PASSWORD='?[^'\n]/m.test(stdin.slice(0, stdin.indexOf("become()")))) continue;
+    if (to === undefined || commands.hasPassword(stdin)) continue;
     const digests = [create, update, remove, command].flatMap((one) =>
       one === undefined ? [] : [commands.announcement(one, stdin)],
     );

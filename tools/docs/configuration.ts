@@ -2,6 +2,7 @@ import { stringify } from "yaml";
 import { z } from "zod";
 import { defaults, documented } from "../../infra/config";
 import type { Restart } from "../../infra/files";
+import { refusedRsyncOptions, supportedRsyncOptions } from "../../infra/rsync-options";
 import { parts, topics, type Example } from "./examples";
 import { restartOf } from "./restart";
 
@@ -178,9 +179,12 @@ ${variableTable()}
 
 ## What cannot be set
 
-rsync's \`archive\` is always on. These rsync options are refused, because the mirror would no longer be one; the message says
-what each would do: \`--dry-run\`, \`--remove-source-files\`, \`--delete-excluded\`, \`--max-delete\`, \`--size-only\`, \`--update\`,
-\`--backup\`, \`--link-dest\`, \`--exclude\`, \`--include\`, \`--files-from\` and more of their kind (\`infra/schema.ts\`).
+rsync's \`archive\` is always on. Of its other options those are taken that leave an exact mirror, each with its value in
+the same text: ${supportedRsyncOptions.map(code).join(", ")}. All others are refused by name, and most with
+what they would do to the mirror, such as ${refusedRsyncOptions
+    .filter((name) => ["--dry-run", "--remove-source-files", "--exclude", "--quiet", "--size-only"].includes(name))
+    .map(code)
+    .join(", ")} (\`infra/rsync-options.ts\`).
 `;
   // Loaded late: only who writes the page needs it.
   const { format } = await import("prettier");

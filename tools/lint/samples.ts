@@ -25,7 +25,7 @@ export const hostile = {
   delay: 3600,
   compress: true,
   wholeFile: false,
-  rsyncOptions: ["--delete", `--bwlimit="1'0$(id)\`id\`\\" ]] %h`, "--temp-dir=/mnt/a b"],
+  rsyncOptions: ["--delete", `--temp-dir=/mnt/a "1'0$(id)\`id\`\\" ]] %h`, "--bwlimit=10M"],
   verifySchedule: "Mon..Fri,Sun *-*-01/2 03:00:00 Europe/Berlin",
   heartbeatUrl: "https://example.com/ping/'$(id)`id`\"\\%h?a=b&c=[d]#{{e}}",
   smtp: {

@@ -46,9 +46,11 @@ export const admittedAddress = fc
   .filter((address) => recipients.safeParse([address]).success);
 
 const admittedOption = fc
-  .tuple(fc.constantFrom("--bwlimit", "--temp-dir", "--block-size"), text)
-  .map(([name, value]) => `${name}=${value}`)
-  .filter((option) => option.isWellFormed() && rsyncOptions.safeParse([option]).success);
+  .oneof(
+    text.map((value) => `--temp-dir=/${value}`),
+    fc.constantFrom("--delete", "--inplace", "--bwlimit=1.5M", "--block-size=4096"),
+  )
+  .filter((option) => rsyncOptions.safeParse([option]).success);
 
 const admittedPattern = text.filter((name) => name.isWellFormed() && namePatterns.safeParse([name]).success);
 
@@ -73,7 +75,7 @@ export const admittedHost: fc.Arbitrary<HostSettings> = fc
     delay: fc.integer({ min: 1, max: 3600 }),
     compress: fc.boolean(),
     wholeFile: fc.boolean(),
-    rsyncOptions: fc.array(admittedOption, { maxLength: 3 }),
+    rsyncOptions: fc.uniqueArray(admittedOption, { maxLength: 3, selector: (option) => option.split("=")[0] }),
     sqlitePatterns: fc.array(admittedPattern, { maxLength: 3 }),
     sqliteSafe: fc.boolean(),
     heartbeatUrl: fc.option(admittedUrl, { nil: undefined }),
