@@ -111,7 +111,8 @@ export class Stack {
     });
   }
 
-  private environment(): NodeJS.ProcessEnv {
+  /** The environment in which a tool finds the stack as `npm run up -- --stack NAME --config-file FILE` names it. */
+  environment(): NodeJS.ProcessEnv {
     const inherited = Object.entries(process.env).filter(([name]) => !foreign.has(name));
     return {
       ...Object.fromEntries(inherited),

@@ -46,8 +46,8 @@ function filesBelow(dir: string): string[] {
 }
 
 /** Changes with everything an image is made from, and with nothing else (not with where this working copy is). */
-function imageKey(release: Release, sources: string[], reach: string[]): string {
-  const hash = createHash("sha256").update(JSON.stringify([release, packages, sources, reach]));
+function imageKey(release: Release, include: string[], sources: string[], reach: string[]): string {
+  const hash = createHash("sha256").update(JSON.stringify([release, include, sources, reach]));
   for (const file of [...filesBelow(guestFiles), prepareScript, ...filesBelow(ownCertificates)])
     hash.update(file.replace(__dirname, "")).update("\0").update(readFileSync(file)).update("\0");
   return hash.digest("hex").slice(0, 12);
@@ -86,11 +86,13 @@ function markUsed(image: Image): string {
 /**
  * The root directory of a release's image, never written to and shared by all hosts: made the first time it is asked for, and again
  * after 30 days (20 to 60 s, about 300 MB). Package lists stay in it, so that a host can install packages without an update first.
+ * With `more` packages it is another image.
  */
-export async function ensureImage(release: Release, log: Log): Promise<string> {
+export async function ensureImage(release: Release, log: Log, more: string[] = []): Promise<string> {
+  const include = [...packages, ...more];
   const sources = sourcesFor(release, machineSources(), machineCodename());
   const reach = await machineReachSettings();
-  const name = `${release}-${imageKey(release, sources, reach)}`;
+  const name = `${release}-${imageKey(release, include, sources, reach)}`;
   const fresh = (): Image | undefined =>
     imagesNamed(name).find((image) => Date.now() - image.builtMs < freshDays * dayMs);
   const ready = fresh();
@@ -103,7 +105,7 @@ export async function ensureImage(release: Release, log: Log): Promise<string> {
     if (built) return markUsed(built);
     const [old] = imagesNamed(name);
     try {
-      return await buildImage(name, release, sources, reach, log);
+      return await buildImage(name, release, include, sources, reach, log);
     } catch (error) {
       if (!old) throw error;
       log(
@@ -118,6 +120,7 @@ export async function ensureImage(release: Release, log: Log): Promise<string> {
 async function buildImage(
   name: string,
   release: Release,
+  include: string[],
   sources: string[],
   reach: string[],
   log: Log,
@@ -140,7 +143,7 @@ async function buildImage(
       "--format=directory",
       "--variant=minbase",
       "--skip=cleanup/apt/lists",
-      `--include=${packages.join(",")}`,
+      `--include=${include.join(",")}`,
       // These stay in the image, so that the hosts' apt reaches the mirror in the same way.
       ...reach.map((line) => `--aptopt=${line.replace(/;$/, "")}`),
       release,

@@ -33,6 +33,8 @@ export interface SandboxOptions {
   hosts?: number;
   /** bookworm unless told. */
   release?: Release;
+  /** Debian packages that its hosts have from the start, beside those of every sandbox host. */
+  packages?: string[];
   /** The size of each new volume in MiB; 512 unless told. Their files are sparse. */
   volumeSizeMb?: VolumeSizes;
   /**
@@ -107,7 +109,7 @@ async function newSandbox(options: SandboxOptions, log: Log): Promise<SandboxSta
     name: options.name,
     dir: sandboxDir(options.name),
     release,
-    image: await ensureImage(release, log),
+    image: await ensureImage(release, log, options.packages),
     ...(options.owner === undefined ? {} : { owner: processOf(options.owner) }),
   };
   writeSandboxState(state);

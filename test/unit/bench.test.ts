@@ -1,0 +1,133 @@
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { barChart, step } from "../../tools/bench/chart";
+import { renderPage, sections } from "../../tools/bench/sections";
+import { figure, quantile, slope, spread, spreadText } from "../../tools/bench/statistics";
+import { markdownTable } from "../../tools/bench/table";
+import { readSshdLog } from "../../tools/bench/deploy/sshd";
+import { run } from "../../tools/run";
+
+const root = resolve(__dirname, "../..");
+
+describe("statistics", () => {
+  it("have the value in the middle, and what lies between two", () => {
+    expect(spread([5, 1, 3])).toEqual({ median: 3, least: 1, most: 5 });
+    expect(quantile([1, 2, 3, 4], 0.5)).toBe(2.5);
+    expect(quantile([0, 100], 0.99)).toBeCloseTo(99);
+    expect(quantile([], 0.5)).toBeNaN();
+  });
+
+  it("tell the cost of one more", () => {
+    expect(slope([0, 1, 2, 3].map((x) => ({ x, y: 7 + 2 * x })))).toBeCloseTo(2);
+  });
+
+  it.each([
+    [1234.5, "1235"],
+    [34.56, "34.6"],
+    [3.456, "3.46"],
+    [0.0345, "0.035"],
+    [0, "0"],
+    [NaN, "–"],
+  ])("write %p as %s", (value, text) => {
+    expect(figure(value)).toBe(text);
+  });
+
+  it("write a spread, and one value alone", () => {
+    expect(spreadText([2, 1, 3])).toBe("2.00 (1.00–3.00)");
+    expect(spreadText([2])).toBe("2.00");
+  });
+});
+
+describe("a table", () => {
+  it("sets numbers to the right, and keeps a bar in its cell", () => {
+    expect(markdownTable(["a", "b"], [["x|y", "1"]])).toBe("| a | b |\n| --- | --: |\n| x\\|y | 1 |");
+  });
+});
+
+describe("a chart", () => {
+  const chart = barChart({
+    title: "a & b",
+    axis: "seconds",
+    groups: ["1 host", "4 hosts"],
+    series: [
+      { name: "quick", values: [10, 20] },
+      { name: "slow", values: [40, undefined] },
+    ],
+  });
+  const bars = [...chart.matchAll(/<rect x="[^"]*" y="([^"]*)" width="[^"]*" height="([^"]*)" fill="(#\w+)"><title>/g)];
+
+  it("has a bar for each value, as high as it is large, and none for what was not measured", () => {
+    expect(bars).toHaveLength(3);
+    const heights = bars.map(([, , height]) => Number(height));
+    expect((heights[1] ?? 0) / (heights[0] ?? 0)).toBeCloseTo(4, 1);
+    expect((heights[2] ?? 0) / (heights[0] ?? 0)).toBeCloseTo(2, 1);
+  });
+
+  it("has one colour for each series, and nothing that is not XML", () => {
+    expect(new Set(bars.map(([, , , colour]) => colour)).size).toBe(2);
+    expect(chart).toContain("a &amp; b");
+    expect(chart).not.toMatch(/NaN|undefined|Infinity/);
+  });
+
+  it.each([
+    [9, 2],
+    [0.43, 0.1],
+    [130, 50],
+  ])("has a line on its scale up to %p every %p", (most, distance) => {
+    expect(step(most)).toBeCloseTo(distance);
+  });
+});
+
+describe("the log of an SSH server", () => {
+  it("tells connections, sessions and how many were open at once", () => {
+    const log = `Connection from 127.0.0.1 port 1001 on 127.64.0.1 port 22 rdomain ""
+Accepted key ED25519 SHA256:x found at /root/.ssh/authorized_keys:1
+Accepted publickey for root from 127.0.0.1 port 1001 ssh2: ED25519 SHA256:x
+pam_unix(sshd:session): session opened for user root(uid=0) by (uid=0)
+Starting session: command for root from 127.0.0.1 port 1001 id 0
+Connection from 127.0.0.1 port 1002 on 127.64.0.1 port 22 rdomain ""
+Starting session: subsystem 'sftp' for root from 127.0.0.1 port 1001 id 1
+Close session: user root from 127.0.0.1 port 1001 id 0
+Disconnected from user root 127.0.0.1 port 1001
+Connection closed by authenticating user root 127.0.0.1 port 1002 [preauth]
+Connection from 127.0.0.1 port 1003 on 127.64.0.1 port 22 rdomain ""
+Starting session: command on pts/0 for root from 127.0.0.1 port 1003 id 0
+Received disconnect from 127.0.0.1 port 1003:11: disconnected by user`;
+    expect(readSshdLog(log.split("\n"))).toEqual({ connections: 3, sessions: 3, atOnce: 2 });
+  });
+});
+
+describe("the page", () => {
+  const known = {
+    a: { results: "x", render: (found: unknown) => ({ text: `**${String(found)}**`, charts: { "a.svg": "s" } }) },
+  };
+  const page = "by hand\n\n<!-- measured: a -->\n\nold\n\n<!-- end -->\n\nby hand\n";
+
+  it("gets the measured parts, and keeps what is written by hand", async () => {
+    const made = await renderPage(page, known, () => Promise.resolve(7));
+    expect(made.page).toBe("by hand\n\n<!-- measured: a -->\n\n**7**\n\n<!-- end -->\n\nby hand\n");
+    expect(made.charts).toEqual({ "a.svg": "s" });
+  });
+
+  it("says what was not measured, and by which command it would be", async () => {
+    const made = await renderPage(page, known, () => Promise.resolve(undefined));
+    expect(made.page).toContain("Not measured yet: `npm run bench -- x`.");
+  });
+
+  it("fails when it lacks a section, or has one that nobody makes", async () => {
+    await expect(renderPage("", known)).rejects.toThrow("no place for: a");
+    await expect(renderPage(page, {})).rejects.toThrow("that there is not: a");
+  });
+
+  it("has a place for each section", () => {
+    const text = readFileSync(join(root, "docs/performance.md"), "utf8");
+    for (const name of Object.keys(sections)) expect(text).toContain(`<!-- measured: ${name} -->`);
+  });
+
+  it("is what the raw results give", async () => {
+    // In a process of its own: prettier, which lays the tables out, cannot be loaded into jest's.
+    const args = ["--import", "tsx", "tools/bench/main.ts", "write", "--check"];
+    const { code, stderr } = await run(process.execPath, args, { cwd: root, allowFailure: true });
+    expect([code, stderr]).toEqual([0, ""]);
+  }, 60_000);
+});

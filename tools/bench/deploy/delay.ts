@@ -1,0 +1,29 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+
+/** A TCP address. */
+export interface Endpoint {
+  address: string;
+  port: number;
+}
+
+/** Where a delayed connection comes in and where it goes. */
+export interface Route {
+  listen: Endpoint;
+  to: Endpoint;
+}
+
+/** Starts the proxy that delays; returns what ends it. Throws when it cannot listen. */
+export async function delay(routes: Route[], roundTripMs: number): Promise<() => void> {
+  const proxy = spawn(
+    process.execPath,
+    ["--import", "tsx", join(__dirname, "delay-proxy.ts"), String(roundTripMs), JSON.stringify(routes)],
+    { stdio: ["pipe", "pipe", "inherit"] },
+  );
+  const [ready] = (await Promise.race([once(proxy.stdout, "data"), once(proxy, "exit")])) as unknown[];
+  if (String(ready).trim() !== "ready") throw new Error(`the proxy that delays could not start: ${String(ready)}`);
+  return () => {
+    proxy.stdin.end();
+  };
+}

@@ -1,0 +1,30 @@
+/** `npm run bench`: measures, and writes docs/performance.md from what was measured. */
+import { runTool, UsageError } from "../cli";
+import { modes } from "./modes";
+
+const width = Math.max(...Object.keys(modes).map((name) => name.length));
+
+const usage = `Measures on sandbox hosts, keeps what it finds in docs/performance/, and writes docs/performance.md from that.
+
+  npm run bench [-- MODE [OPTIONS]]
+
+${Object.entries(modes)
+  .map(([name, { about }]) => `  ${name.padEnd(width)}  ${about}`)
+  .join("\n")}
+
+deploy is meant when no mode is named. The options of a mode: npm run bench -- MODE --help`;
+
+async function main(args: string[]): Promise<number> {
+  const [first = "deploy"] = args;
+  if (["--help", "-h", "help"].includes(first)) {
+    console.log(usage);
+    return 0;
+  }
+  // Options alone are those of the mode that is meant when none is named.
+  const [name, rest] = first.startsWith("-") ? ["deploy", args] : [first, args.slice(1)];
+  const mode = modes[name];
+  if (!mode) throw new UsageError(`"${name}" is none of ${Object.keys(modes).join(", ")}`);
+  return (await mode.load()).main(rest);
+}
+
+runTool(main, { usage });

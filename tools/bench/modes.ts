@@ -1,0 +1,14 @@
+/** What one mode of `npm run bench` does, given the arguments that follow its name; returns the exit code. */
+export type Run = (args: string[]) => Promise<number>;
+
+interface Mode {
+  /** One line for the usage. */
+  about: string;
+  /** Loaded when it is asked for, and no sooner. */
+  load: () => Promise<{ main: Run }>;
+}
+
+/** The modes of `npm run bench`. To add one: a line here, and a section in sections.ts for what it finds. */
+export const modes: Record<string, Mode> = {
+  write: { about: "write docs/performance.md and its charts from what was measured", load: () => import("./write") },
+};

@@ -1,0 +1,69 @@
+import { existsSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { cpus, release, totalmem } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { run } from "../run";
+
+const root = resolve(__dirname, "../..");
+
+/** Where the raw results are, one file for each mode. */
+const folder = join(root, "docs", "performance");
+
+/** What a measurement was made on, and when. */
+export interface Conditions {
+  /** Day of the measurement, as 2026-11-25. */
+  date: string;
+  /** The commit that was measured; with a plus when the working copy had changes. */
+  commit: string;
+  cores: number;
+  /** In GiB. */
+  memory: number;
+  kernel: string;
+  node: string;
+}
+
+/** The conditions here and now. */
+export async function conditions(): Promise<Conditions> {
+  const git = async (...args: string[]): Promise<string> =>
+    (await run("git", args, { cwd: root, allowFailure: true })).stdout.trim();
+  const changed = await git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs");
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    commit: (await git("rev-parse", "--short=10", "HEAD")) + (changed === "" ? "" : "+"),
+    cores: cpus().length,
+    memory: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    node: process.version,
+  };
+}
+
+/** The conditions as a line of a page. */
+export function conditionsText({ date, commit, cores, memory, kernel, node }: Conditions): string {
+  return `${date}, commit ${commit}, ${cores} cores, ${memory} GB of memory, Linux ${kernel}, Node ${node.slice(1)}`;
+}
+
+/** The raw results of a mode; undefined when nothing was measured yet. */
+export async function readResults(name: string): Promise<unknown> {
+  const path = join(folder, `${name}.json`);
+  return existsSync(path) ? (JSON.parse(await readFile(path, "utf8")) as unknown) : undefined;
+}
+
+/** Keeps the raw results of a mode, in place of those that were there. */
+export async function writeResults(name: string, results: unknown): Promise<void> {
+  await writePage(join("performance", `${name}.json`), JSON.stringify(results));
+}
+
+/** Writes a file of docs/, laid out as the repository's other files. */
+export async function writePage(name: string, text: string): Promise<void> {
+  const path = join(root, "docs", name);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, await laidOut(name, text));
+}
+
+/** The text of a file of docs/ as prettier lays it out; what prettier does not know stays as it is. */
+export async function laidOut(name: string, text: string): Promise<string> {
+  // Loaded late: only who writes a page needs it.
+  const { format } = await import("prettier");
+  const parser = name.endsWith(".md") ? "markdown" : name.endsWith(".json") ? "json" : undefined;
+  return parser === undefined ? text : format(text, { parser, printWidth: 120 });
+}

@@ -1,0 +1,33 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { ensurePrograms } from "./programs";
+import { run } from "./run";
+import { cacheDir } from "./sandbox/paths";
+
+/** Packages of PyPI that tests and benchmarks run, with their versions. */
+export const pypi = {
+  /** The last one that Python 3.11, Debian 12's, can run. */
+  ansible: "ansible-core==2.19.4",
+  mitogen: "mitogen==0.3.54",
+  pyinfra: "pyinfra==3.10.0",
+} as const;
+
+/**
+ * A Python virtual environment with the given packages, in this user's cache, made on first use and named after them. Returns the
+ * folder of its programs.
+ */
+export async function pythonEnvironment(
+  packages: string[],
+  say: (line: string) => void = () => undefined,
+): Promise<string> {
+  const venv = join(cacheDir(), packages.map((name) => name.replace("==", "-")).join("+"));
+  const make = `
+    venv=$1; shift
+    [ -e "$venv/complete" ] && exit
+    python3 -m venv --clear "$venv" && "$venv/bin/pip" install --quiet "$@" && touch "$venv/complete"`;
+  await ensurePrograms(["python3"], say);
+  await mkdir(cacheDir(), { recursive: true });
+  // Whoever wants it at the same time waits for the one that makes it.
+  await run("flock", [`${venv}.lock`, "sh", "-c", make, "sh", venv, ...packages]);
+  return join(venv, "bin");
+}
