@@ -13,7 +13,7 @@ const folder = join(root, "docs", "performance");
 export interface Conditions {
   /** Day of the measurement, as 2026-11-25. */
   date: string;
-  /** The commit that was measured; with a plus when the working copy had changes. */
+  /** The last commit that changed the program or its tools; with a plus when the working copy had changes. */
   commit: string;
   cores: number;
   /** In GiB. */
@@ -26,10 +26,11 @@ export interface Conditions {
 export async function conditions(): Promise<Conditions> {
   const git = async (...args: string[]): Promise<string> =>
     (await run("git", args, { cwd: root, allowFailure: true })).stdout.trim();
-  const changed = await git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs");
+  const paths = ["infra", "templates", "tools", "package-lock.json", "Pulumi.yaml", ":!tools/bench"];
+  const changed = await git("status", "--porcelain", "--untracked-files=no", "--", ...paths);
   return {
     date: new Date().toISOString().slice(0, 10),
-    commit: (await git("rev-parse", "--short=10", "HEAD")) + (changed === "" ? "" : "+"),
+    commit: (await git("log", "-1", "--format=%h", "--abbrev=10", "--", ...paths)) + (changed === "" ? "" : "+"),
     cores: cpus().length,
     memory: Math.round(totalmem() / 2 ** 30),
     kernel: release(),

@@ -1,12 +1,11 @@
-import { cp, mkdir, rm, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { readdirSync } from "node:fs";
+import { cp, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { stringify } from "yaml";
 import { pypi, pythonEnvironment } from "../../python";
 import type { SandboxHost } from "../../sandbox";
 import { Stack } from "../../stack";
 import type { Work } from "./types";
-
-const root = resolve(__dirname, "../../..");
 
 /** What a tool deploys to, and where it may keep things. */
 export interface Field {
@@ -104,10 +103,17 @@ function ansible(configuration: (venv: string) => string[], packages: string[] =
   };
 }
 
-const tuned = [
-  ...["[defaults]", "forks = 16", "interpreter_python = /usr/bin/python3"],
+const tuned = (...defaults: string[]): string[] => [
+  ...["[defaults]", "forks = 16", "interpreter_python = /usr/bin/python3", ...defaults],
   ...["[ssh_connection]", "pipelining = true", "ssh_args = -o ControlMaster=auto -o ControlPersist=60s"],
 ];
+
+/** Mitogen's plugins are used from where pip has put them. */
+function mitogen(venv: string): string[] {
+  const [python = ""] = readdirSync(join(venv, "lib")).filter((name) => name.startsWith("python"));
+  const plugins = join(venv, "lib", python, "site-packages/ansible_mitogen/plugins/strategy");
+  return tuned(`strategy_plugins = ${plugins}`, "strategy = mitogen_linear");
+}
 
 async function pyinfra(field: Field): Promise<Contestant> {
   const bin = await pythonEnvironment([pypi.pyinfra], field.say);
@@ -144,25 +150,8 @@ export const contenders: Record<string, Contender> = {
   mitogen: {
     title: "Ansible with Mitogen",
     version: versionOf(pypi.mitogen),
-    enter: ansible(
-      (venv) => [
-        ...tuned,
-        "[defaults]",
-        `strategy_plugins = ${venv}/lib/python3/site-packages/ansible_mitogen/plugins/strategy`,
-        "strategy = mitogen_linear",
-      ],
-      [pypi.mitogen],
-    ),
+    enter: ansible(mitogen, [pypi.mitogen]),
   },
-  "ansible-tuned": { title: "Ansible, tuned", version: versionOf(pypi.ansible), enter: ansible(() => tuned) },
+  "ansible-tuned": { title: "Ansible, tuned", version: versionOf(pypi.ansible), enter: ansible(() => tuned()) },
   ansible: { title: "Ansible", version: versionOf(pypi.ansible), enter: ansible(() => []) },
 };
-
-/** A folder of its own for a contender. */
-export async function place(directory: string, name: string): Promise<string> {
-  const own = join(directory, name);
-  await mkdir(own, { recursive: true });
-  return own;
-}
-
-export { root };

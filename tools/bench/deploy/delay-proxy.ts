@@ -10,7 +10,11 @@ function pass(from: Socket, to: Socket, milliseconds: number): void {
   // Timers of the same length fire in the order in which they were set.
   from.on("data", (chunk) => setTimeout(() => to.write(chunk), milliseconds));
   from.on("end", () => setTimeout(() => to.end(), milliseconds));
-  from.on("close", () => setTimeout(() => { to.destroySoon(); }, milliseconds));
+  from.on("close", () =>
+    setTimeout(() => {
+      to.destroySoon();
+    }, milliseconds),
+  );
   from.on("error", () => undefined);
 }
 

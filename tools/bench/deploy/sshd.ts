@@ -9,7 +9,6 @@ export interface SshUse {
 
 const from = String.raw`\S+ port (\d+)`;
 const opened = new RegExp(`^Connection from ${from} on `);
-const started = /^Starting session: /;
 const closed = new RegExp(
   `^(?:Disconnected from|Connection closed by|Connection reset by|Timeout before authentication for|Disconnecting)\\b.*? port (\\d+)`,
 );

@@ -1,0 +1,85 @@
+import { parseArgs } from "node:util";
+import { UsageError } from "../../cli";
+import { sandboxDown, sandboxUp } from "../../sandbox";
+import { ensureToolchain } from "../../toolchain";
+import { conditions, readResults, writeResults } from "../results";
+import { contenders } from "./contenders";
+import { watchSshd } from "./hosts";
+import { race } from "./race";
+import { merge } from "./sessions";
+import type { DeployResults } from "./types";
+
+const usage = `Deploys to the same sandbox hosts with this program and with others, in turn.
+
+  npm run bench -- deploy [--hosts 1,4,8,16] [--rtt 0,50] [--runs 3] [--tools ${Object.keys(contenders).join(",")}]
+                          [--through COMMAND]
+
+  --hosts    numbers of hosts
+  --rtt      milliseconds of a round trip to a host
+  --runs     rounds of each; all tools have their turn in each round
+  --tools    who takes part
+  --through  each measured command is run through this one, such as "flock /run/quiet" on a machine that others use
+
+Results are kept after each number of hosts, beside those of earlier runs. Write the page from them: npm run bench -- write`;
+
+const say = (line: string): void => {
+  console.error(line);
+};
+
+const list = (text: string): string[] => text.split(",").filter((word) => word !== "");
+
+function numbers(option: string, text: string, least: number): number[] {
+  const all = list(text).map(Number);
+  if (all.length === 0 || all.some((value) => !Number.isInteger(value) || value < least))
+    throw new UsageError(`--${option} wants whole numbers from ${least} on, not "${text}"`);
+  return all;
+}
+
+/** Measures the tools, and keeps what it finds. */
+export async function main(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      hosts: { type: "string", default: "1,4,8,16" },
+      rtt: { type: "string", default: "0,50" },
+      runs: { type: "string", default: "3" },
+      tools: { type: "string", default: Object.keys(contenders).join(",") },
+      through: { type: "string", default: "" },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    return 0;
+  }
+  const counts = numbers("hosts", values.hosts, 1);
+  const distances = numbers("rtt", values.rtt, 0);
+  const [rounds = 1] = numbers("runs", values.runs, 1);
+  const tools = list(values.tools);
+  const unknown = tools.filter((tool) => !(tool in contenders));
+  if (unknown.length > 0) throw new UsageError(`no such tool: ${unknown.join(", ")}`);
+  const through = values.through.split(" ").filter((word) => word !== "");
+
+  await ensureToolchain({ say });
+  const name = `bench-${process.pid}`;
+  try {
+    const sandbox = await sandboxUp({
+      ...{ name, owner: process.pid, hosts: Math.max(...counts), volumeSizeMb: 64, log: say },
+      // The packages that are deployed, and what Ansible needs on a host.
+      packages: ["lsyncd", "python3"],
+    });
+    await Promise.all(sandbox.hosts.map(watchSshd));
+    const versions = Object.fromEntries(tools.map((tool) => [tool, contenders[tool]?.version ?? ""]));
+    for (const rtt of distances) {
+      for (const count of counts) {
+        const hosts = sandbox.hosts.slice(0, count);
+        const samples = await race({ tools, hosts, rtt, rounds, through, say });
+        const known = (await readResults("deploy")) as DeployResults | undefined;
+        await writeResults("deploy", merge(known, { conditions: await conditions(), versions, samples }));
+      }
+    }
+    return 0;
+  } finally {
+    await sandboxDown(name, say);
+  }
+}

@@ -1,0 +1,55 @@
+import type { DeployResults, Sample, Session } from "./types";
+
+/** Where a sample belongs in the tables. */
+const cellOf = ({ tool, hosts, rtt }: Sample): string => `${tool} ${hosts} ${rtt}`;
+
+/**
+ * Adds what was measured to what is known. Samples of the same commit and machine are put together; of a tool on a number of
+ * hosts at a distance only the newest session counts, and what no longer counts is dropped.
+ */
+export function merge(known: DeployResults | undefined, session: Session): DeployResults {
+  const key = ({ conditions: { date: _, ...rest } }: Session): string => JSON.stringify(rest);
+  const sessions = known?.sessions ?? [];
+  const same = sessions.find((other) => key(other) === key(session));
+  const merged: Session = {
+    conditions: session.conditions,
+    versions: { ...same?.versions, ...session.versions },
+    samples: [...(same?.samples ?? []), ...session.samples],
+  };
+  const all = [...sessions.filter((other) => other !== same), merged];
+  const newest = new Map(all.flatMap((one) => one.samples.map((sample) => [cellOf(sample), one] as const)));
+  // A round whose tools are all measured anew since is of no more use; the others of a round stay for its ratios.
+  const counts = (one: Session, sample: Sample): boolean =>
+    one.samples.some((other) => other.round === sample.round && newest.get(cellOf(other)) === one);
+  return {
+    sessions: all
+      .map((one) => ({ ...one, samples: one.samples.filter((sample) => counts(one, sample)) }))
+      .filter(({ samples }) => samples.length > 0),
+  };
+}
+
+/** The samples of a cell that count: those of the newest session that has any. */
+export function samplesOf(
+  { sessions }: DeployResults,
+  wanted: Pick<Sample, "tool" | "hosts" | "rtt" | "work">,
+): { session: Session; samples: Sample[] } | undefined {
+  for (const session of [...sessions].reverse()) {
+    const samples = session.samples.filter(
+      ({ tool, hosts, rtt, work }) =>
+        tool === wanted.tool && hosts === wanted.hosts && rtt === wanted.rtt && work === wanted.work,
+    );
+    if (samples.length > 0) return { session, samples };
+  }
+  return undefined;
+}
+
+/** For each sample, how many times as long as the quickest of the others in the same round it took. */
+export function ratios(session: Session, samples: Sample[], against: (tool: string) => boolean): number[] {
+  return samples.flatMap((sample) => {
+    const others = session.samples.filter(
+      ({ round, work, tool }) =>
+        round === sample.round && work === sample.work && tool !== sample.tool && against(tool),
+    );
+    return others.length === 0 ? [] : [sample.seconds / Math.min(...others.map(({ seconds }) => seconds))];
+  });
+}
