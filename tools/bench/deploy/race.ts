@@ -64,7 +64,7 @@ export async function race({ tools, hosts, rtt, rounds, through, say }: Race): P
     }
     const samples: Sample[] = [];
     for (let number = 0; number < rounds; number += 1) {
-      const round = `${new Date().toISOString()}`;
+      const round = new Date().toISOString();
       const order = tools.map((_, index) => tools[(index + number) % tools.length] ?? "");
       for (const tool of order) {
         const contestant = contestants.get(tool);

@@ -8,7 +8,7 @@ const cellOf = ({ tool, hosts, rtt }: Sample): string => `${tool} ${hosts} ${rtt
  * hosts at a distance only the newest session counts, and what no longer counts is dropped.
  */
 export function merge(known: DeployResults | undefined, session: Session): DeployResults {
-  const key = ({ conditions: { date: _, ...rest } }: Session): string => JSON.stringify(rest);
+  const key = ({ conditions }: Session): string => JSON.stringify({ ...conditions, date: "" });
   const sessions = known?.sessions ?? [];
   const same = sessions.find((other) => key(other) === key(session));
   const merged: Session = {
