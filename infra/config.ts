@@ -136,12 +136,16 @@ export interface Sources {
   env: Record<string, string | undefined>;
 }
 
-/** Bad settings: one message that holds all faults, each with the path of its key. */
+/** Bad settings: one message that holds all faults, each with the path of its key, and the page that helps. */
 export class SettingsError extends Error {
-  constructor(readonly faults: string[]) {
+  constructor(
+    readonly faults: string[],
+    page = "docs/configuration.md",
+  ) {
     super(
       `The settings have ${faults.length === 1 ? "a fault" : `${faults.length} faults`}, no host was contacted:\n` +
-        faults.map((fault) => `  - ${fault}`).join("\n"),
+        faults.map((fault) => `  - ${fault}`).join("\n") +
+        `\nMore: ${page}`,
     );
     this.name = "SettingsError";
   }

@@ -62,7 +62,7 @@ export function connections(settings: Settings, lookup: KeyLookup): Map<string, 
     }
     return [host.name, connection];
   });
-  if (faults.size > 0) throw new SettingsError([...faults]);
+  if (faults.size > 0) throw new SettingsError([...faults], "docs/operations.md#a-host-key-is-not-known-or-is-another");
   return new Map(found);
 }
 

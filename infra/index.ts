@@ -15,7 +15,7 @@ function read() {
     const stack = pulumi.runtime.allConfig();
     const settings = readSettings({ stack, env: process.env });
     const plain = plainSecrets(stack, encryptedKeys());
-    if (plain.length > 0) throw new SettingsError(plain);
+    if (plain.length > 0) throw new SettingsError(plain, "docs/operations.md#secrets");
     return { settings, reach: connections(settings, knownHostKey) };
   } catch (error) {
     // Shown without a stack trace: the fault is not in the program.

@@ -33,7 +33,7 @@ export async function previewPreflight(
     const { message } = error as Error;
     await notRun(
       error instanceof Unreachable
-        ? `could not be reached, its preflight was not run: ${message}`
+        ? `could not be reached, its preflight was not run: ${message}\nMore: docs/operations.md#a-host-cannot-be-reached`
         : `did not end its preflight: ${message}`,
     );
     return;

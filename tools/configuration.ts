@@ -23,7 +23,10 @@ async function pulumi(args: string[], what: string): Promise<string> {
     cwd: root,
     allowFailure: true,
   });
-  if (finished.code !== 0) throw new Error(`pulumi could not read ${what}:\n${finished.stderr.trim()}`);
+  if (finished.code !== 0) {
+    const more = "More: docs/operations.md#where-the-state-lives, docs/operations.md#secrets";
+    throw new Error(`pulumi could not read ${what}:\n${finished.stderr.trim()}\n${more}`);
+  }
   return finished.stdout;
 }
 

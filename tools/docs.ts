@@ -2,8 +2,16 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { configuration } from "./docs/configuration";
 
-/** `npm run docs`: writes the pages of docs/ that are made out of the program; with `--check` fails when one is stale. */
+/**
+ * `npm run docs`: writes the pages of docs/ that are made out of the program; with `--check` fails when one is stale, with
+ * `--screens` draws the pictures of a terminal from runs on a sandbox host.
+ */
 async function main(args: string[]): Promise<void> {
+  if (args.includes("--screens")) {
+    // Loaded late: the pages need no sandbox.
+    const { drawScreens } = await import("./docs/screens");
+    return drawScreens();
+  }
   const page = join(__dirname, "..", "docs", "configuration.md");
   const text = await configuration();
   if (!args.includes("--check")) {

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { parse } from "yaml";
 import { execOn, sandboxUp, type SandboxHost } from "./sandbox";
 import { Stack } from "./stack";
+import { account, announcement, ending, type Arrival } from "./start/account";
 import { ensureToolchain } from "./toolchain";
 
 const root = resolve(__dirname, "..");
@@ -24,7 +25,7 @@ async function sandboxSettings(): Promise<Record<string, unknown>> {
  * Writes a row into a database on the source and waits for it in the mirror. Returns the milliseconds between the
  * commit and the first moment a reader of the mirror sees the row, and the number of rows.
  */
-async function rowArrives(host: SandboxHost): Promise<{ milliseconds: number; rows: number }> {
+async function rowArrives(host: SandboxHost): Promise<Arrival> {
   const script = `
     set -eu
     source=${host.source}/${database} target=${host.target}/${database}
@@ -47,30 +48,6 @@ async function rowArrives(host: SandboxHost): Promise<{ milliseconds: number; ro
   return { milliseconds, rows };
 }
 
-function account(
-  host: SandboxHost,
-  arrived: { milliseconds: number; rows: number },
-  changes: string,
-  version: string,
-): void {
-  say();
-  say(`  ${host.name}   ${host.source}  ──▶  ${host.target}   lsyncd ${version}, Debian ${host.release}`);
-  say(`  deployed      ${changes}`);
-  say(
-    `  mirrored      ${database} with ${arrived.rows} rows: the newest arrived ${(arrived.milliseconds / 1000).toFixed(1)} s after its commit`,
-  );
-  say();
-  say("What to try next:");
-  const tries: [string, string][] = [
-    [`npm run sandbox -- ssh ${host.name} -- systemctl status lsyncd`, "look at the service"],
-    [`npm run sandbox -- ssh ${host.name} -- umount ${host.source}`, "take the source away: the mirror stays as it is"],
-    ["LSYNCD_TARGET=/mnt/elsewhere npm start", "a wrong setting: see what the preflight says"],
-    ["npm run sandbox -- down", "remove the sandbox"],
-  ];
-  const width = Math.max(...tries.map(([command]) => command.length));
-  for (const [command, what] of tries) say(`  ${command.padEnd(width)}   ${what}`);
-}
-
 async function main(): Promise<void> {
   const began = Date.now();
   await ensureToolchain({ say });
@@ -84,14 +61,15 @@ async function main(): Promise<void> {
     env: overrides(),
   }).init();
   await stack.configure([host], await sandboxSettings());
-  say(`Deploying to ${host.name} (pulumi up --stack sandbox)`);
+  say(announcement(host.name));
   const { code, stdout, stderr } = await stack.pulumi(["up", "--yes", "--skip-preview"], { allowFailure: true });
   if (code !== 0) throw new Error(diagnostics(`${stdout}\n${stderr}`));
 
   const hosts = (await stack.outputs()).hosts as Record<string, { version: string }>;
-  account(host, await rowArrives(host), changes(stdout), hosts[host.name]?.version ?? "?");
+  const arrived = { ...(await rowArrives(host)), database };
+  for (const line of account(host, arrived, changes(stdout), hosts[host.name]?.version ?? "?")) say(line);
   say();
-  say(`Done in ${Math.round((Date.now() - began) / 1000)} s.`);
+  say(ending(Date.now() - began));
 }
 
 /** The documented environment variables reach the program as they would in `pulumi up`. */

@@ -352,7 +352,7 @@ activate() {
     if ! swap || ! start; then
       show_journal
       roll_back
-      say "$HOST runs again what it ran before."
+      say "$HOST runs again what it ran before. More: docs/operations.md#a-deployment-is-undone"
       return 1
     fi
   elif ! start; then

@@ -174,7 +174,8 @@ is_ours() { # path
 target_is_ours() {
   local role actual expected other owner=true config source target
   if [ -e "$STATE/id" ] && other=$(cat "$STATE/id") && [ "${other%/*}" != "${ID%/*}" ]; then
-    refuse "This host was deployed by another stack, ${other%/*}. Destroy it there first; if that stack is lost, release the host by hand: rm $STATE/id"
+    refuse "This host was deployed by another stack, ${other%/*}. Destroy it there first; if that stack is lost, release the host by hand: rm $STATE/id
+More: docs/operations.md#where-the-state-lives"
   fi
   [ -e "$STATE/volumes" ] || owner=false
   while IFS= read -r config; do
@@ -203,7 +204,8 @@ target_is_ours() {
     # nothing of ours on it yet.
     [ "$role" = source ] || owner=false
     if [ "$actual" = "$(recorded source)" ] || [ "$actual" = "$(recorded target)" ]; then
-      refuse "Source and target have changed places: $actual was the other one until now. Mirroring would overwrite the primary; mount them as they were. If the former mirror is to be the primary from now on, forget what was deployed: rm $STATE/volumes"
+      refuse "Source and target have changed places: $actual was the other one until now. Mirroring would overwrite the primary; mount them as they were. If the former mirror is to be the primary from now on, forget what was deployed: rm $STATE/volumes
+More: docs/disaster-recovery.md#7-or-the-mirror-stays-the-primary"
     elif ! accepted "$actual"; then
       refuse "The $role volume is another one than was deployed: $actual instead of $expected. If it was replaced on purpose, add this to the stack:
   lsyncd:acceptVolumes: [\"${actual#UUID=}\"]"
@@ -232,7 +234,7 @@ check_data() {
 and, because it is held back there as well, on the host:
   sudo lsyncd-release"
     text="The source $SOURCE is empty and the mirror is not (${target_file#./} for one). Mirroring would delete what may be the only copy.
-If the primary was replaced, restore it first:
+If the primary was replaced, restore it first (docs/disaster-recovery.md#6-return-to-a-new-primary):
   rsync -avP $t $s
 If the mirror may really be emptied:
   LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true pulumi up$also"
@@ -318,5 +320,6 @@ check_all() {
   [ "${#findings[@]}" -gt 0 ] || return 0
   printf 'Preflight refuses %s (%s), nothing was changed on it:\n' "$HOST" "$ADDRESS"
   tell "${findings[@]}"
+  echo "More: docs/operations.md#the-preflight-refuses"
   return 1
 }

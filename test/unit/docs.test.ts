@@ -1,11 +1,13 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { readSettings } from "../../infra/config";
+import { renderFiles } from "../../infra/files";
 import { fencedBlocks, shellBlocks } from "../../tools/docs/blocks";
 import { settingKeys } from "../../tools/docs/configuration";
 import { topics } from "../../tools/docs/examples";
 import { restartOf } from "../../tools/docs/restart";
 import { run } from "../../tools/run";
+import { hostile, hostOf } from "./support/settings";
 
 const root = resolve(__dirname, "../..");
 const pages = [
@@ -16,9 +18,13 @@ const pages = [
 ];
 const read = (page: string) => readFileSync(join(root, page), "utf8");
 
+/** A page without its fenced blocks. */
+const proseOf = (markdown: string) =>
+  fencedBlocks(markdown).reduce((rest, block) => rest.replace(block.text.join("\n"), ""), markdown);
+
 /** The anchors that GitHub gives a page's headings. */
 const anchors = (markdown: string) =>
-  markdown
+  proseOf(markdown)
     .split("\n")
     .filter((line) => /^#+ /.test(line))
     .map((line) => line.replace(/^#+ /, "").toLowerCase())
@@ -57,9 +63,20 @@ describe("docs/configuration.md", () => {
   });
 });
 
+const sources = ["infra", "templates", "tools"].flatMap((folder) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: "utf8", withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name)),
+);
+/** Everything that the program could have a path of a host from. */
+const known = [
+  ...sources.map((file) => readFileSync(file, "utf8")),
+  ...renderFiles(hostOf(hostile)).map((file) => file.path),
+].join("\n");
+
 describe.each(pages)("%s", (page) => {
   const text = read(page);
-  const prose = fencedBlocks(text).reduce((rest, block) => rest.replace(block.text.join("\n"), ""), text);
+  const prose = proseOf(text);
 
   it("has links that lead somewhere", () => {
     const links = [...prose.matchAll(/\]\((?!https?:|mailto:)([^)\s]+)\)/g)].map(([, link]) => link ?? "");
@@ -72,8 +89,53 @@ describe.each(pages)("%s", (page) => {
     expect(broken).toEqual([]);
   });
 
+  it("names files of this repository that there are", () => {
+    const named = [...text.matchAll(/`((?:infra|tools|test|templates|stacks|docs|\.ci|\.github)\/[^`\s]*)`/g)]
+      .map(([, path]) => path ?? "")
+      // What a reader will make.
+      .filter((path) => !/\bNAME\b|\bx\.hbs$|sqlite-prod/.test(path));
+    expect(named.filter((path) => !existsSync(join(root, path)))).toEqual([]);
+  });
+
+  it("names files of a host that the program knows", () => {
+    const named = [
+      ...text.matchAll(/(?<![\w/])\/(?:etc\/(?:lsyncd|systemd|sysctl\.d|logrotate\.d)|usr\/local)\/[\w./-]*\w/g),
+    ];
+    const unknown = named.map(([path]) => path).filter((path) => !/\bx\.hbs$/.test(path) && !known.includes(path));
+    expect(unknown).toEqual([]);
+  });
+
   it("says of each block of commands how it is run", () => {
     expect(() => shellBlocks(text)).not.toThrow();
+  });
+});
+
+describe("the pages that the program names", () => {
+  const named = sources.flatMap((file) =>
+    [...readFileSync(file, "utf8").matchAll(/\b(docs\/[\w/-]+\.md)(?:#([\w-]+))?/g)].map(
+      ([, page = "", anchor]) => [page, anchor ?? "", relative(root, file)] as const,
+    ),
+  );
+
+  it.each(named)("%s#%s exists, which %s names", (page, anchor) => {
+    expect(existsSync(join(root, page))).toBe(true);
+    if (anchor !== "") expect(anchors(read(page))).toContain(anchor);
+  });
+
+  it.each([
+    ["infra/config.ts", "docs/configuration.md"],
+    ["infra/index.ts", "docs/operations.md#secrets"],
+    ["infra/connection.ts", "docs/operations.md#a-host-key-is-not-known-or-is-another"],
+    ["infra/observe.ts", "docs/operations.md#a-host-cannot-be-reached"],
+    ["infra/commands/checks.sh", "docs/operations.md#the-preflight-refuses"],
+    ["infra/commands/become.sh", "docs/operations.md#sudo"],
+    ["infra/commands/packages.sh", "docs/operations.md#packages-cannot-be-installed"],
+    ["infra/commands/activate.sh", "docs/operations.md#a-deployment-is-undone"],
+    ["tools/toolchain/go.ts", "docs/operations.md#the-engine-cannot-be-had"],
+    ["tools/status/report.ts", "docs/operations.md#troubleshooting"],
+    ["tools/verify/report.ts", "docs/operations.md#verification"],
+  ])("errors of %s lead to %s", (file, page) => {
+    expect(read(file)).toContain(page);
   });
 });
 

@@ -54,8 +54,8 @@ const slower = (host: string) => [
   }),
   step(host, "file-guard", { op: "same", old: { stdin: "x" }, new: { stdin: "x" } }),
   step(host, "activation", {
-    old: { stdin: `HOST=${host}\nMANIFEST='0644 ${"a".repeat(64)} lsyncd /etc/lsyncd/lsyncd.conf.lua'\n` },
-    new: { stdin: `HOST=${host}\nMANIFEST='0644 ${"b".repeat(64)} lsyncd /etc/lsyncd/lsyncd.conf.lua'\n` },
+    old: { stdin: `HOST=${host}\nDEPLOYMENT=0123456789ab\nMANIFEST='0644 ${"a".repeat(64)} lsyncd /etc/lsyncd/lsyncd.conf.lua'\n` },
+    new: { stdin: `HOST=${host}\nDEPLOYMENT=ba9876543210\nMANIFEST='0644 ${"b".repeat(64)} lsyncd /etc/lsyncd/lsyncd.conf.lua'\n` },
   }),
 ];
 
@@ -217,6 +217,12 @@ describe("the preflight in the comment", () => {
     expect(text).toContain("**The preview failed.**");
   });
 
+  it("refuses also in the colours that the engine has in a terminal", async () => {
+    const coloured = `<{%reset%}>${refusal}<{%reset%}>\n`;
+    const report = await reportOf(...slower("sqlite-1"), says(coloured), end("failed"));
+    expect(report.hosts.map(({ preflight }) => preflight)).toEqual(["refused"]);
+  });
+
   it("is no other host's because its name begins the same", async () => {
     const report = await reportOf(...slower("sqlite-1"), ...slower("sqlite-10"), says(refusal), end("failed"));
     expect(report.hosts.find(({ host }) => host === "sqlite-10")?.preflight).toBe("passed");
@@ -257,7 +263,7 @@ describe("the preflight in the comment", () => {
     const events = [1, 2, 3].flatMap((number) => [
       ...slower(`sqlite-${number}`),
       says(
-        `sqlite-${number} could not be reached, its preflight was not run: root@192.0.2.${number} port 22: connect ECONNREFUSED 192.0.2.${number}:22`,
+        `sqlite-${number} could not be reached, its preflight was not run: root@192.0.2.${number} port 22: connect ECONNREFUSED 192.0.2.${number}:22\nMore: docs/operations.md#a-host-cannot-be-reached`,
         "warning",
       ),
     ]);

@@ -52,6 +52,8 @@ describe("the report of a fleet", () => {
         "sqlite-22  not checked      -          -       -          -      1.3",
         "",
         "sqlite-22: no route",
+        "",
+        "More: docs/operations.md#verification",
       ].join("\n"),
     );
   });

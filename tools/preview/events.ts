@@ -116,7 +116,8 @@ export async function readEvents(lines: AsyncIterable<string> | Iterable<string>
       });
     } else if (event.diagnosticEvent) {
       const { severity, message } = event.diagnosticEvent;
-      const text = message.trim();
+      // In a terminal the engine writes its marks for colours into the log as well: <{%reset%}>.
+      const text = message.replaceAll(/<\{%[^%]*%\}>/g, "").trim();
       if ((severity === "error" || severity === "warning") && text !== "") preview.messages.push({ severity, text });
     } else if (event.summaryEvent) {
       preview.succeeded = event.summaryEvent.result !== "failed";

@@ -78,8 +78,8 @@ function fileChange(step: Step, file: ManagedFile | undefined): Change | undefin
   return command ? { what, how: "changed", note: "only its mode or the way it is sent" } : undefined;
 }
 
-// What follows from other changes: the checksums in the activation's list, and the digest that makes the preflight run.
-const derived = /^[+-](MANIFEST=')?[0-7]{4} [0-9a-f]{64} (lsyncd|monitor|none) \/.*'?$/;
+// What follows from other changes: the checksums in the activation's list, and the digest of all of them.
+const derived = /^[+-](?:(?:MANIFEST=')?[0-7]{4} [0-9a-f]{64} (?:lsyncd|monitor|none) \/.*'?|DEPLOYMENT=[0-9a-f]{12})$/;
 
 // The lines at a script's top that name its host: left out where they stay, so that equal changes are equal.
 const naming = /^(HOST|ADDRESS|ID|STAGED)=/;
@@ -132,6 +132,7 @@ function preflightOf(host: string, messages: Message[]): { findings: Finding[]; 
       // Without the host's address: a hundred that cannot be reached for the same reason are told once.
       const why = text
         .slice(host.length + 1)
+        .replace(/\nMore: .*$/, "")
         .replace(/^could not be reached, its preflight was not run: /, "")
         .replace(/^\S+@\S+ port \d+: /, "")
         .replace(/ [\d.]+:\d+$| \[?[\da-f]*:[\da-f:.]+\]?:\d+$/i, "");

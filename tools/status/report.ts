@@ -167,6 +167,8 @@ export function statusText(all: HostStatus[]): string {
   const problems = all.flatMap(({ host, problems }) => problems.map((problem) => `${host}: ${problem}`));
   const sick = all.filter(({ healthy }) => !healthy).length;
   const verdict =
-    sick === 0 ? `all ${String(all.length)} healthy` : `${String(sick)} of ${String(all.length)} not healthy`;
+    sick === 0
+      ? `all ${String(all.length)} healthy`
+      : `${String(sick)} of ${String(all.length)} not healthy. More: docs/operations.md#troubleshooting`;
   return [...columns(rows), ...(problems.length === 0 ? [] : ["", ...problems]), "", verdict].join("\n");
 }

@@ -1,0 +1,41 @@
+import type { SandboxHost } from "../sandbox";
+
+/** A row of a database that was waited for in the mirror. */
+export interface Arrival {
+  /** Between its commit and the first moment a reader of the mirror saw it. */
+  milliseconds: number;
+  /** How many rows there are. */
+  rows: number;
+}
+
+/** What `npm start` is about to do. */
+export const announcement = (host: string): string => `Deploying to ${host} (pulumi up --stack sandbox)`;
+
+/** What `npm start` says it did, and what to try next, a line each. */
+export function account(
+  { name, source, target, release }: Pick<SandboxHost, "name" | "source" | "target" | "release">,
+  arrived: Arrival & { database: string },
+  changes: string,
+  version: string,
+): string[] {
+  const seconds = (arrived.milliseconds / 1000).toFixed(1);
+  const tries: [string, string][] = [
+    [`npm run sandbox -- ssh ${name} -- systemctl status lsyncd`, "look at the service"],
+    [`npm run sandbox -- ssh ${name} -- umount ${source}`, "take the source away: the mirror stays as it is"],
+    ["LSYNCD_TARGET=/mnt/elsewhere npm start", "a wrong setting: see what the preflight says"],
+    ["npm run sandbox -- down", "remove the sandbox"],
+  ];
+  const width = Math.max(...tries.map(([command]) => command.length));
+  return [
+    "",
+    `  ${name}   ${source}  ──▶  ${target}   lsyncd ${version}, Debian ${release}`,
+    `  deployed      ${changes}`,
+    `  mirrored      ${arrived.database} with ${arrived.rows} rows: the newest arrived ${seconds} s after its commit`,
+    "",
+    "What to try next:",
+    ...tries.map(([command, what]) => `  ${command.padEnd(width)}   ${what}`),
+  ];
+}
+
+/** The last line of `npm start`. */
+export const ending = (milliseconds: number): string => `Done in ${Math.round(milliseconds / 1000)} s.`;
