@@ -54,8 +54,12 @@ const slower = (host: string) => [
   }),
   step(host, "file-guard", { op: "same", old: { stdin: "x" }, new: { stdin: "x" } }),
   step(host, "activation", {
-    old: { stdin: `HOST=${host}\nDEPLOYMENT=0123456789ab\nMANIFEST='0644 ${"a".repeat(64)} lsyncd /etc/lsyncd/lsyncd.conf.lua'\n` },
-    new: { stdin: `HOST=${host}\nDEPLOYMENT=ba9876543210\nMANIFEST='0644 ${"b".repeat(64)} lsyncd /etc/lsyncd/lsyncd.conf.lua'\n` },
+    old: {
+      stdin: `HOST=${host}\nDEPLOYMENT=0123456789ab\nMANIFEST='0644 ${"a".repeat(64)} lsyncd /etc/lsyncd/lsyncd.conf.lua'\n`,
+    },
+    new: {
+      stdin: `HOST=${host}\nDEPLOYMENT=ba9876543210\nMANIFEST='0644 ${"b".repeat(64)} lsyncd /etc/lsyncd/lsyncd.conf.lua'\n`,
+    },
   }),
 ];
 

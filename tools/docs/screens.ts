@@ -22,7 +22,8 @@ function excerpt(shown: string): string {
   const first = plain.findLastIndex((line, index) => index < delay && line.includes("command:remote:Command"));
   const next = plain.findIndex((line, index) => index > delay && line.includes("command:remote:Command"));
   const end = plain.findIndex((line) => line.startsWith("Resources:"));
-  if ([delay, first, next, end].includes(-1)) throw new Error(`The preview has another form than this expects:\n${shown}`);
+  if ([delay, first, next, end].includes(-1))
+    throw new Error(`The preview has another form than this expects:\n${shown}`);
   return ["…", ...lines.slice(first, next), "…", ...lines.slice(end)].join("\n");
 }
 
