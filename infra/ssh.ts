@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { Duplex } from "node:stream";
 import type { Client, ClientChannel, ConnectConfig } from "ssh2";
 import type { Connection, Endpoint } from "./connection";
+import { visible } from "./text";
 
 /** What a command on a host left behind. */
 export interface RemoteResult {
@@ -16,41 +17,83 @@ export class Unreachable extends Error {}
 // Seconds to reach a host and log in: as long as one try of a remote command.
 const readyTimeout = 15;
 
+// Seconds until a command has begun, the way through a bastion included. A host that takes the connection and then says
+// nothing would otherwise be waited for without end.
+const beginTimeout = 40;
+
+// Bytes: many times what anything that runs here prints. A host that prints without end must not fill this machine.
+const mostOutput = 4 * 1024 * 1024;
+
 /** A command that runs on a host. */
 export interface RemoteCommand {
   channel: ClientChannel;
+  /** The exit code once it has ended, 255 after a signal; before that undefined. */
+  code: () => number | undefined;
   /** Closes the connection, and the one to the bastion. */
   close: () => void;
+  /** Drops them, whatever the other side still sends. */
+  drop: () => void;
 }
 
-/** Connects to a host and starts a command there. Throws Unreachable when it could not begin. */
-export async function startRemote(connection: Connection, command: string): Promise<RemoteCommand> {
-  const { proxy } = connection;
-  const bastion = proxy && (await connect(proxy, "the bastion "));
-  try {
-    const client = await connect(connection, "", bastion && (await forward(bastion, connection)));
-    const close = (): void => {
-      client.end();
-      bastion?.end();
-    };
-    const channel = await new Promise<ClientChannel>((resolve, reject) => {
+/** What `work` comes to; rejects with an error of `late` when it takes longer than `seconds`. */
+export async function inTime<T>(seconds: number, work: Promise<T>, late: () => Error): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const tooLate = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(late());
+    }, seconds * 1000);
+  });
+  return Promise.race([work, tooLate]).finally(() => {
+    clearTimeout(timer);
+  });
+}
+
+/** Connects to a host and starts a command there. Throws Unreachable when it could not begin within `seconds`. */
+export async function startRemote(
+  connection: Connection,
+  command: string,
+  seconds = beginTimeout,
+): Promise<RemoteCommand> {
+  const clients: Client[] = [];
+  const { proxy, user, host, port } = connection;
+  let code: number | undefined;
+  const begin = async (): Promise<ClientChannel> => {
+    const bastion = proxy && (await connect(proxy, "the bastion ", clients));
+    const client = await connect(connection, "", clients, bastion && (await forward(bastion, connection)));
+    return new Promise<ClientChannel>((resolve, reject) => {
       client.exec(command, (error, opened) => {
-        if (error) reject(new Unreachable(error.message));
-        else resolve(opened);
+        if (error) {
+          reject(new Unreachable(error.message));
+          return;
+        }
+        // Here and not later: a quick command's end comes in the same packet as its beginning.
+        opened.on("exit", (status: number | null) => (code = status ?? 255));
+        resolve(opened);
       });
     });
+  };
+  const drop = (): void => {
+    for (const client of clients) client.destroy();
+  };
+  try {
+    const late = `${user}@${host} port ${String(port)}: it does not answer within ${String(seconds)} s`;
+    const channel = await inTime(seconds, begin(), () => new Unreachable(late));
     // A command that ends without reading its input is judged by its exit code.
     channel.on("error", () => undefined);
-    return { channel, close };
+    const close = (): void => {
+      for (const client of clients.toReversed()) client.end();
+    };
+    return { channel, code: () => code, close, drop };
   } catch (error) {
-    bastion?.end();
+    drop();
     throw error;
   }
 }
 
 /**
  * Runs one command on a host over a connection of its own, for what the program does outside of resources. Throws
- * Unreachable when it could not begin, and an error when it did not end within `seconds`, if given.
+ * Unreachable when it could not begin, and an error when it did not end within `seconds`, if given, or printed more than
+ * anything here does. What it printed can be shown, see text.ts.
  */
 export async function runRemote(
   connection: Connection,
@@ -58,28 +101,36 @@ export async function runRemote(
   stdin: string,
   seconds?: number,
 ): Promise<RemoteResult> {
-  const { channel, close } = await startRemote(connection, command);
-  let timer: NodeJS.Timeout | undefined;
-  try {
-    return await new Promise<RemoteResult>((resolve, reject) => {
-      const result: RemoteResult = { code: -1, stdout: "", stderr: "" };
-      channel.setEncoding("utf8").on("data", (text: string) => (result.stdout += text));
-      channel.stderr.setEncoding("utf8").on("data", (text: string) => (result.stderr += text));
-      channel.on("exit", (status: number | null) => (result.code = status ?? 255));
-      channel.on("close", () => {
-        if (result.code >= 0) resolve(result);
-        else reject(new Error("the connection was closed before the command ended"));
-      });
-      if (seconds !== undefined) {
-        timer = setTimeout(() => {
-          reject(new Error(`no answer within ${String(seconds)} s`));
-        }, seconds * 1000);
-      }
-      channel.end(stdin);
+  const { channel, code, close, drop } = await startRemote(
+    connection,
+    command,
+    Math.min(seconds ?? beginTimeout, beginTimeout),
+  );
+  const ended = new Promise<RemoteResult>((resolve, reject) => {
+    const printed = { stdout: "", stderr: "" };
+    const collect = (stream: "stdout" | "stderr") => (text: string) => {
+      printed[stream] += text;
+      if (printed.stdout.length + printed.stderr.length > mostOutput)
+        reject(new Error(`it printed more than ${String(mostOutput / 1024 ** 2)} MiB`));
+    };
+    channel.setEncoding("utf8").on("data", collect("stdout"));
+    channel.stderr.setEncoding("utf8").on("data", collect("stderr"));
+    channel.on("close", () => {
+      const status = code();
+      if (status !== undefined)
+        resolve({ code: status, stdout: visible(printed.stdout), stderr: visible(printed.stderr) });
+      else reject(new Error("the connection was closed before the command ended"));
     });
-  } finally {
-    clearTimeout(timer);
+    channel.end(stdin);
+  });
+  try {
+    const late = (): Error => new Error(`no answer within ${String(seconds)} s`);
+    const result = await (seconds === undefined ? ended : inTime(seconds, ended, late));
     close();
+    return result;
+  } catch (error) {
+    drop();
+    throw error;
   }
 }
 
@@ -93,15 +144,17 @@ async function forward(bastion: Client, { host, port }: Endpoint): Promise<Duple
   });
 }
 
-async function connect(to: Endpoint, who: string, sock?: Duplex): Promise<Client> {
+async function connect(to: Endpoint, who: string, clients: Client[], sock?: Duplex): Promise<Client> {
   // Loaded late: a run that looks at no host by itself should not pay for it.
   const ssh2 = await import("ssh2");
   const client: Client = new ssh2.Client();
+  clients.push(client);
   return new Promise<Client>((resolve, reject) => {
     let refusal = "";
     const fail = (error: Error): void => {
       client.destroy();
-      reject(new Unreachable(`${who}${to.user}@${to.host} port ${String(to.port)}: ${refusal || error.message}`));
+      const why = visible(refusal || error.message);
+      reject(new Unreachable(`${who}${to.user}@${to.host} port ${String(to.port)}: ${why}`));
     };
     client.on("error", (error) => {
       // An agent that does not answer is one way less to log in, not the end.

@@ -135,6 +135,57 @@ describe("the comment", () => {
     expect(text).not.toContain("\u001b");
   });
 
+  it("takes nothing that a host says for Markdown, however it is said", async () => {
+    const evil =
+      "x` | <img src=https://evil.example/?> @everyone [a](https://evil.example) \u001b[2J\u202e ```\n</details>";
+    const drift = {
+      resourcePreEvent: {
+        metadata: {
+          op: "update",
+          urn: "urn:pulumi:prod::lsyncd::lsyncd:index:Mirror$pulumi-nodejs:dynamic/lsyncd:HostState::sqlite-1-state",
+          type: "pulumi-nodejs:dynamic/lsyncd:HostState",
+          old: { parent: mirrorUrn("sqlite-1"), inputs: {}, outputs: { drift: [evil, `/etc/${evil}`] } },
+          new: { parent: mirrorUrn("sqlite-1"), inputs: {} },
+          diffs: null,
+        },
+      },
+    };
+    const text = comment([
+      await reportOf(
+        mirror("sqlite-1"),
+        drift,
+        says(`Preflight refuses sqlite-1 (192.0.2.1):\n  1. ${evil}`),
+        // A name that is none is not told as one, and stands where it can do nothing.
+        says(`Preflight refuses <b>${evil} (x):\n  1. It lies.`),
+        says(`@everyone could not be reached, its preflight was not run: ${evil}`, "warning"),
+        says(evil, "warning"),
+        end("failed"),
+      ),
+    ]);
+    expect(text).not.toMatch(/[\u001b\u202e]/);
+    // Outside of code nothing of it is left.
+    const outside = text.replaceAll(/^(`{3,})[a-z]*\n[^]*?^\1$/gm, "").replaceAll(/(`+)(?!`)[^]*?[^`]\1(?!`)/g, "");
+    expect(outside).not.toMatch(/evil|@everyone|<img|<b>/);
+    expect(outside.match(/<\/details>/g)).toHaveLength(outside.match(/<details/g)?.length ?? 0);
+    for (const line of text.split("\n").filter((row) => row.startsWith("| ")))
+      expect(line.replaceAll("\\|", "").match(/\|/g)).toHaveLength(5);
+  });
+
+  it("is not filled by a host that says too much", async () => {
+    const flood = `${"x".repeat(10_000)}\n`.repeat(1000);
+    const text = comment([
+      await reportOf(
+        ...slower("sqlite-1"),
+        says(flood),
+        says(`Preflight refuses sqlite-1 (a):\n  1. ${flood}`),
+        end("failed"),
+      ),
+    ]);
+    expect(Buffer.byteLength(text)).toBeLessThanOrEqual(commentLimit);
+    expect(text).toContain("+  delay = 5,");
+    expect(text).toContain("lines more");
+  });
+
   it("tells a new host and one that is taken out", async () => {
     const report = await reportOf(
       mirror("sqlite-1"),

@@ -1,5 +1,6 @@
 import { lend as lendCommand } from "../../infra/commands";
 import { startRemote, type RemoteCommand } from "../../infra/ssh";
+import { visible } from "../../infra/text";
 import type { Borrower } from "./borrowers";
 
 /** Root's rights that are lent for one run. */
@@ -13,6 +14,9 @@ export interface Loans {
 // Seconds that a host may take to answer after the login; sudo delays a wrong password by a few.
 const patience = 30;
 
+// Characters: more than sudo and a lender have to say.
+const mostSaid = 100_000;
+
 /** A loan, and whether sudo asked for the password. */
 interface Loan extends RemoteCommand {
   asked: boolean;
@@ -21,7 +25,7 @@ interface Loan extends RemoteCommand {
 async function lendTo({ name, connection, digests }: Borrower, password: string): Promise<Loan> {
   const { command, stdin } = lendCommand({ name, user: connection.user }, password, digests);
   const remote = await startRemote(connection, command);
-  const { channel, close } = remote;
+  const { channel, drop } = remote;
   // Not ended: what holds the rights ends with its input.
   channel.write(stdin);
   try {
@@ -29,12 +33,13 @@ async function lendTo({ name, connection, digests }: Borrower, password: string)
       let said = "";
       const onText = (text: string): void => {
         said += text;
+        if (said.length > mostSaid) reject(new Error("it printed without end"));
         if (/^ready$/m.test(said)) resolve(/^password used$/m.test(said));
       };
       channel.setEncoding("utf8").on("data", onText);
       channel.stderr.setEncoding("utf8").on("data", onText);
       channel.on("close", () => {
-        reject(new Error(said.trim() || "it closed the connection"));
+        reject(new Error(visible(said.trim()) || "it closed the connection"));
       });
       setTimeout(() => {
         reject(new Error(`no answer within ${patience} s`));
@@ -42,7 +47,7 @@ async function lendTo({ name, connection, digests }: Borrower, password: string)
     });
     return { ...remote, asked };
   } catch (error) {
-    close();
+    drop();
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
+import { visible } from "../../infra/text";
 
 /** What the engine would do to one resource. Inputs that are secret are the symbol `secret`, never their value. */
 export interface Step {
@@ -75,7 +76,7 @@ function unwrap(inputs: Record<string, unknown> | undefined): Inputs | undefined
 
 function driftOf(state: RawState | null): string[] {
   const drift = state?.outputs?.drift;
-  return Array.isArray(drift) ? drift.filter((line) => typeof line === "string") : [];
+  return Array.isArray(drift) ? drift.filter((line) => typeof line === "string").map(visible) : [];
 }
 
 const nameOf = (urn: string): string => urn.slice(urn.lastIndexOf("::") + 2);
@@ -117,7 +118,7 @@ export async function readEvents(lines: AsyncIterable<string> | Iterable<string>
     } else if (event.diagnosticEvent) {
       const { severity, message } = event.diagnosticEvent;
       // In a terminal the engine writes its marks for colours into the log as well: <{%reset%}>.
-      const text = message.replaceAll(/<\{%[^%]*%\}>/g, "").trim();
+      const text = visible(message.replaceAll(/<\{%[^%]*%\}>/g, "")).trim();
       if ((severity === "error" || severity === "warning") && text !== "") preview.messages.push({ severity, text });
     } else if (event.summaryEvent) {
       preview.succeeded = event.summaryEvent.result !== "failed";

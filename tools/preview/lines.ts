@@ -1,4 +1,5 @@
 import { structuredPatch } from "diff";
+import { visible } from "../../infra/text";
 
 /** Lines around a change that are shown with it. */
 const context = 2;
@@ -14,9 +15,8 @@ export interface Lines {
   text: string[];
 }
 
-// Nothing that a terminal or a reader of Markdown could take for more than text.
-const visible = (line: string): string => {
-  const plain = line.replaceAll(/[\x00-\x08\x0b-\x1f\x7f]/g, "�");
+const shown = (line: string): string => {
+  const plain = visible(line);
   return plain.length > longest ? `${plain.slice(0, longest)} …` : plain;
 };
 
@@ -29,7 +29,7 @@ export function compareLines(before: string, after: string): Lines {
     removed: lines.filter((line) => line.startsWith("-")).length,
     text: hunks.flatMap(({ oldStart, oldLines, newStart, newLines, lines }) => [
       `@@ -${oldStart},${oldLines} +${newStart},${newLines} @@`,
-      ...lines.filter((line) => !line.startsWith("\\")).map(visible),
+      ...lines.filter((line) => !line.startsWith("\\")).map(shown),
     ]),
   };
 }

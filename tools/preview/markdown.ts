@@ -1,3 +1,4 @@
+import { visible } from "../../infra/text";
 import { countedList } from "./names";
 import { byRank, type Change, type Finding, type HostReport, type StackReport } from "./report";
 
@@ -7,17 +8,44 @@ export const commentLimit = 65536;
 /** The first line of a comment: by it the next run finds the comment to update. */
 export const marker = "<!-- preview of lsyncd as code -->";
 
-/** Rows of hosts in a table, and lines of a change or of a new file, beyond which the rest is only counted. */
-const most = { rows: 60, changed: 150, added: 40 };
+/**
+ * Rows of hosts in a table, and lines of a change, of a new file or of what somebody said, beyond which the rest is only
+ * counted; and characters of such a line.
+ */
+const most = { rows: 60, changed: 150, added: 40, said: 60, wide: 400 };
 
 const bytes = (text: string): number => Buffer.byteLength(text);
 const plural = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`;
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
 
+/** A piece of code within a line, whatever is in it: what a host said is never read as Markdown. */
+function code(text: string): string {
+  const plain = visible(text).replaceAll(/\s+/g, " ");
+  const fence = "`".repeat(longestRun(plain) + 1);
+  // Blanks at both ends are taken off again.
+  const pad = /^`|`$/.test(plain) ? " " : "";
+  return `${fence}${pad}${plain}${pad}${fence}`;
+}
+
+/** Words of this program as they are, anything else as code. */
+const words = (text: string): string =>
+  /^[A-Za-z][\w ,.:;()/-]*$/.test(text) && !/\/\/|www\./i.test(text) ? text : code(text);
+
+const html = (text: string): string =>
+  visible(text).replaceAll(/[&<>]/g, (character) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[character] ?? "");
+
+const longestRun = (text: string): number => Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length));
+
+/** A text cut to what a reader needs: a host may print without end. */
+function clipped(text: string): string[] {
+  const lines = text.split("\n").map((line) => (line.length > most.wide ? `${line.slice(0, most.wide)} …` : line));
+  const hidden = lines.length - most.said;
+  return hidden > 0 ? [...lines.slice(0, most.said), `… ${hidden} lines more`] : lines;
+}
+
 /** A block of code whose fence is longer than any in it, so that its text cannot end it. */
 function fenced(language: string, lines: string[]): string {
-  const longest = Math.max(0, ...lines.flatMap((line) => line.match(/`+/g) ?? []).map((run) => run.length));
-  const fence = "`".repeat(Math.max(3, longest + 1));
+  const fence = "`".repeat(Math.max(3, longestRun(lines.join("\n")) + 1));
   return [`${fence}${language}`, ...lines, fence].join("\n");
 }
 
@@ -43,9 +71,7 @@ export function outcomeText({ outcome, changes }: HostReport): string {
   if (outcome === "removed") return "**removed**: lsyncd stops, what was installed goes, both volumes stay";
   const files = changes.filter(({ how }) => how === "added").length;
   if (outcome === "new") return `**new**: ${plural(files, "file")}, and the packages that are missing`;
-  const names = changes.map(
-    ({ what, how }) => `${what.startsWith("/") ? `\`${what}\`` : what}${how === "changed" ? "" : ` (${how})`}`,
-  );
+  const names = changes.map(({ what, how }) => `${words(what)}${how === "changed" ? "" : ` (${how})`}`);
   return names.length > 4 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ");
 }
 
@@ -146,7 +172,7 @@ function findings({ hosts }: StackReport): string[] {
     if (found.length === 0) return [];
     const lines = grouped(found, ({ finding }) => finding.text).flatMap((group) => [
       `${countedList(group.map(({ host }) => host))}:`,
-      ...(group[0]?.finding.text.split("\n") ?? []).map((line) => `  ${line}`),
+      ...clipped(group[0]?.finding.text ?? "").map((line) => `  ${line}`),
     ]);
     const names = countedList([...new Set(found.map(({ host }) => host))]);
     const said = { refuses: "refuses", warns: "warns about", "could not be run": "could not be run on" }[kind];
@@ -171,25 +197,19 @@ function changes({ hosts }: StackReport): string[] {
     if (!first) return "";
     const { change } = first;
     const names = countedList(group.map(({ host }) => host));
-    const summary = `<code>${change.what}</code> ${change.how === "changed" ? "" : `${change.how} `}on ${names}: ${signs(change)}`;
-    if (!change.lines) return `- \`${change.what}\` ${change.how} on ${names}${change.note ? `: ${change.note}` : ""}`;
+    const summary = `<code>${html(change.what)}</code> ${change.how === "changed" ? "" : `${change.how} `}on ${names}: ${signs(change)}`;
+    if (!change.lines)
+      return `- ${code(change.what)} ${change.how} on ${names}${change.note ? `: ${words(change.note)}` : ""}`;
     const shown = change.lines.text.slice(0, change.how === "added" ? most.added : most.changed);
     const hidden = change.lines.text.length - shown.length;
-    const code = fenced("diff", [...shown, ...(hidden > 0 ? [`… ${hidden} lines more`] : [])]);
-    return `<details${total <= 80 ? " open" : ""}><summary>${summary}</summary>\n\n${code}\n\n</details>`;
+    const block = fenced("diff", [...shown, ...(hidden > 0 ? [`… ${hidden} lines more`] : [])]);
+    return `<details${total <= 80 ? " open" : ""}><summary>${summary}</summary>\n\n${block}\n\n</details>`;
   });
 }
 
 function messages({ messages }: StackReport): string[] {
   const texts = messages.map(({ severity, text }) => `${severity}: ${text}`);
-  return texts.length === 0
-    ? []
-    : [
-        fenced(
-          "text",
-          texts.flatMap((text) => text.split("\n")),
-        ),
-      ];
+  return texts.length === 0 ? [] : [fenced("text", texts.flatMap(clipped))];
 }
 
 /** Writes the comment for one or more stacks: the tables always, then as much of the rest as fits. */

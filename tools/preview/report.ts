@@ -223,7 +223,7 @@ export function stackReport(preview: Preview, stack: string): StackReport {
   // A host that the program never came to is known from what was said about it.
   for (const { text } of preview.messages) {
     for (const [, refused, unreached] of text.matchAll(
-      /^(?:Preflight refuses (\S+) \(|(\S+) (?:could not be reached|was not asked|did not end its preflight)\b)/gm,
+      /^(?:Preflight refuses ([\w.-]+) \(|([\w.-]+) (?:could not be reached|was not asked|did not end its preflight)\b)/gm,
     )) {
       const name = refused ?? unreached;
       if (name !== undefined && !names.includes(name)) names.push(name);

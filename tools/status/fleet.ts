@@ -1,7 +1,7 @@
 import { status as statusCommand } from "../../infra/commands";
 import type { HostSettings, Settings } from "../../infra/config";
 import type { Connection } from "../../infra/connection";
-import { runRemote, Unreachable } from "../../infra/ssh";
+import { inTime, runRemote, Unreachable } from "../../infra/ssh";
 import { eachHost } from "../fleet";
 import { readStatus, unknownStatus, type HostStatus } from "./report";
 
@@ -19,24 +19,14 @@ export async function fleetStatus(settings: Settings, seconds = patience): Promi
 async function hostStatus(host: HostSettings, connection: Connection, seconds: number): Promise<HostStatus> {
   const { create, stdin } = statusCommand(host);
   try {
-    const { code, stdout, stderr } = await within(seconds, runRemote(connection, create, stdin, seconds));
+    // The limit holds for all of it: reaching a bastion, reaching the host, and its answer.
+    const asked = runRemote(connection, create, stdin, seconds);
+    const late = (): Error => new Error(`no answer within ${seconds} s`);
+    const { code, stdout, stderr } = await inTime(seconds, asked, late);
     if (code !== 0) return unknownStatus(host, `${stdout}\n${stderr}`.trim().split("\n").slice(-1).join(""));
     return readStatus(host, stdout, Date.now() / 1000);
   } catch (error) {
     const { message } = error as Error;
     return unknownStatus(host, error instanceof Unreachable ? `cannot be reached: ${message}` : message);
   }
-}
-
-/** The limit holds for all of it: reaching a bastion, reaching the host, and its answer. */
-async function within<T>(seconds: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error(`no answer within ${seconds} s`));
-    }, seconds * 1000);
-  });
-  return Promise.race([work, late]).finally(() => {
-    clearTimeout(timer);
-  });
 }

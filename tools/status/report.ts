@@ -34,17 +34,21 @@ const unlimited = 2 ** 60;
 // A monitor that runs every five minutes has been away for too long.
 const monitorSilence = 15 * 60;
 
+// Characters of a line that a host prints; status.sh cuts what may be long to 300. Differences that are listed.
+const longest = 400;
+const mostDrift = 50;
+
 /** A host that could not be asked. */
 export const unknownStatus = ({ name, address }: Limits, why: string): HostStatus => ({
   host: name,
   address,
   healthy: false,
-  problems: [why],
+  problems: [why.slice(0, longest)],
 });
 
 /** Reads what status.sh printed at a moment (seconds since 1970), and judges it. */
 export function readStatus(host: Limits, stdout: string, now: number): HostStatus {
-  const lines = stdout.split("\n").map((line) => line.split("\t") as [string, string?]);
+  const lines = stdout.split("\n").map((line) => line.slice(0, longest).split("\t") as [string, string?]);
   const text = (key: string): string | undefined =>
     // An empty value is one that the host does not know.
     lines.find(([name, value]) => name === key && value !== "")?.[1];
@@ -74,7 +78,10 @@ export function readStatus(host: Limits, stdout: string, now: number): HostStatu
     watches: { used: number("watches"), limit: number("watches-limit") },
     memory: { used: number("memory"), limit: number("memory-limit") },
     monitor: { verdict: monitor, seconds: number("monitor-age"), says: text("monitor-says") },
-    drift: lines.filter(([name]) => name === "drift").map(([, what]) => what ?? ""),
+    drift: lines
+      .filter(([name]) => name === "drift")
+      .slice(0, mostDrift)
+      .map(([, what]) => what ?? ""),
   };
   const problems = judge(host, status, text("timer"));
   return { host: host.name, address: host.address, healthy: problems.length === 0, problems, ...status };
