@@ -11,5 +11,6 @@ interface Mode {
 /** The modes of `npm run bench`. To add one: a line here, and a section in sections.ts for what it finds. */
 export const modes: Record<string, Mode> = {
   deploy: { about: "deploys, beside Ansible and pyinfra (the default)", load: () => import("./deploy") },
+  host: { about: "what the mirror costs on its host", load: () => import("./host") },
   write: { about: "write docs/performance.md and its charts from what was measured", load: () => import("./write") },
 };

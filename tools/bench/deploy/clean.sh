@@ -12,7 +12,7 @@ rm -rf /etc/lsyncd /etc/systemd/system/lsyncd* /usr/local/bin/lsyncd* /usr/local
   /root/.lsyncd-as-code /root/.ansible /tmp/pyinfra* /tmp/ansible*
 systemctl daemon-reload
 systemctl reset-failed
-find "$2" -mindepth 1 -path "$2/lost+found" -prune -o -mindepth 1 -delete
+find "$2" -mindepth 1 -not -path "$2/lost+found*" -delete
 for number in {1..10}; do
   [ -e "$1/file-$number" ] || echo "$number" >"$1/file-$number"
 done

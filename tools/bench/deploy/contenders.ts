@@ -94,7 +94,7 @@ function ansible(configuration: (venv: string) => string[], packages: string[] =
     const env = { ...plainEnvironment(directory), ANSIBLE_CONFIG: join(directory, "ansible.cfg") };
     return {
       prepare: (work, delay) => {
-        const values = JSON.stringify({ delay, later: work !== "first" });
+        const values = JSON.stringify({ lsyncd_delay: delay, later: work !== "first" });
         const playbook = join(__dirname, "playbook.yml");
         const argv = [join(bin, "ansible-playbook"), "-i", join(directory, "inventory.yml"), playbook, "-e", values];
         return Promise.resolve({ argv, env });
@@ -123,15 +123,16 @@ async function pyinfra(field: Field): Promise<Contestant> {
     {
       ...{ ssh_hostname: address, ssh_port: port, ssh_user: "root", ssh_key: privateKeyPath },
       ...{ ssh_known_hosts_file: knownHostsPath, ssh_strict_host_key_checking: "yes" },
-      ...{ ssh_allow_agent: 0, ssh_look_for_keys: 0 },
+      ...{ ssh_allow_agent: false, ssh_look_for_keys: false },
     },
   ]);
   const inventory = join(directory, "inventory.py");
-  // JSON without true, false and null is Python.
-  await writeFile(inventory, `hosts = [tuple(entry) for entry in ${JSON.stringify(entries, null, 2)}]\n`);
+  await writeFile(join(directory, "hosts.json"), JSON.stringify(entries));
+  const load = `json.loads(Path(__file__).with_name("hosts.json").read_text())`;
+  await writeFile(inventory, `import json\nfrom pathlib import Path\n\nhosts = [tuple(entry) for entry in ${load}]\n`);
   return {
     prepare: (work, delay) => {
-      const data = ["--data", `delay=${delay}`, ...(work === "first" ? [] : ["--data", "later=true"])];
+      const data = ["--data", `lsyncd_delay=${delay}`, ...(work === "first" ? [] : ["--data", "later=true"])];
       const deploy = join(__dirname, "pyinfra_deploy.py");
       return Promise.resolve({
         argv: [join(bin, "pyinfra"), "--yes", ...data, inventory, deploy],

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { enter, type SandboxHost } from "../../sandbox";
@@ -18,15 +19,18 @@ export async function watchSshd(host: SandboxHost): Promise<void> {
   await sh(host, `echo LogLevel VERBOSE >/etc/ssh/sshd_config.d/05-bench.conf && systemctl reload ssh`);
 }
 
-/** The place in the host's journal that is the newest now. */
-export async function journalCursor(host: SandboxHost): Promise<string> {
-  return (await sh(host, "journalctl --sync; journalctl --lines 0 --show-cursor")).replace(/^-- cursor: /, "");
+/** Leaves a mark in the host's journal, to read on from. */
+export async function markJournal(host: SandboxHost): Promise<string> {
+  const mark = randomUUID();
+  await sh(host, 'logger -t bench "$1"', mark);
+  return mark;
 }
 
-/** What the host's SSH server had to do since. */
-export async function sshSince(host: SandboxHost, cursor: string): Promise<SshUse> {
-  const log = await sh(host, 'journalctl --sync; journalctl -t sshd -o cat --after-cursor "$1"', cursor);
-  return readSshdLog(log.split("\n"));
+/** What the host's SSH server had to do since the mark. */
+export async function sshSince(host: SandboxHost, mark: string): Promise<SshUse> {
+  const log = (await sh(host, "journalctl --sync; journalctl -t sshd -t bench -o cat")).split("\n");
+  if (!log.includes(mark)) throw new Error(`${host.name}: the mark is not in its journal`);
+  return readSshdLog(log.slice(log.indexOf(mark) + 1));
 }
 
 /** Throws unless lsyncd runs on the host with the given delay; returns its process. */

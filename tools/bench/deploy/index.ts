@@ -66,7 +66,7 @@ export async function main(args: string[]): Promise<number> {
     const sandbox = await sandboxUp({
       ...{ name, owner: process.pid, hosts: Math.max(...counts), volumeSizeMb: 64, log: say },
       // The packages that are deployed, and what Ansible needs on a host.
-      packages: ["lsyncd", "python3"],
+      packages: ["lsyncd", "python3", "python3-apt"],
     });
     await Promise.all(sandbox.hosts.map(watchSshd));
     const versions = Object.fromEntries(tools.map((tool) => [tool, contenders[tool]?.version ?? ""]));

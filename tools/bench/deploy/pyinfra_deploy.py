@@ -15,7 +15,7 @@ values = {
     "source": "/mnt/storage_do_1",
     "target": "/mnt/storage_do_2",
     "recipients": "root@localhost",
-    "delay": host.data.get("delay", 1),
+    "lsyncd_delay": host.data.get("lsyncd_delay", 1),
 }
 
 for volume in (values["source"], values["target"]):

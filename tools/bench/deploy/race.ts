@@ -5,7 +5,7 @@ import { run } from "../../run";
 import type { SandboxHost } from "../../sandbox";
 import { contenders, type Command, type Contestant } from "./contenders";
 import { delay as startDelay } from "./delay";
-import { cleanHost, journalCursor, requireMirror, sshSince } from "./hosts";
+import { cleanHost, markJournal, requireMirror, sshSince } from "./hosts";
 import { works, type Sample, type Work } from "./types";
 
 const root = resolve(__dirname, "../../..");
@@ -98,12 +98,12 @@ async function takeTurn({ contestant, hosts, directory, through }: Turn) {
   for (const work of works) {
     const delay = work === "change" ? 2 : 1;
     const command = await contestant.prepare(work, delay);
-    const cursors = await Promise.all(hosts.map(journalCursor));
+    const marks = await Promise.all(hosts.map(markJournal));
     const { seconds, cpu, memory } = await measure(directory, command, through);
     const after = await Promise.all(hosts.map((host) => requireMirror(host, delay)));
     requireRestarts(work, before, after);
     before = after;
-    const uses = await Promise.all(hosts.map((host, index) => sshSince(host, cursors[index] ?? "")));
+    const uses = await Promise.all(hosts.map((host, index) => sshSince(host, marks[index] ?? "")));
     const most = (key: "connections" | "sessions" | "atOnce"): number => Math.max(...uses.map((use) => use[key]));
     turn.push({
       ...{ work, seconds: round(seconds, 3), cpu: round(cpu, 3), memory },
