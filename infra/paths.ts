@@ -14,7 +14,8 @@ export const paths = {
   configFile: "/etc/lsyncd/lsyncd.conf.lua",
   logFile: "/var/log/lsyncd/lsyncd.log",
   statusFile: "/var/log/lsyncd/lsyncd.status",
-  resyncFile: `${stateDirectory}/resync`,
+  /** Mark: a pass left files behind. A boot may forget it, because each start of lsyncd is a pass over everything. */
+  resyncFile: `${runDirectory}/resync`,
   /** Marks: lsyncd is held after a mass deletion, a deletion is allowed once, the mirror is in use. */
   heldFile: `${stateDirectory}/held`,
   allowFile: `${stateDirectory}/allow-deletion`,
@@ -27,6 +28,7 @@ export const paths = {
   rsyncProgram: "/usr/bin/rsync",
   guard: `${libDirectory}/lsyncd-guard`,
   watchesProgram: `${libDirectory}/lsyncd-watches`,
+  undoProgram: `${libDirectory}/lsyncd-undo`,
   runProgram: `${libDirectory}/lsyncd-run`,
   sqliteProgram: `${libDirectory}/lsyncd-rsync`,
   sqliteStateDirectory: `${stateDirectory}/sqlite`,

@@ -1,23 +1,40 @@
 # What identifies the volume mounted at a path. The same text serves the preflight, the activation and the
 # guard on the host, so that all of them mean the same volume.
 
+# Sets mount_root, mount_type and mount_device to what is mounted at $1, or returns 1 when nothing is. What counts is
+# the mount that one really gets into: the mount table goes on naming a volume that a later mount over /mnt hides.
+mounted_at() {
+  local key value id=none point root rest
+  [ -d "$1" ] || return 1
+  { while read -r key value; do [ "$key" != mnt_id: ] || id=$value; done </proc/self/fdinfo/3; } 3<"$1" || return 1
+  while read -r key _ _ root point rest; do
+    [ "$key" = "$id" ] || continue
+    # The kernel writes blanks and the like as \040.
+    printf -v point '%b' "$point"
+    printf -v mount_root '%b' "$root"
+    rest=${rest#* - }
+    mount_type=${rest%% *}
+    rest=${rest#* }
+    printf -v mount_device '%b' "${rest%% *}"
+    # A path that leads elsewhere (a symbolic link) is not where the volume is.
+    [ "$point" = "$1" ]
+    return
+  done </proc/self/mountinfo
+  return 1
+}
+
 # Prints the identity of the volume mounted at $1: its file system's UUID and, for a bind mount, the directory
 # in it. Prints nothing and returns 1 when nothing is mounted there.
 volume_identity() {
-  local line type root device uuid
-  line=$(findmnt --noheadings --nofsroot --output FSTYPE,FSROOT --mountpoint "$1" 2>/dev/null | tail -n 1)
-  [ -n "$line" ] || return 1
-  type=${line%% *}
-  root=${line#"$type"}
-  root=${root#"${root%%[! ]*}"}
-  device=$(findmnt --noheadings --nofsroot --output SOURCE --mountpoint "$1" | tail -n 1)
+  local mount_root mount_type mount_device uuid
+  mounted_at "$1" || return 1
   # Read from the device itself: caches can still describe the disk that was there before.
-  uuid=$(blkid --probe --match-tag UUID --output value -- "$device" 2>/dev/null)
-  [ "$root" = / ] && root=
+  uuid=$(blkid --probe --match-tag UUID --output value -- "$mount_device" 2>/dev/null)
+  [ "$mount_root" != / ] || mount_root=
   if [ -n "$uuid" ]; then
-    printf 'UUID=%s%s\n' "$uuid" "$root"
+    printf 'UUID=%s%s\n' "$uuid" "$mount_root"
   else
-    printf '%s:%s%s\n' "$type" "$device" "$root"
+    printf '%s:%s%s\n' "$mount_type" "$mount_device" "$mount_root"
   fi
 }
 
@@ -25,7 +42,6 @@ volume_identity() {
 mounted_inside() {
   local point
   while read -r _ _ _ _ point _; do
-    # The kernel writes blanks and the like as \040.
     printf -v point '%b' "$point"
     if [[ $point == "$1"/* ]]; then
       printf '%s\n' "$point"
@@ -33,4 +49,10 @@ mounted_inside() {
     fi
   done </proc/self/mountinfo
   return 1
+}
+
+# Prints the first file below a directory, or nothing. Empty directories and lost+found do not count. Returns 1 when
+# it cannot be looked at within so many seconds.
+first_file() { # directory seconds
+  (cd "$1" && timeout "$2" find . -path ./lost+found -prune -o ! -type d -print -quit)
 }

@@ -157,7 +157,7 @@ describe("the documented triggers", () => {
     expect(await host.monitor()).toMatchObject({ code: 1 });
     await host.monitor();
     // What was left behind is mirrored again by itself, and here it would be in the middle of the next test.
-    await host.sh(`chattr -i ${target}/held; sleep 6; rm -f /var/lib/lsyncd-as-code/resync`);
+    await host.sh(`chattr -i ${target}/held; sleep 6; rm -f /run/lsyncd-as-code/resync`);
     await host.synced();
     expect(server.subjects.filter((subject) => subject === alertSubject)).toHaveLength(1);
     const mail = await server.mail(1);

@@ -175,6 +175,36 @@ describe("another disk", () => {
   });
 });
 
+describe("a disk mounted over the directory that both volumes are mounted in", () => {
+  it("hides them: nothing of it is mirrored and nothing written to it", async () => {
+    const { host } = d;
+    const other = await newDisk(host, 64);
+    const before = await content(host, host.target);
+    // An old copy of both, as on a backup disk that someone mounts at /mnt.
+    await on(
+      host,
+      `mkdir -p /srv/backup && mount ${other.device} /srv/backup && mkdir /srv/backup/{storage_do_1,storage_do_2}
+       echo old >/srv/backup/storage_do_1/old && echo old >/srv/backup/storage_do_2/kept && umount /srv/backup && mount ${other.device} /mnt`,
+    );
+    const ended = await stopped(host);
+    await new Promise((resolve) => setTimeout(resolve, 12_000));
+    expect(await stopped(host, 1)).toBeLessThan(1);
+    expect((await attempt(host, "/usr/local/lib/lsyncd-as-code/lsyncd-guard")).output).toBe(
+      `lsyncd-guard: the source volume is not mounted at ${host.source}\nlsyncd-guard: the target volume is not mounted at ${host.target}\n`,
+    );
+    expect(await on(host, "cd /mnt && find . -type f | sort")).toBe("./storage_do_1/old\n./storage_do_2/kept");
+    await on(host, "umount /mnt");
+    expect(await content(host, host.target)).toBe(before);
+    await mirrors(host);
+    await identical(host);
+    await row({
+      injected: "Another disk mounted over /mnt, with old copies of both volumes' directories on it",
+      happened: `lsyncd ended within ${ended} s and waited; the disk was left alone`,
+      lost: missingFrom(await files(host, host.target), await files(host, host.source)),
+    });
+  });
+});
+
 describe("a read-only remount", () => {
   it.each(roles)("of the %s loses nothing and heals", async (role) => {
     const { host } = d;

@@ -58,7 +58,7 @@ export class AlertHost {
         `${Buffer.from(content).toString("base64")}\nEND\n`,
     );
     await this.sh(`set -e\n${files.join("")}
-      cd ${stateDirectory}; rm -f held allow-deletion entries resync failover
+      cd ${stateDirectory}; rm -f held allow-deletion entries failover
       systemctl daemon-reload
       ${this.noteVolumes()}
       systemctl restart lsyncd`);
