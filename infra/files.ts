@@ -25,6 +25,7 @@ const catalogue: (ManagedFile & {
   secret?: (host: HostSettings) => boolean;
 })[] = [
   { name: "guard", path: paths.guard, mode: "0755", restart: "none" },
+  { name: "undo", path: paths.undoProgram, mode: "0755", restart: "none" },
   { name: "watches", path: paths.watchesProgram, mode: "0755", restart: "none" },
   { name: "run", path: paths.runProgram, mode: "0755", restart: "lsyncd" },
   { name: "mirror", path: paths.mirrorProgram, mode: "0755", restart: "none" },
@@ -66,6 +67,7 @@ const catalogue: (ManagedFile & {
   },
   { name: "logrotate", path: "/etc/logrotate.d/lsyncd-as-code", mode: "0644", restart: "none" },
   { name: "monitor", path: "/usr/local/bin/lsyncd-monitor.sh", mode: "0755", restart: "none" },
+  { name: "undo-service", path: "/etc/systemd/system/lsyncd-undo.service", mode: "0644", restart: "none" },
   { name: "monitor-service", path: "/etc/systemd/system/lsyncd-monitor.service", mode: "0644", restart: "none" },
   { name: "monitor-timer", path: "/etc/systemd/system/lsyncd-monitor.timer", mode: "0644", restart: "monitor" },
   {

@@ -52,7 +52,8 @@ export async function previewPreflight(
 export async function leaveWaivers(name: string, connection: Connection, waivers: HostCommand): Promise<void> {
   try {
     const { code, stdout, stderr } = await runRemote(connection, waivers.create, waivers.stdin, limit);
-    if (code !== 0) await pulumi.log.warn(`${name}: ${`${stdout}${stderr}`.trim()}`);
+    const said = `${stdout}${stderr}`.trim();
+    if (code !== 0 || said !== "") await pulumi.log.warn(`${name}: ${said}`);
   } catch (error) {
     // The preflight itself will say what is wrong with the host; the others go on.
     await pulumi.log.warn(`${name}: ${(error as Error).message}`);

@@ -33,7 +33,7 @@ const helpers: Record<string, (value: unknown) => string> = {
 
 const handlebars = Handlebars.create();
 for (const [name, helper] of Object.entries(helpers)) handlebars.registerHelper(name, helper);
-for (const name of ["volume", "inotify"]) handlebars.registerPartial(name, fragment(`${name}.sh`));
+for (const name of ["volume", "inotify", "undo"]) handlebars.registerPartial(name, fragment(`${name}.sh`));
 
 /**
  * Reads a template's syntax tree: refuses `{{value}}` and `{{{value}}}`, because what is written must come from a

@@ -7,7 +7,6 @@ export LC_ALL=C.UTF-8
 # A cut connection must not end this half-way: it runs to its end and the next run sees what it did.
 trap '' HUP PIPE
 
-TRANSACTION=$STATE/transaction
 # Relative to the directory it starts in, the home directory of the user who logged in.
 STAGED=$PWD/$STAGED
 # Seconds to wait for another run on this host, and for lsyncd to prove that it works.
@@ -47,8 +46,9 @@ collect_one() { # mode hash restart path
   local new=$TRANSACTION/new$4 candidate
   mkdir -p "${new%/*}" || return 1
   for candidate in "$STAGED$4" "$STATE/files$4" "$4"; do
-    if [ "$(sum "$candidate")" = "$2" ]; then
-      cp -- "$candidate" "$new" && chmod -- "$1" "$new"
+    # What counts is the copy: the staged file belongs to whoever logs in.
+    if [ -f "$candidate" ] && cp -- "$candidate" "$new" && [ "$(sum "$new")" = "$2" ]; then
+      chmod -- "$1" "$new"
       return
     fi
   done
@@ -179,7 +179,7 @@ swap() {
   while IFS= read -r path; do
     [ -z "$path" ] || back_up "$path" || return 1
   done < <(printf '%s\n' "${changed_files[@]}" "$orphaned")
-  for path in manifest id volumes allow-deletion; do
+  for path in manifest id volumes allow-deletion held; do
     if [ -e "$STATE/$path" ]; then cp -a "$STATE/$path" "$TRANSACTION/$path.old" || return 1; fi
   done
   {
@@ -210,16 +210,11 @@ record_volumes() {
   if ! cmp -s "$STATE/volumes.new" "$STATE/volumes"; then changed_lsyncd=true; fi
   # Whoever passes over a refusal expects that the first pass deletes what only the target has.
   if [ -n "$passed_over" ]; then : >"$STATE/allow-deletion" || return 1; fi
+  case "$passed_over" in *LSYNCD_EMPTY_SOURCE_ERASES_MIRROR*) rm -f "$STATE/held" ;; esac
   sync "$STATE/volumes.new" && mv "$STATE/volumes.new" "$STATE/volumes" && sync "$STATE"
 }
 
 # --- put into force -----------------------------------------------------------------------------------------------------
-
-# Whether an operator has stopped lsyncd: it was deployed before, and is neither running nor waiting for a restart.
-stopped_by_operator() {
-  [ -e "$STATE/manifest" ] && [ ! -e "$STATE/reinstalled" ] &&
-    [ "$(systemctl show -p ActiveState --value lsyncd.service)" = inactive ]
-}
 
 start() {
   local since=0
@@ -234,7 +229,7 @@ start() {
     return 0
   fi
   if $operator_stopped; then
-    remind "lsyncd on $HOST was stopped by an operator and stays stopped; start it with: systemctl start lsyncd"
+    remind "$HOST: $(stays_stopped)"
     return 0
   fi
   if $changed_lsyncd || ! running lsyncd.service; then
@@ -277,49 +272,6 @@ show_journal() {
   journalctl -u lsyncd.service -n 12 --no-pager -o cat 2>/dev/null | sed 's/^/  /'
 }
 
-# --- undo ---------------------------------------------------------------------------------------------------------------
-
-# Restores what was before the transaction in $TRANSACTION, wherever it was interrupted.
-roll_back() {
-  local path unit
-  if [ -e "$TRANSACTION/phase" ]; then
-    while IFS= read -r path; do rm -f -- "$path" "$path.new"; done <"$TRANSACTION/absent"
-    if [ -d "$TRANSACTION/old" ]; then
-      while IFS= read -r -d '' path; do
-        path=${path#"$TRANSACTION/old"}
-        cp -a -T -- "$TRANSACTION/old$path" "$path.new" && sync -- "$path.new" && mv -fT -- "$path.new" "$path"
-      done < <(find "$TRANSACTION/old" ! -type d -print0)
-    fi
-    for path in manifest id volumes allow-deletion; do
-      if [ -e "$TRANSACTION/$path.old" ]; then
-        cp -a "$TRANSACTION/$path.old" "$STATE/$path"
-      elif [ "$path" != volumes ]; then
-        # Which volumes they are stays known: lsyncd may have begun to fill the target.
-        rm -f "$STATE/$path"
-      fi
-    done
-    sync -f "$STATE"
-    # Phase first: what is restored may start.
-    rm -f "$TRANSACTION/phase"
-    sync "$TRANSACTION"
-    systemctl daemon-reload
-    for unit in lsyncd.service lsyncd-monitor.timer; do
-      if grep -qx "enabled $unit" "$TRANSACTION/units.old"; then
-        systemctl enable --quiet "$unit" 2>/dev/null
-      else
-        systemctl disable --quiet "$unit" 2>/dev/null
-      fi
-      if grep -qx "running $unit" "$TRANSACTION/units.old"; then
-        systemctl restart "$unit"
-      else
-        systemctl stop "$unit" 2>/dev/null
-        systemctl reset-failed "$unit" 2>/dev/null
-      fi
-    done
-  fi
-  rm -rf "$TRANSACTION"
-}
-
 # --- the two things it does ----------------------------------------------------------------------------------------------
 
 lock() {
@@ -332,7 +284,7 @@ activate() {
   if [ -e "$TRANSACTION/phase" ]; then
     say "An earlier deployment to $HOST was interrupted, undoing it first."
   fi
-  roll_back
+  roll_back || return 1
   # Minutes may have passed since the preflight, with another deployment or another disk in them.
   read_waivers
   rm -f "$WAIVER_FILE"
@@ -349,10 +301,12 @@ activate() {
   stopped_by_operator && operator_stopped=true
   raise_watches "$SOURCE"
   if ! in_force; then
-    if ! swap || ! start; then
+    if ! swap; then
+      undo
+      return 1
+    elif ! start; then
       show_journal
-      roll_back
-      say "$HOST runs again what it ran before. More: docs/operations.md#a-deployment-is-undone"
+      undo
       return 1
     fi
   elif ! start; then
@@ -360,12 +314,24 @@ activate() {
     rm -rf "$TRANSACTION"
     return 1
   fi
-  remember || return 1
+  if ! remember; then
+    undo
+    return 1
+  fi
   each_file forget_staged
   rm -rf "$TRANSACTION"
   if $first && [ "$TEST_ALERT" = true ]; then
     # A mail that does not leave is no reason to undo a mirror that works.
     lsyncd-monitor.sh --test-alert || warn_about_mail
+  fi
+}
+
+undo() {
+  if [ ! -e "$TRANSACTION/phase" ]; then
+    rm -rf "$TRANSACTION"
+    say "Nothing was changed on $HOST."
+  elif roll_back; then
+    say "$HOST runs again what it ran before. More: docs/operations.md#a-deployment-is-undone"
   fi
 }
 
@@ -427,7 +393,7 @@ deactivate() {
   rmdir --ignore-fail-on-non-empty -- "${LOG%/*}" 2>/dev/null
   rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/reinstalled" "$STAGED"
   rmdir -p --ignore-fail-on-non-empty -- "${STAGED%/*}" 2>/dev/null
-  rm -rf "$STATE/resync" "$STATE/alerts" "$STATE/held" "$STATE/allow-deletion" "$STATE/entries" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
+  rm -rf "$STATE/alerts" "$STATE/held" "$STATE/allow-deletion" "$STATE/entries" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
   say "Removed from $HOST. Both volumes are as they were; $STATE/volumes stays and remembers which they are."
 }
 

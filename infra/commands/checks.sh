@@ -22,6 +22,22 @@ read_waivers() {
 
 # --- the host ---------------------------------------------------------------------------------------------------------
 
+# Whether an operator has masked lsyncd. A mask of a runtime directory is the package step's own.
+masked() { [ "$(readlink /etc/systemd/system/lsyncd.service)" = /dev/null ]; }
+
+# Whether an operator has stopped lsyncd: it was deployed before, and is neither running nor waiting for a restart.
+stopped_by_operator() {
+  [ -e "$STATE/manifest" ] && [ ! -e "$STATE/reinstalled" ] && [ ! -e "$STATE/held" ] &&
+    [ "$(systemctl show -p ActiveState --value lsyncd.service)" = inactive ]
+}
+
+# What an operator reads who has stopped lsyncd.
+stays_stopped() {
+  local how="systemctl start lsyncd"
+  ! masked || how="systemctl unmask lsyncd && systemctl start lsyncd"
+  printf 'lsyncd was stopped by an operator and stays stopped; start it with: %s' "$how"
+}
+
 check_host() {
   local program
   for program in apt-get dpkg-query findmnt blkid flock systemctl perl; do
@@ -35,8 +51,10 @@ check_host() {
     warn "The mirror is in use ($(head -n 1 "$STATE/failover")) and stays untouched: lsyncd will not start before \`lsyncd-failover end\`."
   elif [ -e "$STATE/held" ]; then
     warn "lsyncd will not start: $(head -n 1 "$STATE/held")"
-  elif [ -e "$STATE/manifest" ] && [ "$(systemctl show -p ActiveState --value lsyncd.service)" = inactive ]; then
-    warn "lsyncd was stopped by an operator and stays stopped; start it with: systemctl start lsyncd"
+  elif stopped_by_operator; then
+    warn "$(stays_stopped)"
+  elif masked; then
+    refuse "lsyncd.service is masked, so it could not be started: systemctl unmask lsyncd"
   fi
 }
 
@@ -204,7 +222,8 @@ More: docs/operations.md#where-the-state-lives"
     # nothing of ours on it yet.
     [ "$role" = source ] || owner=false
     if [ "$actual" = "$(recorded source)" ] || [ "$actual" = "$(recorded target)" ]; then
-      refuse "Source and target have changed places: $actual was the other one until now. Mirroring would overwrite the primary; mount them as they were. If the former mirror is to be the primary from now on, forget what was deployed: rm $STATE/volumes
+      refuse "Source and target have changed places: $actual was the other one until now. Mirroring would overwrite the primary; mount them as they were. If the former mirror is to be the primary from now on, and an empty volume its mirror, on the host:
+  sudo lsyncd-failover begin && sudo lsyncd-failover end --reverse
 More: docs/disaster-recovery.md#7-or-the-mirror-stays-the-primary"
     elif ! accepted "$actual"; then
       refuse "The $role volume is another one than was deployed: $actual instead of $expected. If it was replaced on purpose, add this to the stack:
@@ -216,28 +235,19 @@ More: docs/disaster-recovery.md#7-or-the-mirror-stays-the-primary"
   $owner
 }
 
-# The first file below a directory, or nothing. Empty directories and lost+found do not count.
-first_file() {
-  (cd "$1" && timeout "$LOOK" find . -path ./lost+found -prune -o ! -type d -print -quit)
-}
-
 check_data() {
-  local ours=false source_file target_file text t s also
+  local ours=false source_file target_file text t s
   target_is_ours && ours=true
-  source_file=$(first_file "$SOURCE") || { refuse "Looking into the source $SOURCE took more than $LOOK s or failed."; return; }
-  target_file=$(first_file "$TARGET") || { refuse "Looking into the target $TARGET took more than $LOOK s or failed."; return; }
+  source_file=$(first_file "$SOURCE" "$LOOK") || { refuse "Looking into the source $SOURCE took more than $LOOK s or failed."; return; }
+  target_file=$(first_file "$TARGET" "$LOOK") || { refuse "Looking into the target $TARGET took more than $LOOK s or failed."; return; }
   t=$(quoted "$TARGET/")
   s=$(quoted "$SOURCE/")
   if [ -z "$source_file" ] && [ -n "$target_file" ]; then
-    also=
-    [ ! -e "$STATE/manifest" ] || also="
-and, because it is held back there as well, on the host:
-  sudo lsyncd-release"
     text="The source $SOURCE is empty and the mirror is not (${target_file#./} for one). Mirroring would delete what may be the only copy.
 If the primary was replaced, restore it first (docs/disaster-recovery.md#6-return-to-a-new-primary):
   rsync -avP $t $s
 If the mirror may really be emptied:
-  LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true pulumi up$also"
+  LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true pulumi up"
     if waived LSYNCD_EMPTY_SOURCE_ERASES_MIRROR; then
       warn "LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true passes over this: $text"
     else

@@ -45,9 +45,9 @@ function variables(identity: Identity) {
 
 /** Leaves the waivers of a deployment on the host; the activation takes them away. */
 export function leaveWaivers(identity: Identity, deployment: string, waived: Waiver[]): HostCommand {
-  const { ID } = variables(identity);
-  const given = { WAIVERS: waived.join("\n"), ID, DEPLOYMENT: deployment, FILE: waiverFile };
-  const { command, stdin } = asRoot(identity.host, "waive", script(given, ["waive.sh"]));
+  const { ID, SOURCE, STATE } = variables(identity);
+  const given = { WAIVERS: waived.join("\n"), ID, DEPLOYMENT: deployment, FILE: waiverFile, SOURCE, STATE };
+  const { command, stdin } = asRoot(identity.host, "waive", script(given, ["volume.sh", "waive.sh"]));
   return { create: command(), stdin };
 }
 
@@ -111,7 +111,7 @@ export function activate(identity: Identity, files: RenderedFile[]): HostCommand
     STAGED: staged(identity),
     MANIFEST: manifest(files),
   };
-  const text = script({ ...checked(identity), ...rest }, [...checks, "activate.sh"]);
+  const text = script({ ...checked(identity), ...rest }, [...checks, "undo.sh", "activate.sh"]);
   const { command, stdin } = asRoot(identity.host, "activate", text);
   return { create: command("install"), delete: command("remove"), stdin };
 }

@@ -34,7 +34,8 @@ observe_units() {
   local unit enabled
   for unit in lsyncd.service lsyncd-monitor.timer; do
     enabled=$(systemctl is-enabled "$unit" 2>/dev/null)
-    if [ "$enabled" != enabled ]; then found "$unit" "is ${enabled:-not there}, not enabled"; fi
+    # Masked is what an operator does who wants it to stay off.
+    if [ "$enabled" != enabled ] && [ "$enabled" != masked ]; then found "$unit" "is ${enabled:-not there}, not enabled"; fi
   done
   if ! systemctl is-active --quiet lsyncd-monitor.timer; then found lsyncd-monitor.timer "is not running"; fi
   # Stopped on purpose, by an operator or by a mark, is no drift: a deployment would leave it so.

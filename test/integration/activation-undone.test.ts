@@ -22,34 +22,27 @@ beforeAll(async () => {
   await c.completes();
 });
 
+/** Deploys, expects a failure, and that the host has what it had before. */
+async function unchanged(): Promise<string> {
+  c.cutter.mend();
+  const before = await installed(c.d.host);
+  const text = failed(await c.d.stack.up());
+  expect(await installed(c.d.host)).toBe(before);
+  expect(await faultsOf(c.d.host)).toBe("");
+  return text;
+}
+
+/** The same, and that it mirrors. */
+async function rolledBack(): Promise<string> {
+  const text = await unchanged();
+  await mirrors(c.d.host);
+  await identical(c.d.host);
+  return text;
+}
+
+const state = "/var/lib/lsyncd-as-code";
+
 describe("a deployment that does not work", () => {
-  /** Deploys, expects a failure, and that the host runs what it ran before. */
-  async function rolledBack(): Promise<string> {
-    c.cutter.mend();
-    const before = await installed(c.d.host);
-    const text = failed(await c.d.stack.up());
-    expect(await installed(c.d.host)).toBe(before);
-    expect(await faultsOf(c.d.host)).toBe("");
-    await mirrors(c.d.host);
-    await identical(c.d.host);
-    return text;
-  }
-
-  it("because rsync refuses an option is undone, with the journal's lines", async () => {
-    await c.change({ rsyncOptions: ["--delete", "--checksum-choice=nosuch"] });
-    const text = await rolledBack();
-    expect(text).toContain("lsyncd did not keep running");
-    expect(text).toContain("unknown checksum name: nosuch");
-    expect(text).toContain("sqlite-1 runs again what it ran before");
-    await c.change();
-    await c.completes();
-    await row({
-      injected: "A setting that rsync refuses",
-      happened: "undone, with rsync's words; the old deployment ran on",
-      lost: await c.lost(),
-    });
-  });
-
   it("because a staged file was damaged changes nothing, and is sent again as it says", async () => {
     await c.change();
     const id = await on(c.d.host, "cat /var/lib/lsyncd-as-code/id");
@@ -87,6 +80,59 @@ describe("a deployment that does not work", () => {
       happened: "undone; the old deployment ran on",
       lost: await c.lost(),
     });
+  });
+});
+
+describe("a disk that takes no more", () => {
+  it.each([
+    [
+      "/etc/lsyncd is read-only",
+      "mount --bind /etc/lsyncd /etc/lsyncd && mount -o remount,bind,ro /etc/lsyncd",
+      "/etc/lsyncd",
+    ],
+    ["/etc/lsyncd is full", full("/etc/lsyncd"), "/etc/lsyncd"],
+    [`${state} is full`, full(state), state],
+  ])("is not made, or undone: %s", async (injected, how, place) => {
+    const { host } = c.d;
+    await c.change();
+    await on(host, how);
+    // The copier of databases keeps its lists in the state directory: it waits until there is room.
+    const text = place === state ? await unchanged() : await rolledBack();
+    expect(text).toMatch(/No space left on device|Read-only file system/);
+    expect(text).toMatch(/Nothing was changed on sqlite-1|sqlite-1 runs again what it ran before/);
+    await on(host, `umount ${place}`);
+    await c.completes();
+    await row({
+      injected: `A deployment when ${injected}`,
+      happened: "not made, or undone; the old one ran on",
+      lost: await c.lost(),
+    });
+  });
+});
+
+/** A file system without room in the place of a directory, with the same files on it. */
+function full(place: string): string {
+  return `cp -a ${place} /srv/kept && mount -t tmpfs -o mode=755,size=1M tmpfs ${place} && cp -a /srv/kept/. ${place}/ && rm -r /srv/kept
+    cat /dev/zero >${place}/filler 2>/dev/null || true`;
+}
+
+describe("lsyncd masked by an operator", () => {
+  it("stays off, with a reminder; while it runs, a change is refused before anything is touched", async () => {
+    const { host, stack } = c.d;
+    await on(host, "systemctl mask lsyncd");
+    await c.change();
+    expect(failed(await stack.up())).toContain(
+      "lsyncd.service is masked, so it could not be started: systemctl unmask lsyncd",
+    );
+    await on(host, "systemctl stop lsyncd");
+    expect(succeeded(await stack.up())).toContain(
+      "was stopped by an operator and stays stopped; start it with: systemctl unmask lsyncd && systemctl start lsyncd",
+    );
+    expect((await attempt(host, "pgrep -x lsyncd")).code).toBe(1);
+    await on(host, "systemctl unmask lsyncd && systemctl start lsyncd");
+    await mirrors(host);
+    await c.change();
+    await c.completes();
   });
 });
 

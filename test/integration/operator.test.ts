@@ -163,3 +163,69 @@ describe("a replaced target", () => {
     });
   });
 });
+
+describe("a mirror that stays the primary", () => {
+  it("is recorded by one command, that takes nothing but an empty volume for the new mirror", async () => {
+    const { host } = d;
+    const { target } = host.volumes;
+    await eventually(async () => (await attempt(host, "lsyncd-failover begin")).code === 0);
+    const primary = await content(host, host.target);
+    expect((await attempt(host, "lsyncd-failover end --reverse")).output).toContain(
+      `is not the mirror that was deployed, UUID=${target.uuid}: nothing was changed`,
+    );
+    const disk = await newDisk(host, 512);
+    await setVolumes(host, { source: target, target: disk });
+    await on(host, `echo "someone else's" >${host.target}/data`);
+    const refused = await attempt(host, "lsyncd-failover end --reverse");
+    expect(refused).toMatchObject({ code: 1 });
+    expect(refused.output).toContain(`${host.target} is not empty (data for one). What is there would be lost`);
+    expect(failed(await d.stack.preview())).toContain(
+      "sudo lsyncd-failover begin && sudo lsyncd-failover end --reverse",
+    );
+    await on(host, `rm ${host.target}/data`);
+    expect(await on(host, "lsyncd-failover end --reverse")).toContain(
+      "lsyncd mirrors /mnt/storage_do_1 to /mnt/storage_do_2 again.",
+    );
+    await mirrors(host);
+    await identical(host);
+    expect(
+      missingFrom(
+        await files(host, host.target),
+        new Map(primary.split("\n").map((line) => [line.slice(66), line.slice(0, 64)])),
+      ),
+    ).toBeLessThanOrEqual(1); // alive
+    // The deployment finds all as it is recorded.
+    succeeded(await d.stack.preview());
+    await row({
+      injected: "The mirror made the primary, an empty disk its mirror (lsyncd-failover end --reverse)",
+      happened: "refused while the disk held data; then mirrored the other way",
+      lost: await lost(),
+    });
+  });
+});
+
+describe("an emptied source that shall empty its mirror", () => {
+  it("does so in one run with the flag, although the deployment is the same", async () => {
+    const { host, stack } = d;
+    await on(host, `rm -rf ${host.source}/*`);
+    await eventually(async () => (await attempt(host, "test -e /var/lib/lsyncd-as-code/held")).code === 0);
+    expect((await files(host, host.target)).size).toBeGreaterThan(100);
+    expect(failed(await stack.preview())).toContain("LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true pulumi up");
+    const text = succeeded(await stack.up(undefined, { LSYNCD_EMPTY_SOURCE_ERASES_MIRROR: "true" }));
+    expect(text).toContain("Allowed until the next full pass is done.");
+    await mirrors(host);
+    await identical(host);
+  });
+
+  it("does so as well when the run changes the deployment", async () => {
+    const { host, stack } = d;
+    await fill(host);
+    await identical(host);
+    await on(host, `rm -rf ${host.source}/*`);
+    await eventually(async () => (await attempt(host, "test -e /var/lib/lsyncd-as-code/held")).code === 0);
+    await d.configure({ delay: 1 });
+    succeeded(await stack.up(undefined, { LSYNCD_EMPTY_SOURCE_ERASES_MIRROR: "true" }));
+    await mirrors(host);
+    await identical(host);
+  });
+});

@@ -96,6 +96,8 @@ describe("preflight", () => {
       "ID=organization/lsyncd/prod/sqlite-1",
       "DEPLOYMENT=0123456789ab",
       "FILE=/run/lsyncd-as-code/waivers",
+      "SOURCE=/mnt/storage_do_1",
+      "STATE=/var/lib/lsyncd-as-code",
     ]);
   });
 });

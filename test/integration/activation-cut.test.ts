@@ -1,0 +1,160 @@
+import { boot, kill } from "../../tools/sandbox";
+import { faultsOf, installed } from "../support/activation";
+import { Changes } from "../support/changes";
+import { killEngine } from "../support/cutter";
+import { eventually, failed, on } from "../support/deployment";
+import { attempt, identical, mirrors, row } from "../support/faults";
+
+jest.setTimeout(400_000);
+
+// One of each kind of interruption; many more points are in activation-interrupted.
+
+const state = "/var/lib/lsyncd-as-code";
+const exists = async (path: string) => (await attempt(c.d.host, `test -e ${path}`)).code === 0;
+
+let c: Changes;
+let connections = 5;
+
+beforeAll(async () => {
+  c = await Changes.prepare("cut");
+  await c.change();
+  await c.completes();
+  await c.change();
+  await c.completes();
+  connections = c.cutter.connections;
+  // Stops in the middle of the swap when it is asked to, with some files new and some old.
+  await on(
+    c.d.host,
+    `printf '#!/bin/sh\\ncase "$*" in *" /etc/lsyncd/lsyncd.conf.lua") [ ! -e /run/hang ] || { touch /run/hung; sleep 1000; } ;; esac\\nexec /usr/bin/mv "$@"\\n' >/usr/local/bin/mv && chmod +x /usr/local/bin/mv`,
+  );
+});
+afterAll(async () => {
+  await c.remove();
+});
+
+/** Begins a deployment that stops in the middle of its swap, and returns it with what was in force before. */
+async function halfWay() {
+  const { host, stack } = c.d;
+  await c.change();
+  c.cutter.mend();
+  const before = await installed(host);
+  await on(host, "rm -f /run/hung; touch /run/hang");
+  const up = stack.up();
+  await eventually(() => exists("/run/hung"), 60);
+  expect(await installed(host)).not.toBe(before);
+  return { before, up };
+}
+
+/** The host runs what it ran before the interruption, all of it, and mirrors. */
+async function asBefore(before: string): Promise<void> {
+  const { host } = c.d;
+  await eventually(async () => !(await exists(`${state}/transaction`)));
+  expect(await installed(host)).toBe(before);
+  await mirrors(host);
+  expect(await faultsOf(host)).toBe("");
+  await identical(host);
+}
+
+describe("a deployment that is interrupted in the middle of the swap", () => {
+  it("by the host's death: the host undoes it by itself at boot, and tells by mail", async () => {
+    const { host } = c.d;
+    const { before, up } = await halfWay();
+    await kill(host);
+    failed(await up);
+    await boot(host);
+    await asBefore(before);
+    expect(await on(host, `cat ${state}/alerts/spool/*-undone.eml`)).toMatch(
+      /Subject: \[ALERT\] Lsyncd deployment undone on sqlite-1[^]*- a deployment was interrupted at /,
+    );
+    await c.completes();
+    await row({
+      injected: "Host killed in the middle of the swap",
+      happened: "undone by itself at boot, and told by mail; the old deployment mirrored; the next `up` completed it",
+      lost: await c.lost(),
+    });
+  });
+
+  it("by a kill -9 of the activation: the monitor has it undone", async () => {
+    const { host } = c.d;
+    const { before, up } = await halfWay();
+    expect((await attempt(host, "/usr/local/lib/lsyncd-as-code/lsyncd-guard")).output).toContain(
+      "a deployment was interrupted half-way",
+    );
+    // While it is at work nothing undoes it.
+    await on(host, "systemctl start lsyncd-undo");
+    expect(await installed(host)).not.toBe(before);
+    await on(host, "pkill -9 -f '[a]ctivate install'; pkill -9 -f '[s]leep 1000'; rm -f /run/hang");
+    failed(await up);
+    await attempt(host, "lsyncd-monitor.sh");
+    await asBefore(before);
+    await c.completes();
+    await row({
+      injected: "The activation killed (SIGKILL) in the middle of the swap",
+      happened: "undone by the monitor; the next `up` completed it",
+      lost: await c.lost(),
+    });
+  });
+});
+
+describe("a change", () => {
+  it("whose connection is cut in the activation is completed by the next `up`", async () => {
+    await c.change();
+    c.cutter.mend();
+    const before = await installed(c.d.host);
+    c.cutter.cut = ({ connection }) => connection >= connections;
+    failed(await c.d.stack.up());
+    const check = await c.neverAMix(before);
+    await c.completes();
+    await check();
+    await row({
+      injected: "Connection cut as the activation begins",
+      happened: "old or new in force, the next `up` completed it",
+      lost: await c.lost(),
+    });
+  });
+
+  it("whose engine is killed is completed by the next `up`", async () => {
+    await c.change();
+    c.cutter.mend();
+    const before = await installed(c.d.host);
+    let killing: Promise<number> | undefined;
+    c.cutter.cut = ({ connection }) => {
+      if (connection >= connections) killing ??= killEngine(c.d.directory);
+      return false;
+    };
+    failed(await c.d.stack.up());
+    expect(await killing).toBeGreaterThan(1);
+    const check = await c.neverAMix(before);
+    await c.completes();
+    await check();
+    await row({
+      injected: "Engine killed (SIGKILL) in the activation",
+      happened: "the host's step ran to its end; `pulumi cancel` and `up` completed the rest",
+      lost: await c.lost(),
+    });
+  });
+
+  /** Deploys, expects a failure, and that the host runs what it ran before. */
+  async function refused(): Promise<string> {
+    c.cutter.mend();
+    const before = await installed(c.d.host);
+    const text = failed(await c.d.stack.up());
+    await asBefore(before);
+    return text;
+  }
+
+  it("that rsync refuses is undone, with the journal's lines", async () => {
+    await c.change({ rsyncOptions: ["--delete", "--checksum-choice=nosuch"] });
+    const text = await refused();
+    expect(text).toContain("lsyncd did not keep running");
+    expect(text).toContain("nosuch");
+    expect(text).toContain("sqlite-1 runs again what it ran before");
+    await c.change();
+    await c.completes();
+    await row({
+      injected: "A setting that rsync refuses",
+      happened: "undone, with rsync's words; the old deployment ran on",
+      lost: await c.lost(),
+    });
+  });
+});
