@@ -27,7 +27,8 @@ const taking = "IFS= read -r PASSWORD";
 
 /**
  * What a login that is not root's puts before a script. The password is in the standard input and nowhere else, on a line
- * of its own and not quoted: the engine takes the stack's secrets out of its log by their text, and quoted it is another.
+ * of its own and not quoted: the engine takes the stack's secrets out of what it shows by their text, and quoted it is
+ * another.
  */
 function head(login: Login, password: string, more: Record<string, string> = {}): string {
   const { name: HOST, user: LOGIN } = login;

@@ -112,14 +112,15 @@ describe("npm run status", () => {
 });
 
 describe("a part of the fleet", () => {
-  const one = ["--target", "**::sqlite-1", "--target-dependents"];
+  // As docs/operations.md has it.
+  const one = ["--target", "**Mirror::sqlite-1", "--target-dependents"];
 
-  it("is chosen by a pattern that takes sqlite-1 and not sqlite-10", async () => {
-    // The fourth under another name: that is another resource, and its old one is taken away.
-    await d.configure({ delay: 3 }, { "sqlite-4": { name: "sqlite-10" } });
+  it("is chosen by a pattern that takes sqlite-1 and neither sqlite-10 nor sqlite-1-eu", async () => {
+    // Two under other names: those are other resources, and their old ones are taken away.
+    await d.configure({ delay: 3 }, { "sqlite-3": { name: "sqlite-10" }, "sqlite-4": { name: "sqlite-1-eu" } });
     const text = succeeded(await d.stack.preview(one));
     expect(text).toMatch(/::sqlite-1-file-config\]/);
-    expect(text).not.toMatch(/::sqlite-(10|2|3|4)-/);
+    expect(text).not.toMatch(/::sqlite-(1-eu|10|2|3|4)-/);
   });
 
   it("is undeployed when its host is taken out of the stack, and nothing else is touched", async () => {

@@ -116,23 +116,6 @@ it("shows a file's changed lines in a preview with a password set, and not the p
   expect(text).not.toMatch(/bat7ery|tr0ub4dor/);
 });
 
-it("is in nothing that the engine logs when it logs everything, nor is any other secret of the settings", async () => {
-  const mailWord = "m4il-pa55";
-  const smtp = { host: "smtp.example.com", from: "a@example.com", user: "u" };
-  await configure({ delay: 7, smtp }, password);
-  await d.stack.pulumi(["config", "set", "--secret", "--path", "lsyncd:smtp.password"], {
-    input: `it's "${mailWord}"`,
-  });
-  const one = ["--target", "**Mirror::sqlite-3", "--target", "**::sqlite-3-*"];
-  const text = succeeded(await d.stack.up(["--skip-preview", ...one, "--logtostderr", "--verbose=9"]));
-  expect(text).toMatch(/sqlite-3-file-config updated/);
-  // What is looked for is where it would be found.
-  expect(text).toContain("[secret]");
-  expect(text.length).toBeGreaterThan(1_000_000);
-  const lines = (await readFile(host(3).privateKeyPath, "utf8")).split("\n").slice(1, -2);
-  for (const secret of [word, mailWord, ...lines]) expect(text.split(secret)).toHaveLength(1);
-}, 400_000);
-
 describe("--ask-become-pass", () => {
   it("stops at the first host that refuses the password", async () => {
     await configure({}, password);
