@@ -4,6 +4,11 @@ import { barChart, step } from "../../tools/bench/chart";
 import { renderPage, sections } from "../../tools/bench/sections";
 import { figure, quantile, slope, spread, spreadText } from "../../tools/bench/statistics";
 import { markdownTable } from "../../tools/bench/table";
+import { deploySection } from "../../tools/bench/deploy/section";
+import { merge, ratios, samplesOf } from "../../tools/bench/deploy/sessions";
+import { judge } from "../../tools/bench/deploy/targets";
+import type { Sample, Session, Work } from "../../tools/bench/deploy/types";
+import { hostSections } from "../../tools/bench/host/section";
 import { readSshdLog } from "../../tools/bench/deploy/sshd";
 import { run } from "../../tools/run";
 
@@ -94,6 +99,87 @@ Connection from 127.0.0.1 port 1003 on 127.64.0.1 port 22 rdomain ""
 Starting session: command on pts/0 for root from 127.0.0.1 port 1003 id 0
 Received disconnect from 127.0.0.1 port 1003:11: disconnected by user`;
     expect(readSshdLog(log.split("\n"))).toEqual({ connections: 3, sessions: 3, atOnce: 2 });
+  });
+});
+
+describe("deployments that were measured", () => {
+  const sample = (round: string, tool: string, seconds: number, hosts = 1, work: Work = "nothing"): Sample => ({
+    ...{ round, tool, hosts, seconds, work, rtt: 0 },
+    ...{ cpu: 1, memory: 2 ** 20, connections: 1, sessions: 2, atOnce: 1 },
+  });
+  const session = (commit: string, ...samples: Sample[]): Session => ({
+    conditions: { date: "2026-11-25", commit, cores: 2, memory: 24, kernel: "6", node: "v20" },
+    versions: {},
+    samples,
+  });
+  const cell = (tool: string, hosts = 1) => ({ tool, hosts, rtt: 0, work: "nothing" as const });
+
+  it("are put together when the program is the same, and replaced when it is another", () => {
+    const first = merge(undefined, session("a", sample("1", "lsyncd-as-code", 5)));
+    const second = merge(first, session("a", sample("2", "lsyncd-as-code", 6)));
+    expect(samplesOf(second, cell("lsyncd-as-code"))?.samples.map(({ seconds }) => seconds)).toEqual([5, 6]);
+    const third = merge(second, session("b", sample("3", "lsyncd-as-code", 2)));
+    expect(samplesOf(third, cell("lsyncd-as-code"))?.samples.map(({ seconds }) => seconds)).toEqual([2]);
+    expect(third.sessions).toHaveLength(1);
+  });
+
+  it("of a tool that was not measured again stay, with those of its round", () => {
+    const old = merge(
+      undefined,
+      session("a", sample("1", "lsyncd-as-code", 5), sample("1", "pyinfra", 4), sample("1", "ansible", 20)),
+    );
+    const found = merge(old, session("b", sample("2", "lsyncd-as-code", 2), sample("2", "pyinfra", 3)));
+    const ansible = samplesOf(found, cell("ansible"));
+    expect(ansible && ratios(ansible.session, ansible.samples, () => true)).toEqual([5]);
+    expect(samplesOf(found, cell("pyinfra"))?.samples.map(({ seconds }) => seconds)).toEqual([3]);
+  });
+
+  it("are compared with the quickest other of the same round only", () => {
+    const one = session(
+      "a",
+      ...[sample("1", "lsyncd-as-code", 6), sample("1", "pyinfra", 4), sample("1", "ansible", 3)],
+      ...[sample("2", "lsyncd-as-code", 6), sample("2", "pyinfra", 2)],
+    );
+    const own = one.samples.filter(({ tool }) => tool === "lsyncd-as-code");
+    expect(ratios(one, own, (tool) => tool !== "lsyncd-as-code")).toEqual([2, 3]);
+  });
+
+  it("are judged by the targets", () => {
+    const found = merge(
+      undefined,
+      session(
+        "a",
+        ...[sample("1", "lsyncd-as-code", 2, 1), sample("1", "pyinfra", 4, 1)],
+        ...[sample("2", "lsyncd-as-code", 6, 16), sample("2", "pyinfra", 10, 16)],
+      ),
+    );
+    const verdicts = new Map(judge(found).map(({ target, found: value }) => [target, value]));
+    expect(verdicts.get("nothing changed, 1 host: ratio to the quickest other")).toBe(0.5);
+    expect(verdicts.get("nothing changed, 16 hosts: ratio to the quickest other")).toBe(0.6);
+    expect(verdicts.get("nothing changed, 16 hosts: times as long as 1 host")).toBe(3);
+    expect(verdicts.get("nothing changed, 8 hosts: ratio to the quickest other")).toBeUndefined();
+    const { text } = deploySection.render(found);
+    expect(text).toMatch(/16 hosts: ratio to the quickest other \| 0\.40 \| 0\.60 \| missed by 50\.0 % \|/);
+    expect(text).toMatch(/1 host: ratio to the quickest other \| 1\.00 \| 0\.50 \| met \|/);
+    expect(text).toMatch(/8 hosts: ratio to the quickest other \| 0\.50 \| – \| not measured \|/);
+  });
+});
+
+describe("what the mirror costs on its host", () => {
+  const conditions = { date: "2026-11-25", commit: "a", cores: 2, memory: 24, kernel: "6", node: "v20" };
+
+  it("is carried on to a volume that is larger than any that was measured", () => {
+    const directories = {
+      conditions,
+      runs: [10_000, 20_000].map((count) => ({ directories: count, start: [count / 10_000], memory: count * 2 ** 10 })),
+      kernel: { dentry: 24, ext4_inode_cache: 1000 },
+    };
+    const text = hostSections.directories?.render({ directories }).text;
+    expect(text).toContain("need 266 MB in lsyncd, 266 MB in the kernel, and 27.2 s at each start");
+  });
+
+  it("names the command for a part that was not measured", () => {
+    expect(hostSections.burst?.render({}).text).toContain("npm run bench -- host --parts burst");
   });
 });
 

@@ -12,5 +12,6 @@ interface Mode {
 export const modes: Record<string, Mode> = {
   deploy: { about: "deploys, beside Ansible and pyinfra (the default)", load: () => import("./deploy") },
   host: { about: "what the mirror costs on its host", load: () => import("./host") },
+  profile: { about: "where the time of a run that changes nothing goes", load: () => import("./profile") },
   write: { about: "write docs/performance.md and its charts from what was measured", load: () => import("./write") },
 };

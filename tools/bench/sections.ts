@@ -1,5 +1,6 @@
 import { deploySection } from "./deploy/section";
 import { hostSections } from "./host/section";
+import { profileSection } from "./profile/section";
 import { readResults } from "./results";
 
 /** What a mode's raw results become: text for the page, and charts beside it. */
@@ -22,7 +23,7 @@ export interface Section {
  * The generated sections, by the name in their marker on the page: `<!-- measured: NAME -->`, and `<!-- end -->` after it. What is
  * outside of the markers is written by hand.
  */
-export const sections: Record<string, Section> = { deploy: deploySection, ...hostSections };
+export const sections: Record<string, Section> = { deploy: deploySection, profile: profileSection, ...hostSections };
 
 const marker = /(<!-- measured: (\S+) -->\n)([\s\S]*?)(<!-- end -->)/g;
 

@@ -5,6 +5,7 @@ import { stringify } from "yaml";
 import { pypi, pythonEnvironment } from "../../python";
 import type { SandboxHost } from "../../sandbox";
 import { Stack } from "../../stack";
+import type { Command } from "../measured";
 import type { Work } from "./types";
 
 /** What a tool deploys to, and where it may keep things. */
@@ -14,12 +15,6 @@ export interface Field {
   knownHostsPath: string;
   directory: string;
   say: (line: string) => void;
-}
-
-/** A program with its arguments, and how it is started. */
-export interface Command {
-  argv: string[];
-  env: NodeJS.ProcessEnv;
 }
 
 /** A tool with its deployment, ready to run. */

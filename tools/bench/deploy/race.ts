@@ -1,22 +1,12 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { run } from "../../run";
+import { join } from "node:path";
 import type { SandboxHost } from "../../sandbox";
-import { contenders, type Command, type Contestant } from "./contenders";
+import { measured } from "../measured";
+import { contenders, type Contestant } from "./contenders";
 import { delay as startDelay } from "./delay";
 import { cleanHost, markJournal, requireMirror, sshSince } from "./hosts";
 import { works, type Sample, type Work } from "./types";
-
-const root = resolve(__dirname, "../../..");
-
-/** What `measure.py` tells of one command. */
-interface Measured {
-  seconds: number;
-  cpu: number;
-  memory: number;
-  code: number;
-}
 
 /** One cell of the table: some tools on some hosts at some distance. */
 export interface Race {
@@ -32,14 +22,6 @@ export interface Race {
 
 // Next to the host's own port, on an address that no other has.
 const delayedPort = (port: number): number => port + 10_000;
-
-async function measure(directory: string, { argv, env }: Command, through: string[]): Promise<Measured> {
-  const result = join(directory, "measured.json");
-  const [first = "", ...rest] = [...through, "python3", join(root, "tools/bench/measure.py"), result, ...argv];
-  const { code, stdout, stderr } = await run(first, rest, { cwd: root, env, allowFailure: true });
-  if (code !== 0) throw new Error(`${argv.join(" ")} exited with ${code}:\n${stdout}\n${stderr}`);
-  return JSON.parse(await readFile(result, "utf8")) as Measured;
-}
 
 /** Lets the tools deploy in turn, `rounds` times, beginning with another tool in each round. Throws when one does not deploy. */
 export async function race({ tools, hosts, rtt, rounds, through, say }: Race): Promise<Sample[]> {
@@ -69,7 +51,7 @@ export async function race({ tools, hosts, rtt, rounds, through, say }: Race): P
       for (const tool of order) {
         const contestant = contestants.get(tool);
         if (!contestant) continue;
-        const turn = await takeTurn({ contestant, hosts, directory, through });
+        const turn = await takeTurn({ contestant, hosts, through });
         samples.push(...turn.map((sample) => ({ round, tool, hosts: hosts.length, rtt, ...sample })));
         const seconds = turn.map((sample) => `${sample.work} ${sample.seconds.toFixed(1)} s`).join(", ");
         say(`${hosts.length} hosts, ${rtt} ms, round ${number + 1}: ${tool}: ${seconds}`);
@@ -85,12 +67,11 @@ export async function race({ tools, hosts, rtt, rounds, through, say }: Race): P
 interface Turn {
   contestant: Contestant;
   hosts: SandboxHost[];
-  directory: string;
   through: string[];
 }
 
 /** All works of one tool, on clean hosts. */
-async function takeTurn({ contestant, hosts, directory, through }: Turn) {
+async function takeTurn({ contestant, hosts, through }: Turn) {
   await Promise.all(hosts.map(cleanHost));
   await contestant.forget?.();
   const turn: Omit<Sample, "round" | "tool" | "hosts" | "rtt">[] = [];
@@ -99,7 +80,7 @@ async function takeTurn({ contestant, hosts, directory, through }: Turn) {
     const delay = work === "change" ? 2 : 1;
     const command = await contestant.prepare(work, delay);
     const marks = await Promise.all(hosts.map(markJournal));
-    const { seconds, cpu, memory } = await measure(directory, command, through);
+    const { seconds, cpu, memory } = await measured(command, through);
     const after = await Promise.all(hosts.map((host) => requireMirror(host, delay)));
     requireRestarts(work, before, after);
     before = after;

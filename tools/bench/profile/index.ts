@@ -1,0 +1,81 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { sandboxDown, sandboxUp, sshArgs } from "../../sandbox";
+import { Stack } from "../../stack";
+import { ensureToolchain } from "../../toolchain";
+import { measured } from "../measured";
+import { conditions, writeResults } from "../results";
+import type { ProfileResults } from "./section";
+
+const usage = `Where the time of a run that changes nothing goes: the commands that it is made of, each measured alone.
+
+  npm run bench -- profile [--runs 3] [--through COMMAND]`;
+
+const say = (line: string): void => {
+  console.error(line);
+};
+
+/** Measures the parts of a run, and keeps what it finds. */
+export async function main(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      runs: { type: "string", default: "3" },
+      through: { type: "string", default: "" },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    return 0;
+  }
+  const { engine } = await ensureToolchain({ say });
+  const name = `bench-${process.pid}`;
+  const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-bench-"));
+  try {
+    const sandbox = await sandboxUp({
+      ...{ name, owner: process.pid, hosts: 1, volumeSizeMb: 64, log: say },
+      packages: ["lsyncd", "python3", "python3-apt"],
+    });
+    const [host] = sandbox.hosts;
+    if (!host) throw new Error("the sandbox has no host");
+    const stack = await new Stack({ name: "bench", directory }).init();
+    await stack.configure([host], { alertRecipients: "root@localhost.localdomain" });
+    const first = await stack.up();
+    if (first.code !== 0) throw new Error(`${first.stdout}\n${first.stderr}`);
+
+    const env = { ...stack.environment(), PATH: `${engine.folder}:${process.env.PATH ?? ""}` };
+    const node = process.execPath;
+    const up = ["--stack", "bench", "--config-file", stack.configFile, "--yes", "--skip-preview", "--non-interactive"];
+    const steps: [title: string, argv: string[]][] = [
+      ["Node starts", [node, "-e", ""]],
+      ["Node starts and loads tsx", [node, "--import", "tsx", "-e", ""]],
+      ["npm starts a script", ["npm", "run", "env"]],
+      ["the engine starts", [engine.path, "version"]],
+      ["Node loads Pulumi's SDK", [node, "-e", 'require("@pulumi/pulumi")']],
+      ["one SSH connection, one command", [...sshArgs(host), "true"]],
+      ["the engine's `up`, without a look at the host", [engine.path, "up", ...up]],
+      ["the engine's `up --refresh`", [engine.path, "up", ...up, "--refresh"]],
+      ["`npm run up -- --refresh`, all of it", ["npm", "run", "up", "--", ...up, "--refresh"]],
+    ];
+    const found: ProfileResults["steps"] = steps.map(([title]) => ({ title, seconds: [], cpu: [] }));
+    for (let run = 0; run < Number(values.runs); run += 1) {
+      for (const [index, [title, argv]] of steps.entries()) {
+        const { seconds, cpu } = await measured(
+          { argv, env },
+          values.through.split(" ").filter((word) => word !== ""),
+        );
+        found[index]?.seconds.push(Number(seconds.toFixed(3)));
+        found[index]?.cpu.push(Number(cpu.toFixed(3)));
+        say(`${title}: ${seconds.toFixed(2)} s`);
+      }
+    }
+    await writeResults("profile", { conditions: await conditions(), steps: found } satisfies ProfileResults);
+    return 0;
+  } finally {
+    await sandboxDown(name, say);
+    await rm(directory, { recursive: true, force: true });
+  }
+}
