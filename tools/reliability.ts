@@ -8,7 +8,7 @@ const page = join(root, "docs", "reliability.md");
 
 /** The integration tests that inject faults, in the order of the table. */
 const chapters: [pattern: RegExp, title: string][] = [
-  [/faults-volumes/, "Volumes that go away, come back, or are others"],
+  [/faults-(mounts|volumes)/, "Volumes that go away, come back, or are others"],
   [/faults-files/, "Files, processes and room"],
   [/activation-/, "Deployments that are interrupted, or do not work"],
   [/operator/, "Failover and replaced disks"],

@@ -1,0 +1,81 @@
+import { newDisk, setVolumes } from "../../tools/sandbox";
+import { content, on, prepare, succeeded, type Deployment } from "../support/deployment";
+import { attempt, files, fill, identical, mirrors, missingFrom, row, stopped } from "../support/faults";
+import { lockedAtBoot, unmountedWhileRunning } from "../support/volume-faults";
+
+jest.setTimeout(300_000);
+
+// The worst that mounts can do to a mirror; more of it is in faults-volumes.
+
+let d: Deployment;
+
+beforeAll(async () => {
+  d = await prepare("mounts");
+  await fill(d.host);
+  succeeded(await d.stack.up());
+  await identical(d.host);
+});
+afterAll(async () => {
+  await d.remove();
+});
+
+describe("the source", () => {
+  it("not mounted at boot: nothing is mirrored until it is, then lsyncd runs by itself", () =>
+    lockedAtBoot(d, "source"));
+
+  it("unmounted while lsyncd runs: it stops within seconds, and runs again when the volume is back", () =>
+    unmountedWhileRunning(d, "source"));
+});
+
+describe("both disks", () => {
+  it("the two exchanged: nothing is mirrored the wrong way round", async () => {
+    const { host } = d;
+    const { source, target } = host.volumes;
+    await on(host, "systemctl stop lsyncd");
+    await on(host, `echo newer >${host.source}/only-in-source`);
+    const wanted = await content(host, host.source);
+    await setVolumes(host, { source: target, target: source });
+    await on(host, "systemctl start lsyncd");
+    await new Promise((resolve) => setTimeout(resolve, 6_000));
+    expect(await stopped(host, 1)).toBeLessThan(1);
+    expect(await content(host, host.target)).toBe(wanted);
+    await setVolumes(host, { source, target });
+    await mirrors(host);
+    await identical(host);
+    await row({
+      injected: "Source and target disks exchanged",
+      happened: "lsyncd waited; mirrored when they were as deployed again",
+      lost: missingFrom(await files(host, host.target), await files(host, host.source)),
+    });
+  });
+});
+
+describe("a disk mounted over the directory that both volumes are mounted in", () => {
+  it("hides them: nothing of it is mirrored and nothing written to it", async () => {
+    const { host } = d;
+    const other = await newDisk(host, 64);
+    const before = await content(host, host.target);
+    // An old copy of both, as on a backup disk that someone mounts at /mnt.
+    await on(
+      host,
+      `mkdir -p /srv/backup && mount ${other.device} /srv/backup && mkdir /srv/backup/{storage_do_1,storage_do_2}
+       echo old >/srv/backup/storage_do_1/old && echo old >/srv/backup/storage_do_2/kept && umount /srv/backup && mount ${other.device} /mnt`,
+    );
+    const ended = await stopped(host);
+    await new Promise((resolve) => setTimeout(resolve, 12_000));
+    expect(await stopped(host, 1)).toBeLessThan(1);
+    expect((await attempt(host, "/usr/local/lib/lsyncd-as-code/lsyncd-guard")).output).toBe(
+      `lsyncd-guard: the source volume is not mounted at ${host.source}\nlsyncd-guard: the target volume is not mounted at ${host.target}\n`,
+    );
+    expect(await on(host, "cd /mnt && find . -type f | sort")).toBe("./storage_do_1/old\n./storage_do_2/kept");
+    await on(host, "umount /mnt");
+    expect(await content(host, host.target)).toBe(before);
+    await mirrors(host);
+    await identical(host);
+    await row({
+      injected: "Another disk mounted over /mnt, with old copies of both volumes' directories on it",
+      happened: `lsyncd ended within ${ended} s and waited; the disk was left alone`,
+      lost: missingFrom(await files(host, host.target), await files(host, host.source)),
+    });
+  });
+});
