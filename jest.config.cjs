@@ -15,7 +15,8 @@ const common = {
 const long = [
   "activation-interrupted",
   "activation-undone",
-  "alerts",
+  "alerts-checks",
+  "alerts-mail",
   "docs",
   "drill",
   "faults-volumes",

@@ -59,7 +59,7 @@ const catalogue: (ManagedFile & {
   },
   {
     name: "msmtp",
-    path: "/etc/lsyncd/msmtprc",
+    path: paths.msmtpConfig,
     mode: "0600",
     restart: "none",
     when: ({ smtp }) => smtp !== undefined,

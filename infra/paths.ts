@@ -35,4 +35,11 @@ export const paths = {
   verifyProgram: `${libDirectory}/lsyncd-verify`,
   mirrorProgram: `${libDirectory}/lsyncd-mirror`,
   alertProgram: `${libDirectory}/lsyncd-alert`,
+  /**
+   * msmtp's configuration. The AppArmor profile that Debian's msmtp brings lets it read no other file of ours: it has
+   * `owner @{HOME}/.msmtp* r`, and /etc/msmtprc, which belongs to the host.
+   */
+  msmtpConfig: "/root/.msmtprc-lsyncd",
+  /** Seconds since boot at which the monitor last began a run. */
+  monitorRanFile: `${runDirectory}/alerts/ran`,
 } as const;

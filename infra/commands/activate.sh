@@ -385,7 +385,8 @@ deactivate() {
   while IFS= read -r path; do
     [ -n "$path" ] || continue
     rm -f -- "$path"
-    rmdir --ignore-fail-on-non-empty -- "${path%/*}" 2>/dev/null
+    # A home directory is not ours, however empty.
+    [ "${path%/*}" = /root ] || rmdir --ignore-fail-on-non-empty -- "${path%/*}" 2>/dev/null
   done < <({ [ -e "$STATE/manifest" ] && cut -d ' ' -f 4- "$STATE/manifest"; cut -d ' ' -f 4- <<<"$MANIFEST"; } | sort -u)
   systemctl daemon-reload
   systemctl reset-failed lsyncd.service 2>/dev/null

@@ -14,9 +14,16 @@ export interface HostCommand {
   stdin: string;
 }
 
-/** The packages that a host needs. */
-export function packages({ smtp }: HostSettings): string[] {
-  return ["lsyncd", "rsync", ...(smtp ? ["msmtp"] : [])];
+/** The packages that a host needs for what is set: the mirror, the rotation of its log, mail, the heartbeat. */
+export function packages({ smtp, heartbeatUrl }: HostSettings): string[] {
+  const tls = [smtp && smtp.tls !== "off", heartbeatUrl?.startsWith("https:")].includes(true);
+  return [
+    ...["lsyncd", "rsync", "logrotate"],
+    ...(smtp ? ["msmtp"] : []),
+    ...(heartbeatUrl === undefined ? [] : ["curl"]),
+    // The authorities that a server's certificate is checked against.
+    ...(tls ? ["ca-certificates"] : []),
+  ];
 }
 
 /** Which deployment a host belongs to: a host that is renamed or moved is not undeployed by its old entry. */

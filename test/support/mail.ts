@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { simpleParser, type ParsedMail } from "mailparser";
@@ -69,13 +69,22 @@ export interface MailServerOptions {
   login?: { user: string; password: string };
   /** Recipients that are refused. */
   refused?: string[];
+  /** Recipients that are put off (450). */
+  later?: string[];
   /** Do not answer to the end of a mail. */
   silent?: boolean;
+  /** Let people log in without encryption. */
+  plainLogin?: boolean;
+  /** What goes wrong with every mail. */
+  trouble?: "421 at the greeting" | "451 after the text" | "550 after the text" | "cut connection";
 }
+
+const refusal = (text: string, responseCode: number): Error => Object.assign(new Error(text), { responseCode });
 
 /** A real SMTP server on loopback that keeps what it gets. */
 export class MailServer {
   readonly mails: ReceivedMail[] = [];
+  private accepting = false;
   private constructor(
     private readonly server: SMTPServer,
     readonly address: string,
@@ -84,21 +93,36 @@ export class MailServer {
 
   /** Starts a server; `stop` ends it. */
   static async start(options: MailServerOptions): Promise<MailServer> {
-    const { address, port = 0, certificate, implicitTls = false, login, refused = [], silent = false } = options;
+    const {
+      address,
+      port = 0,
+      certificate,
+      implicitTls = false,
+      login,
+      refused = [],
+      later = [],
+      silent = false,
+    } = options;
+    const { trouble, plainLogin = false } = options;
     const settings: SMTPServerOptions = {
       secure: implicitTls,
       ...(certificate ? { key: certificate.key, cert: certificate.cert } : {}),
       disabledCommands: [...(certificate && !implicitTls ? [] : ["STARTTLS"]), ...(login ? [] : ["AUTH"])],
       authOptional: login === undefined,
       // The tests' own rule, so that they see what a client does when it may: log in only when encrypted.
-      allowInsecureAuth: false,
+      allowInsecureAuth: plainLogin,
+      onConnect: (_session, answer) => {
+        answer(trouble === "421 at the greeting" && !sink.accepting ? refusal("try again later", 421) : null);
+      },
       disableReverseLookup: true,
       onAuth: ({ username, password }, _session, answer) => {
         if (username === login?.user && password === login?.password) answer(null, { user: username });
         else answer(new Error("wrong user or password"));
       },
       onRcptTo: ({ address: recipient }, _session, answer) => {
-        answer(refused.includes(recipient) ? Object.assign(new Error("no such user"), { responseCode: 550 }) : null);
+        if (sink.accepting) answer(null);
+        else if (refused.includes(recipient)) answer(refusal("no such user", 550));
+        else answer(later.includes(recipient) ? refusal("greylisted", 450) : null);
       },
       onData: (stream, session, answer) => {
         const chunks: Buffer[] = [];
@@ -106,6 +130,12 @@ export class MailServer {
         stream.on("end", () => {
           const raw = Buffer.concat(chunks);
           if (silent) return;
+          if (trouble !== undefined && !sink.accepting) {
+            if (trouble === "cut connection") {
+              for (const { _socket } of server.connections as Set<{ _socket: Socket }>) _socket.destroy();
+            } else answer(refusal("no", trouble === "451 after the text" ? 451 : 550));
+            return;
+          }
           void simpleParser(raw).then((message) => {
             const { mailFrom, rcptTo } = session.envelope;
             sink.mails.push({
@@ -127,6 +157,11 @@ export class MailServer {
     await once(server.server, "listening");
     const sink = new MailServer(server, address, (server.server.address() as AddressInfo).port);
     return sink;
+  }
+
+  /** Takes every mail for every recipient from now on. */
+  accept(): void {
+    this.accepting = true;
   }
 
   /** The subjects of what came, oldest first. */
@@ -158,10 +193,11 @@ export class HeartbeatServer {
     readonly url: string,
   ) {}
 
-  static async start(address: string): Promise<HeartbeatServer> {
+  /** Starts a server; a silent one never answers. */
+  static async start(address: string, { silent = false } = {}): Promise<HeartbeatServer> {
     const server = createServer((request, response) => {
       heart.calls.push(request.url ?? "");
-      response.end("OK");
+      if (!silent) response.end("OK");
     });
     server.listen(0, address);
     await once(server, "listening");

@@ -104,9 +104,15 @@ describe("preflight", () => {
 
 describe("packages", () => {
   it("are lsyncd and rsync, and msmtp for a mail server", () => {
-    expect(commands.packages(hostOf())).toEqual(["lsyncd", "rsync"]);
-    expect(commands.packages(hostOf({ smtp: hostile.smtp }))).toEqual(["lsyncd", "rsync", "msmtp"]);
-    expect(head(commands.installPackages(identity))).toContain("PACKAGES='lsyncd rsync'");
+    const needs = (settings: Record<string, unknown>) => commands.packages(hostOf(settings)).join(" ");
+    const smtp = { host: "smtp.example.com", from: "a@example.com" };
+    expect(needs({})).toBe("lsyncd rsync logrotate");
+    expect(needs({ smtp: { ...smtp, tls: "off" } })).toBe("lsyncd rsync logrotate msmtp");
+    expect(needs({ smtp })).toBe("lsyncd rsync logrotate msmtp ca-certificates");
+    expect(needs({ smtp: { ...smtp, tls: "tls" } })).toBe("lsyncd rsync logrotate msmtp ca-certificates");
+    expect(needs({ heartbeatUrl: "http://10.0.0.1/x" })).toBe("lsyncd rsync logrotate curl");
+    expect(needs({ heartbeatUrl: "https://example.com/x" })).toBe("lsyncd rsync logrotate curl ca-certificates");
+    expect(head(commands.installPackages(identity))).toContain("PACKAGES='lsyncd rsync logrotate'");
   });
 });
 

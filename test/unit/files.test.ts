@@ -61,7 +61,7 @@ describe("modes", () => {
   it("a file that holds a secret is for root alone, and is marked as secret", () => {
     const { smtp, heartbeatUrl } = hostile;
     const holding = all.filter(({ content }) => content.includes(smtp.password) || content.includes("/ping/"));
-    expect(holding.map(({ path }) => path).sort()).toEqual(["/etc/lsyncd/alerts.conf", "/etc/lsyncd/msmtprc"]);
+    expect(holding.map(({ path }) => path).sort()).toEqual(["/etc/lsyncd/alerts.conf", "/root/.msmtprc-lsyncd"]);
     expect(holding.every(({ mode, secret }) => mode === "0600" && secret)).toBe(true);
     expect(all.filter(({ secret }) => secret)).toEqual(holding);
     expect(heartbeatUrl).toContain("/ping/");

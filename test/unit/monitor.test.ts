@@ -1,3 +1,4 @@
+import { fragment } from "../../infra/commands/script";
 import { renderFiles } from "../../infra/files";
 import { hostOf } from "./support/settings";
 
@@ -27,7 +28,9 @@ it("costs the same whatever is on the volumes: it walks through nothing", () => 
 });
 
 it("has the documented subjects", () => {
-  expect(monitor).toContain('"[ALERT] Lsyncd Health Check Failed on $host"');
+  expect(text("/usr/local/lib/lsyncd-as-code/alert-common.sh")).toContain(
+    '"[ALERT] Lsyncd Health Check Failed on $host"',
+  );
   expect(text("/usr/local/lib/lsyncd-as-code/lsyncd-alert")).toContain('"[FAILED] lsyncd.service on $host"');
 });
 
@@ -40,8 +43,13 @@ it("keeps secrets in files that only root reads, and says that they are secret",
   const holding = files.filter(({ content }) => Object.values(secrets).some((secret) => content.includes(secret)));
   expect(holding.map(({ path, mode, secret }) => ({ path, mode, secret }))).toEqual([
     { path: "/etc/lsyncd/alerts.conf", mode: "0600", secret: true },
-    { path: "/etc/lsyncd/msmtprc", mode: "0600", secret: true },
+    { path: "/root/.msmtprc-lsyncd", mode: "0600", secret: true },
   ]);
+});
+
+it("holds off while a deployment has the lock that deployments take", () => {
+  const [, lock = ""] = /^deployment_lock=(\S+)$/m.exec(monitor) ?? [];
+  for (const script of ["activate.sh", "packages.sh"]) expect(fragment(script)).toContain(`exec 9>${lock}\n`);
 });
 
 it("rotates under names at which the monitor reads on", () => {

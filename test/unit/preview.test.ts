@@ -118,7 +118,7 @@ describe("the comment", () => {
       end(),
     );
     const text = comment([report]);
-    expect(text).toContain("`/etc/lsyncd/msmtprc` changed on sqlite-1: not shown, it holds a secret");
+    expect(text).toContain("`/root/.msmtprc-lsyncd` changed on sqlite-1: not shown, it holds a secret");
     expect(text).not.toContain("plain now");
     expect(text).not.toContain("[secret]");
   });

@@ -1,3 +1,5 @@
+import { paths } from "../../infra/paths";
+
 /** The languages that managed files are written in. */
 export type Language = "lua" | "shell" | "perl" | "unit" | "msmtp" | "logrotate";
 
@@ -7,7 +9,7 @@ export function languageOf({ path, content }: { path: string; content: string })
   if (path.endsWith(".lua")) return "lua";
   if (path.startsWith("/etc/systemd/")) return "unit";
   if (path.startsWith("/etc/logrotate.d/")) return "logrotate";
-  if (path.endsWith("/msmtprc")) return "msmtp";
+  if (path === paths.msmtpConfig) return "msmtp";
   if (path.endsWith(".pm") || /^#!.*\bperl\b/.test(first)) return "perl";
   if (/^#!.*\b(ba)?sh\b/.test(first) || content.includes("shellcheck shell=")) return "shell";
   throw new Error(`${path}: which program checks it is not known, see tools/lint/language.ts`);

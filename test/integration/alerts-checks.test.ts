@@ -1,0 +1,304 @@
+import {
+  alertSubject,
+  host,
+  install,
+  issues,
+  realNow,
+  recipients,
+  recoveredSubject,
+  server,
+  source,
+  target,
+  text,
+  useAlertHost,
+} from "../support/alerts";
+
+useAlertHost("alerts-checks");
+
+describe("a healthy mirror", () => {
+  it("passes every check, tells nobody, and nothing is left on the volumes", async () => {
+    await install();
+    const runs = [await host.monitor(), await host.monitor()];
+    for (const { code, lines, output } of runs) {
+      expect(Object.keys(lines).join(" ")).toBe(
+        "volumes monitor service restarts memory watches log journal backlog databases verify disk source moving",
+      );
+      expect(Object.values(lines).filter((line) => !line.startsWith("ok "))).toEqual([]);
+      expect({ code, output }).toMatchObject({ code: 0 });
+    }
+    expect(await host.sh(`ls -A ${source} ${target} | grep -c probe`, { allowFailure: true })).toBe("0");
+    expect(server.mails).toEqual([]);
+  }, 60_000);
+
+  it("is not called ill for the names of its files", async () => {
+    await install();
+    await host.monitor();
+    await host.sh(
+      `cd ${source} && touch failed-logins.sqlite 'Error: x' $'a\\nMon Nov 23 10:00:00 Error: x' 'exitcode: 23' 'rsync error: (code 23)'`,
+    );
+    await host.synced();
+    const { code, output } = await host.monitor();
+    expect({ code, output }).toMatchObject({ code: 0 });
+    await host.sh(`cd ${source} && rm -f failed-logins.sqlite Error* a* exitcode* rsync*`);
+  }, 60_000);
+});
+
+describe("the documented triggers", () => {
+  it("tells of a stopped service once, in a whole message, and of its recovery", async () => {
+    await install();
+    await host.sh("systemctl stop lsyncd");
+    expect(await host.monitor()).toMatchObject({ code: 1 });
+    expect(await host.monitor()).toMatchObject({ code: 1 });
+    expect(server.subjects).toEqual([alertSubject]);
+
+    const mail = await server.mail(1);
+    expect(mail).toMatchObject({ from: "lsyncd@example.org", to: recipients });
+    const { message } = mail;
+    expect(message.from?.value).toEqual([{ name: "Lsyncd on sqlite-1", address: "lsyncd@example.org" }]);
+    expect(message.to && !Array.isArray(message.to) && message.to.value.map((one) => one.address)).toEqual(recipients);
+    expect(Math.abs((message.date?.getTime() ?? 0) - Date.now())).toBeLessThan(60_000);
+    expect(message.messageId).toMatch(/^<[^<>@\s]+@sqlite-1>$/);
+    expect(message.headers.get("content-type")).toMatchObject({ value: "text/plain", params: { charset: "UTF-8" } });
+    expect(message.headers.get("auto-submitted")).toBe("auto-generated");
+    for (const part of [
+      "Time: ",
+      "Host: sqlite-1",
+      "Active: inactive",
+      "Mounted on",
+      "Finished a list",
+      "TO INVESTIGATE",
+    ])
+      expect(text(mail)).toContain(part);
+    expect(issues(mail)).toContain("lsyncd.service is not running");
+    expect(mail.raw.toString("latin1").replaceAll("\r\n", "")).not.toMatch(/[\r\n]/);
+
+    await host.sh("systemctl start lsyncd");
+    await host.synced();
+    expect(await host.monitor()).toMatchObject({ code: 0 });
+    expect(await host.monitor()).toMatchObject({ code: 0 });
+    expect(server.subjects).toEqual([alertSubject, recoveredSubject]);
+  }, 90_000);
+
+  it("sees through a unit that is active while no process lives", async () => {
+    await install();
+    await host.sh(`systemctl stop lsyncd
+      mv /etc/systemd/system/lsyncd.service.d /tmp/away; systemctl daemon-reload
+      systemctl start lsyncd; sleep 1; kill -KILL $(pidof lsyncd); sleep 1`);
+    expect(await host.sh("systemctl is-active lsyncd")).toBe("active");
+    const { code, lines } = await host.monitor();
+    await host.sh(`systemctl stop lsyncd; mv /tmp/away /etc/systemd/system/lsyncd.service.d; systemctl daemon-reload`);
+    expect(code).toBe(1);
+    expect(lines.service).toMatch(/^PROBLEM .*active \(exited\).*no lsyncd process lives/);
+    expect(server.subjects).toEqual([alertSubject]);
+  }, 60_000);
+
+  it.each(["source", "target"] as const)(
+    "tells when the %s is not mounted",
+    async (volume) => {
+      await install();
+      const { device, mountpoint } = host.host.volumes[volume];
+      await host.sh(`umount ${mountpoint}`);
+      const { code, lines } = await host.monitor();
+      await host.sh(`mount ${device} ${mountpoint}`);
+      expect(code).toBe(1);
+      expect(lines.volumes).toBe(`PROBLEM the ${volume} volume is not mounted at ${mountpoint}`);
+      expect(lines.moving).toMatch(/^skipped/);
+      expect(await host.sh(`umount ${mountpoint}; ls -A ${mountpoint}; mount ${device} ${mountpoint}`)).toBe("");
+      expect(server.subjects).toContain(alertSubject);
+      await host.synced();
+    },
+    90_000,
+  );
+
+  it("tells when another volume is mounted", async () => {
+    await install();
+    await host.sh(`systemctl stop lsyncd; umount ${source}; mount -t tmpfs none ${source}`);
+    const { lines } = await host.monitor();
+    await host.sh(`umount ${source}; mount ${host.host.volumes.source.device} ${source}`);
+    expect(lines.volumes).toMatch(/^PROBLEM .*another volume/);
+    expect(issues(await server.mail(1))).toContain("another volume");
+  }, 60_000);
+
+  it("tells of a real error of rsync once, with rsync's own words", async () => {
+    await install();
+    await host.monitor();
+    await host.sh(`echo 1 >${source}/held; sleep 2; chattr +i ${target}/held; echo 22 >${source}/held; sleep 3`);
+    expect(await host.monitor()).toMatchObject({ code: 1 });
+    await host.monitor();
+    // What was left behind is mirrored again by itself, and here it would be in the middle of the next test.
+    await host.sh(`chattr -i ${target}/held; sleep 6; rm -f /run/lsyncd-as-code/resync`);
+    await host.synced();
+    expect(server.subjects.filter((subject) => subject === alertSubject)).toHaveLength(1);
+    const mail = await server.mail(1);
+    expect(issues(mail)).toContain("exitcode: 23");
+    expect(issues(mail)).toContain("/held");
+    expect(issues(mail)).toContain("Operation not permitted");
+  }, 60_000);
+
+  it("tells when rsync is held: a backlog, and a mirror that does not move", async () => {
+    await install();
+    await host.sh(`touch /tmp/hold
+      (while [ -e /tmp/hold ]; do pkill -STOP -x rsync; sleep 0.01; done) >/dev/null 2>&1 &
+      sleep 0.5; for file in $(seq 300); do echo >${source}/pending-$file; sleep 0.01; done
+      for try in $(seq 60); do grep -qE '^There are [0-9]{3,} delays' /var/log/lsyncd/lsyncd.status && break; sleep 1; done
+      rm /tmp/hold`);
+    const run = await host.monitor();
+    await host.sh(`pkill -CONT -x rsync; sleep 2; rm -f ${source}/pending-*`);
+    expect(run.lines.backlog).toMatch(/^PROBLEM \d{3,} changes wait/);
+    expect(run.lines.moving).toMatch(/^PROBLEM /);
+    expect(run.seconds).toBeLessThan(30);
+    expect(server.subjects).toEqual([alertSubject]);
+    await host.synced();
+    expect(await host.sh(`ls -A ${source} ${target} | grep -c probe`, { allowFailure: true })).toBe("0");
+  }, 90_000);
+
+  it("tells when the target is nearly full, and when it is full", async () => {
+    await install();
+    await host.sh(`fallocate -l $(($(df --output=avail -B1 ${target} | tail -n 1) - 20000000)) ${target}/ballast`);
+    const near = await host.monitor();
+    await host.sh(`head -c 120M /dev/urandom >${source}/large; sleep 4`);
+    const full = await host.monitor();
+    await host.sh(`rm -f ${target}/ballast ${source}/large`);
+    expect(near.lines.disk).toMatch(/^PROBLEM the target is 9\d % full \(limit 90 %\)/);
+    expect(full.lines.log).toMatch(/exitcode/);
+    expect(issues(await server.mail(2))).toContain("No space left on device");
+    await host.synced();
+  }, 90_000);
+
+  it("tells when the target runs out of inodes", async () => {
+    await install({ diskLimit: 10 });
+    await host.sh(`mkdir ${target}/many; cd ${target}/many
+      touch $(seq $(($(df --output=itotal ${target} | tail -n 1) / 8)))`);
+    const { lines } = await host.monitor();
+    await host.sh(`rm -rf ${target}/many`);
+    expect(lines.disk).toMatch(/^PROBLEM the target has used \d+ % of its inodes \(limit 10 %\)/);
+  }, 60_000);
+});
+
+describe("beyond the documented triggers", () => {
+  it("ends within 30 s when the target hangs, and does not pile up", async () => {
+    await install();
+    await host.sh(`systemctl stop lsyncd; umount ${target}; mkdir -p /srv/slow; bindfs /srv/slow ${target}
+      ${host.noteVolumes()}
+      systemctl start lsyncd`);
+    await host.synced();
+    // The kernel remembers what it was told for a second.
+    await host.sh("pkill -STOP -x bindfs; sleep 2");
+    const runs = [await host.monitor(), await host.monitor()];
+    await host.sh(`pkill -CONT -x bindfs; systemctl stop lsyncd; for try in $(seq 50); do umount ${target} && break; sleep 0.2; done
+      mount ${host.host.volumes.target.device} ${target}; rm -rf /srv/slow`);
+    for (const run of runs) {
+      expect(run.seconds).toBeLessThan(30);
+      expect(run.code).toBe(1);
+      expect(run.lines.volumes).toMatch(/^PROBLEM no answer within 3 s/);
+      expect(run.lines.moving).toBe("skipped see volumes");
+    }
+    expect(server.subjects).toEqual([alertSubject]);
+  }, 120_000);
+
+  it("leaves a process behind that nothing can kill, once, and tidies up when it can", async () => {
+    await install();
+    await host.sh(`fsfreeze --freeze ${source}`);
+    const first = await host.monitor();
+    const second = await host.monitor();
+    const stuck = await host.sh("ps -eo stat,args | grep -c '^D.*--check moving'");
+    await host.sh(`fsfreeze --unfreeze ${source}; sleep 3`);
+    const last = await host.monitor();
+    expect(first.lines.moving).toMatch(/^PROBLEM no answer/);
+    expect(first.seconds).toBeLessThan(30);
+    expect(second.lines.moving).toMatch(/^PROBLEM no answer/);
+    expect(stuck).toBe("1");
+    expect(last.code).toBe(0);
+    expect(await host.sh(`ls -A ${source} ${target} | grep -c probe`, { allowFailure: true })).toBe("0");
+  }, 120_000);
+
+  it("tells of an lsyncd that is stopped by a signal", async () => {
+    await install();
+    await host.sh("pkill -STOP -x lsyncd");
+    const { lines } = await host.monitor();
+    await host.sh("pkill -CONT -x lsyncd");
+    expect(lines.service).toMatch(/^PROBLEM .*stopped by a signal/);
+  }, 60_000);
+
+  it("tells when lsyncd restarts again and again", async () => {
+    await install({ restartLimit: 2 });
+    await host.monitor();
+    await host.sh("for kill in 1 2; do pkill -KILL -x lsyncd; sleep 12; done");
+    expect((await host.monitor()).lines.restarts).toBe(
+      "PROBLEM systemd restarted lsyncd 2 times in the last hour (limit 2)",
+    );
+    expect((await host.monitor(realNow() + 3700)).lines.restarts).toMatch(/^ok/);
+  }, 90_000);
+
+  it("tells when memory or watches are near their limits", async () => {
+    await install({ memoryLimit: 1, watchLimit: 1 });
+    await host.sh(`systemctl set-property --runtime lsyncd.service MemoryMax=100M
+      mkdir ${source}/many; cd ${source}/many; mkdir $(seq $(($(</proc/sys/fs/inotify/max_user_watches) / 90)))
+      sleep 12; touch ${source}/many/again; sleep 12`);
+    const { lines } = await host.monitor();
+    await host.sh(`rm -rf ${source}/many; systemctl revert lsyncd.service`);
+    expect(lines.memory).toMatch(/^PROBLEM lsyncd uses \d+ MiB of the 100 MiB/);
+    expect(lines.watches).toMatch(/^PROBLEM lsyncd watches \d+ directories of \d+/);
+  }, 120_000);
+
+  it("tells of databases that stay behind, by cause", async () => {
+    await install();
+    const line = (age: number, cause: string, path: string) => `${realNow() - age}.5\\t${cause}\\t${path}\\tbusy\\n`;
+    await host.sh(
+      `mkdir -p /var/lib/lsyncd-as-code/sqlite; printf 'updated\\t1.0\\tpending\\t3\\toldest\\t9\\n${line(900, "locked", "a b.sqlite")}${line(400, "error", "c.sqlite")}${line(10, "queued", "d.sqlite")}' >/var/lib/lsyncd-as-code/sqlite/status.tsv`,
+    );
+    const { lines } = await host.monitor();
+    await host.sh("rm /var/lib/lsyncd-as-code/sqlite/status.tsv");
+    expect(lines.databases).toContain("1 databases are behind in the mirror (locked): a b.sqlite for 9");
+    expect(lines.databases).toContain("1 databases are behind in the mirror (error): c.sqlite for 4");
+    expect(lines.databases).not.toContain("d.sqlite");
+  }, 60_000);
+
+  it("tells when the source was emptied", async () => {
+    await install();
+    await host.monitor();
+    await host.sh(
+      `mkdir /srv/aside; mv ${source}/[a-z]* /srv/aside/ 2>/dev/null; rmdir ${source}/lost+found 2>/dev/null; true`,
+    );
+    const { lines } = await host.monitor();
+    await host.sh(`cp -a /srv/aside/. ${source}/; rm -r /srv/aside`);
+    expect(lines.source).toMatch(/^PROBLEM the source is empty now/);
+  }, 60_000);
+
+  it("tells at the next run that a run was cut short", async () => {
+    await install();
+    await host.sh(
+      "systemctl start --no-block lsyncd-monitor.service; sleep 1; systemctl kill -s KILL lsyncd-monitor.service; sleep 1",
+    );
+    expect(await host.sh("systemctl is-failed lsyncd-monitor.service")).toBe("failed");
+    expect((await host.monitor()).lines.monitor).toMatch(/^PROBLEM the run before this one was cut short/);
+    expect((await host.monitor()).lines.monitor).toMatch(/^ok/);
+  }, 60_000);
+
+  it("reads on through a rotation, and never tells an old line", async () => {
+    await install();
+    const log = "/var/log/lsyncd/lsyncd.log";
+    const line = (what: string) => `$(date '+%a %b %e %H:%M:%S %Y') ${what}`;
+    await host.sh(`echo "${line("Error: old")}" >>${log}`);
+    expect((await host.monitor()).lines.log).toMatch(/^ok/);
+    await host.sh(`echo "${line("Error: before")}" >>${log}; logrotate -f /etc/logrotate.d/lsyncd-as-code
+      echo "${line("Normal: Retrying a list after exitcode = 12")}" >>${log}`);
+    expect((await host.monitor()).lines.log).toMatch(/^PROBLEM .*Error: before; .*exitcode = 12$/);
+    expect((await host.monitor()).lines.log).toMatch(/^ok/);
+    await host.sh(`: >${log}; echo "${line("Error: cut off")}" >>${log}`);
+    expect((await host.monitor()).lines.log).toMatch(/^PROBLEM .*Error: cut off/);
+    await host.synced();
+    expect(await host.sh(`grep -c synced ${log}`)).not.toBe("0");
+  }, 90_000);
+
+  it("lets only one run at a time", async () => {
+    await install();
+    const [first, second] = await Promise.all([
+      host.sh("mkdir -p /run/lsyncd-as-code/alerts; flock /run/lsyncd-as-code/alerts/monitor.lock sleep 6"),
+      new Promise<void>((resolve) => setTimeout(resolve, 500)).then(() => host.monitor()),
+    ]);
+    expect(first).toBe("");
+    expect(second).toMatchObject({ code: 2 });
+    expect(second.output).toContain("another check is under way");
+  }, 60_000);
+});

@@ -1,0 +1,68 @@
+import { prepare, succeeded, type Deployment } from "./deployment";
+import { MailServer, makeCertificate, type Certificate, type ReceivedMail } from "./mail";
+import { AlertHost } from "./mail-host";
+import type { Release } from "../../tools/sandbox";
+
+/** What the tests of alerts share: a deployed host, and a mail server that is another one in each test. */
+
+/** Where the mail servers of these tests listen; each has a port of its own. */
+export const address = "127.84.25.1";
+export const recipients = ["ops@example.org", "dba@example.org"];
+export const alertSubject = "[ALERT] Lsyncd Health Check Failed on sqlite-1";
+export const recoveredSubject = "[RECOVERED] Lsyncd Health Check on sqlite-1";
+export const failedSubject = "[FAILED] lsyncd.service on sqlite-1";
+/** So many minutes in milliseconds. */
+export const minutes = (count: number): number => count * 60_000;
+/** The text of a mail. */
+export const text = (mail: ReceivedMail): string => mail.message.text ?? "";
+/** What a mail says was found. */
+export const issues = (mail: ReceivedMail): string => /ISSUES\n([^]*?)\n\n?SERVICE STATUS/.exec(text(mail))?.[1] ?? "";
+/** Seconds since 1970. */
+export const realNow = (): number => Math.floor(Date.now() / 1000);
+
+export let deployment: Deployment;
+export let host: AlertHost;
+/** The server of the current test. */
+export let server: MailServer;
+export let certificate: Certificate;
+export let source: string;
+export let target: string;
+
+/** The settings of mail through the current server, without encryption. */
+export const plain = (): Record<string, unknown> => ({
+  ...{ host: address, port: server.port, from: "lsyncd@example.org", tls: "off" },
+});
+
+/** Puts the files in place with these settings, forgets all that was told, and restarts lsyncd. */
+export const install = (settings: Record<string, unknown> = {}): Promise<void> =>
+  host.install({ alertRecipients: recipients, smtp: plain(), deletionLimit: 100_000, ...settings });
+
+/** Deploys a host before the tests of a file, and gives each test a mail server. */
+export function useAlertHost(purpose: string, release: Release = "bookworm"): void {
+  beforeAll(async () => {
+    deployment = await prepare(purpose, { release });
+    host = new AlertHost(deployment.host);
+    ({ source, target } = deployment.host);
+    certificate = await makeCertificate(address);
+    // The program installs what mail and heartbeat need; after that the tests change the settings by rendering the
+    // files again.
+    await deployment.configure({
+      smtp: { host: address, from: "lsyncd@example.org" },
+      heartbeatUrl: "https://example.org/ping",
+    });
+    succeeded(await deployment.stack.up());
+    await host.prepare();
+  }, minutes(9));
+
+  afterAll(async () => {
+    await deployment.remove();
+  }, minutes(2));
+
+  beforeEach(async () => {
+    server = await MailServer.start({ address });
+  });
+
+  afterEach(async () => {
+    await server.stop();
+  });
+}
