@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 
 test("at any moment every database in the mirror is intact, committed and recent", async () => {
-  const { findings, faults } = await torture({
+  const { findings, faults, late } = await torture({
     tools,
     writers: writers(false),
     samples: SAMPLES,
@@ -20,12 +20,9 @@ test("at any moment every database in the mirror is intact, committed and recent
     kill: false,
   });
   expect(faults).toEqual([]);
-  const ages = findings
-    .filter(({ path }) => !path.includes("chaos"))
-    .flatMap(({ age }) => age ?? [])
-    .sort((a, b) => a - b);
-  // lsyncd's delay of 1 s, and what a busy machine adds.
-  expect(ages[Math.floor(ages.length / 2)]).toBeLessThan(2);
+  // By the delay that is promised and what the mirror told at that moment, so that a slow machine is no fault.
+  expect(late).toEqual([]);
+  expect(findings.length).toBeGreaterThan(SAMPLES * 50);
 });
 
 test("the same with processes of the mirror being killed", async () => {

@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { normalDelay } from "./bound";
 import { prepareTools } from "./tools";
 import { ages, torture } from "./torture";
 import { writers } from "./workload";
@@ -26,16 +27,25 @@ async function main(): Promise<number> {
     safe: !values.plain,
     kill: values.kill,
     report: (sample, found) => {
-      for (const { path, fault } of found) if (fault !== null) console.log(`sample ${sample}: ${path}: ${fault}`);
+      for (const { path, fault, behind = 0, allowed = 0 } of found) {
+        if (fault !== null) console.log(`sample ${sample}: ${path}: ${fault}`);
+        if (behind > allowed)
+          console.log(`sample ${sample}: ${path}: ${behind.toFixed(2)} s behind, ${allowed.toFixed(2)} told`);
+      }
     },
   });
-  console.log(`${samples} samples, ${result.findings.length} databases opened, ${result.faults.length} faults`);
+  console.log(
+    `${samples} samples, ${result.findings.length} databases opened, ${result.faults.length} faults, ${result.late.length} further behind than told`,
+  );
+  const behind = result.findings.flatMap((finding) => finding.behind ?? []);
+  const within = behind.filter((seconds) => seconds <= normalDelay).length;
+  console.log(`${within} of ${behind.length} at most ${normalDelay} s behind; the others: as the mirror told`);
   if (values.kill) console.log("killed:", [...result.kills].map(([name, count]) => `${name} ${count}`).join(", "));
   console.log("age of the newest commit in the mirror, in seconds");
   console.table(Object.fromEntries(ages(result.findings)));
   console.log("commit latency of the writers, in milliseconds");
   console.table(Object.fromEntries(result.latencies));
-  return (result.faults.length === 0) === !values.plain ? 0 : 1;
+  return (result.faults.length + (values.plain ? 0 : result.late.length) === 0) === !values.plain ? 0 : 1;
 }
 
 main().then(

@@ -99,6 +99,32 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
     return [...stopped];
   }
 
+  /** When the calls of lsyncd and the copies of big databases began that are under way, in seconds since 1970. */
+  running(): { calls: number[]; copies: number[] } {
+    const uptime = Number(readFileSync("/proc/uptime", "latin1").split(" ")[0]);
+    const found = new Map<number, { parent: number; began: number }>();
+    for (const pid of this.processes()) {
+      try {
+        const fields = readFileSync(`/proc/${pid}/stat`, "latin1")
+          .replace(/^.*\) /, "")
+          .split(" ");
+        // Fields 4 and 22 of proc_pid_stat(5); the kernel counts in hundredths of a second.
+        const began = Date.now() / 1000 - uptime + Number(fields[19]) / 100;
+        found.set(pid, { parent: Number(fields[1]), began });
+      } catch {
+        // It ended by itself meanwhile.
+      }
+    }
+    const lsyncd = this.process?.pid ?? 0;
+    const calls = [...found.values()].filter(({ parent }) => parent === lsyncd);
+    const copies = [...found].filter(([, { parent }]) => parent !== lsyncd && found.has(parent));
+    return {
+      calls: calls.map(({ began }) => began),
+      // Not the rsync of a call, which is a child of it.
+      copies: copies.filter(([, { parent }]) => found.get(parent)?.parent !== lsyncd).map(([, { began }]) => began),
+    };
+  }
+
   thaw(stopped: number[]): void {
     this.signal(stopped, "SIGCONT");
   }

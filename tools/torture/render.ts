@@ -10,6 +10,8 @@ export interface ProgramSettings {
   sqliteStateDirectory: string;
   source: string;
   target: string;
+  /** The program that says whether source and target are the volumes that are mirrored; by default it always does. */
+  guard?: string;
 }
 
 /** Renders the programs that copy and check databases into a directory, executable, with the default settings. */
@@ -17,7 +19,16 @@ export async function renderPrograms(directory: string, settings: ProgramSetting
   await mkdir(directory, { recursive: true });
   for (const name of ["lsyncd-rsync", "lsyncd-verify", "sqlite.pm"]) {
     const file = path.join(directory, name);
-    await writeFile(file, render(`${libDirectory.slice(1)}/${name}.hbs`, { ...defaults, ...paths, ...settings }));
+    await writeFile(
+      file,
+      render(`${libDirectory.slice(1)}/${name}.hbs`, {
+        ...defaults,
+        ...paths,
+        ...settings,
+        // Directories of a test are no volumes; the guard has tests of its own.
+        guard: settings.guard ?? "/bin/true",
+      }),
+    );
     await chmod(file, 0o755);
   }
 }

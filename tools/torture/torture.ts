@@ -1,10 +1,12 @@
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { constants, existsSync } from "node:fs";
+import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { allowed, changed, Commits, readTold, type Told } from "./bound";
 import { Mirror } from "./mirror";
 import type { Tools } from "./tools";
-import { check, type Finding, type Latencies, startWriters, type Writer } from "./workload";
+import { check, commitsOf, type Finding, type Latencies, startWriters, type Writer } from "./workload";
 
 /** What to do to the mirror. */
 export interface TortureOptions {
@@ -22,10 +24,14 @@ export interface TortureOptions {
 export interface TortureResult {
   findings: Finding[];
   faults: Finding[];
+  /** Copies that were further behind than the mirror told. */
+  late: Finding[];
   kills: Map<string, number>;
   latencies: Map<string, Latencies>;
 }
 
+/** A big database is checked in one of so many samples. */
+const BIG_EVERY = 25;
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**
@@ -47,10 +53,13 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
   try {
     await mirror.prepare();
     const endWriters = await startWriters(tools.python, mirror.source, options.writers);
+    const commits = new Commits(options.writers.map((writer) => commitsOf(mirror.source, writer)));
     let latencies = new Map<string, Latencies>();
     try {
       mirror.start();
       await untilMirrored(mirror, options.writers);
+      // The checks of a sample run while the next one is awaited.
+      let checking = Promise.resolve();
       for (let sample = 0; sample < samples; sample++) {
         await sleep(200 + Math.random() * 1300);
         if (options.kill && Math.random() < 0.6) {
@@ -59,30 +68,62 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
           await sleep(50);
           mirror.start();
         }
-        const copy = path.join(root, "copy");
-        await rm(copy, { recursive: true, force: true });
-        const stopped = mirror.freeze();
-        const frozen = Date.now() / 1000;
-        await cp(mirror.target, copy, { recursive: true, preserveTimestamps: true });
-        mirror.thaw(stopped);
-        const found = await check(tools.python, copy, options.writers, frozen);
-        findings.push(...found);
-        options.report?.(sample, found);
+        await checking;
+        const writers = options.writers.filter(({ big }) => !big || sample % BIG_EVERY === BIG_EVERY - 1);
+        const { copy, told, changes } = await frozenCopy(mirror, writers, path.join(root, "copy"));
+        checking = check(tools.python, copy, writers, told.frozen).then((found) => {
+          commits.read();
+          for (const finding of found) {
+            const { big } = writers.find(({ databases }) => databases.some((one) => one.path === finding.path)) ?? {};
+            if (finding.n === undefined) continue;
+            finding.behind = commits.behind(finding.path, finding.n, told.frozen);
+            finding.allowed = allowed(told, finding.path, changes.get(finding.path) ?? 0, big ?? false);
+          }
+          findings.push(...found);
+          options.report?.(sample, found);
+        });
       }
+      await checking;
     } finally {
       latencies = await endWriters();
       await mirror.stop();
     }
-    return { findings, faults: findings.filter((finding) => finding.fault !== null), kills, latencies };
+    const faults = findings.filter((finding) => finding.fault !== null);
+    const late = findings.filter(({ behind = 0, allowed = 0 }) => behind > allowed);
+    return { findings, faults, late, kills, latencies };
   } finally {
     for (const signal of SIGNALS) process.off(signal, abort);
     await rm(root, { recursive: true, force: true });
   }
 }
 
+/** Stops the mirror where it is, copies what writers wrote of it, and notes what it tells of itself. */
+async function frozenCopy(
+  mirror: Mirror,
+  writers: Writer[],
+  copy: string,
+): Promise<{ copy: string; told: Told; changes: Map<string, number> }> {
+  await rm(copy, { recursive: true, force: true });
+  const stopped = mirror.freeze();
+  try {
+    const told = readTold(mirror.state, Date.now() / 1000, mirror.running());
+    const changes = new Map<string, number>();
+    for (const { path: name } of writers.flatMap(({ databases }) => databases)) {
+      changes.set(name, changed(mirror.target, name));
+      await mkdir(path.dirname(path.join(copy, name)), { recursive: true });
+      for (const suffix of ["", "-wal", "-shm", "-journal"]) {
+        const file = path.join(mirror.target, name + suffix);
+        if (existsSync(file)) await copyFile(file, path.join(copy, name + suffix), constants.COPYFILE_FICLONE);
+      }
+    }
+    return { copy, told, changes };
+  } finally {
+    mirror.thaw(stopped);
+  }
+}
+
 /** Waits for the first pass, in which a big database takes its time; then a missing one is a fault. */
 async function untilMirrored(mirror: Mirror, writers: Writer[]): Promise<void> {
-  const { existsSync } = await import("node:fs");
   const all = writers.flatMap((writer) => writer.databases);
   for (let i = 0; i < 1200; i++) {
     if (all.every((database) => existsSync(path.join(mirror.target, database.path)))) return sleep(2000);

@@ -22,6 +22,8 @@ export interface Writer {
   interval: number;
   /** Rows rewritten in a transaction. */
   rows: number;
+  /** At least 500 MB: checked in some samples only, as that takes long. */
+  big?: boolean;
   /** Processes that come, go and crash, change journal modes, vacuum and checkpoint (see writer.py). */
   chaos?: boolean;
 }
@@ -33,8 +35,8 @@ const one = (name: string, interval: number, database: Database): Writer => ({
   rows: 20,
 });
 
-/** The writers of the torture test: each journal mode, plain and encrypted, and 50 small databases in turn. */
-export function writers(long: boolean): Writer[] {
+/** The writers of the torture test: each journal mode, plain and encrypted, 50 small databases in turn, and big ones. */
+export function writers(withBig: boolean): Writer[] {
   const short: Writer[] = [
     one("wal", 0.01, { path: "wal.sqlite", journal: "wal", megabytes: 8 }),
     one("delete", 0.05, { path: "delete.sqlite", journal: "delete", megabytes: 8 }),
@@ -65,10 +67,10 @@ export function writers(long: boolean): Writer[] {
     },
   ];
   const big: Writer[] = [
-    one("big", 0.01, { path: "big.sqlite", journal: "wal", megabytes: 500 }),
-    one("big-rollback", 0.2, { path: "big-rollback.sqlite", journal: "delete", megabytes: 500 }),
+    { ...one("big", 0.01, { path: "big.sqlite", journal: "wal", megabytes: 500 }), big: true },
+    { ...one("big-rollback", 0.2, { path: "big-rollback.sqlite", journal: "delete", megabytes: 500 }), big: true },
   ];
-  return long ? [...short, ...big] : short;
+  return withBig ? [...short, ...big] : short;
 }
 
 /** Commit latencies of a writer, in milliseconds. */
@@ -77,6 +79,11 @@ export interface Latencies {
   p50: number;
   p99: number;
   max: number;
+}
+
+/** The file in which a writer notes what was committed. */
+export function commitsOf(source: string, writer: Writer): string {
+  return path.join(source, "..", "latencies", `${writer.name}.commits`);
 }
 
 /** Starts the writers in a source directory and waits until each has filled its databases. */
@@ -89,9 +96,13 @@ export async function startWriters(
   mkdirSync(results, { recursive: true });
   const children: ChildProcess[] = [];
   for (const writer of list) {
-    const databases = writer.databases.map((database) => ({ ...database, path: path.join(source, database.path) }));
+    const databases = writer.databases.map((database) => ({
+      ...database,
+      name: database.path,
+      path: path.join(source, database.path),
+    }));
     for (const database of databases) mkdirSync(path.dirname(database.path), { recursive: true });
-    const spec = { ...writer, databases, result: path.join(results, writer.name) };
+    const spec = { ...writer, databases, result: path.join(results, writer.name), commits: commitsOf(source, writer) };
     const child = spawn(python, [path.join(__dirname, "writer.py"), JSON.stringify(spec)], {
       stdio: ["ignore", "pipe", "inherit"],
     });
@@ -136,6 +147,9 @@ export interface Finding {
   fault: string | null;
   age?: number;
   n?: number;
+  /** Seconds since the first commit that it lacked at the freeze, and how many it may be behind by what the mirror told. */
+  behind?: number;
+  allowed?: number;
 }
 
 /** Checks a frozen copy of a mirror: integrity, and that each database is a state its writer committed. */

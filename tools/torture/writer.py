@@ -5,7 +5,8 @@ the transaction that wrote it last and data that follow from (id, n). The row of
 all rows of `fill` after transaction n, and a checksum over the row before: pages of two states can't match both.
 
 Usage: writer.py SPEC, a JSON object: databases [{path, journal, megabytes, key, cipher}], interval (seconds between
-transactions), rows (rewritten in each), result (file for the latencies), chaos. Ends on SIGTERM.
+transactions), rows (rewritten in each), result (file for the latencies), commits (file for what was committed: name of the database,
+number, time), chaos. Ends on SIGTERM.
 
 With chaos, short-lived processes use the database one after the other: they change the journal mode, vacuum, checkpoint,
 and end cleanly, without closing, or in the middle of a transaction of which a part is in the file already.
@@ -47,7 +48,8 @@ def connect(spec, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE):
 
 
 class Database:
-    def __init__(self, spec):
+    def __init__(self, spec, log=None):
+        self.name, self.log = spec.get("name"), log
         self.connection = connect(spec)
         execute = self.connection.execute
         if spec.get("page"):
@@ -85,6 +87,8 @@ class Database:
             execute("update fill set n = ?, data = ? where id = ?", (self.n, data(row, self.n), row))
         self.append(self.n)
         execute("commit")
+        if self.log:
+            self.log.write("%s\t%d\t%f\n" % (self.name, self.n, time.time()))
 
 
 def live(spec, rows, interval):
@@ -145,7 +149,8 @@ def main():
     if spec.get("chaos"):
         report(spec, chaos(spec, ended))
         return
-    databases = [Database(one) for one in spec["databases"]]
+    log = open(spec["commits"], "a", buffering=1) if spec.get("commits") else None
+    databases = [Database(one, log) for one in spec["databases"]]
     print("ready", flush=True)
     latencies = []
     while not (ended or orphaned()):

@@ -1,0 +1,171 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { renderPrograms } from "../../tools/torture/render";
+import { run } from "../../tools/run";
+import { installTime, needPrograms } from "./programs";
+
+/** The options with which lsyncd calls rsync, as documented. */
+export const OPTIONS = ["-lptgoD", "--delete-after", "--inplace", "--no-perms", "--omit-dir-times"];
+/** The directories of the running test, and the programs that are rendered for it. */
+export let root: string, source: string, target: string, state: string, program: string, verifier: string;
+
+/** Each test of the file gets empty volumes and the programs that copy and verify databases. */
+export function useCopier(): void {
+  beforeAll(() => needPrograms("rsync", "python3"), installTime);
+
+  beforeEach(async () => {
+    root = mkdtempSync(path.join(tmpdir(), "sqlite-mirror-"));
+    [source, target, state] = ["source", "target", "state"].map((name) => path.join(root, name)) as [
+      string,
+      string,
+      string,
+    ];
+    mkdirSync(source);
+    mkdirSync(target);
+    const guard = path.join(root, "guard");
+    writeFileSync(guard, "#!/bin/sh\nexit 0\n", { mode: 0o755 });
+    await renderPrograms(path.join(root, "bin"), { sqliteStateDirectory: state, source, target, guard });
+    program = path.join(root, "bin/lsyncd-rsync");
+    verifier = path.join(root, "bin/lsyncd-verify");
+  });
+
+  afterEach(async () => {
+    await idle();
+    rmSync(root, { recursive: true, force: true });
+  });
+}
+
+/** Calls the program as lsyncd does: its worker outlives it, so the end of its output is nothing to wait for. */
+export async function call(args: string[], input = ""): Promise<{ code: number | null }> {
+  const log = openSync(path.join(root, "output"), "a");
+  const child = spawn(program, args, { stdio: ["pipe", log, log], env: process.env });
+  closeSync(log);
+  child.stdin?.end(input);
+  return new Promise((resolve) => {
+    child.once("exit", (code) => {
+      resolve({ code });
+    });
+  });
+}
+
+/** The call that lsyncd makes when it starts. */
+export async function fullPass(): Promise<{ code: number | null }> {
+  const done = await call(["--delete", "--ignore-errors", ...OPTIONS, "-r", `${source}/`, `${target}/`]);
+  await settled();
+  return done;
+}
+
+/** The call that lsyncd makes for events: paths with all their parents, NUL between them. */
+export async function events(...paths: string[]): Promise<{ code: number | null }> {
+  const all = new Set<string>();
+  for (const one of paths) {
+    all.add(one);
+    for (let at = one.lastIndexOf("/", one.length - 2); at >= 0; at = one.lastIndexOf("/", at - 1)) {
+      all.add(one.slice(0, at + 1));
+      if (at === 0) break;
+    }
+  }
+  const filters = ["--force", "--from0", "--include-from=-", "--exclude=*"];
+  const done = await call(
+    [...OPTIONS, "-r", "--delete", "--ignore-errors", ...filters, `${source}/`, `${target}/`],
+    [...all].join("\0"),
+  );
+  await settled();
+  return done;
+}
+
+/** What the copier tells of what it is behind with. */
+export function status(): string {
+  const file = path.join(state, "status.tsv");
+  return existsSync(file) ? readFileSync(file, "utf8") : "";
+}
+
+/** Waits until the worker has nothing to do, or only what it can't do now. */
+export async function settled(): Promise<void> {
+  for (let i = 0; i < 100; i++) {
+    await sleep(50);
+    const queue = path.join(state, "queue");
+    if (!existsSync(queue) || statSync(queue).size === 0) return;
+    const [, ...lines] = status().trimEnd().split("\n");
+    if (lines.length > 0 && i > 40) return;
+    if (status().includes("pending\t0") && i > 25) return;
+  }
+}
+
+/** Waits for the worker's end, so that it does not outlive its directory. */
+export async function idle(): Promise<void> {
+  for (let i = 0; i < 100; i++) {
+    const free = await run("flock", ["-n", path.join(state, "worker.lock"), "true"], { allowFailure: true });
+    if (free.code !== 1) return;
+    if (i === 30) await run("truncate", ["-s", "0", path.join(state, "run")], { allowFailure: true });
+    await sleep(100);
+  }
+}
+
+/** Runs statements one by one, each committed, and ends without closing. Returns what they print. */
+export async function sql(file: string, ...statements: string[]): Promise<string> {
+  const script = [
+    "import sqlite3, sys",
+    "c = sqlite3.connect(sys.argv[1], isolation_level=None)",
+    "for s in sys.argv[2:]:",
+    "  for row in c.execute(s): print(*row)",
+    // Without a clean end the -wal stays as it is.
+    "sys.stdout.flush(); import os; os._exit(0)",
+  ].join("\n");
+  return (await run("python3", ["-c", script, file, ...statements])).stdout.trim();
+}
+
+/** A process that holds a database open after some statements, until it is killed. */
+export async function hold(file: string, ...statements: string[]): Promise<ChildProcess> {
+  const script = [
+    "import sqlite3, sys, time",
+    "c = sqlite3.connect(sys.argv[1], isolation_level=None)",
+    "for s in sys.argv[2:]: c.execute(s).fetchall()",
+    "print('ready', flush=True); time.sleep(60)",
+  ].join("\n");
+  const child = spawn("python3", ["-c", script, file, ...statements], { stdio: ["ignore", "pipe", "inherit"] });
+  await new Promise((resolve) => child.stdout.once("data", resolve));
+  return child;
+}
+
+/** Kills a process and waits for its end. */
+export async function end(child: ChildProcess): Promise<void> {
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGKILL");
+  await gone;
+}
+
+/** Opens a copy of a mirrored database and counts the rows of t. */
+export async function rows(name: string): Promise<string> {
+  const copy = path.join(root, "opened");
+  for (const suffix of ["", "-wal", "-journal", "-shm"]) {
+    rmSync(copy + suffix, { force: true });
+    if (existsSync(path.join(target, name) + suffix)) {
+      await run("cp", [path.join(target, name) + suffix, copy + suffix]);
+    }
+  }
+  return sql(copy, "pragma integrity_check", "select count(*) from t");
+}
+
+/** A statement that inserts so many rows of about 500 bytes. */
+export const insert = (count: number): string =>
+  `with recursive n(i) as (select 1 union all select i + 1 from n where i < ${count}) insert into t select i, randomblob(500) from n`;
+/** A statement that creates what `insert` fills. */
+export const create = "create table t (i, b)";
+/** All names below a directory. */
+export const tree = (directory: string): string[] =>
+  (readdirSync(directory, { recursive: true }) as string[]).filter((name) => !name.includes("lost+found")).sort();
