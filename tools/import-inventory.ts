@@ -4,6 +4,7 @@ import { join, relative } from "node:path";
 import { text } from "node:stream/consumers";
 import { parseArgs } from "node:util";
 import { stringify } from "yaml";
+import { defaults } from "../infra/config";
 import { runTool } from "./cli";
 import { InventoryError, readInventory } from "./import-inventory/inventory";
 import { importHosts } from "./import-inventory/settings";
@@ -70,8 +71,9 @@ async function main(argv: string[]): Promise<number> {
   const list = (title: string, lines: string[]): void => {
     if (lines.length > 0) console.log(`\n${title}\n${lines.map((line) => `  - ${line}`).join("\n")}`);
   };
+  const recipients = `all hosts: the mails go to ${defaults.alertRecipients.join(", ")} unless you set lsyncd:alertRecipients`;
   list("Left out:", left);
-  list("To look at:", remarks);
+  list("To look at:", hosts.length === 0 ? remarks : [...remarks, recipients]);
   if (hosts.length === 0) return 1;
   const next = [
     `npx pulumi stack init ${stack}        # once; the file stays as it is`,

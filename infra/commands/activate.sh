@@ -385,8 +385,8 @@ deactivate() {
   while IFS= read -r path; do
     [ -n "$path" ] || continue
     rm -f -- "$path"
-    # A home directory is not ours, however empty.
-    [ "${path%/*}" = /root ] || rmdir --ignore-fail-on-non-empty -- "${path%/*}" 2>/dev/null
+    # Not one that was there before, such as /usr/local/bin or a home, however empty.
+    case "${path%/*}" in *lsyncd*) rmdir --ignore-fail-on-non-empty -- "${path%/*}" 2>/dev/null ;; esac
   done < <({ [ -e "$STATE/manifest" ] && cut -d ' ' -f 4- "$STATE/manifest"; cut -d ' ' -f 4- <<<"$MANIFEST"; } | sort -u)
   systemctl daemon-reload
   systemctl reset-failed lsyncd.service 2>/dev/null

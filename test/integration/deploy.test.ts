@@ -163,6 +163,7 @@ describe("destroy", () => {
     expect(await on(d.host, "find /var/lib/lsyncd-as-code /var/log/lsyncd -type f 2>/dev/null; true")).toBe(
       "/var/lib/lsyncd-as-code/volumes",
     );
+    expect(await on(d.host, "stat -c %F /usr/local/bin /usr/local/sbin")).toBe("directory\ndirectory");
     expect([await content(d.host, d.host.source), await content(d.host, d.host.target)]).toEqual(before);
   });
 

@@ -88,7 +88,7 @@ afterAll(async () => {
 
 /** Puts the hosts that README names into the stack file, with their keys, as its reader does; the sandbox's port is added. */
 async function editStackFile(): Promise<void> {
-  const file = join(clone, "stacks", "Pulumi.sqlite-prod.yaml");
+  const file = join(clone, "stacks", "Pulumi.sqlite.yaml");
   const block = fencedBlocks(await readFile(join(root, "README.md"), "utf8")).find(({ info }) => info === "yaml");
   const wanted = parse(here((block?.text ?? []).join("\n"))) as {
     config: Record<string, { port?: number; hostKey?: string }[]>;
@@ -96,6 +96,7 @@ async function editStackFile(): Promise<void> {
   for (const entry of wanted.config["lsyncd:hosts"] ?? [])
     Object.assign(entry, { port: host.port, hostKey: host.hostKey });
   await writeFile(file, stringify({ ...(parse(await readFile(file, "utf8")) as object), ...wanted }));
+  await run("git", ["add", file], { cwd: clone });
 }
 
 /** A text of a page as it is in this test. The engine's own idea of a home directory is not HOME: it is named instead. */
@@ -131,7 +132,7 @@ describe("runs what the pages say", () => {
   }
 
   it("and keeps the state in the directory that this test removes", () => {
-    expect(existsSync(join(env.HOME ?? "", ".pulumi", "stacks", "lsyncd", "sqlite-prod.json"))).toBe(true);
+    expect(existsSync(join(env.HOME ?? "", ".pulumi", "stacks", "lsyncd", "sqlite.json"))).toBe(true);
   });
 
   it("and the test alert has arrived", async () => {
@@ -157,7 +158,7 @@ it("a playbook calls the program, and knows whether it changed something", async
     ).stdout;
   };
   expect(await play()).toMatch(/localhost +: ok=1 +changed=0 .* failed=0/);
-  const file = join(clone, "stacks", "Pulumi.sqlite-prod.yaml");
+  const file = join(clone, "stacks", "Pulumi.sqlite.yaml");
   await writeFile(file, (await readFile(file, "utf8")).replace("config:", "config:\n  lsyncd:diskLimit: 80"));
   expect(await play()).toMatch(/localhost +: ok=1 +changed=1 .* failed=0/);
 });

@@ -1,12 +1,15 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
-import { readSettings } from "../../infra/config";
+import { defaults, readSettings } from "../../infra/config";
 import { renderFiles } from "../../infra/files";
 import { fencedBlocks, shellBlocks } from "../../tools/docs/blocks";
 import { settingKeys } from "../../tools/docs/configuration";
 import { topics } from "../../tools/docs/examples";
 import { restartOf } from "../../tools/docs/restart";
+import { screens } from "../../tools/docs/screens";
+import { linesOfSvg, terminalSvg } from "../../tools/docs/svg";
 import { run } from "../../tools/run";
+import { account, announcement, ending } from "../../tools/start/account";
 import { hostile, hostOf } from "./support/settings";
 
 const root = resolve(__dirname, "../..");
@@ -93,7 +96,7 @@ describe.each(pages)("%s", (page) => {
     const named = [...text.matchAll(/`((?:infra|tools|test|templates|stacks|docs|\.ci|\.github)\/[^`\s]*)`/g)]
       .map(([, path]) => path ?? "")
       // What a reader will make.
-      .filter((path) => !/\bNAME\b|\bx\.hbs$|sqlite-prod/.test(path));
+      .filter((path) => !/\bNAME\b|\bx\.hbs$|Pulumi\.sqlite\.yaml$/.test(path));
     expect(named.filter((path) => !existsSync(join(root, path)))).toEqual([]);
   });
 
@@ -107,6 +110,53 @@ describe.each(pages)("%s", (page) => {
 
   it("says of each block of commands how it is run", () => {
     expect(() => shellBlocks(text)).not.toThrow();
+  });
+});
+
+describe("the pictures of a terminal", () => {
+  const linesOf = (file: string) => linesOfSvg(read(file));
+  /** Without what differs from run to run, and from version to version of what is mirrored with. */
+  const form = (line: string) => line.replaceAll(/[\d.]+/g, "0").trimEnd();
+
+  it.each(Object.values(screens))(
+    "%s is drawn as `npm run docs -- --screens` draws, and names no place on a machine",
+    (file) => {
+      const lines = linesOf(file);
+      const plain = (svg: string) => svg.replaceAll(/<\/?tspan[^>]*>/g, "");
+      expect(plain(terminalSvg(lines.join("\n")))).toBe(plain(read(file)));
+      expect(read(file)).toContain("@media (prefers-color-scheme:dark)");
+      expect(lines.join("\n")).not.toMatch(/\/(root|home|tmp|work)\b|127\.\d/);
+    },
+  );
+
+  it("of npm start shows what it says today", () => {
+    const host = { name: "sqlite-1", source: defaults.source, target: defaults.target, release: "bookworm" } as const;
+    const arrived = { database: "customers.sqlite", rows: 1, milliseconds: 1000 };
+    const today = [
+      "$ npm start",
+      "Making sqlite-1 (Debian bookworm)",
+      "Booting sqlite-1",
+      announcement(host.name),
+      ...account(host, arrived, "26 created", "2.2.3"),
+      "",
+      ending(1000),
+    ];
+    expect(linesOf(screens.start).map(form)).toEqual(today.map(form));
+  });
+
+  it("of a preview shows the lines of a file and the table that there are today", () => {
+    const text = linesOf(screens.preview).join("\n");
+    const [config] = renderFiles(hostOf({ delay: 5 })).filter(({ name }) => name === "config");
+    const [, changed = ""] = /^ *\+( .*delay.*)$/m.exec(text) ?? [];
+    expect(config?.content).toContain(`${changed.trim()}\n`);
+    expect(text).toContain(`${config?.path ?? ""}`);
+    expect(text).toMatch(/^ +hosts +what changes +what restarts +preflight$/m);
+  });
+
+  it("shows the colours that are asked for, and letters that mean something in XML", () => {
+    const svg = terminalSvg("\x1b[38;5;2m+ <a> & b\x1b[0m rest");
+    expect(svg).toContain('<tspan class="green">+ &lt;a&gt; &amp; b</tspan> rest</text>');
+    expect(linesOfSvg(svg)).toEqual(["+ <a> & b rest"]);
   });
 });
 

@@ -272,6 +272,11 @@ describe("the preflight in the comment", () => {
     expect(text).toContain("**The preview failed.**");
   });
 
+  it("tells a terminal why, below the table", async () => {
+    const report = await reportOf(...slower("sqlite-0"), ...slower("sqlite-1"), says(refusal), end("failed"));
+    expect(summary(report)).toMatch(/\n\n {2}sqlite-1 refuses: The target holds data\.$/);
+  });
+
   it("refuses also in the colours that the engine has in a terminal", async () => {
     const coloured = `<{%reset%}>${refusal}<{%reset%}>\n`;
     const report = await reportOf(...slower("sqlite-1"), says(coloured), end("failed"));

@@ -156,8 +156,8 @@ What counts, in this order: environment variable, the host's entry, the stack, t
 belongs into the file encrypted only:
 
 \`\`\`sh not run: it would ask for the secret
-npx pulumi config set --secret becomePassword --stack sqlite-prod
-npx pulumi config set --secret --path 'hosts[0].privateKey' --stack sqlite-prod <~/.ssh/id_ed25519
+npx pulumi config set --secret becomePassword --stack sqlite
+npx pulumi config set --secret --path 'hosts[0].privateKey' --stack sqlite <~/.ssh/id_ed25519
 \`\`\`
 
 The last column says what a deployment restarts when a setting changes. A restart of lsyncd costs a full pass over the

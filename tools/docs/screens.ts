@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import { run } from "../run";
@@ -40,6 +40,8 @@ async function draw(file: string, text: string): Promise<void> {
 export async function drawScreens(): Promise<void> {
   if (listSandboxes().some(({ name }) => name === "sandbox"))
     throw new Error("The pictures show a first run. Remove the sandbox before: npm run sandbox -- down");
+  // What was deployed to an earlier sandbox is of no use to anyone.
+  await rm(join(root, ".pulumi"), { recursive: true, force: true });
   const started = await run("npm", ["start", "--silent"], { cwd: root });
   await draw(screens.start, screen("npm start", started.stdout));
 

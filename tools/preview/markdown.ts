@@ -260,5 +260,18 @@ export function summary(report: StackReport): string {
       .join("   ")
       .trimEnd(),
   );
-  return [plain(headline(report)), "", ...(report.hosts.length > 0 ? table.map((line) => `  ${line}`) : [])].join("\n");
+  // The engine has told it as well, some hundred lines above.
+  const troubles = report.hosts.flatMap(({ host, findings }) =>
+    findings.filter(({ kind }) => kind !== "warns").map(({ kind, text }) => ({ host, why: `${kind}: ${text}` })),
+  );
+  const told = grouped(troubles, ({ why }) => why).map((group) => {
+    const hosts = countedList(group.map(({ host }) => host));
+    return `  ${hosts} ${group[0]?.why.replaceAll("\n", "\n    ") ?? ""}`;
+  });
+  return [
+    plain(headline(report)),
+    "",
+    ...(report.hosts.length > 0 ? table.map((line) => `  ${line}`) : []),
+    ...(told.length > 0 ? ["", ...told] : []),
+  ].join("\n");
 }
