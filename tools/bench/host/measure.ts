@@ -79,7 +79,10 @@ async function firstPass(host: SandboxHost): Promise<number> {
 
 /** Bytes of lsyncd's memory: now (VmRSS), or at most so far (VmHWM). */
 async function memoryOf(host: SandboxHost, key: "VmRSS" | "VmHWM"): Promise<number> {
-  return Number(await sh(host, `sed -n 's/^${key}: *\\([0-9]*\\) kB/\\1/p' /proc/$(pgrep -xo lsyncd)/status`)) * 1024;
+  return (
+    Number(await sh(host, `sed -n 's/^${key}:[[:space:]]*\\([0-9]*\\) kB/\\1/p' /proc/$(pgrep -xo lsyncd)/status`)) *
+    1024
+  );
 }
 
 /** What the monitor and the preflight cost with so many files on the volume. */
