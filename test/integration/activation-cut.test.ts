@@ -1,7 +1,6 @@
 import { boot, kill } from "../../tools/sandbox";
 import { faultsOf, installed } from "../support/activation";
 import { Changes } from "../support/changes";
-import { killEngine } from "../support/cutter";
 import { eventually, failed, on } from "../support/deployment";
 import { attempt, identical, mirrors, row } from "../support/faults";
 
@@ -98,14 +97,7 @@ describe("a deployment that is interrupted in the middle of the swap", () => {
 
 describe("a change", () => {
   it("whose connection is cut in the activation is completed by the next `up`", async () => {
-    await c.change();
-    c.cutter.mend();
-    const before = await installed(c.d.host);
-    c.cutter.cut = ({ connection }) => connection >= connections;
-    failed(await c.d.stack.up());
-    const check = await c.neverAMix(before);
-    await c.completes();
-    await check();
+    await c.cutOff(({ connection }) => connection >= connections);
     await row({
       injected: "Connection cut as the activation begins",
       happened: "old or new in force, the next `up` completed it",
@@ -114,19 +106,7 @@ describe("a change", () => {
   });
 
   it("whose engine is killed is completed by the next `up`", async () => {
-    await c.change();
-    c.cutter.mend();
-    const before = await installed(c.d.host);
-    let killing: Promise<number> | undefined;
-    c.cutter.cut = ({ connection }) => {
-      if (connection >= connections) killing ??= killEngine(c.d.directory);
-      return false;
-    };
-    failed(await c.d.stack.up());
-    expect(await killing).toBeGreaterThan(1);
-    const check = await c.neverAMix(before);
-    await c.completes();
-    await check();
+    await c.engineKilledAt(connections);
     await row({
       injected: "Engine killed (SIGKILL) in the activation",
       happened: "the host's step ran to its end; `pulumi cancel` and `up` completed the rest",
@@ -134,18 +114,9 @@ describe("a change", () => {
     });
   });
 
-  /** Deploys, expects a failure, and that the host runs what it ran before. */
-  async function refused(): Promise<string> {
-    c.cutter.mend();
-    const before = await installed(c.d.host);
-    const text = failed(await c.d.stack.up());
-    await asBefore(before);
-    return text;
-  }
-
   it("that rsync refuses is undone, with the journal's lines", async () => {
     await c.change({ rsyncOptions: ["--delete", "--checksum-choice=nosuch"] });
-    const text = await refused();
+    const text = await c.rolledBack();
     expect(text).toContain("lsyncd did not keep running");
     expect(text).toContain("nosuch");
     expect(text).toContain("sqlite-1 runs again what it ran before");

@@ -1,7 +1,6 @@
 import { boot, kill } from "../../tools/sandbox";
 import { faultsOf, installed } from "../support/activation";
 import { Changes } from "../support/changes";
-import { killEngine } from "../support/cutter";
 import { failed, on, succeeded } from "../support/deployment";
 import { row } from "../support/faults";
 
@@ -54,14 +53,7 @@ describe("a change", () => {
   it.each(torture ? [5, 15, 25, 35, 45, 55, 65, 75, 85, 90, 95, 99] : [40, 97])(
     "whose connection is cut after %i percent of its bytes is completed by the next `up`",
     async (percent) => {
-      await c.change();
-      c.cutter.mend();
-      const before = await installed(c.d.host);
-      c.cutter.cut = ({ bytes }) => bytes >= (whole.bytes * percent) / 100;
-      failed(await c.d.stack.up());
-      const check = await c.neverAMix(before);
-      await c.completes();
-      await check();
+      await c.cutOff(({ bytes }) => bytes >= (whole.bytes * percent) / 100);
       await row({
         injected: `Connection cut after ${percent} % of the bytes of a change`,
         happened: "old or new in force, the next `up` completed it",
@@ -73,20 +65,8 @@ describe("a change", () => {
   it.each(torture ? [0, 0.1, 0.25, 0.5, 0.75, 0.9, 1] : [1])(
     "whose engine is killed at %d of its connections is completed by the next `up`",
     async (part) => {
-      await c.change();
-      c.cutter.mend();
-      const before = await installed(c.d.host);
       const last = Math.max(1, Math.round(whole.connections * part));
-      let killing: Promise<number> | undefined;
-      c.cutter.cut = ({ connection }) => {
-        if (connection >= last) killing ??= killEngine(c.d.directory);
-        return false;
-      };
-      failed(await c.d.stack.up());
-      expect(await killing).toBeGreaterThan(1);
-      const check = await c.neverAMix(before);
-      await c.completes();
-      await check();
+      await c.engineKilledAt(last);
       await row({
         injected: `Engine killed (SIGKILL) at connection ${last} of ${whole.connections}`,
         happened: "the host's step ran to its end; `pulumi cancel` and `up` completed the rest",

@@ -1,5 +1,5 @@
 import { reset } from "../../tools/sandbox";
-import { faultsOf, installed } from "../support/activation";
+import { faultsOf } from "../support/activation";
 import { Changes } from "../support/changes";
 import { failed, on, succeeded } from "../support/deployment";
 import { attempt, fill, identical, mirrors, row } from "../support/faults";
@@ -22,24 +22,6 @@ beforeAll(async () => {
   await c.completes();
 });
 
-/** Deploys, expects a failure, and that the host has what it had before. */
-async function unchanged(): Promise<string> {
-  c.cutter.mend();
-  const before = await installed(c.d.host);
-  const text = failed(await c.d.stack.up());
-  expect(await installed(c.d.host)).toBe(before);
-  expect(await faultsOf(c.d.host)).toBe("");
-  return text;
-}
-
-/** The same, and that it mirrors. */
-async function rolledBack(): Promise<string> {
-  const text = await unchanged();
-  await mirrors(c.d.host);
-  await identical(c.d.host);
-  return text;
-}
-
 const state = "/var/lib/lsyncd-as-code";
 
 describe("a deployment that does not work", () => {
@@ -51,7 +33,7 @@ describe("a deployment that does not work", () => {
       c.d.host,
       `for i in $(seq 3000); do if [ -e ${path} ]; then echo damaged >${path}; break; fi; sleep 0.01; done`,
     );
-    const text = await rolledBack();
+    const text = await c.rolledBack();
     await damage;
     expect(text).toContain("/etc/lsyncd/lsyncd.conf.lua did not arrive whole");
     expect(text).toContain("Nothing was changed on sqlite-1");
@@ -71,7 +53,7 @@ describe("a deployment that does not work", () => {
       c.d.host,
       `printf '[Service]\\nExecStartPre=/bin/sh -c "! grep -q ${c.recipient} /etc/lsyncd/alerts.conf"\\n' >/etc/systemd/system/lsyncd.service.d/zz-test.conf`,
     );
-    const text = await rolledBack();
+    const text = await c.rolledBack();
     expect(text).toMatch(/Job for lsyncd.service failed|lsyncd did not keep running/);
     await on(c.d.host, "rm /etc/systemd/system/lsyncd.service.d/zz-test.conf && systemctl daemon-reload");
     await c.completes();
@@ -97,7 +79,7 @@ describe("a disk that takes no more", () => {
     await c.change();
     await on(host, how);
     // The copier of databases keeps its lists in the state directory: it waits until there is room.
-    const text = place === state ? await unchanged() : await rolledBack();
+    const text = place === state ? await c.unchanged() : await c.rolledBack();
     expect(text).toMatch(/No space left on device|Read-only file system/);
     expect(text).toMatch(/Nothing was changed on sqlite-1|sqlite-1 runs again what it ran before/);
     await on(host, `umount ${place}`);

@@ -1,6 +1,6 @@
 import { faultsOf, installed } from "./activation";
-import { Cutter } from "./cutter";
-import { on, prepare, succeeded, type Deployment } from "./deployment";
+import { Cutter, killEngine } from "./cutter";
+import { failed, on, prepare, succeeded, type Deployment } from "./deployment";
 import { files, fill, identical, mirrors, missingFrom, processes } from "./faults";
 
 /** Deployments of one host that are interrupted, or do not work, with all that is asked of the host afterwards. */
@@ -53,6 +53,46 @@ export class Changes {
       const after = await installed(this.d.host);
       if (runs) expect([before, after]).toContain(now);
     };
+  }
+
+  /** Has a change cut off, and completed by the next deployment: never a mix in between. */
+  async cutOff(cut: Cutter["cut"]): Promise<void> {
+    await this.change();
+    this.cutter.mend();
+    const before = await installed(this.d.host);
+    this.cutter.cut = cut;
+    failed(await this.d.stack.up());
+    const check = await this.neverAMix(before);
+    await this.completes();
+    await check();
+  }
+
+  /** Has the engine killed when a change makes its connection of this number; else the same. */
+  async engineKilledAt(last: number): Promise<void> {
+    let killing: Promise<number> | undefined;
+    await this.cutOff(({ connection }) => {
+      if (connection >= last) killing ??= killEngine(this.d.directory);
+      return false;
+    });
+    expect(await killing).toBeGreaterThan(1);
+  }
+
+  /** Deploys, expects a failure, and that the host has what it had before. Returns what was said. */
+  async unchanged(): Promise<string> {
+    this.cutter.mend();
+    const before = await installed(this.d.host);
+    const text = failed(await this.d.stack.up());
+    expect(await installed(this.d.host)).toBe(before);
+    expect(await faultsOf(this.d.host)).toBe("");
+    return text;
+  }
+
+  /** The same, and that it mirrors. */
+  async rolledBack(): Promise<string> {
+    const text = await this.unchanged();
+    await mirrors(this.d.host);
+    await identical(this.d.host);
+    return text;
   }
 
   /** Deploys after an interruption, and checks that all is whole and nothing was lost. */
