@@ -1,3 +1,5 @@
+import { escapeXml } from "../xml";
+
 /** Bars in groups: for each group one of each series. */
 export interface BarChart {
   title: string;
@@ -11,8 +13,6 @@ export interface BarChart {
 // Okabe and Ito's colours, which are told apart by those who do not see red or green.
 const colours = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
 const size = { width: 760, height: 360, left: 56, right: 12, top: 64, bottom: 36 };
-
-const escape = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
 /** The distance between the lines of a scale that ends at or above `most`, in steps of 1, 2 or 5. */
 export function step(most: number, lines = 5): number {
@@ -30,7 +30,7 @@ export function barChart({ title, axis, groups, series }: BarChart): string {
   const y = (value: number): number => size.top + plot.height * (1 - value / top);
   const number = (value: number): string => String(Math.round(value * 100) / 100);
   const text = (x: number, at: number, content: string, more = ""): string =>
-    `<text x="${number(x)}" y="${number(at)}" ${more}>${escape(content)}</text>`;
+    `<text x="${number(x)}" y="${number(at)}" ${more}>${escapeXml(content)}</text>`;
 
   const scale = Array.from({ length: Math.round(top / distance) + 1 }, (_, index) => index * distance).flatMap(
     (value) => [
@@ -47,7 +47,7 @@ export function barChart({ title, axis, groups, series }: BarChart): string {
       const x = size.left + group * at + group * 0.1 + bar * index;
       return [
         `<rect x="${number(x)}" y="${number(y(value))}" width="${number(bar - 1)}" height="${number(y(0) - y(value))}" fill="${colours[index % colours.length] ?? ""}">` +
-          `<title>${escape(`${tool}, ${name}: ${number(value)}`)}</title></rect>`,
+          `<title>${escapeXml(`${tool}, ${name}: ${number(value)}`)}</title></rect>`,
         text(
           x + bar / 2,
           y(value) - 3,
@@ -66,7 +66,7 @@ export function barChart({ title, axis, groups, series }: BarChart): string {
     ];
   });
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size.width} ${size.height}" font-family="sans-serif" font-size="11" fill="#222" role="img" aria-label="${escape(title)}">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size.width} ${size.height}" font-family="sans-serif" font-size="11" fill="#222" role="img" aria-label="${escapeXml(title)}">`,
     `<rect width="${size.width}" height="${size.height}" fill="#fff"/>`,
     text(size.left, 20, title, 'font-size="14" font-weight="bold"'),
     text(size.width - size.right, 20, axis, 'text-anchor="end"'),

@@ -1,3 +1,5 @@
+import { escapeXml } from "../xml";
+
 /** A screen of a terminal as a picture that a README can show: an SVG, readable on light and on dark pages. */
 
 /** The colours by name: on a light page, and on a dark one. GitHub's own, so that they have enough contrast on its pages. */
@@ -41,7 +43,6 @@ function restyled(style: Style, parameters: string): Style {
   return { ...style, colour: ansi[basic] ?? style.colour };
 }
 
-const escaped = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 const unescaped = (text: string): string =>
   text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
@@ -56,7 +57,7 @@ function textLine(line: string, number: number): string {
     }
     if (part === "") return "";
     const classes = [...(style.colour === "text" ? [] : [style.colour]), ...(style.bold ? ["bold"] : [])];
-    return classes.length === 0 ? escaped(part) : `<tspan class="${classes.join(" ")}">${escaped(part)}</tspan>`;
+    return classes.length === 0 ? escapeXml(part) : `<tspan class="${classes.join(" ")}">${escapeXml(part)}</tspan>`;
   });
   const y = size.margin + size.line * number + size.font;
   return `<text x="${size.margin}" y="${y}" xml:space="preserve">${spans.join("")}</text>`;

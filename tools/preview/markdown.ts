@@ -1,4 +1,5 @@
 import { visible } from "../../infra/text";
+import { escapeXml } from "../xml";
 import { countedList } from "./names";
 import { byRank, type Change, type Finding, type HostReport, type StackReport } from "./report";
 
@@ -31,8 +32,7 @@ function code(text: string): string {
 const words = (text: string): string =>
   /^[A-Za-z][\w ,.:;()/-]*$/.test(text) && !/\/\/|www\./i.test(text) ? text : code(text);
 
-const html = (text: string): string =>
-  visible(text).replaceAll(/[&<>]/g, (character) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[character] ?? "");
+const html = (text: string): string => escapeXml(visible(text));
 
 const longestRun = (text: string): number => Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length));
 
