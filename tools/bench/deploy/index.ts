@@ -1,8 +1,9 @@
 import { parseArgs } from "node:util";
 import { UsageError } from "../../cli";
-import { sandboxDown, sandboxUp } from "../../sandbox";
 import { ensureToolchain } from "../../toolchain";
+import { list, say, throughWords, wholeNumbers } from "../options";
 import { conditions, readResults, writeResults } from "../results";
+import { inSandbox } from "../sandbox";
 import { contenders } from "./contenders";
 import { watchSshd } from "./hosts";
 import { race } from "./race";
@@ -22,19 +23,6 @@ const usage = `Deploys to the same sandbox hosts with this program and with othe
 
 Results are kept after each number of hosts, beside those of earlier runs. Write the page from them: npm run bench -- write`;
 
-const say = (line: string): void => {
-  console.error(line);
-};
-
-const list = (text: string): string[] => text.split(",").filter((word) => word !== "");
-
-function numbers(option: string, text: string, least: number): number[] {
-  const all = list(text).map(Number);
-  if (all.length === 0 || all.some((value) => !Number.isInteger(value) || value < least))
-    throw new UsageError(`--${option} wants whole numbers from ${least} on, not "${text}"`);
-  return all;
-}
-
 /** Measures the tools, and keeps what it finds. */
 export async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
@@ -52,22 +40,16 @@ export async function main(args: string[]): Promise<number> {
     console.log(usage);
     return 0;
   }
-  const counts = numbers("hosts", values.hosts, 1);
-  const distances = numbers("rtt", values.rtt, 0);
-  const [rounds = 1] = numbers("runs", values.runs, 1);
+  const counts = wholeNumbers("hosts", list(values.hosts));
+  const distances = wholeNumbers("rtt", list(values.rtt), 0);
+  const [rounds = 1] = wholeNumbers("runs", list(values.runs));
   const tools = list(values.tools);
   const unknown = tools.filter((tool) => !(tool in contenders));
   if (unknown.length > 0) throw new UsageError(`no such tool: ${unknown.join(", ")}`);
-  const through = values.through.split(" ").filter((word) => word !== "");
+  const through = throughWords(values.through);
 
   await ensureToolchain({ say });
-  const name = `bench-${process.pid}`;
-  try {
-    const sandbox = await sandboxUp({
-      ...{ name, owner: process.pid, hosts: Math.max(...counts), volumeSizeMb: 64, log: say },
-      // The packages that are deployed, and what Ansible needs on a host.
-      packages: ["lsyncd", "python3", "python3-apt"],
-    });
+  await inSandbox({ hosts: Math.max(...counts), volumeSizeMb: 64 }, async (sandbox) => {
     await Promise.all(sandbox.hosts.map(watchSshd));
     const versions = Object.fromEntries(tools.map((tool) => [tool, contenders[tool]?.version ?? ""]));
     for (const rtt of distances) {
@@ -78,8 +60,6 @@ export async function main(args: string[]): Promise<number> {
         await writeResults("deploy", merge(known, { conditions: await conditions(), versions, samples }));
       }
     }
-    return 0;
-  } finally {
-    await sandboxDown(name, say);
-  }
+  });
+  return 0;
 }

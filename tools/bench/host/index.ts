@@ -1,12 +1,11 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { UsageError } from "../../cli";
-import { sandboxDown, sandboxUp } from "../../sandbox";
 import { Stack } from "../../stack";
 import { ensureToolchain } from "../../toolchain";
+import { say, wholeNumbers } from "../options";
 import { conditions, readResults, writeResults } from "../results";
+import { inSandbox } from "../sandbox";
 import { burst, byDirectories, bySize, kernelPerWatch, latency, type Place } from "./measure";
 import type { HostResults } from "./types";
 
@@ -51,16 +50,7 @@ const usage = `What the mirror costs on its host.
   --changes      files that change at once
   --runs         how often what is quick is measured`;
 
-const say = (line: string): void => {
-  console.error(line);
-};
-
-const numbers = (option: string, text: string): number[] => {
-  const all = text.split(",").map(Number);
-  if (all.some((value) => !Number.isInteger(value) || value < 1))
-    throw new UsageError(`--${option} wants whole numbers from 1 on, not "${text}"`);
-  return all;
-};
+const numbers = (option: string, text: string): number[] => wholeNumbers(option, text.split(","));
 
 /** Measures on one host, and keeps what it finds. */
 export async function main(args: string[]): Promise<number> {
@@ -91,16 +81,8 @@ export async function main(args: string[]): Promise<number> {
   };
 
   await ensureToolchain({ say });
-  const name = `bench-${process.pid}`;
-  const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-bench-"));
-  try {
-    const sandbox = await sandboxUp({
-      // Sparse: an inode for each 16 KB makes room for half a million files.
-      ...{ name, owner: process.pid, hosts: 1, volumeSizeMb: 8192, log: say },
-      packages: ["lsyncd", "python3", "python3-apt"],
-    });
-    const [host] = sandbox.hosts;
-    if (!host) throw new Error("the sandbox has no host");
+  // Sparse: an inode for each 16 KB makes room for half a million files.
+  await inSandbox({ hosts: 1, volumeSizeMb: 8192 }, async ({ hosts: [host], directory }) => {
     let stacks = 0;
     const newStack = async (): Promise<Stack> => {
       const stack = await new Stack({ name: "bench", directory: join(directory, String((stacks += 1))) }).init();
@@ -112,9 +94,6 @@ export async function main(args: string[]): Promise<number> {
       const found = await measure({ host, newStack, say }, asked);
       await writeResults("host", { ...((await readResults("host")) as HostResults | undefined), ...found });
     }
-    return 0;
-  } finally {
-    await sandboxDown(name, say);
-    await rm(directory, { recursive: true, force: true });
-  }
+  });
+  return 0;
 }

@@ -1,21 +1,16 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { sandboxDown, sandboxUp, sshArgs } from "../../sandbox";
+import { sshArgs } from "../../sandbox";
 import { Stack } from "../../stack";
 import { ensureToolchain } from "../../toolchain";
 import { measured } from "../measured";
+import { say, throughWords } from "../options";
 import { conditions, writeResults } from "../results";
+import { inSandbox } from "../sandbox";
 import type { ProfileResults } from "./section";
 
 const usage = `Where the time of a run that changes nothing goes: the commands that it is made of, each measured alone.
 
   npm run bench -- profile [--runs 3] [--through COMMAND]`;
-
-const say = (line: string): void => {
-  console.error(line);
-};
 
 /** Measures the parts of a run, and keeps what it finds. */
 export async function main(args: string[]): Promise<number> {
@@ -32,15 +27,7 @@ export async function main(args: string[]): Promise<number> {
     return 0;
   }
   const { engine } = await ensureToolchain({ say });
-  const name = `bench-${process.pid}`;
-  const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-bench-"));
-  try {
-    const sandbox = await sandboxUp({
-      ...{ name, owner: process.pid, hosts: 1, volumeSizeMb: 64, log: say },
-      packages: ["lsyncd", "python3", "python3-apt"],
-    });
-    const [host] = sandbox.hosts;
-    if (!host) throw new Error("the sandbox has no host");
+  await inSandbox({ hosts: 1, volumeSizeMb: 64 }, async ({ hosts: [host], directory }) => {
     const stack = await new Stack({ name: "bench", directory }).init();
     await stack.configure([host], { alertRecipients: "root@localhost.localdomain" });
     const first = await stack.up();
@@ -63,19 +50,13 @@ export async function main(args: string[]): Promise<number> {
     const found: ProfileResults["steps"] = steps.map(([title]) => ({ title, seconds: [], cpu: [] }));
     for (let run = 0; run < Number(values.runs); run += 1) {
       for (const [index, [title, argv]] of steps.entries()) {
-        const { seconds, cpu } = await measured(
-          { argv, env },
-          values.through.split(" ").filter((word) => word !== ""),
-        );
+        const { seconds, cpu } = await measured({ argv, env }, throughWords(values.through));
         found[index]?.seconds.push(Number(seconds.toFixed(3)));
         found[index]?.cpu.push(Number(cpu.toFixed(3)));
         say(`${title}: ${seconds.toFixed(2)} s`);
       }
     }
     await writeResults("profile", { conditions: await conditions(), steps: found } satisfies ProfileResults);
-    return 0;
-  } finally {
-    await sandboxDown(name, say);
-    await rm(directory, { recursive: true, force: true });
-  }
+  });
+  return 0;
 }
