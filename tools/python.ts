@@ -6,6 +6,8 @@ import { cacheDir } from "./sandbox/paths";
 
 /** Packages of PyPI that tests and benchmarks run, with their versions. */
 export const pypi = {
+  /** SQLite3 Multiple Ciphers: writes plain and encrypted databases. */
+  apsw: "apsw-sqlite3mc==3.54.0.0",
   /** The last one that Python 3.11, Debian 12's, can run. */
   ansible: "ansible-core==2.19.4",
   mitogen: "mitogen==0.3.54",

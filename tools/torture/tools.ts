@@ -2,6 +2,7 @@ import { access, mkdir, readdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import path from "node:path";
 import { ensurePrograms } from "../programs";
+import { pypi, pythonEnvironment } from "../python";
 import { run } from "../run";
 
 /** What the torture test runs with. */
@@ -12,23 +13,12 @@ export interface Tools {
 }
 
 const CACHE = path.join(process.env.XDG_CACHE_HOME ?? path.join(homedir(), ".cache"), "lsyncd-as-code", "torture");
-const APSW = "apsw-sqlite3mc==3.54.0.0";
 
 async function exists(file: string): Promise<boolean> {
   return access(file).then(
     () => true,
     () => false,
   );
-}
-
-async function pythonWithCiphers(): Promise<string> {
-  const python = path.join(CACHE, "venv/bin/python");
-  const ready = (await exists(python)) && (await run(python, ["-c", "import apsw"], { allowFailure: true })).code === 0;
-  if (!ready) {
-    await run("python3", ["-m", "venv", path.join(CACHE, "venv")]);
-    await run(python, ["-m", "pip", "install", "--quiet", APSW]);
-  }
-  return python;
 }
 
 /** The installed lsyncd, or Debian's package unpacked (not installed: nothing is to start by itself) into a cache. */
@@ -49,7 +39,9 @@ async function findLsyncd(): Promise<string> {
 
 /** Gets what is missing; a second call finds it in the cache. */
 export async function prepareTools(): Promise<Tools> {
-  await ensurePrograms(["rsync", "python3"], (line) => process.stderr.write(`torture: ${line}\n`));
+  const say = (line: string): boolean => process.stderr.write(`torture: ${line}\n`);
+  await ensurePrograms(["rsync"], say);
   await mkdir(CACHE, { recursive: true });
-  return { python: await pythonWithCiphers(), lsyncd: await findLsyncd() };
+  const programs = await pythonEnvironment([pypi.apsw], say);
+  return { python: path.join(programs, "python"), lsyncd: await findLsyncd() };
 }
