@@ -179,7 +179,7 @@ swap() {
   while IFS= read -r path; do
     [ -z "$path" ] || back_up "$path" || return 1
   done < <(printf '%s\n' "${changed_files[@]}" "$orphaned")
-  for path in manifest id volumes allow-deletion held; do
+  for path in "${RECORDS[@]}"; do
     if [ -e "$STATE/$path" ]; then cp -a "$STATE/$path" "$TRANSACTION/$path.old" || return 1; fi
   done
   {

@@ -5,6 +5,8 @@
 # What is needed to undo it, and in `phase` how far it is. Without that file nothing in force was touched.
 TRANSACTION=$STATE/transaction
 : "${NO_BLOCK:=}"
+# What the state directory says of a deployment: kept before a swap, put back with the files.
+RECORDS=(manifest id volumes allow-deletion held)
 
 is_as_before() { # path
   [ ! -L "$TRANSACTION/old$1" ] && cmp -s "$TRANSACTION/old$1" "$1" &&
@@ -27,7 +29,7 @@ restore_files() {
 
 restore_records() {
   local path
-  for path in manifest id volumes allow-deletion held; do
+  for path in "${RECORDS[@]}"; do
     if [ -e "$TRANSACTION/$path.old" ]; then
       ln -PfT -- "$TRANSACTION/$path.old" "$STATE/$path.new" && mv -fT -- "$STATE/$path.new" "$STATE/$path" || return 1
     elif [ "$path" != volumes ]; then
