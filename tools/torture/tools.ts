@@ -1,9 +1,10 @@
-import { access, mkdir, readdir } from "node:fs/promises";
+import { access, mkdir, readdir, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import path from "node:path";
 import { ensurePrograms } from "../programs";
 import { pypi, pythonEnvironment } from "../python";
 import { run } from "../run";
+import { quote } from "../sandbox";
 
 /** What the torture test runs with. */
 export interface Tools {
@@ -27,14 +28,17 @@ async function findLsyncd(): Promise<string> {
     if (await exists(path.join(directory, "lsyncd"))) return path.join(directory, "lsyncd");
   }
   const root = path.join(CACHE, "lsyncd");
-  const binary = path.join(root, "usr/bin/lsyncd");
-  if (!(await exists(binary))) {
+  // Named as the program: processes are told by it.
+  const start = path.join(root, "lsyncd");
+  if (!(await exists(start))) {
     await mkdir(root, { recursive: true });
-    await run("apt-get", ["download", "lsyncd"], { cwd: root });
+    await run("apt-get", ["download", "lsyncd", "liblua5.3-0"], { cwd: root });
     const debs = (await readdir(root)).filter((name) => name.endsWith(".deb"));
     for (const deb of debs) await run("dpkg", ["-x", path.join(root, deb), root]);
+    const script = `#!/bin/sh\nLD_LIBRARY_PATH=$(echo ${quote(`${root}/usr/lib`)}/*) exec ${quote(`${root}/usr/bin/lsyncd`)} "$@"\n`;
+    await writeFile(start, script, { mode: 0o755 });
   }
-  return binary;
+  return start;
 }
 
 /** Gets what is missing; a second call finds it in the cache. */
