@@ -106,12 +106,14 @@ const smtpPorts = { starttls: 587, tls: 465, off: 25 };
 
 /** What templates read: the settings, with those that are not set in the form that templates can ask for. */
 function context(host: HostSettings): Context {
-  const { smtp, heartbeatUrl = "", sqliteSafe } = host;
+  const { smtp, heartbeatUrl = "", sqliteSafe, wholeFile, rsyncOptions } = host;
   return {
     ...host,
     ...paths,
     heartbeatUrl,
     verifies: verifies(host),
+    // Without the option lsyncd adds nothing, and between two local directories rsync itself then copies files whole.
+    extraOptions: wholeFile ? rsyncOptions : ["--no-whole-file", ...rsyncOptions],
     copyProgram: sqliteSafe ? paths.sqliteProgram : paths.rsyncProgram,
     inotifyMode: host.inotifyMode ?? (sqliteSafe ? "CloseWrite or Modify" : false),
     smtp: smtp

@@ -84,6 +84,31 @@ describe("a second run", () => {
     expect(await mainPid()).toBe(before);
   });
 
+  it("with wholeFile: false writes only what changed of a large file", async () => {
+    const { source, target } = d.host;
+    await on(
+      d.host,
+      `head -c 16M /dev/urandom >${source}/large; until cmp -s ${source}/large ${target}/large; do sleep 0.2; done`,
+    );
+    /** Changes 4 KiB in the middle; the sectors that the mirror's disk had to write for it. */
+    const sectors = async () => {
+      const written = `awk -v d="$(mountpoint -d ${target})" '$1 ":" $2 == d { print $10 }' /proc/diskstats`;
+      const counted = await on(
+        d.host,
+        `sync -f ${target}; before=$(${written})
+         head -c 4096 /dev/urandom | dd of=${source}/large bs=4096 seek=2000 conv=notrunc status=none
+         until cmp -s ${source}/large ${target}/large; do sleep 0.2; done
+         sync -f ${target}; echo $(($(${written}) - before))`,
+      );
+      return Number(counted);
+    };
+    const whole = await sectors();
+    expect(whole * 512).toBeGreaterThan(16 << 20);
+    await d.configure({ wholeFile: false });
+    succeeded(await d.stack.up());
+    expect(await sectors()).toBeLessThan(whole / 4);
+  });
+
   it("with another delay changes one file, shows the line in the preview, and puts it in force", async () => {
     const before = await mainPid();
     await d.configure({ delay: 5 });

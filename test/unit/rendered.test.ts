@@ -49,7 +49,7 @@ it("the lsyncd configuration gives lsyncd the settings", async () => {
             archive: true,
             compress: host.compress,
             whole_file: host.wholeFile,
-            _extra: host.rsyncOptions,
+            _extra: host.wholeFile ? host.rsyncOptions : ["--no-whole-file", ...host.rsyncOptions],
           },
         }) as unknown,
       })),

@@ -185,6 +185,9 @@ what they would do to the mirror, such as ${refusedRsyncOptions
     .filter((name) => ["--dry-run", "--remove-source-files", "--exclude", "--quiet", "--size-only"].includes(name))
     .map(code)
     .join(", ")} (\`infra/rsync-options.ts\`).
+
+No setting makes the mirror synchronous (RAID 1 and DRBD are), keeps versions (ZFS snapshots and Litestream do), or mirrors to another
+host. There is one pair of volumes for each host.
 `;
   // Loaded late: only who writes the page needs it.
   const { format } = await import("prettier");
