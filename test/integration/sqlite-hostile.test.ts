@@ -195,7 +195,7 @@ describe("files that change in a way of their own", () => {
         system 'python3', '-c', q{import sqlite3, sys, os
 c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute("pragma busy_timeout = 100")
 try: c.execute("pragma journal_mode = wal"); c.execute("insert into t values (1, 1)")
-except Exception as e: print(e)
+except Exception as e: print(e, flush=True)
 os._exit(0)}, "$source/a.sqlite" unless $once++; return @r ? $r[0] : undef };
       print sync_unit('a.sqlite')->{state}`);
     // Turning needs the lock that the copy keeps from it, like any reader's.
