@@ -17,6 +17,7 @@ const long = [
   "activation-undone",
   "alerts-checks",
   "alerts-mail",
+  "backends",
   "docs",
   "drill",
   "faults-volumes",
@@ -28,6 +29,7 @@ const long = [
   "sqlite-deployed",
   "sqlite-torture",
   "verify-fleet",
+  "workflows",
 ].map((name) => `<rootDir>/test/integration/${name}.test.ts`);
 
 /** `unit` does no I/O and takes seconds, `integration` and `long` run the engine against sandbox hosts. */

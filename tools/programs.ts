@@ -6,6 +6,7 @@ import { administratorPath, asRoot, isRoot } from "./sandbox/privilege";
 const packages = {
   bash: "bash",
   flock: "util-linux",
+  jq: "jq",
   losetup: "mount",
   "luac5.3": "lua5.3",
   "lua5.3": "lua5.3",

@@ -1,24 +1,16 @@
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { join } from "node:path";
 import { run } from "../../tools/run";
+import { copyRepository } from "../support/clone";
 
 jest.setTimeout(300_000);
 
-const root = resolve(__dirname, "../..");
 let copy: string;
 
 beforeAll(async () => {
   copy = await mkdtemp(join(tmpdir(), "lsyncd-as-code-test-"));
-  const { stdout } = await run("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], { cwd: root });
-  for (const name of stdout.split("\0").filter((name) => name !== "")) {
-    await mkdir(dirname(join(copy, name)), { recursive: true });
-    await cp(join(root, name), join(copy, name)).catch((error: unknown) => {
-      // Deleted, and not yet committed.
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    });
-  }
-  await symlink(join(root, "node_modules"), join(copy, "node_modules"));
+  await copyRepository(copy);
 });
 afterAll(async () => {
   await rm(copy, { recursive: true, force: true });

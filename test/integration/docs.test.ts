@@ -1,12 +1,13 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { chmod, copyFile, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { parse, stringify } from "yaml";
 import { fencedBlocks, shellBlocks } from "../../tools/docs/blocks";
 import { run, type Finished } from "../../tools/run";
 import { execOn, sandboxDown, sandboxUp, type SandboxHost } from "../../tools/sandbox";
 import { ansible } from "../support/ansible";
+import { commitAll, copyRepository } from "../support/clone";
 import { homeOf } from "../../tools/toolchain/home";
 
 jest.setTimeout(300_000);
@@ -59,22 +60,6 @@ async function newUser(): Promise<void> {
   };
 }
 
-async function freshClone(): Promise<void> {
-  const { stdout } = await run("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], { cwd: root });
-  for (const name of stdout.split("\0").filter((name) => name !== "" && !name.startsWith("test/"))) {
-    await mkdir(dirname(join(clone, name)), { recursive: true });
-    await cp(join(root, name), join(clone, name)).catch((error: unknown) => {
-      // Deleted, and not yet committed.
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    });
-  }
-  await symlink(join(root, "node_modules"), join(clone, "node_modules"));
-  const git = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
-  await run("git", ["init", "--quiet"], { cwd: clone });
-  await run("git", ["add", "--all"], { cwd: clone });
-  await run("git", [...git, "commit", "--quiet", "--message", "x"], { cwd: clone });
-}
-
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-test-"));
   clone = join(directory, "clone");
@@ -88,7 +73,8 @@ beforeAll(async () => {
      printf '#!/bin/sh\\ncat >>/root/mails\\n' >/usr/sbin/sendmail && chmod 755 /usr/sbin/sendmail`,
   );
   await newUser();
-  await freshClone();
+  await copyRepository(clone, (file) => !file.startsWith("test/"));
+  await commitAll(clone);
 });
 afterAll(async () => {
   await sandboxDown(sandbox);

@@ -101,6 +101,25 @@ it("logs in with the keys of an ssh-agent", async () => {
   }
 });
 
+it("logs in with a password, and a wrong one is one clear line", async () => {
+  await on(
+    inner,
+    `useradd -m -s /bin/bash ops; echo 'ops ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ops
+     printf 'Match User ops\\n  PasswordAuthentication yes\\n' >>/etc/ssh/sshd_config; systemctl reload ssh`,
+  );
+  await execOn(inner, "chpasswd", { input: `ops:${password}\n` });
+  await reach({ user: "ops" }, { password });
+  succeeded(await d.stack.up());
+  expect(await fromGate()).toContain("Accepted password for ops");
+  const { stdout } = await runTool(d.stack, "tools/status.ts", []);
+  expect(stdout).toMatch(new RegExp(`^${inner.name} +\\S+ +active`, "m"));
+  expect(await d.stack.state()).not.toContain(password);
+
+  await reach({ user: "ops" }, { password: "another" });
+  const refused = failed(await d.stack.up());
+  expect(refused.match(new RegExp(`${inner.name}: .*password.*`, "g"))).toHaveLength(1);
+});
+
 it("is not disturbed by an agent that is gone when there is a key", async () => {
   await reach({}, { privateKey: oldKey });
   await writeFile(join(folder, "dead"), "");
