@@ -26,8 +26,9 @@ const long = [
   "fleet-sudo",
   "hosts",
   "operator",
+  "sqlite-big",
   "sqlite-deployed",
-  "sqlite-torture",
+  "sqlite-torture-long",
   "verify-fleet",
   "workflows",
 ].map((name) => `<rootDir>/test/integration/${name}.test.ts`);

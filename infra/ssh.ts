@@ -24,6 +24,12 @@ const beginTimeout = 40;
 // Bytes: many times what anything that runs here prints. A host that prints without end must not fill this machine.
 const mostOutput = 4 * 1024 * 1024;
 
+/**
+ * How often a host is asked whether it is still there, and how often in vain until it counts as gone. A verification says nothing
+ * for hours: a firewall in between must not take its connection for dead, and a host that died must not be waited for.
+ */
+export const keepalive = { seconds: 15, unanswered: 8 };
+
 /** A command that runs on a host. */
 export interface RemoteCommand {
   channel: ClientChannel;
@@ -176,8 +182,8 @@ async function connect(to: Endpoint, who: string, clients: Client[], sock?: Dupl
         host: to.host,
         port: to.port,
         readyTimeout: readyTimeout * 1000,
-        keepaliveInterval: 15_000,
-        keepaliveCountMax: 8,
+        keepaliveInterval: keepalive.seconds * 1000,
+        keepaliveCountMax: keepalive.unanswered,
         hostVerifier: (shown: Buffer) => {
           if (shown.toString("base64") === to.hostKey.split(" ")[1]) return true;
           refusal =

@@ -1,8 +1,8 @@
-import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Server as SshServer, utils, type Connection as SshConnection, type ServerChannel } from "ssh2";
 import type { Connection } from "../../infra/connection";
-import { runRemote, Unreachable } from "../../infra/ssh";
+import { keepalive, runRemote, Unreachable } from "../../infra/ssh";
 import { fleetStatus } from "../../tools/status/fleet";
 import { statusText } from "../../tools/status/report";
 import { settingsOf } from "../unit/support/settings";
@@ -143,6 +143,49 @@ describe("a host that is not what it should be", () => {
       });
     });
     expect((await outcome(await listening(server))).message).toBe("the connection was closed before the command ended");
+  });
+
+  describe("works for hours without a word", () => {
+    const usual = { ...keepalive };
+    beforeEach(() => Object.assign(keepalive, { seconds: 0.2, unanswered: 5 }));
+    afterEach(() => Object.assign(keepalive, usual));
+
+    /** A way to a port on which `watch` sees every packet; it forwards while that returns true. */
+    const through = async (port: number, watch: (socket: Socket) => boolean): Promise<number> =>
+      noSsh((socket) => {
+        const onward = connect(port, "127.0.0.1").on("error", () => undefined);
+        socket.on("data", (data) => watch(socket) && onward.write(data));
+        onward.on("data", (data) => watch(socket) && socket.write(data));
+        socket.on("close", () => onward.destroy());
+      });
+
+    it("and a firewall that drops silent connections keeps this one", async () => {
+      const quiet = await sshd((take) => {
+        const channel = take();
+        setTimeout(() => {
+          channel.exit(0);
+          channel.end();
+        }, 4000);
+      });
+      let timer: NodeJS.Timeout | undefined;
+      const port = await through(quiet, (socket) => {
+        clearTimeout(timer);
+        timer = setTimeout(() => socket.destroy(), 1500);
+        return true;
+      });
+      expect((await runRemote(to(port), "true", "")).code).toBe(0);
+      clearTimeout(timer);
+    });
+
+    it("and a host that has died meanwhile is not waited for", async () => {
+      let began = false;
+      const quiet = await sshd((take) => {
+        take();
+        setTimeout(() => (began = true), 500);
+      });
+      const port = await through(quiet, () => !began);
+      await expect(runRemote(to(port), "true", "")).rejects.toThrow(/closed before the command ended/);
+    }, 20_000);
   });
 
   it("ends a command as soon as it begins", async () => {

@@ -1,4 +1,5 @@
 import {
+  chownSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -12,6 +13,7 @@ import {
 } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { renderPrograms } from "../../tools/torture/render";
 import { run } from "../../tools/run";
 import {
   OPTIONS,
@@ -25,6 +27,7 @@ import {
   insert,
   root,
   rows,
+  settled,
   source,
   sql,
   state,
@@ -71,6 +74,91 @@ test("follows a WAL database by its -wal alone, through restarts of the log, whi
   } finally {
     await end(open);
   }
+});
+
+test("the first pass copies no database that is being written, under whatever name", async () => {
+  const names = ["a.sqlite", "no suffix"];
+  for (const name of names) await sql(path.join(source, name), create, insert(2000));
+  // A cache of 2 pages makes the transaction write the main file before it ends.
+  const writing = ["pragma cache_size = 2", "begin exclusive", "update t set b = randomblob(500)"];
+  const writers = await Promise.all(names.map((name) => hold(path.join(source, name), ...writing)));
+  writeFileSync(path.join(source, "other"), "goes on");
+  expect((await fullPass()).code).toBe(0);
+  expect(tree(target)).toEqual(["other"]);
+  await Promise.all(writers.map(end));
+  for (const name of names) await sql(path.join(source, name), "select count(*) from t");
+  await fullPass();
+  for (const name of names) expect(await rows(name)).toBe("ok\n2000");
+});
+
+test("nothing is ever written to the source, whatever a crash left there", async () => {
+  const file = (name: string): string => path.join(source, name);
+  await sql(file("wal.sqlite"), "pragma journal_mode = wal", "pragma wal_autocheckpoint = 0", create, insert(100));
+  rmSync(`${file("wal.sqlite")}-shm`);
+  await sql(file("hot.sqlite"), create, insert(2000));
+  await end(await hold(file("hot.sqlite"), "pragma cache_size = 2", "begin", "update t set b = randomblob(500)"));
+  await sql(file("plain.db"), create, insert(100));
+  const listing = (): string[] =>
+    ["", ...tree(source)].map((name) => {
+      const { ino, size, mtimeNs, ctimeNs } = lstatSync(file(name), { bigint: true });
+      return [name, ino, size, mtimeNs, ctimeNs].join(" ");
+    });
+  const before = listing();
+  await fullPass();
+  await events("/wal.sqlite", "/wal.sqlite-wal", "/hot.sqlite", "/plain.db");
+  await run(verifier, ["--full", "--checksum"], { allowFailure: true });
+  expect(listing()).toEqual(before);
+  expect(await rows("wal.sqlite")).toBe("ok\n100");
+});
+
+test("what changes all the time costs no rsync, and what else has changed is not missed", async () => {
+  const log = path.join(root, "rsync.log");
+  const rsyncProgram = path.join(root, "rsync");
+  writeFileSync(rsyncProgram, `#!/bin/sh\necho call >>${log}\nexec /usr/bin/rsync "$@"\n`, { mode: 0o755 });
+  await renderPrograms(path.join(root, "bin"), { sqliteStateDirectory: state, source, target, rsyncProgram });
+  const calls = (): number => (existsSync(log) ? readFileSync(log, "utf8").split("\n").length - 1 : 0);
+  const file = path.join(source, "d/a.sqlite");
+  mkdirSync(path.join(source, "d"));
+  for (const name of ["d/a.sqlite", "no suffix"]) await sql(path.join(source, name), create, insert(100));
+  await fullPass();
+  const before = calls();
+  expect(before).toBeGreaterThan(0);
+  for (const name of ["d/a.sqlite", "no suffix"]) {
+    await sql(path.join(source, name), insert(1));
+    await events(`/${name}`, `/${name}-journal`);
+    expect(await rows(name)).toBe("ok\n101");
+  }
+  expect(calls()).toBe(before);
+
+  // Beside it an ordinary file, a database that is new, one that is gone, and a directory with another owner.
+  await sql(file, insert(1));
+  writeFileSync(path.join(source, "d/text"), "hello");
+  await sql(path.join(source, "d/new.sqlite"), create, insert(5));
+  await events("/d/a.sqlite", "/d/text", "/d/new.sqlite");
+  expect(calls()).toBeGreaterThan(before);
+  expect(readFileSync(path.join(target, "d/text"), "utf8")).toBe("hello");
+  expect([await rows("d/a.sqlite"), await rows("d/new.sqlite")]).toEqual(["ok\n102", "ok\n5"]);
+  await sql(file, insert(1));
+  rmSync(path.join(source, "d/new.sqlite"));
+  chownSync(path.join(source, "d"), 12, 34);
+  await events("/d/a.sqlite", "/d/new.sqlite", "/d/");
+  expect(await rows("d/a.sqlite")).toBe("ok\n103");
+  expect(tree(target)).toEqual(tree(source));
+  expect(statSync(path.join(target, "d"))).toMatchObject({ uid: 12, gid: 34 });
+});
+
+test("a database that a filter of rsync's keeps out is not copied", async () => {
+  const file = path.join(source, "a.sqlite");
+  await sql(file, create, insert(100));
+  await fullPass();
+  await sql(file, insert(1));
+  const filters = ["--force", "--from0", "--exclude=/a.sqlite", "--include-from=-", "--exclude=*"];
+  const list = ["/", "/a.sqlite"].join("\0");
+  await call([...OPTIONS, "-r", "--delete", "--ignore-errors", ...filters, `${source}/`, `${target}/`], list);
+  await settled();
+  expect(await rows("a.sqlite")).toBe("ok\n100");
+  await events("/a.sqlite");
+  expect(await rows("a.sqlite")).toBe("ok\n101");
 });
 
 test("a WAL without -shm, as after a power cut, is mirrored with what was committed", async () => {
@@ -213,6 +301,13 @@ test("a directory that cannot be opened is no directory that is gone", async () 
     source,
   ]);
   expect(stdout.trim().split("\n")).toEqual(["open", "gone", "error", "error", "error"]);
+});
+
+test("lsyncd-verify gives way to everybody", async () => {
+  const told = path.join(root, "priority");
+  writeFileSync(path.join(root, "guard"), `#!/bin/sh\n{ nice; ionice -p $$; } >${told}\n`);
+  await run(verifier, [], { allowFailure: true });
+  expect(readFileSync(told, "utf8")).toBe("19\nidle\n");
 });
 
 test("lsyncd-verify tells a sound mirror from a damaged one, and reads no more than it must", async () => {

@@ -1,43 +1,32 @@
 import { type Tools, prepareTools } from "../../tools/torture/tools";
 import { torture } from "../../tools/torture/torture";
 import { writers } from "../../tools/torture/workload";
+import { installTime } from "../support/programs";
 
-// Each sample takes two to three seconds, most of it the checks.
-const SAMPLES = Number(process.env.TORTURE_SAMPLES ?? "100");
-jest.setTimeout((SAMPLES * 8 + 300) * 1000);
+// At short intervals, and ten of the fifty small databases in each sample. The long mode is sqlite-torture-long.test.ts.
+const quickly = { few: 10, longestPause: 0.6 };
+jest.setTimeout(600_000);
 
 let tools: Tools;
 beforeAll(async () => {
   tools = await prepareTools();
-});
+}, installTime);
 
 test("at any moment every database in the mirror is intact, committed and recent", async () => {
   const { findings, faults, late } = await torture({
-    tools,
-    writers: writers(false),
-    samples: SAMPLES,
-    safe: true,
-    kill: false,
+    ...{ tools, writers: writers(false), samples: 100, safe: true },
+    ...quickly,
   });
   expect(faults).toEqual([]);
-  // By the delay that is promised and what the mirror told at that moment, so that a slow machine is no fault.
+  // By what is promised, and what the mirror has measured and told in this very run: a slow machine is no fault.
   expect(late).toEqual([]);
-  expect(findings.length).toBeGreaterThan(SAMPLES * 50);
+  expect(findings.length).toBeGreaterThanOrEqual(100 * 19);
 });
 
-test("the same with processes of the mirror being killed", async () => {
-  const { faults, kills } = await torture({
-    tools,
-    writers: writers(false),
-    samples: Math.ceil(SAMPLES / 4),
-    safe: true,
-    kill: true,
+test("the same with sqliteSafe false breaks databases, and the test sees it", async () => {
+  const { faults } = await torture({
+    ...{ tools, writers: writers(false), samples: 10, safe: false },
+    ...quickly,
   });
-  expect(faults).toEqual([]);
-  expect(kills.size).toBeGreaterThan(0);
-});
-
-test("plain rsync breaks databases, and the test sees it", async () => {
-  const { faults } = await torture({ tools, writers: writers(false), samples: 15, safe: false, kill: false });
   expect(faults.length).toBeGreaterThan(0);
 });

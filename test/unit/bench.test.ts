@@ -9,6 +9,8 @@ import { merge, ratios, samplesOf } from "../../tools/bench/deploy/sessions";
 import { judge } from "../../tools/bench/deploy/targets";
 import type { Sample, Session, Work } from "../../tools/bench/deploy/types";
 import { hostSections } from "../../tools/bench/host/section";
+import { sqliteSections } from "../../tools/bench/sqlite/section";
+import type { SqliteResults } from "../../tools/bench/sqlite/types";
 import { readSshdLog } from "../../tools/bench/deploy/sshd";
 import { run } from "../../tools/run";
 
@@ -180,6 +182,37 @@ describe("what the mirror costs on its host", () => {
 
   it("names the command for a part that was not measured", () => {
     expect(hostSections.burst?.render({}).text).toContain("npm run bench -- host --parts burst");
+  });
+});
+
+describe("what mirroring databases costs", () => {
+  const conditions = { date: "2026-11-25", commit: "a", cores: 2, memory: 24, kernel: "6", node: "v20" };
+  const text = (name: string, results: SqliteResults): string => sqliteSections[name]?.render(results).text ?? "";
+
+  it("is compared with rsync run by run", () => {
+    const runs = [{ megabytes: 100, journal: "wal" as const, safe: [1, 4], rsync: [0.5, 1], rsyncSynced: [1, 2] }];
+    expect(text("sqlite-copies", { copies: { conditions, runs } })).toContain(
+      "| 100 MB, WAL | 40.0 | 133 | 66.7 | 3.00 (2.00–4.00) | 1.50 (1.00–2.00) |",
+    );
+  });
+
+  it("is what the target writes for each byte that was committed, and what writers wait", () => {
+    const written = { workload: "8 MB", seconds: 1, max: 9, committed: 1000 };
+    const runs = [
+      { ...written, by: "none" as const, transactions: 100, p50: 1, p99: 2, target: 0 },
+      { ...written, by: "safe" as const, transactions: 80, p50: 1.5, p99: 4, target: 3000 },
+    ];
+    expect(text("sqlite-writers", { writers: { conditions, runs } })).toContain(
+      "| 8 MB | this program | 1.50 | 4.00 | 9.00 | 0.80 | 3.00 |",
+    );
+  });
+
+  it("tells broken copies from sound ones", () => {
+    const behind = { median: 0.5, p99: 1.4, most: 1.9 };
+    const runs = [{ how: "x", samples: 10, opened: 590, faults: 7, late: 2, behind }];
+    expect(text("sqlite-moments", { moments: { conditions, runs } })).toContain(
+      "| x | 10 | 590 | 7 | 0.50 | 1.40 | 1.90 |",
+    );
   });
 });
 

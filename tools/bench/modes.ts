@@ -13,5 +13,9 @@ export const modes: Record<string, Mode> = {
   deploy: { about: "deploys, beside Ansible and pyinfra (the default)", load: () => import("./deploy") },
   host: { about: "what the mirror costs on its host", load: () => import("./host") },
   profile: { about: "where the time of a run that changes nothing goes", load: () => import("./profile") },
+  sqlite: {
+    about: "what mirroring databases costs, and what the mirror is worth at any moment",
+    load: () => import("./sqlite"),
+  },
   write: { about: "write docs/performance.md and its charts from what was measured", load: () => import("./write") },
 };

@@ -2,6 +2,7 @@ import { deploySection } from "./deploy/section";
 import { hostSections } from "./host/section";
 import { profileSection } from "./profile/section";
 import { readResults } from "./results";
+import { sqliteSections } from "./sqlite/section";
 
 /** What a mode's raw results become: text for the page, and charts beside it. */
 export interface Rendered {
@@ -23,7 +24,12 @@ export interface Section {
  * The generated sections, by the name in their marker on the page: `<!-- measured: NAME -->`, and `<!-- end -->` after it. What is
  * outside of the markers is written by hand.
  */
-export const sections: Record<string, Section> = { deploy: deploySection, profile: profileSection, ...hostSections };
+export const sections: Record<string, Section> = {
+  deploy: deploySection,
+  profile: profileSection,
+  ...hostSections,
+  ...sqliteSections,
+};
 
 const marker = /(<!-- measured: (\S+) -->\n)([\s\S]*?)(<!-- end -->)/g;
 

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import type { Finished } from "../run";
 import {
   boot,
+  cutFileSystem,
   enter,
   execOn,
   newDisk,
@@ -226,11 +227,8 @@ class Drill {
       await boot(host);
       return "power cut, and the host is back without its primary";
     }
-    // The file system shuts down without writing what it still holds (EXT4_IOC_SHUTDOWN with
-    // EXT4_GOING_FLAGS_NOLOGFLUSH, fs/ext4/ext4.h): every access fails, as with a disk that is torn out.
-    const script =
-      'open(my $d, "<", $ARGV[0]) or die "$!"; my $how = pack("L", 2); ioctl($d, 0x8004587d, $how) or die "$!"';
-    await enter(host, ["perl", "-e", script, host.source]);
+    // Every access fails from then on, and what the file system still held is lost.
+    await enter(host, cutFileSystem(host.source).flat());
     this.failedAt = now();
     return "every access to the disk fails";
   }

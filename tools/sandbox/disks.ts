@@ -5,7 +5,7 @@ import { initPid, requireInitPid } from "./running";
 import { nspawnArguments } from "./nspawn";
 import { readHostState, writeHostState } from "./state";
 import { mountpoints, volumeNames, type AtBoot, type Disk, type SandboxHost, type VolumeName } from "./types";
-import { diskLinks, disksAtBoot, fstab, makeDisk } from "./volumes";
+import { cutFileSystem, diskLinks, disksAtBoot, fstab, makeDisk } from "./volumes";
 
 /** Runs a program inside a host without its sshd: as root, in all of the host's namespaces. Throws when the host is off. */
 export async function enter(
@@ -106,9 +106,6 @@ export function pathOf(host: SandboxHost, path: string): string {
 
 /** Everything on the volumes that is not yet on their disks is lost from now on, and they fail with I/O errors, as when a disk is torn out. */
 export async function cutDisks(host: SandboxHost): Promise<void> {
-  // EXT4_IOC_SHUTDOWN is _IOR('X', 125, __u32) and 2 is EXT4_GOING_FLAGS_NOLOGFLUSH: fs/ext4/ext4.h in Linux.
-  const script =
-    'open(my $d, "<", $ARGV[0]) or die "$ARGV[0]: $!"; my $how = pack("L", 2); ioctl($d, 0x8004587d, $how) or die "$ARGV[0]: $!"';
   for (const name of volumeNames)
-    if (await isVolumeMounted(host, name)) await enter(host, ["perl", "-e", script, mountpoints[name]]);
+    if (await isVolumeMounted(host, name)) await enter(host, cutFileSystem(mountpoints[name]).flat());
 }

@@ -11,3 +11,4 @@ export { execOn, quote, sshArgs, type ExecOptions } from "./ssh";
 export { until } from "./until";
 export { mountpoints, releases } from "./types";
 export type { AtBoot, Disk, Log, Release, Sandbox, SandboxHost, Volume, VolumeName } from "./types";
+export { cutFileSystem } from "./volumes";

@@ -65,3 +65,11 @@ export function disksAtBoot(host: Pick<SandboxHost, "volumes" | "atBoot" | "disk
 export function diskLinks(disks: Disk[]): string {
   return disks.map((disk) => `L+ /dev/disk/by-uuid/${disk.uuid} - - - - ../../${basename(disk.device)}\n`).join("");
 }
+
+/** The program that makes a mounted file system lose what is not on its disk yet, and fail from then on: as a disk that is torn out. */
+export function cutFileSystem(mountpoint: string): [command: string, args: string[]] {
+  // EXT4_IOC_SHUTDOWN is _IOR('X', 125, __u32) and 2 is EXT4_GOING_FLAGS_NOLOGFLUSH: fs/ext4/ext4.h in Linux.
+  const script =
+    'open(my $d, "<", $ARGV[0]) or die "$ARGV[0]: $!"; my $how = pack("L", 2); ioctl($d, 0x8004587d, $how) or die "$ARGV[0]: $!"';
+  return ["perl", ["-e", script, mountpoint]];
+}

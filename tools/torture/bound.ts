@@ -1,69 +1,54 @@
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, statSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
 import path from "node:path";
 import { defaults } from "../../infra/config";
 
 /** What a mirror that is frozen tells of itself. Times in seconds since 1970. */
 export interface Told {
   frozen: number;
-  /** Since when the copier says it is behind with a database, and how long its last copy took, by path. */
-  status: Map<string, { since: number; took?: number }>;
-  /** When lsyncd's calls began that queued a database, by path; and all of them. */
-  queued: Map<string, number[]>;
-  calls: number[];
-  /** When the calls and the copies that are under way began. */
-  running: { calls: number[]; copies: number[] };
+  /** Since when the copier says it is behind with a database, why, and how long its last copy took, by path. */
+  status: Map<string, { since: number; why: string; took?: number }>;
+  /** When the copies of big databases began that are under way. */
+  copies: number[];
 }
 
-/** The mirror's delay without a told reason, in seconds: lsyncd's own (1 s) and a call's. */
+/** How far a database may be behind on a machine that has time for it, in seconds: half of it is lsyncd's own delay. */
 export const normalDelay = 2;
 const lsyncdDelay = 1;
+const share = defaults.sqliteCopyShare / 100;
+
+/** Why a database waits for its application or for room. The other causes are the copier's own work. */
+const held = ["locked", "hot", "slow", "space", "error"];
 
 /** Reads what the copier tells in its state directory. */
-export function readTold(state: string, frozen: number, running: Told["running"]): Told {
-  const told: Told = { frozen, status: new Map(), queued: new Map(), calls: [], running };
-  const read = (name: string): string =>
-    existsSync(path.join(state, name)) ? readFileSync(path.join(state, name), "utf8") : "";
-  for (const line of read("status.tsv").split("\n").slice(1)) {
-    const [since = "", , file = "", reason = ""] = line.split("\t");
+export function readTold(state: string, frozen: number, copies: number[]): Told {
+  const file = path.join(state, "status.tsv");
+  const told: Told = { frozen, status: new Map(), copies };
+  for (const line of (existsSync(file) ? readFileSync(file, "utf8") : "").split("\n").slice(1)) {
+    const [since = "", why = "", name = "", reason = ""] = line.split("\t");
     const took = /its last copy took ([\d.]+) s/.exec(reason)?.[1];
-    if (file !== "")
-      told.status.set(file, { since: Number(since), ...(took === undefined ? {} : { took: Number(took) }) });
-  }
-  for (const entry of read("queue").split("\0")) {
-    const [, began, file] = /^([\d.]+) (.+)$/s.exec(entry) ?? [];
-    if (began === undefined || file === undefined) continue;
-    told.queued.set(file, [...(told.queued.get(file) ?? []), Number(began)]);
-    if (told.calls.at(-1) !== Number(began)) told.calls.push(Number(began));
+    if (name !== "")
+      told.status.set(name, { since: Number(since), why, ...(took === undefined ? {} : { took: Number(took) }) });
   }
   return told;
 }
 
-/** When the mirror's copy of a database last changed; 0 when there is none. */
-export function changed(target: string, file: string): number {
-  const times = ["", "-wal"].map((suffix) => path.join(target, file + suffix)).filter((name) => existsSync(name));
-  return Math.max(0, ...times.map((name) => statSync(name).ctimeMs / 1000));
+/**
+ * How far a database may be behind, in seconds: two, and for a big one its copy's time divided by the share of the time that
+ * copying may take. Where copying all small ones once, in the simplest way, takes more than that share of a second, at that
+ * moment, it is lsyncd's delay and that time divided by the share. What waits for its application adds what the copier tells of it.
+ */
+export function allowed(told: Told, file: string, big: boolean, copyingAll: number): number {
+  const { frozen, status, copies } = told;
+  const entry = status.get(file);
+  const waits = entry !== undefined && held.includes(entry.why) ? frozen - entry.since : 0;
+  const copying = Math.max(entry?.took ?? 0, ...(big ? copies.map((began) => frozen - began) : []));
+  return lsyncdDelay + Math.max(normalDelay - lsyncdDelay, copyingAll / share) + waits + copying / share;
 }
 
-/**
- * How far a database may be behind, in seconds: the mirror's normal delay and what it tells. That is, since when it says
- * that it is behind; when a call that is under way, or that has queued it since its last copy (`changed`), began; how long
- * lsyncd's last calls took; and for a big one its copy's time divided by the share of the time that copying may take.
- */
-export function allowed(told: Told, file: string, changed: number, big: boolean): number {
-  const { frozen, status, queued, calls, running } = told;
-  const entry = status.get(file);
-  const since = Math.min(
-    frozen,
-    entry?.since ?? frozen,
-    (queued.get(file) ?? []).find((began) => began > changed) ?? frozen,
-    ...running.calls,
-  );
-  const recent = [...calls.slice(-4), ...running.calls, frozen].sort((a, b) => a - b);
-  const between = Math.max(0, ...recent.slice(1).map((began, i) => began - (recent[i] ?? began)));
-  const base = normalDelay + Math.max(0, between - lsyncdDelay);
-  if (!big) return base + frozen - since;
-  const copying = Math.max(entry?.took ?? 0, ...running.copies.map((began) => frozen - began));
-  return copying > 0 ? base + copying / (defaults.sqliteCopyShare / 100) : base + frozen - since;
+/** A time for which the mirror was stopped, in seconds since 1970. */
+export interface Pause {
+  from: number;
+  to: number;
 }
 
 /** What the writers were told is committed, by database: the times of transactions 1, 2, …, read as they are written. */
@@ -93,9 +78,17 @@ export class Commits {
     }
   }
 
-  /** Seconds since the first commit that a copy with transaction `n` lacked at a moment; 0 when it lacked none. */
-  behind(database: string, n: number, at: number): number {
+  /**
+   * Seconds since the first commit that a copy with transaction `n` lacked at a moment, without those for which the mirror was
+   * stopped to look at it; 0 when it lacked none.
+   */
+  behind(database: string, n: number, at: number, pauses: Pause[]): number {
     const next = this.times.get(database)?.get(n + 1);
-    return next === undefined ? 0 : Math.max(0, at - next);
+    if (next === undefined) return 0;
+    const stopped = pauses.map(({ from, to }) => Math.max(0, Math.min(to, at) - Math.max(from, next)));
+    return Math.max(
+      0,
+      stopped.reduce((rest, one) => rest - one, at - next),
+    );
   }
 }

@@ -1,31 +1,36 @@
 import { parseArgs } from "node:util";
 import { normalDelay } from "./bound";
 import { prepareTools } from "./tools";
-import { ages, torture } from "./torture";
+import { ages, torture, troubles } from "./torture";
 import { writers } from "./workload";
 
 /**
- * `node tools/bootstrap.mjs tools/torture/main.ts [--samples 100] [--long] [--kill] [--plain]`
+ * `node tools/bootstrap.mjs tools/torture/main.ts [--samples 100] [--long] [--trouble kill|full|power] [--plain] [--inotify MODE]`
  *
- * Freezes a mirror under load at random moments and checks every database in it. `--long` adds two of 500 MB, `--kill`
- * kills processes of the mirror, `--plain` lets lsyncd call rsync itself: that must fail, and shows that the test sees it.
+ * Freezes a mirror under load at random moments and checks every database in it. `--long` adds two of 500 MB, `--trouble`
+ * is what happens to the mirror meanwhile, `--plain` is `sqliteSafe: false`: that must fail, and shows that the test sees it.
  */
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       samples: { type: "string", default: "100" },
       long: { type: "boolean", default: false },
-      kill: { type: "boolean", default: false },
+      trouble: { type: "string" },
+      inotify: { type: "string" },
       plain: { type: "boolean", default: false },
     },
   });
   const samples = Number(values.samples);
+  const trouble = troubles.find((one) => one === values.trouble);
+  if (values.trouble !== undefined && trouble === undefined)
+    throw new Error(`"${values.trouble}" is none of ${troubles.join(", ")}`);
   const result = await torture({
     tools: await prepareTools(),
     writers: writers(values.long),
     samples,
     safe: !values.plain,
-    kill: values.kill,
+    ...(trouble === undefined ? {} : { trouble }),
+    ...(values.inotify === undefined ? {} : { inotifyMode: values.inotify }),
     report: (sample, found) => {
       for (const { path, fault, behind = 0, allowed = 0 } of found) {
         if (fault !== null) console.log(`sample ${sample}: ${path}: ${fault}`);
@@ -40,7 +45,14 @@ async function main(): Promise<number> {
   const behind = result.findings.flatMap((finding) => finding.behind ?? []);
   const within = behind.filter((seconds) => seconds <= normalDelay).length;
   console.log(`${within} of ${behind.length} at most ${normalDelay} s behind; the others: as the mirror told`);
-  if (values.kill) console.log("killed:", [...result.kills].map(([name, count]) => `${name} ${count}`).join(", "));
+  const most = Math.max(...result.findings.map((finding) => finding.allowed ?? 0));
+  const [least, longest] = [Math.min(...result.probes), Math.max(...result.probes)];
+  console.log(
+    `copying all small ones takes ${least.toFixed(2)} to ${longest.toFixed(2)} s here; ` +
+      `at most ${Math.max(...behind).toFixed(2)} s behind, at most ${most.toFixed(2)} allowed`,
+  );
+  if (trouble === "kill")
+    console.log("killed:", [...result.kills].map(([name, count]) => `${name} ${count}`).join(", "));
   console.log("age of the newest commit in the mirror, in seconds");
   console.table(Object.fromEntries(ages(result.findings)));
   console.log("commit latency of the writers, in milliseconds");

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { renderPrograms } from "./render";
@@ -10,11 +10,17 @@ export interface MirrorOptions {
   lsyncd: string;
   /** A directory of its own; it gets source, target, state, bin and log in it. */
   root: string;
-  /** false: lsyncd calls rsync itself, as documented. */
+  /** `sqliteSafe`; false: rsync copies databases like any file. */
   safe: boolean;
+  /** When a change counts to lsyncd; by default also while a file stays open. "": lsyncd's own. */
+  inotifyMode?: string;
   /** Seconds. */
   delay?: number;
 }
+
+/** A program of the mirror: lsyncd, what it calls in rsync's place, that one's copier, its rsync; who copies databases, and a big one. */
+export const roles = ["lsyncd", "lsyncd-mirror", "call", "rsync", "worker", "copy"] as const;
+export type Role = (typeof roles)[number];
 
 /** A real lsyncd between two directories, with everything it starts. */
 export class Mirror {
@@ -36,13 +42,17 @@ export class Mirror {
 
   /** Renders the programs and the configuration, with the documented rsync options. */
   async prepare(): Promise<void> {
-    const { root, safe, delay = 1 } = this.options;
-    await renderPrograms(this.bin, { sqliteStateDirectory: this.state, source: this.source, target: this.target });
-    const binary = safe ? path.join(this.bin, "lsyncd-rsync") : paths.rsyncProgram;
+    const { root, safe, delay = 1, inotifyMode = "CloseWrite or Modify" } = this.options;
+    await renderPrograms(this.bin, {
+      ...{ sqliteStateDirectory: this.state, source: this.source, target: this.target },
+      ...(safe ? {} : { copyProgram: paths.rsyncProgram }),
+    });
+    mkdirSync(path.join(this.state, "marks"), { recursive: true });
+    const binary = path.join(this.bin, "lsyncd-mirror");
+    const when = inotifyMode === "" ? "" : `, inotifyMode = "${inotifyMode}"`;
     writeFileSync(
       this.config,
-      `settings { logfile = "${root}/lsyncd.log", statusFile = "${root}/lsyncd.status", nodaemon = true, insist = true,
-  inotifyMode = "CloseWrite or Modify" }
+      `settings { logfile = "${root}/lsyncd.log", statusFile = "${root}/lsyncd.status", nodaemon = true, insist = true${when} }
 sync { default.rsync, source = "${this.source}/", target = "${this.target}/", delay = ${delay},
   rsync = { binary = "${binary}", archive = true, compress = false, whole_file = true,
     _extra = { "--delete-after", "--inplace", "--no-perms", "--omit-dir-times" } } }
@@ -58,6 +68,16 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
     closeSync(log);
   }
 
+  /** Waits until the copier has nothing left to do. */
+  async caughtUp(): Promise<void> {
+    for (let i = 0; i < 600; i++) {
+      const told = path.join(this.state, "status.tsv");
+      if (!this.options.safe || (existsSync(told) && readFileSync(told, "utf8").includes("\tpending\t0\t"))) return;
+      await sleep(100);
+    }
+    throw new Error("the copier did not catch up within a minute");
+  }
+
   /** Ends lsyncd and waits until nothing that it started is left. */
   async stop(): Promise<void> {
     this.process?.kill("SIGTERM");
@@ -67,18 +87,23 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
 
   /** Ends all of them at once. */
   kill(): void {
-    this.signal(this.processes(), "SIGKILL");
+    // A process may be about to start another one.
+    for (let found = this.freeze(); found.length > 0; found = []) this.signal(found, "SIGKILL");
   }
 
-  /** The process ids of lsyncd, the wrapper, its worker and rsync, told by the paths on their command lines. */
+  /** Waits until none of them is left. */
+  async gone(): Promise<void> {
+    for (let i = 0; i < 100 && this.processes().length > 0; i++) await sleep(20);
+  }
+
+  /** The process ids of lsyncd and of all programs that it started, told by the paths on their command lines. */
   processes(): number[] {
-    const marks = [this.config, `${this.bin}/lsyncd-rsync`, `${this.target}/`];
     return readdirSync("/proc")
       .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
       .filter((name) => {
         try {
           const [program = "", ...rest] = readFileSync(`/proc/${name}/cmdline`, "latin1").split("\0");
-          return /(lsyncd|rsync|perl)$/.test(program) && rest.some((word) => marks.includes(word));
+          return /(lsyncd|rsync|perl)$/.test(program) && rest.some((word) => word.includes(`${this.options.root}/`));
         } catch {
           return false;
         }
@@ -99,49 +124,64 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
     return [...stopped];
   }
 
-  /** When the calls of lsyncd and the copies of big databases began that are under way, in seconds since 1970. */
-  running(): { calls: number[]; copies: number[] } {
+  /** What each of them is, and when it began, in seconds since 1970. */
+  private found(): { pid: number; role: Role; began: number }[] {
     const uptime = Number(readFileSync("/proc/uptime", "latin1").split(" ")[0]);
-    const found = new Map<number, { parent: number; began: number }>();
+    const found = new Map<number, { parent: number; began: number; name: string }>();
     for (const pid of this.processes()) {
       try {
-        const fields = readFileSync(`/proc/${pid}/stat`, "latin1")
-          .replace(/^.*\) /, "")
-          .split(" ");
+        const [, name = "", rest = ""] = /^\d+ \((.*)\) (.*)$/s.exec(readFileSync(`/proc/${pid}/stat`, "latin1")) ?? [];
+        const fields = rest.split(" ");
         // Fields 4 and 22 of proc_pid_stat(5); the kernel counts in hundredths of a second.
         const began = Date.now() / 1000 - uptime + Number(fields[19]) / 100;
-        found.set(pid, { parent: Number(fields[1]), began });
+        found.set(pid, { parent: Number(fields[1]), began, name });
       } catch {
         // It ended by itself meanwhile.
       }
     }
     const lsyncd = this.process?.pid ?? 0;
-    const calls = [...found.values()].filter(({ parent }) => parent === lsyncd);
-    const copies = [...found].filter(([, { parent }]) => parent !== lsyncd && found.has(parent));
-    return {
-      calls: calls.map(({ began }) => began),
-      // Not the rsync of a call, which is a child of it.
-      copies: copies.filter(([, { parent }]) => found.get(parent)?.parent !== lsyncd).map(([, { began }]) => began),
+    const below = (pid: number): boolean => {
+      const parent = found.get(pid)?.parent;
+      return parent !== undefined && (parent === lsyncd || below(parent));
     };
+    const role = (pid: number, parent: number, name: string): Role => {
+      if (pid === lsyncd) return "lsyncd";
+      if (name.startsWith("rsync")) return "rsync";
+      if (below(pid)) return parent === lsyncd ? "lsyncd-mirror" : "call";
+      // The worker outlives the call that started it: it and its children are nobody's below lsyncd.
+      return found.has(parent) ? "copy" : "worker";
+    };
+    return [...found].map(([pid, { parent, began, name }]) => ({ pid, role: role(pid, parent, name), began }));
+  }
+
+  /** When the copies of big databases began that are under way, in seconds since 1970. */
+  copies(): number[] {
+    return this.found()
+      .filter(({ role }) => role === "copy")
+      .map(({ began }) => began);
   }
 
   thaw(stopped: number[]): void {
     this.signal(stopped, "SIGCONT");
   }
 
-  /** kill -9 of one of them, at random. Returns what it was; undefined if there was none. */
-  killOne(): string | undefined {
-    const found = this.processes();
-    const victim = found[Math.floor(Math.random() * found.length)];
-    if (victim === undefined) return undefined;
-    let name = "gone";
-    try {
-      name = readFileSync(`/proc/${victim}/comm`, "latin1").trim();
-    } catch {
-      // It ended by itself meanwhile.
+  /** kill -9 of a process of that role, as soon as there is one. False when none came. */
+  async killOne(role: Role): Promise<boolean> {
+    for (let i = 0; i < 300; i++) {
+      const victims = this.found().filter((one) => one.role === role);
+      const victim = victims[Math.floor(Math.random() * victims.length)];
+      if (victim) {
+        this.signal([victim.pid], "SIGKILL");
+        return true;
+      }
+      await sleep(10);
     }
-    this.signal([victim], "SIGKILL");
-    return name;
+    return false;
+  }
+
+  /** What its programs have said, without what lsyncd says of itself. */
+  said(): string {
+    return readFileSync(path.join(this.options.root, "output.log"), "utf8");
   }
 
   private signal(pids: number[], signal: NodeJS.Signals): void {

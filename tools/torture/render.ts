@@ -12,18 +12,33 @@ export interface ProgramSettings {
   target: string;
   /** The program that says whether source and target are the volumes that are mirrored; by default it always does. */
   guard?: string;
+  /** What lsyncd-mirror runs in rsync's place; by default the program that copies databases. */
+  copyProgram?: string;
+  /** What is run as rsync, if not rsync itself. */
+  rsyncProgram?: string;
+  /** Seconds for which writers may be held up. */
+  sqliteLockSeconds?: number;
 }
 
-/** Renders the programs that copy and check databases into a directory, executable, with the default settings. */
+/** Renders the programs that mirror, copy and check databases into a directory, executable, with the default settings. */
 export async function renderPrograms(directory: string, settings: ProgramSettings): Promise<void> {
   await mkdir(directory, { recursive: true });
-  for (const name of ["lsyncd-rsync", "lsyncd-verify", "sqlite.pm"]) {
+  const marks = path.join(settings.sqliteStateDirectory, "marks");
+  for (const name of ["lsyncd-mirror", "lsyncd-rsync", "lsyncd-verify", "sqlite.pm"]) {
     const file = path.join(directory, name);
     await writeFile(
       file,
       render(`${libDirectory.slice(1)}/${name}.hbs`, {
         ...defaults,
         ...paths,
+        resyncFile: path.join(marks, "resync"),
+        heldFile: path.join(marks, "held"),
+        allowFile: path.join(marks, "allow"),
+        entriesFile: path.join(marks, "entries"),
+        passPrefix: path.join(marks, "pass."),
+        copyProgram: path.join(directory, "lsyncd-rsync"),
+        // The file system of a test is everybody's: what others delete on it is no reason to hold a mirror.
+        deletionLimit: 1e9,
         ...settings,
         // Directories of a test are no volumes; the guard has tests of its own.
         guard: settings.guard ?? "/bin/true",

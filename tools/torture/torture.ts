@@ -1,12 +1,31 @@
-import { constants, existsSync } from "node:fs";
+import {
+  appendFileSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { allowed, changed, Commits, readTold, type Told } from "./bound";
-import { Mirror } from "./mirror";
+import { allowed, Commits, readTold, type Pause, type Told } from "./bound";
+import { TortureDisk } from "./disk";
+import { Mirror, roles, type Role } from "./mirror";
+import { run } from "../run";
 import type { Tools } from "./tools";
 import { check, commitsOf, type Finding, type Latencies, startWriters, type Writer } from "./workload";
+
+/**
+ * What happens to the mirror. kill: a random process of it gets SIGKILL before a sample, and lsyncd is started again. full: its
+ * disk fills up in the middle. power: its disk loses its power at each sample, and what was not on it.
+ */
+export const troubles = ["kill", "full", "power"] as const;
+export type Trouble = (typeof troubles)[number];
 
 /** What to do to the mirror. */
 export interface TortureOptions {
@@ -14,8 +33,13 @@ export interface TortureOptions {
   writers: Writer[];
   samples: number;
   safe: boolean;
-  /** Also kill -9 a random process of the mirror between the samples, and start lsyncd again. */
-  kill: boolean;
+  /** When a change counts to lsyncd, if not by default. */
+  inotifyMode?: string;
+  /** Of a writer's many databases so many are opened in a sample, at random; all of them by default. */
+  few?: number;
+  /** The longest time in seconds between two samples; 1.5 by default. */
+  longestPause?: number;
+  trouble?: Trouble;
   /** Told after each sample. */
   report?: (sample: number, findings: Finding[]) => void;
 }
@@ -26,12 +50,23 @@ export interface TortureResult {
   faults: Finding[];
   /** Copies that were further behind than the mirror told. */
   late: Finding[];
-  kills: Map<string, number>;
+  /** Seconds that it took to copy all but the big databases in the simplest way, at each sample. */
+  probes: number[];
+  /** How often each program was killed. */
+  kills: Map<Role, number>;
+  /** What the programs of the mirror have said. */
+  said: string;
   latencies: Map<string, Latencies>;
 }
 
 /** A big database is checked in one of so many samples. */
 const BIG_EVERY = 25;
+/** Megabytes of the disk that can fill up or lose its power: twice what the writers need, and what the copier leaves free. */
+const DISK = 600;
+/** What copying costs at a moment is the most that was found in so many tries before it: as far back as a copy is made. */
+const PROBES = 4;
+/** Seconds in which a mirror that was started again has looked at everything. */
+const RECOVERY = 4;
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**
@@ -39,86 +74,193 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
  * stopped, the target is copied, and the copies are opened and checked, as after the loss of the primary.
  */
 export async function torture(options: TortureOptions): Promise<TortureResult> {
-  const { tools, samples, safe } = options;
+  const { tools, samples, safe, inotifyMode, few = Infinity, longestPause = 1.5, trouble } = options;
   const root = await mkdtemp(path.join(process.env.TORTURE_DIRECTORY ?? tmpdir(), "lsyncd-torture-"));
-  const mirror = new Mirror({ lsyncd: tools.lsyncd, root, safe });
+  const mirror = new Mirror({
+    lsyncd: tools.lsyncd,
+    root,
+    safe,
+    ...(inotifyMode === undefined ? {} : { inotifyMode }),
+  });
   const findings: Finding[] = [];
-  const kills = new Map<string, number>();
+  const kills = new Map<Role, number>();
+  const pauses: Pause[] = [];
+  const probes: number[] = [];
   // Interrupted while all is frozen, it would leave stopped processes for ever.
   const abort = (): void => {
     mirror.kill();
     process.exit(1);
   };
   for (const signal of SIGNALS) process.once(signal, abort);
+  let disk: TortureDisk | undefined;
   try {
     await mirror.prepare();
+    if (trouble === "full" || trouble === "power") disk = await TortureDisk.mount(root, mirror.target, DISK);
     const endWriters = await startWriters(tools.python, mirror.source, options.writers);
     const commits = new Commits(options.writers.map((writer) => commitsOf(mirror.source, writer)));
+    const newest = new Map<string, number>();
+    const endMails = deliverMails(mirror.source);
     let latencies = new Map<string, Latencies>();
+    let done = 0;
     try {
       mirror.start();
       await untilMirrored(mirror, options.writers);
       // The checks of a sample run while the next one is awaited.
       let checking = Promise.resolve();
       for (let sample = 0; sample < samples; sample++) {
-        await sleep(200 + Math.random() * 1300);
-        if (options.kill && Math.random() < 0.6) {
-          const victim = mirror.killOne();
-          if (victim !== undefined) kills.set(victim, (kills.get(victim) ?? 0) + 1);
-          await sleep(50);
+        // Now and then less than one copy of the larger ones.
+        if (trouble === "full" && Math.random() < 0.7) await disk?.fill(Math.random() * 80e6);
+        const [probed] = await Promise.all([
+          probe(root, mirror.source, options.writers),
+          sleep(200 + Math.random() * (longestPause * 1000 - 200)),
+        ]);
+        probes.push(probed);
+        const victim = roles[sample % roles.length];
+        if (trouble === "kill" && victim) {
+          if (await mirror.killOne(victim)) kills.set(victim, (kills.get(victim) ?? 0) + 1);
+          await sleep(Math.random() * 100);
           mirror.start();
         }
         await checking;
-        const writers = options.writers.filter(({ big }) => !big || sample % BIG_EVERY === BIG_EVERY - 1);
-        const { copy, told, changes } = await frozenCopy(mirror, writers, path.join(root, "copy"));
+        const writers = options.writers
+          .filter(({ big }) => !big || sample % BIG_EVERY === BIG_EVERY - 1)
+          .map((writer) => ({ ...writer, databases: some(few, writer.databases) }));
+        const copy = path.join(root, "copy");
+        const told =
+          trouble === "power" && disk
+            ? await cutCopy(mirror, disk, writers, copy)
+            : await frozenCopy(mirror, writers, copy);
+        disk?.free();
+        if (trouble === "power") {
+          mirror.start();
+          await sleep(RECOVERY * 1000);
+        }
+        const frozen = [...pauses];
+        const copyingAll = Math.max(...probes.slice(-PROBES));
+        pauses.push({ from: told.frozen, to: Date.now() / 1000 });
         checking = check(tools.python, copy, writers, told.frozen).then((found) => {
           commits.read();
           for (const finding of found) {
-            const { big } = writers.find(({ databases }) => databases.some((one) => one.path === finding.path)) ?? {};
+            const { big, chaos } =
+              writers.find(({ databases }) => databases.some((one) => one.path === finding.path)) ?? {};
             if (finding.n === undefined) continue;
-            finding.behind = commits.behind(finding.path, finding.n, told.frozen);
-            finding.allowed = allowed(told, finding.path, changes.get(finding.path) ?? 0, big ?? false);
+            const before = newest.get(finding.path) ?? 0;
+            if (finding.n < before) finding.fault = `went back from transaction ${before} to ${finding.n}`;
+            newest.set(finding.path, finding.n);
+            // Who is killed in the middle has no time to note what was committed.
+            if (chaos) continue;
+            finding.behind = commits.behind(finding.path, finding.n, told.frozen, frozen);
+            finding.allowed = allowed(told, finding.path, big ?? false, copyingAll);
           }
           findings.push(...found);
           options.report?.(sample, found);
         });
       }
       await checking;
+      done = samples;
     } finally {
+      const delivered = endMails();
       latencies = await endWriters();
+      // A pass that was killed is made up for by lsyncd-run, which is not here.
+      if (samples === done && trouble === undefined) findings.push(...(await missingMails(mirror, delivered)));
       await mirror.stop();
     }
     const faults = findings.filter((finding) => finding.fault !== null);
     const late = findings.filter(({ behind = 0, allowed = 0 }) => behind > allowed);
-    return { findings, faults, late, kills, latencies };
+    return { findings, faults, late, probes, kills, said: mirror.said(), latencies };
   } finally {
     for (const signal of SIGNALS) process.off(signal, abort);
+    await disk?.remove();
     await rm(root, { recursive: true, force: true });
   }
 }
 
-/** Stops the mirror where it is, copies what writers wrote of it, and notes what it tells of itself. */
-async function frozenCopy(
-  mirror: Mirror,
-  writers: Writer[],
-  copy: string,
-): Promise<{ copy: string; told: Told; changes: Map<string, number> }> {
-  await rm(copy, { recursive: true, force: true });
+/**
+ * Ordinary files, as a mail server writes them: beside, then renamed into place; the last twenty stay. Every tenth is written
+ * slowly, in place. Returns what ends it and tells the names of those that are there then.
+ */
+function deliverMails(source: string): () => string[] {
+  const folder = path.join(source, "incoming");
+  mkdirSync(folder, { recursive: true });
+  let count = 0;
+  let slow = path.join(folder, "0.eml");
+  const timer = setInterval(() => {
+    const name = path.join(folder, `${(count += 1)}.eml`);
+    const text = `Subject: mail ${count}\n\n${"x".repeat(2000)}\n`;
+    if (count % 10 === 0) slow = name;
+    else {
+      writeFileSync(`${name}.new`, text);
+      renameSync(`${name}.new`, name);
+    }
+    appendFileSync(slow, text);
+    rmSync(path.join(folder, `${count - 20}.eml`), { force: true });
+  }, 300);
+  return () => {
+    clearInterval(timer);
+    return readdirSync(folder).map((name) => path.join("incoming", name));
+  };
+}
+
+/** A fault for each ordinary file that does not arrive within a time in which all of them must have. */
+async function missingMails(mirror: Mirror, names: string[]): Promise<Finding[]> {
+  const differing = (): string[] =>
+    names.filter((name) => {
+      const target = path.join(mirror.target, name);
+      return !existsSync(target) || !readFileSync(path.join(mirror.source, name)).equals(readFileSync(target));
+    });
+  for (let i = 0; i < 200 && differing().length > 0; i++) await sleep(100);
+  return differing().map((name) => ({ path: name, fault: "an ordinary file that did not arrive" }));
+}
+
+/** Seconds that it takes at this moment to copy all but the big databases, in the simplest way. */
+async function probe(root: string, source: string, writers: Writer[]): Promise<number> {
+  const scratch = path.join(root, "scratch");
+  await mkdir(scratch, { recursive: true });
+  const files = writers.filter(({ big }) => !big).flatMap(({ databases }) => databases);
+  const argv = [path.join(__dirname, "probe.pl"), scratch, ...files.map((one) => path.join(source, one.path))];
+  return Number((await run("perl", argv)).stderr);
+}
+
+/** So many of a list, at random. */
+function some<T>(many: number, list: T[]): T[] {
+  return list
+    .map((one) => ({ one, at: Math.random() }))
+    .sort((a, b) => a.at - b.at)
+    .slice(0, many)
+    .map(({ one }) => one);
+}
+
+/** Stops the mirror where it is, copies what writers wrote of it, and returns what it tells of itself. */
+async function frozenCopy(mirror: Mirror, writers: Writer[], copy: string): Promise<Told> {
   const stopped = mirror.freeze();
   try {
-    const told = readTold(mirror.state, Date.now() / 1000, mirror.running());
-    const changes = new Map<string, number>();
-    for (const { path: name } of writers.flatMap(({ databases }) => databases)) {
-      changes.set(name, changed(mirror.target, name));
-      await mkdir(path.dirname(path.join(copy, name)), { recursive: true });
-      for (const suffix of ["", "-wal", "-shm", "-journal"]) {
-        const file = path.join(mirror.target, name + suffix);
-        if (existsSync(file)) await copyFile(file, path.join(copy, name + suffix), constants.COPYFILE_FICLONE);
-      }
-    }
-    return { copy, told, changes };
+    const told = readTold(mirror.state, Date.now() / 1000, mirror.copies());
+    await copyTarget(mirror, writers, copy);
+    return told;
   } finally {
     mirror.thaw(stopped);
+  }
+}
+
+/** Cuts the power of the mirror's disk and ends the mirror, then copies what a boot would find. */
+async function cutCopy(mirror: Mirror, disk: TortureDisk, writers: Writer[], copy: string): Promise<Told> {
+  await disk.cut();
+  const told = readTold(mirror.state, Date.now() / 1000, mirror.copies());
+  mirror.kill();
+  await mirror.gone();
+  await disk.remount();
+  await copyTarget(mirror, writers, copy);
+  return told;
+}
+
+async function copyTarget(mirror: Mirror, writers: Writer[], copy: string): Promise<void> {
+  await rm(copy, { recursive: true, force: true });
+  for (const { path: name } of writers.flatMap(({ databases }) => databases)) {
+    await mkdir(path.dirname(path.join(copy, name)), { recursive: true });
+    for (const suffix of ["", "-wal", "-shm", "-journal"]) {
+      const file = path.join(mirror.target, name + suffix);
+      if (existsSync(file)) await copyFile(file, path.join(copy, name + suffix), constants.COPYFILE_FICLONE);
+    }
   }
 }
 

@@ -42,6 +42,8 @@ export function writers(withBig: boolean): Writer[] {
     one("delete", 0.05, { path: "delete.sqlite", journal: "delete", megabytes: 8 }),
     one("truncate", 0.05, { path: "below/truncate.db", journal: "truncate", megabytes: 2, page: 1024 }),
     one("persist", 0.05, { path: "persist.sqlite3", journal: "persist", megabytes: 2, page: 8192 }),
+    one("memory", 0.05, { path: "memory.sqlite", journal: "memory", megabytes: 1 }),
+    one("off", 0.05, { path: "off.sqlite", journal: "off", megabytes: 1 }),
     one("encrypted-wal", 0.02, { path: "encrypted-wal.sqlite", journal: "wal", megabytes: 4, key: "k" }),
     one("encrypted", 0.05, { path: "encrypted.db", journal: "delete", megabytes: 4, key: "k", cipher: "sqlcipher" }),
     {
@@ -79,6 +81,8 @@ export interface Latencies {
   p50: number;
   p99: number;
   max: number;
+  /** Bytes of the pages that the transactions wrote. */
+  committed: number;
 }
 
 /** The file in which a writer notes what was committed. */

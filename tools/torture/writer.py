@@ -90,6 +90,11 @@ class Database:
         if self.log:
             self.log.write("%s\t%d\t%f\n" % (self.name, self.n, time.time()))
 
+    def written(self):
+        """Bytes of the pages that its transactions have written so far."""
+        page = self.connection.execute("pragma page_size").fetchall()[0][0]
+        return self.connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)[0] * page
+
 
 def live(spec, rows, interval):
     """The life of one process under chaos."""
@@ -151,6 +156,7 @@ def main():
         return
     log = open(spec["commits"], "a", buffering=1) if spec.get("commits") else None
     databases = [Database(one, log) for one in spec["databases"]]
+    filled = sum(database.written() for database in databases)
     print("ready", flush=True)
     latencies = []
     while not (ended or orphaned()):
@@ -161,17 +167,18 @@ def main():
             time.sleep(spec["interval"])
             if ended:
                 break
+    committed = sum(database.written() for database in databases) - filled
     for database in databases:
         database.connection.close()
-    report(spec, latencies)
+    report(spec, latencies, committed)
 
 
-def report(spec, latencies):
+def report(spec, latencies, committed=0):
     latencies.sort()
     if spec.get("result"):
         with open(spec["result"], "w") as file:
             at = lambda share: latencies[min(len(latencies) - 1, int(share * len(latencies)))] * 1000
-            json.dump({"transactions": len(latencies), "p50": at(0.5), "p99": at(0.99), "max": at(1)}, file)
+            json.dump({"transactions": len(latencies), "p50": at(0.5), "p99": at(0.99), "max": at(1), "committed": committed}, file)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+import type { Tools } from "../../torture/tools";
+import { torture } from "../../torture/torture";
+import { writers } from "../../torture/workload";
+import { say } from "../options";
+import { quantile } from "../statistics";
+import type { Moments } from "./types";
+
+/** How lsyncd is told to mirror, by the words of the page. */
+const ways = [
+  { how: "`sqliteSafe: true`, the default", safe: true },
+  { how: "`sqliteSafe: false`: rsync, when files are closed", safe: false, inotifyMode: "" },
+  { how: "`sqliteSafe: false` and `inotifyMode: CloseWrite or Modify`", safe: false },
+];
+
+/** The torture test in each way, with as many samples. */
+export async function moments(tools: Tools, samples: number): Promise<Moments[]> {
+  const found: Moments[] = [];
+  for (const { how, ...way } of ways) {
+    const { findings, faults, late } = await torture({ tools, writers: writers(false), samples, ...way });
+    const behind = findings.flatMap((finding) => (finding.fault === null ? (finding.behind ?? []) : []));
+    found.push({
+      ...{ how, samples, opened: findings.length, faults: faults.length, late: late.length },
+      behind: { median: quantile(behind, 0.5), p99: quantile(behind, 0.99), most: Math.max(...behind) },
+    });
+    say(JSON.stringify(found.at(-1)));
+  }
+  return found;
+}

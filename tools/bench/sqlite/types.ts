@@ -1,0 +1,48 @@
+import type { Latencies } from "../../torture/workload";
+import type { Conditions } from "../results";
+
+/** Who mirrors while writers write: nobody, this program, or rsync alone as with `sqliteSafe: false`. */
+export const mirrors = ["none", "safe", "plain"] as const;
+export type MirroredBy = (typeof mirrors)[number];
+
+/** The copy of one database into an empty mirror, in seconds for each run. */
+export interface Copies {
+  megabytes: number;
+  journal: "wal" | "delete";
+  safe: number[];
+  rsync: number[];
+  /** rsync that waits for the disk, as a copy under locks does. */
+  rsyncSynced: number[];
+}
+
+/** One writer for some seconds. */
+export interface Written extends Latencies {
+  workload: string;
+  by: MirroredBy;
+  seconds: number;
+  /** Bytes of the pages that transactions wrote. */
+  committed: number;
+  /** Bytes that the target's disk has written, its file system's own included. */
+  target: number;
+}
+
+/** What was found in a mirror that was stopped at random moments. */
+export interface Moments {
+  /** How lsyncd was told to mirror: the words of the page. */
+  how: string;
+  samples: number;
+  opened: number;
+  /** Copies that are missing, damaged, or no state that was committed. */
+  faults: number;
+  /** Of those that opened: how far behind, in seconds. */
+  behind: { median: number; p99: number; most: number };
+  /** Further behind than is promised. */
+  late: number;
+}
+
+/** docs/performance/sqlite.json: each part as it was last measured. */
+export interface SqliteResults {
+  copies?: { conditions: Conditions; runs: Copies[] };
+  writers?: { conditions: Conditions; runs: Written[] };
+  moments?: { conditions: Conditions; runs: Moments[] };
+}
