@@ -312,19 +312,24 @@ test("lsyncd-verify gives way to everybody", async () => {
 
 test("lsyncd-verify tells a sound mirror from a damaged one, and reads no more than it must", async () => {
   await sql(path.join(source, "a.sqlite"), create, insert(200));
-  writeFileSync(path.join(source, "opaque.db"), "x".repeat(5000));
+  for (const name of ["opaque.db", "sealed.db"]) writeFileSync(path.join(source, name), "x".repeat(5000));
   await fullPass();
   const sound = await run(verifier, ["--checksum", "--full"], { allowFailure: true });
-  expect(sound.stdout).toBe("2 files, 2 databases: 0 faults, 0 not checked\n");
+  expect(sound.stdout).toBe("3 files, 3 databases: 0 faults, 0 not checked\n");
   expect(sound.code).toBe(0);
   expect(readFileSync(path.join(state, "verify.tsv"), "utf8")).toMatch(
-    /^finished\t\d+\tfiles\t2\tdatabases\t2\tfaults\t0\t/,
+    /^finished\t\d+\tfiles\t3\tdatabases\t3\tfaults\t0\t/,
   );
   writeFileSync(path.join(target, "a.sqlite"), Buffer.alloc(8192, 255), { flag: "r+" });
   rmSync(path.join(target, "opaque.db"));
+  // As an encrypted one: nobody can open it, so its pages are compared.
+  writeFileSync(path.join(target, "sealed.db"), `${"x".repeat(4999)}y`);
   writeFileSync(path.join(target, "extra"), "");
   const broken = await run(verifier, ["--max-age", "0.1"], { allowFailure: true });
   expect(broken.code).toBe(1);
   for (const name of ["a.sqlite", "opaque.db", "extra"]) expect(broken.stdout).toContain(`FAULT ${name}: `);
-  expect(tree(target)).toEqual(["a.sqlite", "extra"]);
+  expect(broken.stdout).toMatch(
+    /^FAULT sealed\.db: encrypted or no database, compared by content: differs from the source/m,
+  );
+  expect(tree(target)).toEqual(["a.sqlite", "extra", "sealed.db"]);
 });

@@ -40,7 +40,7 @@ test("the same with a disk that fills up in the middle of copies", async () => {
     ...{ tools, writers: writers(false), samples: SAMPLES, safe: true, few: 10, trouble: "full" },
   });
   expect(faults).toEqual([]);
-  expect(said).toMatch(/cannot write: No space left on device/);
+  expect(said.includes("cannot write: No space left on device")).toBe(true);
 });
 
 test("the same with a disk that loses its power, and what had not reached it, at each sample", async () => {

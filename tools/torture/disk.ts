@@ -2,7 +2,7 @@ import { chmodSync, closeSync, openSync, readFileSync, rmSync, statfsSync } from
 import path from "node:path";
 import { asRoot } from "../sandbox/privilege";
 import type { Disk } from "../sandbox/types";
-import { cutFileSystem, detach, makeDisk } from "../sandbox/volumes";
+import { cutFileSystem, makeDisk } from "../sandbox/volumes";
 
 /** A file system of its own, on a disk that can fill up and lose its power. */
 export class TortureDisk {
@@ -34,12 +34,13 @@ export class TortureDisk {
     await this.attach();
   }
 
-  /** Takes all room but so many bytes. */
+  /** Takes all room but so many bytes, also what is kept for root. */
   async fill(rest: number): Promise<void> {
-    const { bavail, bsize } = statfsSync(this.mountpoint);
+    const { bfree, bsize } = statfsSync(this.mountpoint);
     closeSync(openSync(this.filling, "w"));
     chmodSync(this.filling, 0o600);
-    const most = Math.max(0, bavail * bsize - rest);
+    const most = Math.max(0, Math.floor(bfree * bsize - rest));
+    // It takes what it can get when others take some meanwhile.
     if (most > 0) await asRoot("fallocate", ["-l", String(most), this.filling], { allowFailure: true });
   }
 
@@ -62,6 +63,7 @@ export class TortureDisk {
 
   async remove(): Promise<void> {
     await asRoot("umount", ["--lazy", this.mountpoint], { allowFailure: true });
-    await detach((image) => image === this.disk.image);
+    // Whoever still has it open takes it along when he ends.
+    await asRoot("losetup", ["--detach", this.disk.device], { allowFailure: true });
   }
 }

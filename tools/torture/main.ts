@@ -42,6 +42,10 @@ async function main(): Promise<number> {
   console.log(
     `${samples} samples, ${result.findings.length} databases opened, ${result.faults.length} faults, ${result.late.length} further behind than told`,
   );
+  // What the copier has said, without the names of databases.
+  const said = [...result.said.matchAll(/^lsyncd-rsync: [^:]*: (.*?);/gm)].map(([, reason = ""]) => reason);
+  for (const reason of new Set(said))
+    console.log(`said ${said.filter((one) => one === reason).length} times: ${reason}`);
   const behind = result.findings.flatMap((finding) => finding.behind ?? []);
   const within = behind.filter((seconds) => seconds <= normalDelay).length;
   console.log(`${within} of ${behind.length} at most ${normalDelay} s behind; the others: as the mirror told`);

@@ -108,8 +108,7 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
       // The checks of a sample run while the next one is awaited.
       let checking = Promise.resolve();
       for (let sample = 0; sample < samples; sample++) {
-        // Now and then less than one copy of the larger ones.
-        if (trouble === "full" && Math.random() < 0.7) await disk?.fill(Math.random() * 80e6);
+        if (trouble === "full" && disk) await fillUp(disk);
         const [probed] = await Promise.all([
           probe(root, mirror.source, options.writers),
           sleep(200 + Math.random() * (longestPause * 1000 - 200)),
@@ -210,6 +209,16 @@ async function missingMails(mirror: Mirror, names: string[]): Promise<Finding[]>
     });
   for (let i = 0; i < 200 && differing().length > 0; i++) await sleep(100);
   return differing().map((name) => ({ path: name, fault: "an ordinary file that did not arrive" }));
+}
+
+/** Takes the room away in the middle of whatever is copied, several times, and leaves less than a copy of the larger ones in the end. */
+async function fillUp(disk: TortureDisk): Promise<void> {
+  for (let i = 0; i < 4; i++) {
+    await sleep(Math.random() * 400);
+    disk.free();
+    await sleep(Math.random() * 400);
+    await disk.fill(Math.random() * 1e6);
+  }
 }
 
 /** Seconds that it takes at this moment to copy all but the big databases, in the simplest way. */

@@ -9,13 +9,11 @@ import { startWriters } from "../../torture/workload";
 import { say } from "../options";
 import type { Copies } from "./types";
 
-/** Calls the copier's own function for one database, and prints how long it took. */
+/** Calls the copier's own function for one database. */
 const copyOne = `my ($library, $source, $target, $name) = @ARGV; require $library;
-my $began = LsyncdAsCode::Sqlite::ticks();
 my $done = LsyncdAsCode::Sqlite::sync_unit($source, $target, $name,
   { lock_seconds => 2, big => 32 << 20, reserve => 0, whole => 1, owner => 1, group => 1, perms => 0 });
-die "$done->{why}: $done->{reason}" if $done->{state} ne "copied";
-print LsyncdAsCode::Sqlite::ticks() - $began`;
+die "$done->{why}: $done->{reason}" if $done->{state} ne "copied"`;
 
 /** How long a database takes into an empty mirror that nobody writes to, by the copier and by rsync. */
 export async function copies(
@@ -35,8 +33,10 @@ export async function copies(
   try {
     await run("mkdir", [source, target]);
     await renderPrograms(bin, { sqliteStateDirectory: path.join(root, "state"), source, target });
-    const writer = { name: "a", databases: [{ path: name, journal, megabytes }], interval: 3600, rows: 1 };
-    const end = await startWriters(tools.python, source, [writer]);
+    const writer = { name: "a", databases: [{ path: name, journal, megabytes }], interval: 0.01, rows: 1 };
+    await (
+      await startWriters(tools.python, source, [writer])
+    )();
     const empty = async (): Promise<void> => {
       for (const file of await readdir(target)) await rm(path.join(target, file));
       await run("sync", []);
@@ -47,20 +47,15 @@ export async function copies(
       return (performance.now() - began) / 1000;
     };
     const options = ["-lptgoD", "--inplace", "--no-perms", "--whole-file"];
-    try {
-      for (let turn = 0; turn < runs; turn += 1) {
-        await empty();
-        const { stdout } = await run("perl", ["-e", copyOne, path.join(bin, "sqlite.pm"), source, target, name]);
-        found.safe.push(Number(stdout));
-        await empty();
-        found.rsync.push(await seconds([paths.rsyncProgram, ...options, path.join(source, name), `${target}/`]));
-        await empty();
-        found.rsyncSynced.push(
-          await seconds([paths.rsyncProgram, "--fsync", ...options, path.join(source, name), `${target}/`]),
-        );
-      }
-    } finally {
-      await end();
+    for (let turn = 0; turn < runs; turn += 1) {
+      await empty();
+      found.safe.push(await seconds(["perl", "-e", copyOne, path.join(bin, "sqlite.pm"), source, target, name]));
+      await empty();
+      found.rsync.push(await seconds([paths.rsyncProgram, ...options, path.join(source, name), `${target}/`]));
+      await empty();
+      found.rsyncSynced.push(
+        await seconds([paths.rsyncProgram, "--fsync", ...options, path.join(source, name), `${target}/`]),
+      );
     }
     say(`${megabytes} MB, ${journal}: ${JSON.stringify(found)}`);
     return found;
