@@ -62,8 +62,23 @@ export function connections(settings: Settings, lookup: KeyLookup): Map<string, 
     }
     return [host.name, connection];
   });
+  for (const fault of twins(found)) faults.add(fault);
   if (faults.size > 0) throw new SettingsError([...faults], "docs/operations.md#a-host-key-is-not-known-or-is-another");
   return new Map(found);
+}
+
+/** Two entries that lead to one machine, known by its key, would undo each other's deployments. */
+function twins(found: [name: string, connection: Connection][]): string[] {
+  const owners = new Map<string, string>();
+  return found.flatMap(([name, { hostKey }]) => {
+    const first = owners.get(hostKey);
+    if (first === undefined) owners.set(hostKey, name);
+    if (first === undefined || hostKey === "") return [];
+    return [
+      `lsyncd:hosts ${name}: has the host key of ${first}. If both are one machine, remove one of the entries; if one is a ` +
+        `copy of the other, give it keys of its own (on it: rm /etc/ssh/ssh_host_*; dpkg-reconfigure openssh-server)`,
+    ];
+  });
 }
 
 function unknownKey(whose: string, address: string, port: number): string {

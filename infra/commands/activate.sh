@@ -361,6 +361,7 @@ remember() {
     each_file remember_one &&
     rm -rf "$STATE/files" && mv "$STATE/files.new" "$STATE/files" &&
     printf '%s\n' "$MANIFEST" >"$STATE/manifest.new" && mv "$STATE/manifest.new" "$STATE/manifest" &&
+    printf '%s\n' "$PLACE" >"$STATE/place.new" && mv "$STATE/place.new" "$STATE/place" &&
     printf '%s\n' "$ID" >"$STATE/id.new" && mv "$STATE/id.new" "$STATE/id" &&
     sync -f "$STATE" &&
     rm -f "$TRANSACTION/phase" && sync "$TRANSACTION"
@@ -392,7 +393,7 @@ deactivate() {
   systemctl reset-failed lsyncd.service 2>/dev/null
   rm -f -- "$LOG" "${LOG%.log}.status"
   rmdir --ignore-fail-on-non-empty -- "${LOG%/*}" 2>/dev/null
-  rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/reinstalled" "$STAGED"
+  rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/place" "$STATE/reinstalled" "$STAGED"
   rmdir -p --ignore-fail-on-non-empty -- "${STAGED%/*}" 2>/dev/null
   rm -rf "$STATE/alerts" "$STATE/held" "$STATE/allow-deletion" "$STATE/entries" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
   say "Removed from $HOST. Both volumes are as they were; $STATE/volumes stays and remembers which they are."

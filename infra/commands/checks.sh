@@ -1,8 +1,8 @@
 # What a host must be like before anything is changed on it. Reads only; its time does not depend on the amount of
 # data. The preflight runs it before a deployment and in previews, the activation once more, under its lock: minutes
 # may lie between them, and a preflight that has passed is not run again when only the activation has failed.
-# Variables: HOST ADDRESS ID SOURCE TARGET STATE CONFIG WAIVER_FILE SMTP REQUIRE_ENCRYPTION ACCEPT_VOLUMES PACKAGES
-# and DEPLOYMENT, a digest of what is deployed. Sets source_id and target_id, and passed_over to what was waived.
+# Variables: HOST ADDRESS PLACE ID SOURCE TARGET STATE CONFIG WAIVER_FILE SMTP REQUIRE_ENCRYPTION ACCEPT_VOLUMES
+# PACKAGES and DEPLOYMENT, a digest of what is deployed. Sets source_id and target_id, and passed_over to what was waived.
 
 # Seconds that a look into a directory may take before it counts as a finding, and that a package manager at work is
 # waited for.
@@ -194,6 +194,9 @@ target_is_ours() {
   if [ -e "$STATE/id" ] && other=$(cat "$STATE/id") && [ "${other%/*}" != "${ID%/*}" ]; then
     refuse "This host was deployed by another stack, ${other%/*}. Destroy it there first; if that stack is lost, release the host by hand: rm $STATE/id
 More: docs/operations.md#where-the-state-lives"
+  elif [ -n "${other-}" ] && [ "$other" != "$ID" ] && [ -e "$STATE/place" ] && [ "$(cat "$STATE/place")" != "$PLACE" ]; then
+    # Renamed, it would still be reached at the same place.
+    refuse "This machine is deployed already as ${other##*/}, reached at $(cat "$STATE/place"): two entries would undo each other's deployments. Remove one of them. If ${other##*/} has become ${ID##*/} and its address another, both at once, release the host by hand: rm $STATE/place"
   fi
   [ -e "$STATE/volumes" ] || owner=false
   while IFS= read -r config; do

@@ -63,14 +63,15 @@ const checks = ["volume.sh", "report.sh", "inotify.sh", "foreign.sh", "checks.sh
 
 /** What they need to know. */
 function checked(identity: Identity) {
-  const { smtp, requireEncryption, acceptVolumes } = identity.host;
+  const { address, port, smtp, requireEncryption, acceptVolumes } = identity.host;
   return {
     ...variables(identity),
+    PLACE: `${address} port ${String(port)}`,
     CONFIG: paths.configFile,
     WAIVER_FILE: waiverFile,
     SMTP: smtp !== undefined,
     REQUIRE_ENCRYPTION: requireEncryption,
-    ACCEPT_VOLUMES: acceptVolumes.join(" "),
+    ACCEPT_VOLUMES: acceptVolumes.join("\n"),
     PACKAGES: packages(identity.host).join(" "),
   };
 }

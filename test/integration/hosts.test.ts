@@ -1,7 +1,8 @@
 import { kill } from "../../tools/sandbox";
 import { faultsOf } from "../support/activation";
+import { Cutter } from "../support/cutter";
 import { failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
-import { fill, identical, mirrors } from "../support/faults";
+import { files, fill, identical, mirrors, missingFrom, row } from "../support/faults";
 
 jest.setTimeout(400_000);
 
@@ -43,6 +44,55 @@ it("a host that is gone for good is taken out of the stack by the documented com
   expect(succeeded(await stack.up([]))).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
   expect(await stack.state()).not.toContain("sqlite-2");
   expect(await faultsOf(one)).toBe("");
+});
+
+it("a machine that two entries lead to is deployed as one of them, and the other is refused", async () => {
+  const [one] = d.hosts;
+  if (!one) throw new Error("a host was asked for");
+  // Not known by its key: another one than that of the first entry.
+  await on(
+    one,
+    `ssh-keygen -q -t ecdsa -N "" -f /etc/ssh/ssh_host_ecdsa_key &&
+     echo HostKey /etc/ssh/ssh_host_ecdsa_key >/etc/ssh/sshd_config.d/30-second-key.conf && systemctl reload ssh`,
+  );
+  const [type, key] = (await on(one, "cat /etc/ssh/ssh_host_ecdsa_key.pub")).split(" ");
+  const cutter = await Cutter.before(one);
+  try {
+    const twin = { ...cutter.through, name: "alias", hostKey: `${type} ${key}` };
+    const entries = [{ ...one, name: "mail-1" }, twin];
+    await d.stack.configure(entries, {}, { alias: { delay: 9 } });
+    const refusal = "This machine is deployed already as mail-1, reached at";
+    expect(failed(await d.stack.preview())).toContain(refusal);
+    expect(failed(await d.stack.up())).toContain(refusal);
+    expect(await on(one, "grep delay /etc/lsyncd/lsyncd.conf.lua")).toContain("= 1,");
+    expect(await faultsOf(one)).toBe("");
+    // Both for the first time and at once.
+    await d.stack.configure([{ ...one, name: "mail-1" }]);
+    succeeded(await d.stack.destroy());
+    await d.stack.configure(entries, {}, { alias: { delay: 9 } });
+    const both = failed(await d.stack.up());
+    const won = await on(one, "cat /var/lib/lsyncd-as-code/id");
+    expect(both).toContain(`This machine is deployed already as ${won.split("/").at(-1)}, reached at`);
+    expect(await on(one, "grep delay /etc/lsyncd/lsyncd.conf.lua")).toContain(won.endsWith("/alias") ? "= 9," : "= 1,");
+    expect(await faultsOf(one)).toBe("");
+    // Taking out the entry that lost leaves the machine alone.
+    await d.stack.configure(
+      entries.filter(({ name }) => won.endsWith(`/${name}`)),
+      {},
+      { alias: { delay: 9 } },
+    );
+    succeeded(await d.stack.up());
+    expect(await faultsOf(one)).toBe("");
+    await mirrors(one);
+    await identical(one);
+    await row({
+      injected: "Two entries of a stack that lead to one machine, by different addresses and host keys",
+      happened: "one in force, the other refused; taking out the one that lost left the machine as it was",
+      lost: missingFrom(await files(one, one.target), await files(one, one.source)),
+    });
+  } finally {
+    cutter.close();
+  }
 });
 
 async function named(hosts: Deployment["hosts"]): Promise<Deployment["stack"]> {

@@ -2,7 +2,7 @@ import * as commands from "../../infra/commands";
 import { engineArguments } from "../../tools/become/arguments";
 import { borrowers } from "../../tools/become/borrowers";
 import { connections } from "../../infra/connection";
-import { entry, settingsOf } from "./support/settings";
+import { entry, hostKey, settingsOf } from "./support/settings";
 
 const deploy = { name: "sqlite-1", user: "deploy" };
 
@@ -44,8 +44,8 @@ describe("root's rights", () => {
 describe("who borrows them", () => {
   const hosts = [
     { ...entry, user: "deploy" },
-    { ...entry, name: "root", address: "192.0.2.12" },
-    { ...entry, name: "known", address: "192.0.2.13", user: "deploy", becomePassword: "p" },
+    { ...entry, name: "root", address: "192.0.2.12", hostKey: `${hostKey}A` },
+    { ...entry, name: "known", address: "192.0.2.13", hostKey: `${hostKey}B`, user: "deploy", becomePassword: "p" },
   ];
   const settings = settingsOf({ hosts });
   const reach = connections(settings, () => undefined);

@@ -35,6 +35,13 @@ it("refuses all hosts that are not known in one message, with what to do", () =>
   expect(attempt).not.toThrow(/hunter2/);
 });
 
+it("refuses two entries with one host key, given or looked up: they are one machine", () => {
+  const hosts = [entry, { name: "alias", address: "mail.example.com" }, { name: "db", address: "db.example.com" }];
+  const attempt = (): unknown =>
+    connections(settingsOf({ hosts }), (address) => (address.startsWith("db") ? "k" : hostKey));
+  expect(attempt).toThrow(/a fault, no host was contacted:\n {2}- lsyncd:hosts alias: has the host key of sqlite-1\./);
+});
+
 it("gives a remote command half a minute to reach a host", () => {
   const connection = { host: "192.0.2.11", port: 22, user: "root", hostKey };
   expect(commandConnection(connection)).toEqual({ ...connection, dialErrorLimit: 2, perDialTimeout: 15 });

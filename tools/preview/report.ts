@@ -82,7 +82,7 @@ function fileChange(step: Step, file: ManagedFile | undefined): Change | undefin
 const derived = /^[+-](?:(?:MANIFEST=')?[0-7]{4} [0-9a-f]{64} (?:lsyncd|monitor|none) \/.*'?|DEPLOYMENT=[0-9a-f]{12})$/;
 
 // The lines at a script's top that name its host: left out where they stay, so that equal changes are equal.
-const naming = /^(HOST|ADDRESS|ID|STAGED)=/;
+const naming = /^(HOST|ADDRESS|PLACE|ID|STAGED)=/;
 
 function withoutNames(before: string, after: string): [string, string] {
   const kept = new Set(
