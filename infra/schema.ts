@@ -172,9 +172,14 @@ export const calendar = z
     error: "must be a time as systemd writes it, such as daily or Sun 03:00, or empty",
   });
 
-/** The UUIDs of file systems, as `blkid` prints them. */
+/**
+ * What a volume is known by (infra/commands/volume.sh): the UUID of its file system as `blkid` prints it, of a subvolume
+ * or a bind mount with its directory in there; where there is no UUID, the type of the file system and its device.
+ */
 export const volumeIds = z.array(
-  z.string().regex(/^[A-Za-z0-9-]{4,64}$/, { error: "must be the UUID of a file system, as blkid prints it" }),
+  z.string().regex(/^([A-Za-z0-9-]{4,64}(\/[^\x00-\x1f\x7f]*)?|[a-z0-9._-]{1,32}:[^\x00-\x1f\x7f]{1,255})$/, {
+    error: "must be the UUID of a file system as blkid prints it, or what a refusal said",
+  }),
   { error: "must be a list of UUIDs" },
 );
 

@@ -121,7 +121,8 @@ check_volume() { # role path
     refuse "The $1 $2 is really $root of the system's own file system (a bind mount)."
     return 1
   fi
-  if findmnt -n -o OPTIONS --mountpoint "$2" | tail -n 1 | grep -qE '(^|,)ro(,|$)'; then
+  # A subvolume can be read-only by itself, whatever it is mounted with.
+  if [ ! -w "$2" ] || findmnt -n -o OPTIONS --mountpoint "$2" | tail -n 1 | grep -qE '(^|,)ro(,|$)'; then
     refuse "The $1 $2 is mounted read-only. A file system that was remounted so after an error needs fsck first; otherwise: mount -o remount,rw $(quoted "$2")"
   fi
   if inside=$(mounted_inside "$2"); then
@@ -174,9 +175,13 @@ check_pair() {
 
 recorded() { sed -n "s/^$1	//p" "$STATE/volumes" 2>/dev/null; }
 
+# ACCEPT_VOLUMES has one a line: the directory of a subvolume or a bind mount, which is part of it, can hold blanks.
 accepted() { # identity
-  case " $ACCEPT_VOLUMES " in *" ${1#UUID=} "*) return 0 ;; *) return 1 ;; esac
+  case $'\n'"$ACCEPT_VOLUMES"$'\n' in *$'\n'"${1#UUID=}"$'\n'*) return 0 ;; *) return 1 ;; esac
 }
+
+# A volume as it is written into the settings, between double quotes.
+for_settings() { sed 's/[\\"]/\\&/g' <<<"${1#UUID=}"; }
 
 # Whether a configuration is the one that this program has installed, unchanged.
 is_ours() { # path
@@ -230,7 +235,7 @@ More: docs/operations.md#where-the-state-lives"
 More: docs/disaster-recovery.md#7-or-the-mirror-stays-the-primary"
     elif ! accepted "$actual"; then
       refuse "The $role volume is another one than was deployed: $actual instead of $expected. If it was replaced on purpose, add this to the stack:
-  lsyncd:acceptVolumes: [\"${actual#UUID=}\"]"
+  lsyncd:acceptVolumes: [\"$(for_settings "$actual")\"]"
     else
       warn "Accepting $actual as the $role volume in place of $expected."
     fi
@@ -320,11 +325,13 @@ check_all() {
   check_volume target "$TARGET" || both=false
   check_places
   if $both; then
-    source_id=$(volume_identity "$SOURCE")
-    target_id=$(volume_identity "$TARGET")
-    check_pair
-    check_data
-    check_watches
+    if source_id=$(volume_identity "$SOURCE") && target_id=$(volume_identity "$TARGET"); then
+      check_pair
+      check_data
+      check_watches
+    else
+      refuse "A volume was unmounted while it was looked at. Mount both $SOURCE and $TARGET."
+    fi
   fi
   if [ "${#warnings[@]}" -gt 0 ]; then
     printf 'Preflight warns about %s (%s):\n' "$HOST" "$ADDRESS"

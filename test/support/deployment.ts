@@ -99,7 +99,7 @@ export async function listing(host: SandboxHost, ...paths: string[]): Promise<st
 /** What a deployment can touch on a host; a refused one must leave it as it was. */
 export const systemPlaces = [
   ...["/etc/lsyncd", "/etc/systemd/system", "/etc/logrotate.d", "/etc/sysctl.d", "/usr/local"],
-  ...["/var/lib/lsyncd-as-code", "/var/log/lsyncd", "/var/lib/dpkg/status", "/root"],
+  ...["/var/lib/lsyncd-as-code", "/var/log/lsyncd", "/var/lib/dpkg/status", "/var/lib/dpkg/updates", "/root"],
 ];
 
 /** The content of a volume, by checksum, so that two listings can be compared. */

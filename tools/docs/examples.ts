@@ -82,7 +82,7 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
       requireEncryption: { value: true },
       acceptVolumes: {
         value: ["0a1b2c3d-1111-2222-3333-444455556666"],
-        bounds: "UUIDs of file systems, as blkid prints them",
+        bounds: "UUIDs of file systems, as blkid prints them; or what a refusal said",
         fallback: "none",
       },
     },
