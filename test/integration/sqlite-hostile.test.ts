@@ -21,6 +21,7 @@ import {
   fullPass,
   hold,
   insert,
+  program,
   root,
   rows,
   source,
@@ -374,5 +375,31 @@ describe("verification", () => {
     } finally {
       await end(open);
     }
+  });
+});
+
+describe("the queue", () => {
+  beforeEach(async () => {
+    for (const name of ["a", "b"]) await sql(path.join(source, `${name}.sqlite`), create, insert(1));
+    await fullPass();
+    await idle();
+  });
+
+  it("whose last record a power cut has cut short takes the next one whole", async () => {
+    writeFileSync(path.join(state, "queue"), "\u000012.345 a.sql");
+    await sql(path.join(source, "b.sqlite"), insert(1));
+    await events("/b.sqlite");
+    await eventually("b.sqlite", "ok\n2");
+  });
+
+  it("that has no room for a record keeps no part of it, and the call is made again", async () => {
+    const queue = path.join(state, "queue");
+    const before = `\u0000${"1.000 a.sqlite\u0000".repeat(272)}`.padEnd(4090, "\u0000");
+    writeFileSync(queue, before);
+    // The largest size of a file that the shell allows, 4 KiB, stands for a disk without room.
+    const text = `$SIG{XFSZ} = "IGNORE"; require $ARGV[0]; eval { enqueue(12, "b.sqlite", "a.sqlite"); 1 } or print $@`;
+    const { stdout } = await run("bash", ["-c", 'ulimit -f 4; exec perl -e "$0" "$1"', text, program]);
+    expect(stdout).toBe("cannot write the queue: there is no room for all of it\n");
+    expect(readFileSync(queue, "utf8")).toBe(before);
   });
 });
