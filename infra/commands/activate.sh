@@ -363,6 +363,8 @@ remember() {
     printf '%s\n' "$MANIFEST" >"$STATE/manifest.new" && mv "$STATE/manifest.new" "$STATE/manifest" &&
     printf '%s\n' "$PLACE" >"$STATE/place.new" && mv "$STATE/place.new" "$STATE/place" &&
     printf '%s\n' "$ID" >"$STATE/id.new" && mv "$STATE/id.new" "$STATE/id" &&
+    # It runs again: what stops it from here on is an operator.
+    rm -f "$STATE/reinstalled" &&
     sync -f "$STATE" &&
     rm -f "$TRANSACTION/phase" && sync "$TRANSACTION"
 }
