@@ -181,7 +181,11 @@ accepted() { # identity
 }
 
 # A volume as it is written into the settings, between double quotes.
-for_settings() { sed 's/[\\"]/\\&/g' <<<"${1#UUID=}"; }
+for_settings() {
+  local text=${1#UUID=}
+  text=${text//\\/\\\\}
+  printf '%s' "${text//\"/\\\"}"
+}
 
 # Whether a configuration is the one that this program has installed, unchanged.
 is_ours() { # path

@@ -111,6 +111,12 @@ it("is a package that someone removed, which takes the service with it", async (
 it("is no service that an operator stopped, or that a mark holds", async () => {
   await on1("systemctl stop lsyncd");
   expect(await up()).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
+  // Neither is it started when something else is repaired.
+  await on1("chmod 0700 /usr/local/bin/lsyncd-monitor.sh");
+  expect(await up()).toContain("was stopped by an operator and stays stopped; start it with: systemctl start lsyncd");
+  expect(await on1("stat -c %a /usr/local/bin/lsyncd-monitor.sh; systemctl is-active lsyncd || true")).toBe(
+    "755\ninactive",
+  );
   await on1("systemctl start lsyncd && lsyncd-failover begin a test");
   expect(await up()).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
   await on1("lsyncd-failover end --keep source");

@@ -89,7 +89,8 @@ describe("the preflight", () => {
 
 describe("LSYNCD_SKIP_SAFETY=true", () => {
   it("previews with a loud warning instead of a refusal", async () => {
-    await on(d.host, `echo kept > ${d.host.source}/kept`);
+    // More than may vanish from a mirror that is not new.
+    await on(d.host, `echo kept > ${d.host.source}/kept; cd ${d.host.target}/a && seq 300 | xargs touch`);
     const text = succeeded(await d.stack.preview([], { LSYNCD_SKIP_SAFETY: "true" }));
     expect(text).toContain("LSYNCD_SKIP_SAFETY=true passes over this: The target /mnt/storage_do_2 holds data");
   });

@@ -20,6 +20,7 @@ import {
   events,
   fullPass,
   hold,
+  idle,
   insert,
   program,
   root,

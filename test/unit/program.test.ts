@@ -22,7 +22,10 @@ async function program(config: Record<string, unknown>, seen?: (engine: Seen) =>
 
 it("makes a mirror of each host and exports its state", async () => {
   let engine: Seen | undefined;
-  const hosts = [entry, { ...entry, name: "sqlite-2", address: "192.0.2.12", hostKey: `${hostKey}A`, source: "/mnt/other" }];
+  const hosts = [
+    entry,
+    { ...entry, name: "sqlite-2", address: "192.0.2.12", hostKey: `${hostKey}A`, source: "/mnt/other" },
+  ];
   const exported = await program({ "lsyncd:hosts": hosts }, (it) => (engine = it));
   expect(exported).toMatchObject({
     "sqlite-1": { source: "/mnt/storage_do_1", version: "2.2.3" },
