@@ -117,13 +117,13 @@ test("what changes all the time costs no rsync, and what else has changed is not
   writeFileSync(rsyncProgram, `#!/bin/sh\necho call >>${log}\nexec /usr/bin/rsync "$@"\n`, { mode: 0o755 });
   await renderPrograms(path.join(root, "bin"), { sqliteStateDirectory: state, source, target, rsyncProgram });
   const calls = (): number => (existsSync(log) ? readFileSync(log, "utf8").split("\n").length - 1 : 0);
-  const file = path.join(source, "d/a.sqlite");
-  mkdirSync(path.join(source, "d"));
-  for (const name of ["d/a.sqlite", "no suffix"]) await sql(path.join(source, name), create, insert(100));
+  const file = path.join(source, "d/e/a.sqlite");
+  mkdirSync(path.join(source, "d/e"), { recursive: true });
+  for (const name of ["d/e/a.sqlite", "no suffix"]) await sql(path.join(source, name), create, insert(100));
   await fullPass();
   const before = calls();
   expect(before).toBeGreaterThan(0);
-  for (const name of ["d/a.sqlite", "no suffix"]) {
+  for (const name of ["d/e/a.sqlite", "no suffix"]) {
     await sql(path.join(source, name), insert(1));
     await events(`/${name}`, `/${name}-journal`);
     expect(await rows(name)).toBe("ok\n101");
@@ -134,16 +134,19 @@ test("what changes all the time costs no rsync, and what else has changed is not
   await sql(file, insert(1));
   writeFileSync(path.join(source, "d/text"), "hello");
   await sql(path.join(source, "d/new.sqlite"), create, insert(5));
-  await events("/d/a.sqlite", "/d/text", "/d/new.sqlite");
+  await events("/d/e/a.sqlite", "/d/text", "/d/new.sqlite");
   expect(calls()).toBeGreaterThan(before);
   expect(readFileSync(path.join(target, "d/text"), "utf8")).toBe("hello");
-  expect([await rows("d/a.sqlite"), await rows("d/new.sqlite")]).toEqual(["ok\n102", "ok\n5"]);
+  expect([await rows("d/e/a.sqlite"), await rows("d/new.sqlite")]).toEqual(["ok\n102", "ok\n5"]);
   await sql(file, insert(1));
   rmSync(path.join(source, "d/new.sqlite"));
-  chownSync(path.join(source, "d"), 12, 34);
-  await events("/d/a.sqlite", "/d/new.sqlite", "/d/");
-  expect(await rows("d/a.sqlite")).toBe("ok\n103");
+  await events("/d/e/a.sqlite", "/d/new.sqlite");
+  expect(await rows("d/e/a.sqlite")).toBe("ok\n103");
   expect(tree(target)).toEqual(tree(source));
+  await sql(file, insert(1));
+  chownSync(path.join(source, "d"), 12, 34);
+  await events("/d/e/a.sqlite");
+  expect(await rows("d/e/a.sqlite")).toBe("ok\n104");
   expect(statSync(path.join(target, "d"))).toMatchObject({ uid: 12, gid: 34 });
 });
 

@@ -174,11 +174,11 @@ def main():
 
 
 def report(spec, latencies, committed=0):
-    latencies.sort()
+    count, latencies = len(latencies), sorted(latencies) or [0]
     if spec.get("result"):
         with open(spec["result"], "w") as file:
             at = lambda share: latencies[min(len(latencies) - 1, int(share * len(latencies)))] * 1000
-            json.dump({"transactions": len(latencies), "p50": at(0.5), "p99": at(0.99), "max": at(1), "committed": committed}, file)
+            json.dump({"transactions": count, "p50": at(0.5), "p99": at(0.99), "max": at(1), "committed": committed}, file)
 
 
 if __name__ == "__main__":
