@@ -40,6 +40,8 @@ export const paths = {
    * `owner @{HOME}/.msmtp* r`, and /etc/msmtprc, which belongs to the host.
    */
   msmtpConfig: "/root/.msmtprc-lsyncd",
+  /** What the monitor and the alerts may forget at a boot. */
+  alertsRunDirectory: `${runDirectory}/alerts`,
   /** Seconds since boot at which the monitor last began a run. */
   monitorRanFile: `${runDirectory}/alerts/ran`,
 } as const;

@@ -44,7 +44,8 @@ check_host() {
     command -v "$program" >/dev/null || refuse "$program is missing: this is not a Debian system with systemd."
   done
   [ "$(id -u)" = 0 ] || refuse "The preflight runs as $(id -un), not as root."
-  if [ "$SMTP" = false ] && [ ! -x /usr/sbin/sendmail ]; then
+  # As lsyncd-alert looks for it.
+  if [ "$SMTP" = false ] && ! command -v sendmail /usr/sbin/sendmail /usr/lib/sendmail >/dev/null; then
     warn "There is no sendmail and no setting smtp: nobody will be told when the mirror fails."
   fi
   if [ -e "$STATE/failover" ]; then
