@@ -1,5 +1,5 @@
 # Puts a staged deployment into force, all or nothing; `remove` takes it away again.
-# Variables: those of checks.sh, and STAGED LOG TEST_ALERT MANIFEST
+# Variables: those of checks.sh, and STAGED LOG TEST_ALERT ALERTS MANIFEST
 #   MANIFEST: one line per managed file: mode, SHA-256, what to restart (lsyncd, monitor or none), path
 set -u
 exec </dev/null
@@ -397,7 +397,7 @@ deactivate() {
   rmdir --ignore-fail-on-non-empty -- "${LOG%/*}" 2>/dev/null
   rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/place" "$STATE/reinstalled" "$STAGED"
   rmdir -p --ignore-fail-on-non-empty -- "${STAGED%/*}" 2>/dev/null
-  rm -rf "$STATE/alerts" "$STATE/held" "$STATE/allow-deletion" "$STATE/entries" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
+  rm -rf "$STATE/alerts" "$ALERTS" "$STATE/held" "$STATE/allow-deletion" "$STATE/entries" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
   say "Removed from $HOST. Both volumes are as they were; $STATE/volumes stays and remembers which they are."
 }
 

@@ -117,6 +117,7 @@ export function activate(identity: Identity, files: RenderedFile[]): HostCommand
     LOG: paths.logFile,
     TEST_ALERT: identity.host.testAlert,
     STAGED: staged(identity),
+    ALERTS: paths.alertsRunDirectory,
     MANIFEST: manifest(files),
   };
   const text = script({ ...checked(identity), ...rest }, [...checks, "undo.sh", "activate.sh"]);
@@ -139,7 +140,7 @@ export function observe(identity: Identity): HostCommand {
 export function status(host: HostSettings): HostCommand {
   const { SOURCE, TARGET, STATE } = variables({ stack: "", host });
   const values = { SOURCE, TARGET, STATE, LOG: paths.logFile, STATUS_FILE: paths.statusFile };
-  const rest = { PACKAGES: packages(host).join(" ") };
+  const rest = { MONITOR: paths.alertsRunDirectory, PACKAGES: packages(host).join(" ") };
   const files = ["volume.sh", "inotify.sh", "observe.sh", "status.sh"];
   const { command, stdin } = asRoot(host, "status", script({ ...values, ...rest }, files) + begin("status"));
   return { create: command(), stdin };

@@ -1,5 +1,5 @@
 # Says how the mirror of a host is, a line for each thing: its name, a tab, and what it is. Reads only.
-# Variables: STATE SOURCE TARGET LOG STATUS_FILE PACKAGES
+# Variables: STATE SOURCE TARGET LOG STATUS_FILE PACKAGES MONITOR
 
 # Seconds for anything that asks a volume: a dead disk must not hold up the rest.
 PATIENCE=8
@@ -90,13 +90,41 @@ status_disk() {
   tell inodes "$inodes"
 }
 
+# Each run of the monitor leaves its verdict, by whomever it was started: seconds since boot and its exit status, then the
+# lines of what it found. One that was cut short leaves its mark; one that could not even begin, a failed unit.
 status_monitor() {
-  local ended
-  ended=$(unit lsyncd-monitor.service ExecMainExitTimestamp)
+  local up at='' verdict='' ended lines='' line since
+  read -r up _ </proc/uptime
+  up=${up%.*}
+  if [ -r "$MONITOR/verdict" ]; then
+    read -r at verdict <"$MONITOR/verdict"
+    lines=$(tail -n +2 "$MONITOR/verdict" | cut -c 1-300 | tr -s ' \t' ' ')
+  fi
+  ended=$(unit lsyncd-monitor.service ExecMainExitTimestampMonotonic)
+  ended=$((${ended:-0} / 1000000))
+  if [ "$(unit lsyncd-monitor.service Result)" != success ] && [ "$ended" -gt $((${at:-0} + 5)) ]; then
+    at=$ended verdict=failed lines=''
+  elif [ -e "$MONITOR/running" ] && flock -n -s "$MONITOR/monitor.lock" true; then
+    verdict=failed lines=''
+  fi
   tell timer "$(unit lsyncd-monitor.timer ActiveState)"
-  tell monitor-age "$(age_since "${ended#@}")"
-  tell monitor "$(unit lsyncd-monitor.service ExecMainStatus)"
-  tell monitor-says "$(journalctl -u lsyncd-monitor.service -n 40 -o cat --no-pager 2>/dev/null | grep -aE '^(PROBLEM|UNKNOWN) ' | tail -n 1 | cut -c 1-300 | tr -s ' \t' ' ')"
+  since=$(unit lsyncd-monitor.timer ActiveEnterTimestamp)
+  tell timer-age "$(age_since "${since#@}")"
+  tell monitor-age "${at:+$((up - at))}"
+  tell monitor "$verdict"
+  while IFS= read -r line; do tell monitor-says "$line"; done <<<"$lines"
+  tell paused "$(paused_until)"
+}
+
+# When the pause of the alerts ends; nothing when there is none. While /var cannot be written, it is noted in /run.
+paused_until() {
+  local file from until now
+  now=$(date +%s)
+  for file in "$MONITOR/state/paused" "$STATE/alerts/paused"; do
+    [ -r "$file" ] || continue
+    read -r from until <"$file"
+    if [ "$from" -le "$now" ] && [ "$now" -lt "$until" ]; then date -d "@$until" '+%F %T %z' && return; fi
+  done 2>/dev/null
 }
 
 status() {

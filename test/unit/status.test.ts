@@ -23,6 +23,7 @@ const healthy: Record<string, string> = {
   disk: "40",
   inodes: "3",
   timer: "active",
+  "timer-age": "90000",
   "monitor-age": "60",
   monitor: "0",
   "monitor-says": "",
@@ -59,12 +60,36 @@ describe("a host's status", () => {
     [{ monitor: "1", "monitor-says": "PROBLEM disk full" }, "the monitor says: PROBLEM disk full"],
     [{ monitor: "2" }, "the monitor could not check the host"],
     [{ "monitor-age": "4000" }, "the monitor last ran 1h6m ago"],
+    [{ "monitor-age": "", monitor: "" }, "the monitor has not run since the boot"],
+    [{ monitor: "failed" }, "the monitor could not check the host"],
     [{ drift: "/etc/x has other content" }, "changed by hand: /etc/x has other content"],
     [{ held: "failover: since today" }, "the mirror is held, failover: since today"],
   ])("is not with %j", (more, problem) => {
     const { healthy: fine, problems } = read(more);
     expect(problems).toEqual([problem]);
     expect(fine).toBe(false);
+  });
+
+  it("has every finding of the monitor, and until when its alerts are paused, which is no trouble", () => {
+    const { problems } = readStatus(
+      hostOf(),
+      printed({ monitor: "1", "monitor-says": "PROBLEM disk full\nmonitor-says\tPROBLEM moving no", paused: "noon" }),
+      now,
+    );
+    expect(problems).toEqual(["the monitor says: PROBLEM disk full", "the monitor says: PROBLEM moving no"]);
+    const paused = read({ paused: "2027-01-15 12:00:00 +0000" });
+    expect(paused.healthy).toBe(true);
+    expect(statusText([paused])).toMatch(
+      / ok 1m0s ago, paused +[^]*\nsqlite-1: alerts are paused until 2027-01-15 12:00:00 \+0000\n\nall 1 healthy$/,
+    );
+  });
+
+  it("says of a monitor that was held by a deployment just that, and nothing of one that is still to run", () => {
+    expect(read({ monitor: "held" })).toMatchObject({ healthy: true, monitor: { verdict: "held" } });
+    expect(read({ monitor: "", "monitor-age": "", "timer-age": "30" })).toMatchObject({
+      healthy: true,
+      monitor: { verdict: "never ran" },
+    });
   });
 
   it("is not when there is no deployment, or the answer is not whole", () => {

@@ -16,7 +16,8 @@ export interface HostStatus {
   disk?: { percent?: number | undefined; inodesPercent?: number | undefined; free?: number | undefined };
   watches?: { used?: number | undefined; limit?: number | undefined };
   memory?: { used?: number | undefined; limit?: number | undefined };
-  monitor?: { verdict: string; seconds?: number | undefined; says?: string | undefined };
+  /** What its last run said, and until when its alerts are paused. */
+  monitor?: { verdict: string; seconds?: number | undefined; says: string[]; paused?: string | undefined };
   drift?: string[];
 }
 
@@ -26,7 +27,8 @@ export type Limits = Pick<
   "name" | "address" | "backlogLimit" | "diskLimit" | "watchLimit" | "memoryLimit"
 >;
 
-const verdicts: Record<string, string> = { "0": "ok", "1": "PROBLEM", "2": "UNKNOWN" };
+// Held: a deployment was at work.
+const verdicts: Record<string, string> = { "0": "ok", "1": "PROBLEM", "2": "UNKNOWN", held: "held" };
 
 // Above this the kernel or systemd means "no limit".
 const unlimited = 2 ** 60;
@@ -34,9 +36,9 @@ const unlimited = 2 ** 60;
 // A monitor that runs every five minutes has been away for too long.
 const monitorSilence = 15 * 60;
 
-// Characters of a line that a host prints; status.sh cuts what may be long to 300. Differences that are listed.
+// Characters of a line that a host prints; status.sh cuts what may be long to 300. Lines of one kind that are listed.
 const longest = 400;
-const mostDrift = 50;
+const mostLines = 50;
 
 /** A host that could not be asked. */
 export const unknownStatus = ({ name, address }: Limits, why: string): HostStatus => ({
@@ -52,6 +54,8 @@ export function readStatus(host: Limits, stdout: string, now: number): HostStatu
   const text = (key: string): string | undefined =>
     // An empty value is one that the host does not know.
     lines.find(([name, value]) => name === key && value !== "")?.[1];
+  const texts = (key: string): string[] =>
+    lines.flatMap(([name, value]) => (name === key && value ? [value] : [])).slice(0, mostLines);
   const number = (key: string): number | undefined => {
     const value = text(key);
     return value !== undefined && /^\d+$/.test(value) && Number(value) < unlimited ? Number(value) : undefined;
@@ -77,13 +81,15 @@ export function readStatus(host: Limits, stdout: string, now: number): HostStatu
     disk: { percent: number("disk"), inodesPercent: number("inodes"), free: number("disk-free") },
     watches: { used: number("watches"), limit: number("watches-limit") },
     memory: { used: number("memory"), limit: number("memory-limit") },
-    monitor: { verdict: monitor, seconds: number("monitor-age"), says: text("monitor-says") },
-    drift: lines
-      .filter(([name]) => name === "drift")
-      .slice(0, mostDrift)
-      .map(([, what]) => what ?? ""),
+    monitor: {
+      verdict: monitor,
+      seconds: number("monitor-age"),
+      says: texts("monitor-says"),
+      paused: text("paused"),
+    },
+    drift: texts("drift"),
   };
-  const problems = judge(host, status, text("timer"));
+  const problems = judge(host, status, { state: text("timer"), seconds: number("timer-age") });
   return { host: host.name, address: host.address, healthy: problems.length === 0, problems, ...status };
 }
 
@@ -93,7 +99,7 @@ const share = (used?: number, limit?: number): number =>
 function judge(
   host: Limits,
   status: Required<Omit<HostStatus, "host" | "address" | "healthy" | "problems">>,
-  timer?: string,
+  timer: { state?: string | undefined; seconds?: number | undefined },
 ): string[] {
   const { lsyncd, mounts, backlog = 0, disk, watches, memory, monitor, drift } = status;
   const problems: string[] = [];
@@ -109,10 +115,15 @@ function judge(
   unless(full <= host.diskLimit, `the target is ${String(full)} % full (limit ${String(host.diskLimit)} %)`);
   unless(share(watches.used, watches.limit) <= host.watchLimit, "inotify watches are running out");
   unless(share(memory.used, memory.limit) <= host.memoryLimit, "lsyncd is near its memory limit");
-  unless(timer === "active", "the monitor's timer is not running");
-  unless(monitor.verdict !== "PROBLEM", `the monitor says: ${monitor.says ?? "not healthy"}`);
+  unless(timer.state === "active", "the monitor's timer is not running");
+  unless(monitor.verdict !== "PROBLEM" || monitor.says.length > 0, "the monitor says: not healthy");
   unless(monitor.verdict !== "UNKNOWN" && monitor.verdict !== "failed", "the monitor could not check the host");
+  problems.push(...monitor.says.map((line) => `the monitor says: ${line}`));
   unless((monitor.seconds ?? 0) < monitorSilence, `the monitor last ran ${duration(monitor.seconds)} ago`);
+  unless(
+    monitor.seconds !== undefined || (timer.seconds ?? 0) < monitorSilence,
+    "the monitor has not run since the boot",
+  );
   return [...problems, ...drift.map((what) => `changed by hand: ${what}`)];
 }
 
@@ -160,18 +171,19 @@ const cells: [string, (status: HostStatus) => string][] = [
     ({ monitor }) =>
       monitor === undefined
         ? "-"
-        : monitor.seconds === undefined
-          ? monitor.verdict
-          : `${monitor.verdict} ${duration(monitor.seconds)} ago`,
+        : `${monitor.verdict}${monitor.seconds === undefined ? "" : ` ${duration(monitor.seconds)} ago`}${monitor.paused === undefined ? "" : ", paused"}`,
   ],
   ["drift", ({ drift }) => (drift === undefined ? "-" : drift.length === 0 ? "none" : String(drift.length))],
   ["last error", ({ lastError }) => lastError ?? "-"],
 ];
 
-/** One table, a row for each host; below it what is wrong. */
+/** One table, a row for each host; below it what is wrong, and who is not told. */
 export function statusText(all: HostStatus[]): string {
   const rows = [cells.map(([title]) => title), ...all.map((status) => cells.map(([, cell]) => cell(status)))];
-  const problems = all.flatMap(({ host, problems }) => problems.map((problem) => `${host}: ${problem}`));
+  const problems = all.flatMap(({ host, problems, monitor }) => [
+    ...problems.map((problem) => `${host}: ${problem}`),
+    ...(monitor?.paused === undefined ? [] : [`${host}: alerts are paused until ${monitor.paused}`]),
+  ]);
   const sick = all.filter(({ healthy }) => !healthy).length;
   const verdict =
     sick === 0
