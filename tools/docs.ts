@@ -3,14 +3,18 @@ import { join } from "node:path";
 import { configuration } from "./docs/configuration";
 
 /**
- * `npm run docs`: writes the pages of docs/ that are made out of the program; with `--check` fails when one is stale, with
- * `--screens` draws the pictures of a terminal from runs on a sandbox host.
+ * `npm run docs`: writes the pages of docs/ that are made out of the program; with `--check` fails when one is stale. From
+ * runs on a sandbox host, `--screens` draws the pictures of a terminal and `--samples` writes the samples of alerts.
  */
 async function main(args: string[]): Promise<void> {
   if (args.includes("--screens")) {
     // Loaded late: the pages need no sandbox.
     const { drawScreens } = await import("./docs/screens");
     return drawScreens();
+  }
+  if (args.includes("--samples")) {
+    const { writeSamples } = await import("./docs/samples");
+    return writeSamples();
   }
   const page = join(__dirname, "..", "docs", "configuration.md");
   const text = await configuration();

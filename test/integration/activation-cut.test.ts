@@ -3,6 +3,7 @@ import { faultsOf, installed } from "../support/activation";
 import { Changes } from "../support/changes";
 import { eventually, failed, on } from "../support/deployment";
 import { attempt, identical, mirrors, row } from "../support/faults";
+import { mailedAsSampled } from "../support/samples";
 
 jest.setTimeout(400_000);
 
@@ -62,9 +63,11 @@ describe("a deployment that is interrupted in the middle of the swap", () => {
     failed(await up);
     await boot(host);
     await asBefore(before);
-    expect(await on(host, `cat ${state}/alerts/spool/*-undone.eml`)).toMatch(
+    const mail = await on(host, `cat ${state}/alerts/spool/*-undone.eml`);
+    expect(mail).toMatch(
       /Subject: \[ALERT\] Lsyncd deployment undone on sqlite-1[^]*- a deployment was interrupted at /,
     );
+    await mailedAsSampled("undone", Buffer.from(mail));
     await c.completes();
     await row({
       injected: "Host killed in the middle of the swap",

@@ -17,6 +17,7 @@ import {
   useAlertHost,
 } from "../support/alerts";
 import { HeartbeatServer, MailServer } from "../support/mail";
+import { mailedAsSampled } from "../support/samples";
 
 useAlertHost("alerts-mail");
 
@@ -33,7 +34,9 @@ describe("failures of the service", () => {
     expect(server.subjects).toEqual([failedSubject]);
     await host.monitor(realNow() + 3600);
     expect(server.subjects).toEqual([failedSubject, failedSubject]);
-    expect(issues(await server.mail(2))).toContain("failed 2 times between");
+    const second = await server.mail(2);
+    expect(issues(second)).toContain("failed 2 times between");
+    await mailedAsSampled("again", second.raw);
   }, 120_000);
 
   it("does not call a stop or a restart a failure", async () => {

@@ -1,0 +1,15 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { formOf, samplesOf, samplesPage, shownMail, type SampleName } from "../../tools/docs/samples";
+
+const samples = samplesOf(readFileSync(join(__dirname, "../..", samplesPage), "utf8"));
+
+/** Fails unless what a run printed is, but for what differs from host to host, the sample in the docs. */
+export function printedAsSampled(name: SampleName, output: string): void {
+  expect(formOf(output.trimEnd())).toBe(formOf(samples[name] ?? ""));
+}
+
+/** The same for a mail. */
+export async function mailedAsSampled(name: SampleName, raw: Buffer): Promise<void> {
+  printedAsSampled(name, await shownMail(name, raw));
+}
