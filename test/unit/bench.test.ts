@@ -211,7 +211,7 @@ describe("what mirroring databases costs", () => {
     const behind = { median: 0.5, p99: 1.4, most: 1.9 };
     const runs = [{ how: "x", samples: 10, opened: 590, faults: 7, late: 2, behind }];
     expect(text("sqlite-moments", { moments: { conditions, runs } })).toContain(
-      "| x | 10 | 590 | 7 | 0.50 | 1.40 | 1.90 |",
+      "| x | 10 | 590 | 7 | 2 | 0.50 | 1.40 | 1.90 |",
     );
   });
 });
