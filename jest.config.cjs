@@ -20,6 +20,7 @@ const long = [
   "alerts-mail",
   "alerts-trixie",
   "backends",
+  "btrfs",
   "docs",
   "drill",
   "faults-volumes",
@@ -31,6 +32,7 @@ const long = [
   "sqlite-big",
   "sqlite-deployed",
   "sqlite-torture-long",
+  "upkeep",
   "verify-fleet",
   "workflows",
 ].map((name) => `<rootDir>/test/integration/${name}.test.ts`);

@@ -22,28 +22,11 @@ beforeAll(async () => {
   await c.change();
   await c.completes();
   connections = c.cutter.connections;
-  // Stops in the middle of the swap when it is asked to, with some files new and some old.
-  await on(
-    c.d.host,
-    `printf '#!/bin/sh\\ncase "$*" in *" /etc/lsyncd/lsyncd.conf.lua") [ ! -e /run/hang ] || { touch /run/hung; sleep 1000; } ;; esac\\nexec /usr/bin/mv "$@"\\n' >/usr/local/bin/mv && chmod +x /usr/local/bin/mv`,
-  );
+  await c.hangInSwaps();
 });
 afterAll(async () => {
   await c.remove();
 });
-
-/** Begins a deployment that stops in the middle of its swap, and returns it with what was in force before. */
-async function halfWay() {
-  const { host, stack } = c.d;
-  await c.change();
-  c.cutter.mend();
-  const before = await installed(host);
-  await on(host, "rm -f /run/hung; touch /run/hang");
-  const up = stack.up();
-  await eventually(() => exists("/run/hung"), 60);
-  expect(await installed(host)).not.toBe(before);
-  return { before, up };
-}
 
 /** The host runs what it ran before the interruption, all of it, and mirrors. */
 async function asBefore(before: string): Promise<void> {
@@ -58,7 +41,7 @@ async function asBefore(before: string): Promise<void> {
 describe("a deployment that is interrupted in the middle of the swap", () => {
   it("by the host's death: the host undoes it by itself at boot, and tells by mail", async () => {
     const { host } = c.d;
-    const { before, up } = await halfWay();
+    const { before, up } = await c.halfWay();
     await kill(host);
     failed(await up);
     await boot(host);
@@ -78,7 +61,7 @@ describe("a deployment that is interrupted in the middle of the swap", () => {
 
   it("by a kill -9 of the activation: the monitor has it undone", async () => {
     const { host } = c.d;
-    const { before, up } = await halfWay();
+    const { before, up } = await c.halfWay();
     expect((await attempt(host, "/usr/local/lib/lsyncd-as-code/lsyncd-guard")).output).toContain(
       "a deployment was interrupted half-way",
     );

@@ -1,8 +1,9 @@
-import { reset } from "../../tools/sandbox";
+import { fragment } from "../../infra/commands/script";
+import { quote, reset } from "../../tools/sandbox";
 import { faultsOf } from "../support/activation";
 import { Changes } from "../support/changes";
 import { failed, on, succeeded } from "../support/deployment";
-import { attempt, fill, identical, mirrors, row } from "../support/faults";
+import { attempt, fill, full, identical, mirrors, row } from "../support/faults";
 
 jest.setTimeout(600_000);
 
@@ -44,6 +45,31 @@ describe("a deployment that does not work", () => {
       happened: "refused before anything was changed; `--replace` sent it again",
       lost: await c.lost(),
     });
+  });
+
+  it.each([
+    ["lsyncd", "/etc/lsyncd/lsyncd.conf.lua", "settings {"],
+    ["bash", "/usr/local/bin/lsyncd-monitor.sh", "#!/bin/bash\nif true; then"],
+    ["perl", "/usr/local/lib/lsyncd-as-code/lsyncd-run", "#!/usr/bin/perl\nmy $x = ;"],
+    ["systemd", "/etc/systemd/system/lsyncd.service.d/override.conf", "[Service]\nRestartSec=soon"],
+    ["systemd", "/etc/systemd/system/lsyncd-monitor.timer", "[Timer]\nOnCalendar=every now and then"],
+  ])("because %s refuses a file is refused before anything is changed: %s", async (program, path, text) => {
+    // What is rendered is right, so the very functions that the activation runs are given something that is not.
+    const functions = ["undo.sh", "activate.sh"]
+      .map(fragment)
+      .join("\n")
+      .replace(/\nmain "\$@"\n$/, "\n");
+    const verify = (content: string) =>
+      attempt(
+        c.d.host,
+        `STATE=/tmp/verify HOST=sqlite-1 STAGED=none CONFIG=/etc/lsyncd/lsyncd.conf.lua; ${functions}
+         rm -rf /tmp/verify; mkdir -p "$TRANSACTION/new$(dirname ${path})"; ${content} >"$TRANSACTION/new${path}"
+         verify_one 0644 x none ${path}`,
+      );
+    expect(await verify(`cat ${path}`)).toMatchObject({ code: 0, output: "" });
+    const refused = await verify(`printf '%s\n' ${quote(text)}`);
+    expect(refused.code).toBe(1);
+    expect(refused.output).toMatch(new RegExp(`${program} (refuses|warns about) ${path}`));
   });
 
   it("because the unit cannot start is undone", async () => {
@@ -91,12 +117,6 @@ describe("a disk that takes no more", () => {
     });
   });
 });
-
-/** A file system without room in the place of a directory, with the same files on it. */
-function full(place: string): string {
-  return `cp -a ${place} /srv/kept && mount -t tmpfs -o mode=755,size=1M tmpfs ${place} && cp -a /srv/kept/. ${place}/ && rm -r /srv/kept
-    cat /dev/zero >${place}/filler 2>/dev/null || true`;
-}
 
 describe("lsyncd masked by an operator", () => {
   it("stays off, with a reminder; while it runs, a change is refused before anything is touched", async () => {

@@ -1,4 +1,4 @@
-import { mount, newDisk, remount, umount } from "../../tools/sandbox";
+import { mount, newDisk, reboot, remount, umount } from "../../tools/sandbox";
 import { content, eventually, on, prepare, succeeded, type Deployment } from "../support/deployment";
 import { attempt, files, fill, identical, mirrors, missingFrom, row, stopped, under } from "../support/faults";
 import { lockedAtBoot, unmountedWhileRunning } from "../support/volume-faults";
@@ -21,6 +21,46 @@ const roles = ["source", "target"] as const;
 
 describe("a volume that is not mounted at boot", () => {
   it("target: nothing is mirrored until it is, then lsyncd runs by itself", () => lockedAtBoot(d, "target"));
+});
+
+describe("volumes that are mounted late in the boot", () => {
+  it("are waited for, then lsyncd runs by itself", async () => {
+    const { host } = d;
+    const before = await files(host, host.target);
+    // As a disk that takes its time: the mounts wait for a unit that does.
+    await on(
+      host,
+      `printf '[Unit]\\nDefaultDependencies=no\\n[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/sleep 25\\n' >/etc/systemd/system/slow-disk.service
+       for mount in mnt-storage_do_1 mnt-storage_do_2; do
+         mkdir -p /etc/systemd/system/$mount.mount.d
+         printf '[Unit]\\nRequires=slow-disk.service\\nAfter=slow-disk.service\\n' >/etc/systemd/system/$mount.mount.d/slow.conf
+       done`,
+    );
+    await reboot(host);
+    // In this order: the disk is there, both are mounted, lsyncd starts.
+    expect(
+      await on(
+        host,
+        "journalctl -b -o cat --no-pager -u slow-disk -u lsyncd -u mnt-storage_do_1.mount -u mnt-storage_do_2.mount",
+      ),
+    ).toMatch(/Finished slow-disk[^]*Mounted mnt-[^]*Mounted mnt-[^]*Started lsyncd/);
+    expect(
+      Number(await on(host, "systemctl show -p ExecMainStartTimestampMonotonic --value lsyncd")) -
+        Number(await on(host, "systemctl show -p ExecMainStartTimestampMonotonic --value slow-disk")),
+    ).toBeGreaterThan(24e6);
+    expect(missingFrom(await files(host, host.target), before)).toBe(0);
+    const after = await mirrors(host);
+    await identical(host);
+    await on(
+      host,
+      "rm -r /etc/systemd/system/slow-disk.service /etc/systemd/system/mnt-*.mount.d && systemctl daemon-reload",
+    );
+    await row({
+      injected: "Both volumes in fstab with nofail, mounted 25 s into the boot",
+      happened: `lsyncd did not run before, and mirrored ${after} s after the boot`,
+      lost: missingFrom(await files(host, host.target), await files(host, host.source)),
+    });
+  });
 });
 
 describe("a volume that is unmounted while lsyncd runs", () => {

@@ -1,7 +1,8 @@
 import { faultsOf, installed } from "./activation";
 import { Cutter, killEngine } from "./cutter";
-import { failed, on, prepare, succeeded, type Deployment } from "./deployment";
-import { files, fill, identical, mirrors, missingFrom, processes } from "./faults";
+import type { Finished } from "../../tools/run";
+import { eventually, failed, on, prepare, succeeded, type Deployment } from "./deployment";
+import { attempt, files, fill, identical, mirrors, missingFrom, processes } from "./faults";
 
 /** Deployments of one host that are interrupted, or do not work, with all that is asked of the host afterwards. */
 export class Changes {
@@ -75,6 +76,27 @@ export class Changes {
       return false;
     });
     expect(await killing).toBeGreaterThan(1);
+  }
+
+  /** Makes swaps on the host stop in their middle, with some files new and some old, when `halfWay` asks for it. */
+  async hangInSwaps(): Promise<void> {
+    await on(
+      this.d.host,
+      `printf '#!/bin/sh\\ncase "$*" in *" /etc/lsyncd/lsyncd.conf.lua") [ ! -e /run/hang ] || { touch /run/hung; sleep 1000; } ;; esac\\nexec /usr/bin/mv "$@"\\n' >/usr/local/bin/mv && chmod +x /usr/local/bin/mv`,
+    );
+  }
+
+  /** Begins a deployment that stops in the middle of its swap, and returns it with what was in force before. */
+  async halfWay(): Promise<{ before: string; up: Promise<Finished> }> {
+    const { host, stack } = this.d;
+    await this.change();
+    this.cutter.mend();
+    const before = await installed(host);
+    await on(host, "rm -f /run/hung; touch /run/hang");
+    const up = stack.up();
+    await eventually(async () => (await attempt(host, "test -e /run/hung")).code === 0, 60);
+    expect(await installed(host)).not.toBe(before);
+    return { before, up };
   }
 
   /** Deploys, expects a failure, and that the host has what it had before. Returns what was said. */

@@ -79,12 +79,22 @@ export async function fill(host: SandboxHost, count = 200): Promise<void> {
   );
 }
 
+/** What puts a file system without room in the place of a directory of a host, with the same files on it. */
+export function full(place: string): string {
+  return `cp -a ${place} /srv/kept && mount -t tmpfs -o mode=755,size=1M tmpfs ${place} && cp -a /srv/kept/. ${place}/ && rm -r /srv/kept
+    cat /dev/zero >${place}/filler 2>/dev/null || true`;
+}
+
 /** Puts a row into the table of faults, when one is being made. */
 export async function row(fault: FaultRow): Promise<void> {
   expect(fault.lost).toBe(0);
   const file = process.env[resultsVariable];
+  const { testPath, currentTestName } = expect.getState();
   if (file)
-    await appendFile(file, `${JSON.stringify({ file: basename(expect.getState().testPath ?? ""), ...fault })}\n`);
+    await appendFile(
+      file,
+      `${JSON.stringify({ file: basename(testPath ?? ""), test: currentTestName ?? "", ...fault })}\n`,
+    );
 }
 
 /** Runs a command that may fail and returns all it printed. */
