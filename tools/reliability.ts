@@ -1,82 +1,118 @@
+/** `npm run reliability`: injects faults on sandbox hosts, and writes docs/reliability.md from what came of them. */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { laidOut, writePage } from "./bench/results";
+import { runTool, UsageError } from "./cli";
+import { chapters, reliabilityPage, type Results, type Row } from "./reliability/page";
+import { outcomes, type JestResult } from "./reliability/outcome";
 import { run } from "./run";
+import { ensureToolchain } from "./toolchain";
 
 const root = resolve(__dirname, "..");
-const page = join(root, "docs", "reliability.md");
+const page = "reliability.md";
+const kept = join("reliability", "results.json");
+/** Names the file that tests append their rows to, one JSON object a line. */
+const resultsVariable = "RELIABILITY_RESULTS";
+const known = chapters.flatMap(({ files }) => files);
 
-/** The integration tests that inject faults, in the order of the table. */
-const chapters: [pattern: RegExp, title: string][] = [
-  [/faults-(mounts|volumes)/, "Volumes that go away, come back, or are others"],
-  [/faults-files/, "Files, processes and room"],
-  [/activation-/, "Deployments that are interrupted, or do not work"],
-  [/operator/, "Failover and replaced disks"],
-  [/takeover/, "The way over from Ansible"],
-];
+const usage = `Injects faults on sandbox hosts, keeps what came of them in docs/${kept}, and writes docs/${page} from that.
 
-/** A row as the tests write it (test/support/faults.ts). */
-export interface Row {
-  file: string;
-  injected: string;
-  happened: string;
-  lost: number;
+  npm run reliability [-- FILE… --torture --workers N | --write | --check]
+
+  FILE       only these tests; what the page says of the others stays. Any of:
+             ${known.join(" ")}
+  --torture  interrupts deployments at many more points; takes an hour more
+  --workers  how many files at once; 2 unless told
+  --write    runs nothing, writes the page from what was kept
+  --check    writes nothing either, fails when the page is not what that gives`;
+
+async function readKept(): Promise<Results> {
+  const text = await readFile(join(root, "docs", kept), "utf8").catch(() => "{}");
+  return JSON.parse(text) as Results;
 }
 
-const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
-
-/** The page, of the rows that the tests have written. */
-export function reliabilityPage(rows: Row[]): string {
-  const tables = chapters.flatMap(([pattern, title]) => {
-    const own = rows.filter(({ file }) => pattern.test(file));
-    if (own.length === 0) return [];
-    const lines = own.map(
-      ({ injected, happened, lost }) =>
-        `| ${cell(injected)} | ${cell(happened)} | ${lost === 0 ? "nothing" : `${lost} files`} |`,
-    );
-    return [`## ${title}`, "", "| injected | what happened | lost |", "| --- | --- | --- |", ...lines, ""];
-  });
-  return [
-    "# Reliability",
-    "",
-    "Every row is a fault that a test injects on a real host (Debian, systemd, ext4 volumes). At its end the test compares",
-    "the mirror with the source by the checksum of every file; *lost* is what is missing or differs then. This page is made",
-    "by `npm run reliability` from what the tests have seen; `npm run reliability -- --torture` interrupts deployments at many",
-    "more points. What is not tried here: LUKS itself (a file system on a loop device stands for the opened volume).",
-    "",
-    ...tables,
-  ].join("\n");
+/** What is tested, whichever commit it is part of: git's names of the trees of infra/ and templates/. */
+async function present(): Promise<string> {
+  const git = async (...args: string[]): Promise<string> =>
+    (await run("git", args, { cwd: root, allowFailure: true })).stdout.trim();
+  const trees = [
+    await git("rev-parse", "--short=8", "HEAD:infra"),
+    await git("rev-parse", "--short=8", "HEAD:templates"),
+  ];
+  const changed = await git("status", "--porcelain", "--", "infra", "templates");
+  return trees.join("/") + (changed === "" ? "" : "+");
 }
 
-async function main(args: string[]): Promise<void> {
+/** Runs test files, and returns what came of each. */
+async function inject(files: string[], torture: boolean, workers: string): Promise<Results> {
   const folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-reliability-"));
   try {
-    const results = join(folder, "rows");
-    await writeFile(results, "");
-    const pattern = chapters.map(([one]) => one.source).join("|");
-    const jest = [join(root, "node_modules", "jest", "bin", "jest.js"), "--selectProjects", "integration"];
-    const { code } = await run(process.execPath, [...jest, "--testPathPatterns", pattern, "--maxWorkers=2", "--ci"], {
-      cwd: root,
-      env: {
-        ...process.env,
-        RELIABILITY_RESULTS: results,
-        ...(args.includes("--torture") ? { TORTURE: "1" } : {}),
-      },
-      allowFailure: true,
-      echo: true,
-    });
-    const lines = (await readFile(results, "utf8")).split("\n").filter((line) => line !== "");
-    const text = reliabilityPage(lines.map((line) => JSON.parse(line) as Row));
-    const { format } = await import("prettier");
-    await writeFile(page, await format(text, { parser: "markdown", printWidth: 120 }));
-    console.log(`${page}: ${lines.length} faults`);
-    if (code !== 0) {
-      console.error("Some tests failed: the page has only the rows of those that passed.");
-      process.exitCode = 1;
-    }
+    const rows = join(folder, "rows");
+    const result = join(folder, "result.json");
+    await writeFile(rows, "");
+    const jest = join(root, "node_modules", "jest", "bin", "jest.js");
+    const pattern = `test/integration/(${files.join("|")})\\.test\\.ts$`;
+    const reporters = ["--reporters=default", "--reporters=./tools/test-progress.cjs"];
+    const options = [`--maxWorkers=${workers}`, "--ci", ...reporters, "--json", `--outputFile=${result}`];
+    const env = { ...process.env, [resultsVariable]: rows, ...(torture ? { TORTURE: "1" } : {}) };
+    const program = await present();
+    await run(
+      process.execPath,
+      [jest, "--selectProjects", "integration", "long", "--testPathPatterns", pattern, ...options],
+      { cwd: root, env, allowFailure: true, echo: true },
+    );
+    const lines = (await readFile(rows, "utf8")).split("\n").filter((line) => line !== "");
+    return outcomes(
+      JSON.parse(await readFile(result, "utf8")) as JestResult,
+      lines.map((line) => JSON.parse(line) as Row),
+      { date: new Date().toISOString().slice(0, 10), program },
+    );
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-if (require.main === module) void main(process.argv.slice(2));
+async function main(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      torture: { type: "boolean", default: false },
+      workers: { type: "string", default: "2" },
+      write: { type: "boolean", default: false },
+      check: { type: "boolean", default: false },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    return 0;
+  }
+  const unknown = positionals.filter((name) => !known.includes(name));
+  if (!/^[1-9]\d?$/.test(values.workers)) throw new UsageError("--workers takes a number");
+  if (unknown.length > 0) throw new UsageError(`${unknown.join(", ")}: no such test of faults`);
+  let results = await readKept();
+  if (values.check) {
+    const is = await readFile(join(root, "docs", page), "utf8");
+    if (is === (await laidOut(page, reliabilityPage(results)))) return 0;
+    console.error(`docs/${page} is not what was seen. Write it: npm run reliability -- --write`);
+    return 1;
+  }
+  if (!values.write) {
+    await ensureToolchain();
+    const seen = await inject(positionals.length > 0 ? positionals : known, values.torture, values.workers);
+    // Read again: another run may have ended meanwhile.
+    results = { ...(await readKept()), ...seen };
+    await writePage(kept, JSON.stringify(results));
+  }
+  await writePage(page, reliabilityPage(results));
+  const faults = Object.values(results).flatMap(({ rows }) => rows);
+  const failed = Object.values(results).flatMap((one) => one.failed);
+  console.log(`docs/${page}: ${String(faults.length)} faults`);
+  if (failed.length > 0) console.error(`Failed, and named on the page:\n  ${failed.join("\n  ")}`);
+  return failed.length > 0 ? 1 : 0;
+}
+
+if (require.main === module) runTool(main, { usage });

@@ -1,5 +1,6 @@
 import { execOn, kill, boot, quote, reboot } from "../../tools/sandbox";
 import { content, eventually, failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
+import { files, identical, missingFrom, row } from "../support/faults";
 
 jest.setTimeout(300_000);
 
@@ -196,6 +197,12 @@ describe("destroy", () => {
     succeeded(await d.stack.up());
     await on(d.host, `echo back > ${d.host.source}/after-destroy`);
     await inMirror("after-destroy", "back");
+    await identical(d.host);
+    await row({
+      injected: "Destroyed, and deployed again without skipping safety",
+      happened: "everything but the record of the volumes was removed; mirrored again",
+      lost: missingFrom(await files(d.host, d.host.target), await files(d.host, d.host.source)),
+    });
   });
 });
 

@@ -1,0 +1,33 @@
+import { basename } from "node:path";
+import type { Outcome, Results, Row } from "./page";
+
+/** The parts of jest's JSON result that are read here. */
+export interface JestResult {
+  testResults: {
+    /** Path of the file of tests. */
+    name: string;
+    /** Why it could not be run, or what failed outside of its tests. */
+    message: string;
+    status: string;
+    assertionResults: { fullName: string; status: string }[];
+  }[];
+}
+
+const nameOf = (path: string): string => basename(path).replace(/\.test\.ts$/, "");
+
+/** What came of each file of tests that ran, with the rows of those tests that passed. */
+export function outcomes(jest: JestResult, rows: Row[], when: Pick<Outcome, "date" | "program">): Results {
+  return Object.fromEntries(
+    jest.testResults.map(({ name, status, message, assertionResults }) => {
+      const named = (wanted: string): string[] =>
+        assertionResults.filter((one) => one.status === wanted).map(({ fullName }) => fullName);
+      const passed = named("passed");
+      const failed = named("failed");
+      // Such as one that cannot be loaded
+      if (status === "failed" && failed.length === 0) failed.push(message.split("\n")[0] ?? "the file itself");
+      const own = rows.filter(({ file, test }) => nameOf(file) === nameOf(name) && passed.includes(test));
+      const told = own.map(({ injected, happened, lost }) => ({ injected, happened, lost }));
+      return [nameOf(name), { ...when, passed: passed.length, failed, rows: told }];
+    }),
+  );
+}

@@ -1,0 +1,95 @@
+/** A row as the tests write it (test/support/faults.ts). */
+export interface Row {
+  /** Name of the file of tests. */
+  file: string;
+  /** Full name of the test. */
+  test: string;
+  injected: string;
+  happened: string;
+  lost: number;
+}
+
+/** What came of one file of tests when it last ran. */
+export interface Outcome {
+  /** Day of the run, as 2026-11-25. */
+  date: string;
+  /** The trees of infra/ and templates/ it ran on, as git names them; with a plus when the working copy had changes. */
+  program: string;
+  passed: number;
+  /** Full names of the tests that failed. */
+  failed: string[];
+  rows: Omit<Row, "file" | "test">[];
+}
+
+/** The outcome of each file of tests, by its name without folder and ending. */
+export type Results = Record<string, Outcome>;
+
+/** The parts of the page, and the files of tests (in test/integration) that each is made of. */
+export const chapters: { title: string; files: string[] }[] = [
+  {
+    title: "Volumes that go away, come back, or are others",
+    files: ["faults-mounts", "faults-volumes", "btrfs"],
+  },
+  { title: "Files, processes and room", files: ["faults-files"] },
+  {
+    title: "Deployments that are interrupted, or do not work",
+    files: ["activation-cut", "activation-interrupted", "activation-undone"],
+  },
+  { title: "The host's own upkeep", files: ["upkeep"] },
+  { title: "Failover and replaced disks", files: ["operator", "drill"] },
+  { title: "Hosts that come, change and go", files: ["takeover", "deploy", "hosts"] },
+];
+
+const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
+
+/** When a file of tests ran and how it ended, so that nothing is claimed that did not run. */
+function provenance(name: string, outcome: Outcome | undefined): string {
+  const file = `[${name}](../test/integration/${name}.test.ts)`;
+  if (!outcome) return `${file}: not run.`;
+  const { date, program, passed, failed } = outcome;
+  const failures = failed.map((test) => `**failed: ${test}**`);
+  return `${file}: ${[`${String(passed)} ${passed === 1 ? "test" : "tests"} passed`, ...failures].join(", ")} (${date}, ${program}).`;
+}
+
+/** The page, of what came of the tests. */
+export function reliabilityPage(results: Results): string {
+  const tables = chapters.flatMap(({ title, files }) => {
+    const lines = files
+      .flatMap((name) => results[name]?.rows ?? [])
+      .map(
+        ({ injected, happened, lost }) =>
+          `| ${cell(injected)} | ${cell(happened)} | ${lost === 0 ? "nothing" : `${String(lost)} files`} |`,
+      );
+    const table = ["| injected | what happened | lost |", "| --- | --- | --- |", ...lines, ""];
+    return [
+      `## ${title}`,
+      "",
+      ...(lines.length > 0 ? table : []),
+      ...files.map((name) => `- ${provenance(name, results[name])}`),
+      "",
+    ];
+  });
+  return [
+    "# Reliability",
+    "",
+    "Every row is a fault that a test injects on a real host (Debian with systemd in a container, volumes on loop devices). At its",
+    "end the test compares the mirror with the source by the checksum of every file; *lost* is what the mirror lacks or has",
+    "otherwise then. This page is made by `npm run reliability` from what the tests have seen: a row is there only if its test",
+    "ran and passed. `npm run reliability -- --torture` interrupts deployments at many more points. Below each table is when its",
+    "tests ran, and on what: `git rev-parse --short=8 HEAD:infra`, and the same of `HEAD:templates`, say what is here now.",
+    "",
+    ...tables,
+    "## Not tried",
+    "",
+    "- **LUKS itself.** The hosts of these tests are containers, whose machine may lack the device mapper. A file system on a loop",
+    "  device stands for the opened volume: absent until it is “unlocked”, and gone again. What is said of dm-crypt is tried only",
+    "  where it is missing: the warning, and the refusal with `requireEncryption`.",
+    "- **ZFS.** Its kernel module is not part of Debian's kernel. A dataset has no UUID that `blkid` knows, so it would be known by",
+    "  its name; the limit on inotify watches would be the floor, as on btrfs.",
+    "- **The kernel's own limit on inotify watches.** `fs.inotify.max_user_watches` belongs to the whole machine, and a test that",
+    "  lowers it would take the watches of everything else there. A file in its place stands for it, which can be written",
+    "  or not ([preflight-places](../test/integration/preflight-places.test.ts),",
+    "  [kernel-limits](../test/integration/kernel-limits.test.ts)).",
+    "",
+  ].join("\n");
+}
