@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { run } from "../../tools/run";
-import { execOn, type SandboxHost } from "../../tools/sandbox";
+import { execOn, quote, type SandboxHost } from "../../tools/sandbox";
 import type { Extra } from "../../tools/stack";
 import { homeOf } from "../../tools/toolchain/home";
 import { failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
@@ -54,7 +54,9 @@ async function reach(settings: Extra, secrets: Record<string, string>): Promise<
 const bastion = (): Extra => ({
   bastion: { address: gate.address, port: gate.port, user: "jump", hostKey: gate.hostKey },
 });
-const fromGate = (): Promise<string> => on(inner, "journalctl -u ssh --no-pager -o cat | grep 'Accepted ' | tail -n 1");
+/** How often the inner host has let someone in like this; this test itself comes as root, with a key. */
+const accepted = async (how: string): Promise<number> =>
+  Number(await on(inner, `journalctl -u ssh --no-pager -o cat | grep -c ${quote(`Accepted ${how} `)} || true`));
 
 it("goes through a bastion with a password, to a host with a key that has a passphrase", async () => {
   await reach(bastion(), {
@@ -69,7 +71,6 @@ it("goes through a bastion with a password, to a host with a key that has a pass
   expect(await on(gate, "journalctl -u ssh --no-pager -o cat | grep -c 'Accepted password for jump'")).toMatch(
     /^[1-9]/,
   );
-  expect(await fromGate()).toContain("Accepted publickey for root");
   const state = await d.stack.state();
   for (const secret of [passphrase, password, "PRIVATE KEY"]) expect(state).not.toContain(secret);
 });
@@ -94,7 +95,6 @@ it("logs in with the keys of an ssh-agent", async () => {
     await run("ssh-add", ["-q", gate.privateKeyPath], { env: { ...process.env, ...env } });
     await reach({}, {});
     succeeded(await d.stack.up(undefined, env));
-    expect(await fromGate()).toContain("Accepted publickey for root");
     expect(succeeded(await d.stack.preview([], env))).toContain(`Preflight passed on ${inner.name}`);
   } finally {
     process.kill(Number(pid));
@@ -102,21 +102,22 @@ it("logs in with the keys of an ssh-agent", async () => {
 });
 
 it("logs in with a password, and a wrong one is one clear line", async () => {
+  await execOn(inner, "useradd -m -s /bin/bash ops; chpasswd", { input: `ops:${password}\n` });
   await on(
     inner,
-    `useradd -m -s /bin/bash ops; echo 'ops ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ops
+    `echo 'ops ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ops
      printf 'Match User ops\\n  PasswordAuthentication yes\\n' >>/etc/ssh/sshd_config; systemctl reload ssh`,
   );
-  await execOn(inner, "chpasswd", { input: `ops:${password}\n` });
-  await reach({ user: "ops" }, { password });
+  await reach({ user: "ops", delay: 2 }, { password });
   succeeded(await d.stack.up());
-  expect(await fromGate()).toContain("Accepted password for ops");
+  expect(await accepted("password for ops")).toBeGreaterThan(0);
   const { stdout } = await runTool(d.stack, "tools/status.ts", []);
   expect(stdout).toMatch(new RegExp(`^${inner.name} +\\S+ +active`, "m"));
   expect(await d.stack.state()).not.toContain(password);
 
-  await reach({ user: "ops" }, { password: "another" });
+  await reach({ user: "ops", delay: 3 }, { password: "another" });
   const refused = failed(await d.stack.up());
+  console.log(refused, await on(inner, "journalctl -u ssh --no-pager -o cat | grep -c 'Failed password for ops'"));
   expect(refused.match(new RegExp(`${inner.name}: .*password.*`, "g"))).toHaveLength(1);
 });
 
