@@ -37,8 +37,12 @@ async function noSsh(answer: (socket: Socket) => void): Promise<number> {
 }
 
 /** An SSH server that lets everybody in and does something with a command. */
-async function sshd(onCommand: (channel: () => ServerChannel) => void, onSession = true): Promise<number> {
-  const server = new SshServer({ hostKeys: [privateKey] }, (client: SshConnection) => {
+async function sshd(
+  onCommand: (channel: () => ServerChannel) => void,
+  onSession = true,
+  key = privateKey,
+): Promise<number> {
+  const server = new SshServer({ hostKeys: [key] }, (client: SshConnection) => {
     client.on("error", () => undefined);
     client.on("authentication", (login) => {
       login.accept();
@@ -245,13 +249,14 @@ it("npm run status takes nothing of that for more than text, and waits for nobod
     channel.end();
   });
   const silent = await noSsh(() => undefined);
-  const stuck = await sshd(() => undefined, false);
-  const hosts = [liar, silent, stuck].map((port, index) => ({
-    name: `h${index}`,
-    address: "127.0.0.1",
-    port,
-    hostKey,
-  }));
+  // Hosts of one key would be one machine.
+  const [other, another] = [utils.generateKeyPairSync("ed25519"), utils.generateKeyPairSync("ed25519")];
+  const stuck = await sshd(() => undefined, false, another.private);
+  const hosts = [
+    { port: liar, hostKey },
+    { port: silent, hostKey: other.public },
+    { port: stuck, hostKey: another.public },
+  ].map((host, index) => ({ name: `h${index}`, address: "127.0.0.1", ...host }));
   const began = Date.now();
   const all = await fleetStatus(settingsOf({ hosts, password: "hunter2" }), 4);
   expect(Date.now() - began).toBeLessThan(30_000);
