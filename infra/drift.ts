@@ -1,55 +1,75 @@
-import type { Connection } from "./connection";
-import { runRemote, Unreachable } from "./ssh";
+import { visible } from "./text";
 
-/** What the state of a host is looked at with. */
-export interface LookInputs {
-  connection: Connection;
-  command: string;
-  stdin: string;
+/** Something on a host that is not as it was deployed. */
+export interface Difference {
+  /** A file's path, a unit, a package or a setting of the kernel. */
+  what: string;
+  /** In what it differs, as the end of a sentence. */
+  how: string;
+  /** The way back of a file with other content, as lines of a unified diff: `-` is what is there now. */
+  lines: string[];
 }
 
-/** A host as it was at the last look. */
-export interface HostState extends LookInputs {
-  /** What differs from what was deployed, a line each; empty when nothing does. */
-  drift: string[];
-  /** Goes up with each repair, so that the commands which repair have a reason to run. */
-  revision: number;
+/** What a host said when it was looked at. */
+export interface Look {
+  /** Whether it answered. Nothing else is known of one that did not. */
+  answered: boolean;
+  /** Whether anything is deployed there by this stack. */
+  deployed: boolean;
+  /** The runs that the activation in force and the first one there belong to; see reasons. */
+  run?: string;
+  since?: string;
+  /** Whether sudo asked for the password. */
+  asked: boolean;
+  drift: Difference[];
 }
 
-// Seconds that a look may take. A host that hangs must not hold up the others for longer.
-const limit = 60;
+/** What is known of a host that did not answer. */
+export const unanswered: Look = { answered: false, deployed: false, asked: false, drift: [] };
 
-/** Reads the lines of observe.sh. */
-export const parseDrift = (stdout: string): string[] =>
-  stdout
-    .split("\n")
-    .filter((line) => line.includes("\t"))
-    .map((line) => line.replace("\t", " "));
+// A time, as `reasons` makes it. What a host says is written into commands: nothing else is taken from it.
+const aRun = /^\d{8}T\d{6}Z$/;
+
+/** Reads what look.sh prints; `said` is what comes after it, from the preflight. Undefined when it was cut short. */
+export function parseLook(stdout: string): { look: Look; said: string } | undefined {
+  const end = /^looked\n/m.exec(stdout);
+  if (!end) return undefined;
+  const look: Look = { ...unanswered, answered: true, deployed: true, drift: [] };
+  for (const line of stdout.slice(0, end.index).split("\n")) {
+    const [word, ...rest] = line.split("\t");
+    const [first = ""] = rest;
+    if ((word === "run" || word === "since") && aRun.test(first)) look[word] = first;
+    else if (word === "new") look.deployed = false;
+    else if (word === "asked") look.asked = true;
+    else if (word === "drift") look.drift.push({ what: first, how: rest.slice(1).join("\t"), lines: [] });
+    else if (word === "line") look.drift.at(-1)?.lines.push(rest.join("\t"));
+  }
+  return { look, said: stdout.slice(end.index + end[0].length) };
+}
+
+/** Why commands are called although no setting has changed; undefined for no reason, and never any. */
+export interface Reasons {
+  /** Of those that repair: preflight, packages and activation. */
+  run: string | undefined;
+  /** Of those that send a file: a host that differs keeps copies of them, one with nothing on it does not. */
+  stage: string | undefined;
+}
 
 /**
- * Looks at a host. One that cannot be reached, or that cannot be asked, keeps the state it had: a preview without
- * access to the hosts still works, and the preflight says what is wrong with it. Returns why in `note`.
+ * What commands are called with beside their settings: a word that is another one when they must run although no setting
+ * has changed. The host keeps the words of the activation in force, so that they stay the same, and the next deployment is
+ * quiet, until the host differs again. `now` is the time of this run.
  */
-export async function look(state: HostState): Promise<{ state: HostState; note?: string }> {
-  const { connection, command, stdin } = state;
-  try {
-    const { code, stdout, stderr } = await runRemote(connection, command, stdin, limit);
-    if (code === 0) return { state: { ...state, drift: parseDrift(stdout) } };
-    return { state, note: `${stdout}${stderr}`.trim() };
-  } catch (error) {
-    const { message } = error as Error;
-    return { state, note: error instanceof Unreachable ? `could not be reached: ${message}` : message };
-  }
+export function reasons({ deployed, run, since, drift }: Look, now: Date): Reasons {
+  const again = now.toISOString().replaceAll(/[-:]|\.\d+/g, "");
+  if (!deployed) return { run: again, stage: again };
+  return { run: drift.length === 0 ? run : again, stage: since };
 }
 
-/** Whether a state has to be updated: something drifted, or it is looked at in another way from now on. */
-export function differs(old: HostState, next: LookInputs): boolean {
-  const how = ({ connection, command, stdin }: LookInputs): string =>
-    JSON.stringify([command, stdin, Object.entries(connection).sort()]);
-  return old.drift.length > 0 || how(old) !== how(next);
-}
-
-/** The state after a deployment: drift is repaired by the commands that its revision makes run. */
-export function repaired(old: HostState, next: LookInputs): HostState {
-  return { ...next, drift: [], revision: old.revision + (old.drift.length > 0 ? 1 : 0) };
+/** What was changed by hand, for a person; numbered, with the lines of files below. */
+export function describeDrift(name: string, address: string, drift: Difference[]): string {
+  const items = drift.map(({ what, how, lines }, index) =>
+    [`  ${String(index + 1)}. ${what} ${how}`, ...lines.map((line) => `     ${line}`)].map(visible).join("\n"),
+  );
+  return [`Changed by hand on ${name} (${address}), a deployment repairs it:`, ...items].join("\n");
 }

@@ -1,11 +1,11 @@
-import { remote } from "@pulumi/command";
-import * as pulumi from "@pulumi/pulumi";
+import { Command } from "./command";
 import * as commands from "./commands";
-import type { HostSettings, Waiver } from "./config";
+import type { HostSettings } from "./config";
 import { commandConnection, type Connection } from "./connection";
-import { digest, renderFiles } from "./files";
-import { leaveWaivers, previewPreflight } from "./observe";
-import { HostState } from "./state";
+import { reasons } from "./drift";
+import { digest, type RenderedFile } from "./files";
+import { tell, type Looked } from "./observe";
+import * as pulumi from "./pulumi";
 
 /** What a mirror needs. */
 export interface MirrorArgs {
@@ -13,8 +13,12 @@ export interface MirrorArgs {
   connection: Connection;
   /** The stack, as `organization/project/stack`. */
   stack: string;
-  /** The refusals that this run passes over. */
-  waived: Waiver[];
+  /** The host's managed files. */
+  files: RenderedFile[];
+  /** What the host said when it was looked at. */
+  looked: Looked;
+  /** When this run began. */
+  now: Date;
 }
 
 /** What an operator asks first about a host. */
@@ -41,31 +45,21 @@ export class Mirror extends pulumi.ComponentResource {
 
   constructor(name: string, args: MirrorArgs, options?: pulumi.ComponentResourceOptions) {
     super("lsyncd:index:Mirror", name, {}, options);
-    const { host } = args;
-    const identity = { stack: args.stack, host };
-    const files = renderFiles(host);
-    const deployment = digest(files);
+    const { host, files, looked } = args;
+    const { refusedBy } = looked;
+    // A password that was refused is not tried again: the commands of an update say so instead, and fail.
+    const spared = !pulumi.isDryRun() && refusedBy !== undefined;
+    const identity = { stack: args.stack, host: spared ? { ...host, refusedBy } : host };
+    // Uncaught: what it throws fails the preview, and holds up no other host.
+    void tell(host, looked, this);
+
+    const reason = reasons(looked, args.now);
+    // Of a host that did not answer nobody knows what its commands were called with last. A preview says nothing of it. An
+    // update runs what it begins with, which fails with the host's name, or else the host is there again.
+    const kept = looked.answered ? [] : ["create", "update"];
+    const connection = commandConnection(args.connection);
     // The password for sudo is in the standard input of what runs as root.
     const locked = host.user !== "root" && host.becomePassword !== undefined;
-
-    let ready = Promise.resolve();
-    if (pulumi.runtime.isDryRun()) {
-      const look = commands.previewPreflight(identity, deployment, args.waived);
-      void previewPreflight(host.name, args.connection, look, this);
-    } else if (args.waived.length > 0) {
-      ready = leaveWaivers(host.name, args.connection, commands.leaveWaivers(identity, deployment, args.waived));
-    }
-    const { create: lookAt, stdin } = commands.observe(identity);
-    const state = new HostState(
-      `${name}-state`,
-      { connection: args.connection, look: { command: lookAt, stdin }, secret: locked },
-      { parent: this },
-    );
-    // Nothing is added until something has drifted, so that the text of a command stays the same for a given host.
-    const repairing = (create: string): pulumi.Output<string> =>
-      state.revision.apply((revision) => (revision > 0 ? `${create} repair ${String(revision)}` : create));
-    const connection = pulumi.secret(ready.then(() => commandConnection(args.connection)));
-
     // What is made of a secret file, if only a checksum, is not shown either: a password could be guessed from it.
     const hidden = files.some(({ secret }) => secret);
 
@@ -74,25 +68,26 @@ export class Mirror extends pulumi.ComponentResource {
       { stdin, create, ...rest }: commands.HostCommand,
       dependsOn: pulumi.Resource[],
       hide: { create?: boolean; stdin?: boolean } = {},
-    ): remote.Command => {
-      // A staged file is not sent again for a repair: the host keeps a copy of what is in force.
-      const run = step.startsWith("file-") ? create : repairing(create);
-      return new remote.Command(
+    ): Command => {
+      const staging = step.startsWith("file-");
+      const text = commands.becauseOf(create, staging ? reason.stage : reason.run);
+      const run = hide.create ? pulumi.secret(text) : text;
+      return new Command(
         `${name}-${step}`,
         {
           connection,
-          create: hide.create ? pulumi.secret(run) : run,
-          update: hide.create ? pulumi.secret(run) : run,
+          create: run,
+          update: run,
           ...(rest.delete === undefined ? {} : { delete: rest.delete }),
           stdin: hide.stdin ? pulumi.secret(stdin) : stdin,
           addPreviousOutputInEnv: false,
-          logging: step === "preflight" ? remote.Logging.StdoutAndStderr : remote.Logging.Stderr,
+          logging: step === "preflight" ? "stdoutAndStderr" : "stderr",
         },
-        { parent: this, dependsOn },
+        { parent: this, dependsOn, ignoreChanges: staging || pulumi.isDryRun() ? kept : [] },
       );
     };
 
-    const preflight = command("preflight", commands.preflight(identity, deployment), [], {
+    const preflight = command("preflight", commands.preflight(identity, digest(files)), [], {
       create: hidden,
       stdin: locked,
     });

@@ -1,13 +1,70 @@
-import * as pulumi from "@pulumi/pulumi";
-import type { HostCommand } from "./commands";
+import { passwordMissing, passwordRefused, type HostCommand } from "./commands";
+import type { HostSettings } from "./config";
 import type { Connection } from "./connection";
-import { runRemote, Unreachable } from "./ssh";
+import { describeDrift, parseLook, unanswered, type Look } from "./drift";
+import type { Password, Verdict } from "./passwords";
+import * as pulumi from "./pulumi";
+import { finishRemote, runRemote, startRemote, Unreachable, type RemoteResult } from "./ssh";
 
-// Seconds that a preflight may take in a preview.
+// Seconds that a look may take. A host that hangs must not hold up the others for longer.
 const limit = 120;
 
-// What become.sh ends with when sudo asks for a password and there is none.
-const noPassword = 125;
+/** A look at a host, and what is to be told of it. */
+export interface Looked extends Look {
+  /** Why it did not answer: the end of a sentence about the host, and what was said. */
+  fault?: { how: "could not be reached" | "was not asked" | "did not answer"; text: string };
+  /** The host whose sudo has refused the password, if one has: this one, or one that has the same. */
+  refusedBy?: string;
+  /** What the preflight of a preview said. */
+  preflight?: { passed: boolean; text: string };
+}
+
+const isRefused = ({ code, stdout }: RemoteResult): boolean =>
+  code === passwordRefused && parseLook(stdout) === undefined;
+
+const verdict = (result: RemoteResult): Verdict =>
+  isRefused(result) ? "refused" : parseLook(result.stdout)?.look.asked === true ? "accepted" : "unknown";
+
+/** What is known of a host whose password for sudo is refused. */
+export function notAsked({ name, user }: HostSettings, by: string, text?: string): Looked {
+  const elsewhere = `sudo on ${by} refuses the same password for ${user}, so it was not tried here.`;
+  return {
+    ...unanswered,
+    refusedBy: by,
+    fault: { how: "was not asked", text: text ?? (by === name ? "its sudo has refused the password." : elsewhere) },
+  };
+}
+
+/**
+ * Looks at a host once, over a connection of the program's own: what was changed by hand and, when the command is that
+ * of a preview, what the preflight says. Never rejects: a host that does not answer holds up no other.
+ */
+export async function lookAt(
+  host: HostSettings,
+  connection: Connection,
+  command: HostCommand,
+  password?: Password,
+): Promise<Looked> {
+  try {
+    const remote = await startRemote(connection, command.create);
+    const finish = (): Promise<RemoteResult> => finishRemote(remote, command.stdin, limit);
+    const result = password ? await password.tryOn(host.name, finish, verdict) : await finish();
+    if (result === undefined) {
+      remote.drop();
+      return notAsked(host, password?.refusedBy ?? host.name);
+    }
+    const { code, stdout, stderr } = result;
+    const parsed = parseLook(stdout);
+    const text = `${parsed?.said ?? stdout}${stderr}`.trim();
+    if (parsed) return { ...parsed.look, preflight: { passed: code === 0, text } };
+    if (isRefused(result)) return notAsked(host, host.name, text);
+    return { ...unanswered, fault: { how: code === passwordMissing ? "was not asked" : "did not answer", text } };
+  } catch (error) {
+    const { message } = error as Error;
+    const how = error instanceof Unreachable ? "could not be reached" : "did not answer";
+    return { ...unanswered, fault: { how, text: message } };
+  }
+}
 
 /**
  * Whether this is the preview of an update that goes on with the other hosts when one fails (`npm run up`): a failed
@@ -16,33 +73,27 @@ const noPassword = 125;
 const goesOn = (): boolean => process.env.LSYNCD_ONE_HOST_STOPS_NO_OTHER === "true";
 
 /**
- * Runs the preflight during a preview, where resources run nothing. Findings fail the preview, those of all hosts
- * together; a host that cannot be reached is a warning, because a pull request's checks may have no way to it.
+ * Tells what a look has found. In a preview, findings of the preflight fail it, those of all hosts together, and so does
+ * a refused password: an update would try it once more. A host that did not answer is a warning, because a pull request's
+ * checks may have no way to it.
  */
-export async function previewPreflight(
-  name: string,
-  connection: Connection,
-  preflight: HostCommand,
-  resource: pulumi.Resource,
-): Promise<void> {
-  const notRun = (why: string): Promise<void> => pulumi.log.warn(`${name} ${why}`, resource);
-  let result;
-  try {
-    result = await runRemote(connection, preflight.create, preflight.stdin, limit);
-  } catch (error) {
-    const { message } = error as Error;
-    await notRun(
-      error instanceof Unreachable
-        ? `could not be reached, its preflight was not run: ${message}\nMore: docs/operations.md#a-host-cannot-be-reached`
-        : `did not end its preflight: ${message}`,
-    );
-    return;
+export async function tell(host: HostSettings, looked: Looked, resource: pulumi.Resource): Promise<void> {
+  const { name, address } = host;
+  const { drift, fault, preflight, refusedBy } = looked;
+  const stops = pulumi.isDryRun() && !goesOn();
+  if (fault) {
+    const missed = pulumi.isDryRun() ? "its preflight was not run" : "it was not looked at";
+    const more = fault.how === "could not be reached" ? "\nMore: docs/operations.md#a-host-cannot-be-reached" : "";
+    const text = `${name} ${fault.how}, ${missed}: ${fault.text}${more}`;
+    // Not caught by anyone: Pulumi shows it, goes on with the other hosts, and fails the preview at its end.
+    if (stops && refusedBy === name) throw new pulumi.RunError(text);
+    await pulumi.log.warn(text, resource);
   }
-  const text = `${result.stdout}${result.stderr}`.trim();
-  if (result.code === noPassword) await notRun(`was not asked, its preflight was not run: ${text}`);
-  // Not caught by anyone: Pulumi shows it, goes on with the other hosts, and fails the preview at its end.
-  else if (result.code !== 0 && !goesOn()) throw new pulumi.RunError(text);
-  else if (result.code !== 0 || text.includes("\n")) await pulumi.log.warn(text, resource);
+  if (drift.length > 0) await pulumi.log.warn(describeDrift(name, address, drift), resource);
+  if (!pulumi.isDryRun() || preflight === undefined) return;
+  if (!preflight.passed && stops) throw new pulumi.RunError(preflight.text);
+  // One that passes and has nothing more to say is what everyone expects.
+  else if (preflight.text.includes("\n")) await pulumi.log.warn(preflight.text, resource);
 }
 
 /**

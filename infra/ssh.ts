@@ -98,8 +98,7 @@ export async function startRemote(
 
 /**
  * Runs one command on a host over a connection of its own, for what the program does outside of resources. Throws
- * Unreachable when it could not begin, and an error when it did not end within `seconds`, if given, or printed more than
- * anything here does. What it printed can be shown, see text.ts.
+ * Unreachable when it could not begin, and as finishRemote does.
  */
 export async function runRemote(
   connection: Connection,
@@ -107,11 +106,19 @@ export async function runRemote(
   stdin: string,
   seconds?: number,
 ): Promise<RemoteResult> {
-  const { channel, code, close, drop } = await startRemote(
-    connection,
-    command,
-    Math.min(seconds ?? beginTimeout, beginTimeout),
-  );
+  const begin = Math.min(seconds ?? beginTimeout, beginTimeout);
+  return finishRemote(await startRemote(connection, command, begin), stdin, seconds);
+}
+
+/**
+ * Gives a command its standard input and waits for its end. Throws an error when that is not within `seconds`, if given,
+ * or when it printed more than anything here does. What it printed can be shown, see text.ts.
+ */
+export async function finishRemote(
+  { channel, code, close, drop }: RemoteCommand,
+  stdin: string,
+  seconds?: number,
+): Promise<RemoteResult> {
   const ended = new Promise<RemoteResult>((resolve, reject) => {
     const printed = { stdout: "", stderr: "" };
     const collect = (stream: "stdout" | "stderr") => (text: string) => {
@@ -165,6 +172,7 @@ async function connect(to: Endpoint, who: string, clients: Client[], sock?: Dupl
     client.on("error", (error) => {
       // An agent that does not answer is one way less to log in, not the end.
       if ("level" in error && error.level === "agent") refusal = "the ssh-agent of SSH_AUTH_SOCK does not answer";
+      else if (error.message.startsWith("All configured authentication methods failed")) fail(new Error(notLetIn(to)));
       else fail(error);
     });
     client.on("close", () => {
@@ -220,6 +228,17 @@ function credentials({ user, privateKey, privateKeyPassword, password }: Endpoin
     ...(password === undefined ? {} : { password, tryKeyboard: true }),
     ...(agent === "" ? {} : { agent }),
   };
+}
+
+/** What is told of a host that refuses all ways to log in: which ones there were. */
+function notLetIn(to: Endpoint): string {
+  const ways: Record<string, string | undefined> = {
+    publickey: "private key",
+    password: "password",
+    agent: "ssh-agent",
+  };
+  const tried = (credentials(to).authHandler as string[]).flatMap((method) => ways[method] ?? []);
+  return `it does not let ${to.user} in with the ${tried.join(" or the ")}`;
 }
 
 /** A key's fingerprint as ssh-keygen -l shows it. */

@@ -41,9 +41,13 @@ const [script, ...args] = words[0]?.endsWith(".ts") ? words : words.slice(1);
 if (script !== undefined) {
   // Ctrl-C is for the script, which may have something to finish; this process ends with it.
   process.on("SIGINT", () => undefined);
-  const run = spawnSync(process.execPath, ["--import", "tsx", join(root, script), ...args], {
-    stdio: "inherit",
-    env: { ...process.env, PATH: `${join(modules, ".bin")}:${process.env.PATH ?? ""}` },
-  });
+  const run = spawnSync(
+    process.execPath,
+    ["--import", join(root, "tools/typescript.mjs"), join(root, script), ...args],
+    {
+      stdio: "inherit",
+      env: { ...process.env, PATH: `${join(modules, ".bin")}:${process.env.PATH ?? ""}` },
+    },
+  );
   process.exit(run.status ?? 128 + (constants.signals[run.signal ?? "SIGTERM"] ?? 15));
 }

@@ -22,7 +22,7 @@ const usage = `Shows what a deployment would change, and changes nothing.
   --markdown FILE       write what a pull request's comment shows; - for standard output
   --changed-since REF   the stacks that the difference to REF touches
   --list                only print the names of the stacks, as JSON
-  FLAG                  for pulumi preview, such as --refresh or --target`;
+  FLAG                  for pulumi preview, such as --target`;
 
 /** How a run of the engine ended, and the last of what it said. */
 interface Ended {

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
 import { connect } from "node:net";
-import { constants } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { lendForRun } from "./become";
 import { engineArguments } from "./become/arguments";
@@ -28,7 +29,8 @@ async function answers(path: string): Promise<boolean> {
 
 /**
  * The engine's environment. The command plugin fails on an ssh-agent that is gone, even where it has a private key, so
- * such an agent is left out. One host's preflight does not keep an update of the others from beginning.
+ * such an agent is left out. One host's preflight does not keep an update of the others from beginning, and what the preview
+ * of an update has learnt is there for the rest of it (infra/passwords.ts).
  */
 async function environment(path: string, command: string): Promise<NodeJS.ProcessEnv> {
   const env: NodeJS.ProcessEnv = { ...process.env, PATH: `${path}:${process.env.PATH ?? ""}` };
@@ -37,7 +39,10 @@ async function environment(path: string, command: string): Promise<NodeJS.Proces
     say(`SSH_AUTH_SOCK names an ssh-agent that does not answer (${agent}); this run goes without.`);
     delete env.SSH_AUTH_SOCK;
   }
-  if (command === "up") env.LSYNCD_ONE_HOST_STOPS_NO_OTHER = "true";
+  if (command === "up") {
+    env.LSYNCD_ONE_HOST_STOPS_NO_OTHER = "true";
+    env.LSYNCD_RUN_DIRECTORY = await mkdtemp(join(tmpdir(), "lsyncd-as-code-run-"));
+  }
   return env;
 }
 
@@ -59,8 +64,9 @@ async function main(args: string[]): Promise<number> {
     child.on("exit", (code, signal) => {
       resolve(code ?? 128 + constants.signals[signal ?? "SIGTERM"]);
     });
-  }).finally(() => {
+  }).finally(async () => {
     loans?.end();
+    if (env.LSYNCD_RUN_DIRECTORY !== undefined) await rm(env.LSYNCD_RUN_DIRECTORY, { recursive: true, force: true });
   });
 }
 

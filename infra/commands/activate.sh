@@ -354,15 +354,24 @@ remember_one() { # mode hash restart path
   mkdir -p "$STATE/files.new${4%/*}" && cp -a -- "$TRANSACTION/new$4" "$STATE/files.new$4"
 }
 
+# By which run this activation was asked for, if by more than its settings, and by which the first one here: the next look
+# tells both, see drift.ts.
+remember_run() { # file
+  if [ -z "$RUN" ]; then rm -f "$STATE/$1"; return; fi
+  printf '%s\n' "$RUN" >"$STATE/$1.new" && mv "$STATE/$1.new" "$STATE/$1"
+}
+
 # Keeps a copy of what is in force: a later run takes from it what did not change. The last step ends the transaction.
 remember() {
   rm -rf "$STATE/files.new"
   mkdir -m 0700 "$STATE/files.new" &&
     each_file remember_one &&
     rm -rf "$STATE/files" && mv "$STATE/files.new" "$STATE/files" &&
+    { [ -e "$STATE/manifest" ] || remember_run since; } &&
     printf '%s\n' "$MANIFEST" >"$STATE/manifest.new" && mv "$STATE/manifest.new" "$STATE/manifest" &&
     printf '%s\n' "$PLACE" >"$STATE/place.new" && mv "$STATE/place.new" "$STATE/place" &&
     printf '%s\n' "$ID" >"$STATE/id.new" && mv "$STATE/id.new" "$STATE/id" &&
+    remember_run run &&
     # It runs again: what stops it from here on is an operator.
     rm -f "$STATE/reinstalled" &&
     sync -f "$STATE" &&
@@ -395,7 +404,8 @@ deactivate() {
   systemctl reset-failed lsyncd.service 2>/dev/null
   rm -f -- "$LOG" "${LOG%.log}.status"
   rmdir --ignore-fail-on-non-empty -- "${LOG%/*}" 2>/dev/null
-  rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/place" "$STATE/reinstalled" "$STAGED"
+  rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/place" "$STATE/run" "$STATE/since"
+  rm -rf "$STATE/reinstalled" "$STAGED"
   rmdir -p --ignore-fail-on-non-empty -- "${STAGED%/*}" 2>/dev/null
   rm -rf "$STATE/alerts" "$ALERTS" "$STATE/held" "$STATE/allow-deletion" "$STATE/entries" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
   say "Removed from $HOST. Both volumes are as they were; $STATE/volumes stays and remembers which they are."
@@ -408,7 +418,9 @@ report() {
   printf 'version: %s\n' "$(lsyncd --version 2>/dev/null | sed -n 's/^Version: //p')"
 }
 
-main() {
+main() { # install ["run" run] | remove
+  RUN=
+  [ "${2-}" != run ] || RUN=${3-}
   case "${1-}" in
   install) activate && report ;;
   remove) deactivate ;;

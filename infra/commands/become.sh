@@ -1,9 +1,16 @@
 # Gets root's rights with sudo, and runs the rest of standard input with them: `bash -s` reads a line at a time, so what
 # follows this text is still there. A password is tried once: sudo would take the next lines for further tries.
 # Variables: HOST LOGIN PASSWORD (empty: sudo must not ask) LEND (where a run may have left root's rights for it)
+# REFUSED_BY (the host that has refused the password in this run: it is tried no more)
+# What follows finds in ASKED whether sudo asked for the password. Exit codes beside those of what follows: 124, sudo
+# refuses the password; 125, sudo asks for one and there is none.
 become() {
-  local answer used marker=lsyncd-as-code-begins
+  local answer asked=false marker=lsyncd-as-code-begins
   export LC_ALL=C
+  if [ -n "${REFUSED_BY-}" ]; then
+    explain "incorrect password attempt"
+    exit 124
+  fi
   if [ -z "$PASSWORD" ]; then
     if [ -S "$LEND" ] && perl -MIO::Socket::UNIX -e 'exit !IO::Socket::UNIX->new(Peer => shift)' -- "$LEND"; then
       borrow "$@"
@@ -22,17 +29,19 @@ become() {
   if ! answer=$(printf '%s\n' "$PASSWORD" |
     sudo -S -k -p '' -- bash -c 'if IFS= read -r _; then echo unused; else echo used; fi' 2>&1); then
     explain "$answer"
+    case "$answer" in *"incorrect password attempt"*) exit 124 ;; esac
     exit 1
   fi
-  used=${answer##*$'\n'}
+  answer=${answer##*$'\n'}
+  [ "${answer##* }" != used ] || asked=true
   # For who waits to hear whether the password was needed.
-  if [ -n "${TAKE-}" ]; then echo "password $used"; fi
+  if [ -n "${TAKE-}" ]; then echo "password asked: $asked"; fi
   {
-    if [ "${used##* }" = used ]; then printf '%s\n' "$PASSWORD"; fi
+    if $asked; then printf '%s\n' "$PASSWORD"; fi
     printf '%s\n' "$marker"
     cat
     # What sudo itself prints is a lecture at most; what the command prints there comes with the rest.
-  } | sudo -S -k -p '' -- bash -c "exec 2>&1; until [ \"\$line\" = $marker ]; do IFS= read -r line || exit 1; done; ${TAKE:-eval \"\$(cat)\"}" "$@" 2>/dev/null
+  } | sudo -S -k -p '' -- bash -c "exec 2>&1; ASKED=$asked; until [ \"\$line\" = $marker ]; do IFS= read -r line || exit 1; done; ${TAKE:-eval \"\$(cat)\"}" "$@" 2>/dev/null
   # Of sudo: the last in the pipeline. Whatever is left of the input is not for this shell.
   exit
 }
@@ -43,7 +52,9 @@ explain() {
   said=$(printf '%s\n' "$1" | grep '^sudo: ' | tail -n 1)
   case "$1" in
   *"incorrect password attempt"*)
-    echo "sudo on $HOST refuses the password for $LOGIN. It was tried once; set the right one: pulumi config set --secret lsyncd:becomePassword"
+    said="sudo on ${REFUSED_BY:-$HOST} refuses the password for $LOGIN. It was tried once"
+    [ "${REFUSED_BY:-$HOST}" = "$HOST" ] || said="$said, and not on $HOST"
+    echo "$said; set the right one: pulumi config set --secret lsyncd:becomePassword"
     ;;
   *"a password is required"*)
     echo "sudo on $HOST asks $LOGIN for a password. Run it with: npm run up -- --ask-become-pass; or set lsyncd:becomePassword"

@@ -1,14 +1,22 @@
 import { createHash } from "node:crypto";
 import { runDirectory } from "../paths";
 import { sh } from "../quote";
-import { fragment, run, script } from "./script";
+import { fragment, run, script, withoutReason } from "./script";
 
 /** Who logs in to a host, and how that user becomes root. */
 export interface Login {
   name: string;
   user: string;
   becomePassword?: string;
+  /** The host that has refused this password in this run: then it is tried nowhere again. */
+  refusedBy?: string;
 }
+
+/** What become.sh ends with when sudo refuses the password. */
+export const passwordRefused = 124;
+
+/** What become.sh ends with when sudo asks for a password and there is none. */
+export const passwordMissing = 125;
 
 /** A script with the command that runs it. */
 export interface Rooted {
@@ -31,9 +39,11 @@ const taking = "IFS= read -r PASSWORD";
  * another.
  */
 function head(login: Login, password: string, more: Record<string, string> = {}): string {
-  const { name: HOST, user: LOGIN } = login;
-  const given = password === "" ? "PASSWORD=''" : `${taking}\n${password}`;
-  return [script({ HOST, LOGIN, LEND: lendPath(LOGIN), ...more }, []), given, fragment("become.sh")].join("\n");
+  const { name: HOST, user: LOGIN, refusedBy: REFUSED_BY } = login;
+  const refused = REFUSED_BY === undefined ? {} : { REFUSED_BY };
+  const given = password === "" || REFUSED_BY !== undefined ? "PASSWORD=''" : `${taking}\n${password}`;
+  const values = { HOST, LOGIN, LEND: lendPath(LOGIN), ...refused, ...more };
+  return [script(values, []), given, fragment("become.sh")].join("\n");
 }
 
 /** Whether a command's standard input has a password for sudo in it. */
@@ -57,7 +67,7 @@ export function asRoot(login: Login, name: string, text: string): Rooted {
 export function announcement(command: string, stdin: string): string | undefined {
   const end = stdin.indexOf(call);
   if (!command.startsWith(prefix) || end < 0) return undefined;
-  const request = `${command.slice(prefix.length)}\n${stdin.slice(end + call.length)}`;
+  const request = `${withoutReason(command.slice(prefix.length))}\n${stdin.slice(end + call.length)}`;
   return createHash("sha256").update(request).digest("hex");
 }
 

@@ -321,6 +321,9 @@ check_watches() {
 
 # --- all of it ------------------------------------------------------------------------------------------------------------
 
+# What a preflight says that refuses nothing.
+say_passed() { printf 'Preflight passed on %s (%s).\n' "$HOST" "$ADDRESS"; }
+
 # Runs every check and tells all that was found. Returns 1 when something is refused.
 check_all() {
   local both=true

@@ -2,10 +2,11 @@ import type { HostSettings, Waiver } from "../config";
 import { digest, manifest, type RenderedFile } from "../files";
 import { paths, runDirectory, stateDirectory } from "../paths";
 import { sh } from "../quote";
-import { asRoot } from "./become";
+import { asRoot, type Login } from "./become";
 import { script } from "./script";
 
-export { announcement, asRoot, hasPassword, lend } from "./become";
+export { becauseOf, withoutReason } from "./script";
+export { announcement, asRoot, hasPassword, lend, passwordMissing, passwordRefused } from "./become";
 
 /** What a remote command runs when its resource is made or changed, and when it is destroyed. */
 export interface HostCommand {
@@ -30,7 +31,7 @@ export function packages({ smtp, heartbeatUrl }: HostSettings): string[] {
 export interface Identity {
   /** The stack, as `organization/project/stack`. */
   stack: string;
-  host: HostSettings;
+  host: HostSettings & Pick<Login, "refusedBy">;
 }
 
 const id = ({ stack, host }: Identity): string => `${stack}/${host.name}`;
@@ -83,12 +84,6 @@ export function preflight(identity: Identity, deployment: string): HostCommand {
   return { create: command("deployment", deployment), stdin };
 }
 
-/** The preflight as a preview runs it: it leaves nothing on the host, so the waivers are its arguments. */
-export function previewPreflight(identity: Identity, deployment: string, waived: Waiver[]): HostCommand {
-  const command = preflight(identity, deployment);
-  return { ...command, create: [command.create, "preview", ...waived].join(" ") };
-}
-
 /** Installs the packages that are missing; on destroy removes those it installed. */
 export function installPackages(identity: Identity): HostCommand {
   const { HOST, ID, STATE } = variables(identity);
@@ -125,15 +120,16 @@ export function activate(identity: Identity, files: RenderedFile[]): HostCommand
   return { create: command("install"), delete: command("remove"), stdin };
 }
 
-const begin = (what: string): string => `set -u\nexec </dev/null\nexport LC_ALL=C.UTF-8\n${what}\n`;
-
-/** Looks at what was deployed and prints what differs from it; see observe.sh. */
-export function observe(identity: Identity): HostCommand {
-  const { SOURCE, STATE } = variables(identity);
-  const values = { SOURCE, STATE, PACKAGES: packages(identity.host).join(" ") };
-  const text = script(values, ["inotify.sh", "observe.sh"]) + begin("observe");
-  const { command, stdin } = asRoot(identity.host, "observe", text);
-  return { create: command(), stdin };
+/**
+ * Looks at a host; see look.sh. With the waivers of a preview it runs the preflight as well, which leaves nothing on the
+ * host then: so the waivers are its arguments.
+ */
+export function look(identity: Identity, preview?: Waiver[]): HostCommand {
+  const { SOURCE, STATE, ID } = variables(identity);
+  const values = preview ? checked(identity) : { SOURCE, STATE, ID, PACKAGES: packages(identity.host).join(" ") };
+  const files = [...(preview ? checks : ["inotify.sh"]), "observe.sh", "look.sh"];
+  const { command, stdin } = asRoot(identity.host, "look", script(values, files));
+  return { create: preview ? command("preview", ...preview) : command(), stdin };
 }
 
 /** Says how the mirror is, drift included; see status.sh. */
@@ -142,6 +138,7 @@ export function status(host: HostSettings): HostCommand {
   const values = { SOURCE, TARGET, STATE, LOG: paths.logFile, STATUS_FILE: paths.statusFile };
   const rest = { MONITOR: paths.alertsRunDirectory, PACKAGES: packages(host).join(" ") };
   const files = ["volume.sh", "inotify.sh", "observe.sh", "status.sh"];
-  const { command, stdin } = asRoot(host, "status", script({ ...values, ...rest }, files) + begin("status"));
+  const text = `${script({ ...values, ...rest }, files)}set -u\nexec </dev/null\nexport LC_ALL=C.UTF-8\nstatus\n`;
+  const { command, stdin } = asRoot(host, "status", text);
   return { create: command(), stdin };
 }

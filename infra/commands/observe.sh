@@ -1,47 +1,83 @@
 # Looks at what was deployed to a host and prints what differs from it, a line each: what, a tab, and how it differs.
-# Reads only, and takes its time from nothing but the number of managed files.
+# Reads only, and takes its time from nothing but the number of managed files. One program for all files, one for all
+# packages, one for all units: the hosts of a fleet are looked at before every deployment.
 # Variables: STATE SOURCE PACKAGES
 
 found() { printf '%s\t%s\n' "$1" "$2"; }
 
 observe_files() {
-  local mode hash restart path actual
+  local mode hash restart path line sums=
+  local paths=()
+  local -A modes=() attributes=() differs=()
   while IFS=' ' read -r mode hash restart path; do
     [ -n "$path" ] || continue
     : "$restart"
+    paths+=("$path")
+    modes[$path]=$mode
+    if [ -f "$path" ]; then sums+="$hash  $path"$'\n'; fi
+  done <"$STATE/manifest"
+  while IFS= read -r line; do differs[${line%: FAILED*}]=true; done < <(sha256sum --check --quiet 2>/dev/null <<<"${sums%$'\n'}")
+  while IFS=' ' read -r mode line path; do attributes[$path]="$mode $line"; done < <(stat -c '%a %U:%G %n' -- "${paths[@]}" 2>/dev/null)
+  for path in "${paths[@]}"; do
     if [ ! -f "$path" ]; then
       found "$path" "is missing"
       continue
     fi
-    if [ "$(sha256sum -- "$path" 2>/dev/null | cut -d ' ' -f 1)" != "$hash" ]; then found "$path" "has other content"; fi
-    actual=$(stat -c '%a' -- "$path")
-    if [ "$actual" != "${mode#0}" ]; then found "$path" "has mode 0$actual instead of $mode"; fi
-    actual=$(stat -c '%U:%G' -- "$path")
-    if [ "$actual" != root:root ]; then found "$path" "belongs to $actual instead of root:root"; fi
-  done <"$STATE/manifest"
+    if [ -n "${differs[$path]-}" ]; then found "$path" "has other content"; fi
+    mode=${attributes[$path]%% *}
+    if [ "$mode" != "${modes[$path]#0}" ]; then found "$path" "has mode 0$mode instead of ${modes[$path]}"; fi
+    line=${attributes[$path]#* }
+    if [ "$line" != root:root ]; then found "$path" "belongs to $line instead of root:root"; fi
+  done
 }
 
 observe_packages() {
-  local package
-  for package in $PACKAGES; do
-    if [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" != installed ]; then
-      found "package $package" "is not installed"
-    fi
+  local package status
+  local packages=()
+  local -A statuses=()
+  read -ra packages <<<"$PACKAGES"
+  while IFS=' ' read -r package status; do statuses[$package]=$status; done < <(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${packages[@]}" 2>/dev/null)
+  for package in "${packages[@]}"; do
+    if [ "${statuses[$package]-}" != installed ]; then found "package $package" "is not installed"; fi
   done
 }
 
+# Whether a unit starts at boot, as `systemctl is-enabled` says it. What systemd makes of an init script it calls
+# generated, and asks where the script is linked.
+start_at_boot() { # name UnitFileState
+  if [ "$2" != generated ]; then
+    printf '%s' "${2:-not there}"
+  elif compgen -G "/etc/rc[S5].d/S[0-9][0-9]$1" >/dev/null; then
+    printf enabled
+  else
+    printf disabled
+  fi
+}
+
+# As the checks before a deployment see it, see checks.sh.
+stopped_on_purpose() { # ActiveState
+  [ "$1" = inactive ] && [ ! -e "$STATE/reinstalled" ] && [ ! -e "$STATE/held" ]
+}
+
 observe_units() {
-  local unit enabled
-  for unit in lsyncd.service lsyncd-monitor.timer; do
-    enabled=$(systemctl is-enabled "$unit" 2>/dev/null)
-    # Masked is what an operator does who wants it to stay off.
-    if [ "$enabled" != enabled ] && [ "$enabled" != masked ]; then found "$unit" "is ${enabled:-not there}, not enabled"; fi
+  local line at=0 boot
+  local units=(lsyncd.service lsyncd-monitor.timer)
+  local -A shown=()
+  while IFS= read -r line; do
+    # A blank line ends a unit.
+    if [ -z "$line" ]; then at=$((at + 1)); else shown["${units[at]} ${line%%=*}"]=${line#*=}; fi
+  done < <(systemctl show -p ActiveState -p Result -p UnitFileState "${units[@]}" 2>/dev/null)
+  for line in "${units[@]}"; do
+    # What an operator has stopped stays off: a deployment would leave it so. Nor would one lift a mask.
+    if [ "$line" = lsyncd.service ] && stopped_on_purpose "${shown[$line ActiveState]-}"; then continue; fi
+    boot=$(start_at_boot "${line%.*}" "${shown[$line UnitFileState]-}")
+    if [ "$boot" != enabled ] && [ "$boot" != masked ]; then found "$line" "is $boot, not enabled"; fi
   done
-  if ! systemctl is-active --quiet lsyncd-monitor.timer; then found lsyncd-monitor.timer "is not running"; fi
-  # Stopped on purpose, by an operator or by a mark, is no drift: a deployment would leave it so.
+  if [ "${shown[lsyncd-monitor.timer ActiveState]-}" != active ]; then found lsyncd-monitor.timer "is not running"; fi
+  # A mark holds it: neither would a deployment start it.
   if [ -e "$STATE/failover" ] || [ -e "$STATE/held" ]; then return; fi
-  if [ "$(systemctl show -p ActiveState --value lsyncd.service)" = failed ]; then
-    found lsyncd.service "is dead ($(systemctl show -p Result --value lsyncd.service))"
+  if [ "${shown[lsyncd.service ActiveState]-}" = failed ]; then
+    found lsyncd.service "is dead (${shown[lsyncd.service Result]-})"
   fi
 }
 

@@ -23,3 +23,13 @@ export function script(variables: Record<string, Value>, files: string[]): strin
 export function run(name: string, ...args: string[]): string {
   return ["bash", "-c", sh('eval "$(cat)"'), sh(name), ...args.map(sh)].join(" ");
 }
+
+/** The call of a command that runs although no setting has changed, if there is a reason: a word, see ../drift.ts. */
+export function becauseOf(create: string, reason: string | undefined): string {
+  return reason === undefined ? create : `${create} run ${sh(reason)}`;
+}
+
+/** Such a call without its reason. */
+export function withoutReason(create: string): string {
+  return create.replace(/ run [0-9TZ]+$/, "");
+}

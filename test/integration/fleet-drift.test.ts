@@ -1,20 +1,29 @@
-import { eventually, on, prepare, succeeded, type Deployment } from "../support/deployment";
+import { markJournal, sshSince, watchSshd } from "../../tools/bench/deploy/hosts";
+import type { SshUse } from "../../tools/bench/deploy/sshd";
+import { boot, powerOff } from "../../tools/sandbox";
+import { eventually, failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
 
 jest.setTimeout(400_000);
 
 let d: Deployment;
-const up = async (args: string[] = []): Promise<string> =>
-  succeeded(await d.stack.up(["--skip-preview", "--refresh", ...args]));
+const up = async (args: string[] = []): Promise<string> => succeeded(await d.stack.up(["--skip-preview", ...args]));
 const on1 = (command: string): Promise<string> => on(d.host, command);
 const limitFile = "/proc/sys/fs/inotify/max_user_watches";
-const connectionsSoFar = async (): Promise<number> =>
-  Number(await on1("journalctl -u ssh --no-pager -o cat | grep -c 'Accepted publickey'"));
 
+/** What a run prints, and what the host's SSH server had to do for it, by the server's own log. */
+async function counted(run: () => Promise<string>): Promise<{ text: string; use: SshUse }> {
+  const mark = await markJournal(d.host);
+  const text = await run();
+  return { text, use: await sshSince(d.host, mark) };
+}
+
+let first: SshUse;
 beforeAll(async () => {
   d = await prepare("drift", { volumeSizeMb: 64 });
   // The kernel's limit is the whole machine's and cannot be written in a container: a file in its place can.
   await on1(`echo mail >${d.host.source}/mail; echo 600000 >/run/watches; mount --bind /run/watches ${limitFile}`);
-  succeeded(await d.stack.up());
+  await watchSshd(d.host);
+  first = (await counted(up)).use;
 });
 afterAll(async () => {
   await d.remove();
@@ -66,20 +75,48 @@ const changes: [change: string, told: string, look: string, repaired: string][] 
   ],
 ];
 
-it("is none after a deployment, and looking for it takes one connection", async () => {
-  const before = await connectionsSoFar();
-  const text = await up();
-  expect(text).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
-  // The one of the refresh, and the one that counts.
-  expect((await connectionsSoFar()) - before).toBe(2);
+const quiet = /^(?![^]*\d+ (created|updated|deleted|replaced))/;
+
+it("is none after a deployment", async () => {
+  expect(await up()).toMatch(quiet);
   expect(await d.stack.state()).not.toContain("PRIVATE KEY");
+});
+
+describe("the connections to a host", () => {
+  it("are one in each phase of a run that changes nothing", async () => {
+    const preview = await counted(async () => succeeded(await d.stack.preview()));
+    expect(preview.use).toMatchObject({ connections: 1, sessions: 1 });
+    const update = await counted(up);
+    expect(update.text).toMatch(quiet);
+    expect(update.use).toMatchObject({ connections: 1, sessions: 1 });
+  });
+
+  it("are one for each file of a first deployment and four more, never more than eight at once", async () => {
+    const files = Number(await on1("wc -l </var/lib/lsyncd-as-code/manifest"));
+    expect(first.connections).toBeGreaterThan(files);
+    expect(first.connections).toBeLessThanOrEqual(files + 4);
+    expect(first.atOnce).toBeLessThanOrEqual(8);
+  });
+
+  it("are at most four when one setting changes", async () => {
+    await d.configure({ delay: 5 });
+    const preview = await counted(async () => succeeded(await d.stack.preview()));
+    expect(preview.text).toMatch(/\+\s+delay\s+= 5,/);
+    expect(preview.use).toMatchObject({ connections: 1, sessions: 1 });
+    const update = await counted(up);
+    expect(update.text).toMatch(/3 updated/);
+    expect(update.use.connections).toBeLessThanOrEqual(4);
+    expect(await on1("grep -c 'delay *= 5' /etc/lsyncd/lsyncd.conf.lua")).toBe("1");
+  });
 });
 
 it("is shown by a preview, all of it", async () => {
   for (const [change] of changes) await on1(change);
-  const text = succeeded(await d.stack.preview(["--refresh"]));
+  const text = succeeded(await d.stack.preview());
   for (const [, told] of changes) expect(text).toContain(told);
-  expect(text).toMatch(/~ 4 to update/);
+  // Of a file also what was changed, as the way back.
+  expect(text).toMatch(/^ +---? by nobody$/m);
+  expect(text).toMatch(/~ 3 to update/);
   // A preview repairs nothing.
   expect(await on1("systemctl is-active lsyncd-monitor.timer || true")).toBe("inactive");
 });
@@ -87,37 +124,80 @@ it("is shown by a preview, all of it", async () => {
 it("is repaired, and the next run is quiet", async () => {
   const text = await up();
   for (const [, , look, repaired] of changes) expect(await on1(look)).toBe(repaired);
-  expect(text).toMatch(/4 updated/);
+  expect(text).toMatch(/3 updated/);
   expect(text).not.toMatch(/file-\S+ updated/);
-  expect(await up()).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
+  expect(await up()).toMatch(quiet);
+  expect(await up(["--refresh"])).toMatch(quiet);
+});
+
+it("is repaired a second time when it is there a second time, and a refresh takes nothing from it", async () => {
+  await on1("echo '-- by nobody' >>/etc/lsyncd/lsyncd.conf.lua");
+  expect(succeeded(await d.stack.preview(["--refresh"]))).toMatch(/~ 3 to update/);
+  expect(await up(["--refresh"])).toMatch(/3 updated/);
+  expect(await on1("grep -c 'by nobody' /etc/lsyncd/lsyncd.conf.lua || true")).toBe("0");
+  expect(await up()).toMatch(quiet);
+});
+
+it("does not show a file's lines when it may hold a password", async () => {
+  await on1("echo 'hunter2' >>/etc/lsyncd/alerts.conf");
+  const text = succeeded(await d.stack.preview());
+  expect(text).toContain("/etc/lsyncd/alerts.conf has other content");
+  expect(text).not.toContain("hunter2");
+  await up();
 });
 
 it("restarts lsyncd for nothing that does not concern it", async () => {
   const pid = await on1("systemctl show -p MainPID --value lsyncd");
   await on1("chmod 0700 /usr/local/bin/lsyncd-monitor.sh");
-  expect(await up()).toMatch(/4 updated/);
+  expect(await up()).toMatch(/3 updated/);
   expect(await on1("stat -c %a /usr/local/bin/lsyncd-monitor.sh")).toBe("755");
   expect(await on1("systemctl show -p MainPID --value lsyncd")).toBe(pid);
 });
 
 it("is a package that someone removed, which takes the service with it", async () => {
   await on1("DEBIAN_FRONTEND=noninteractive apt-get -q -y purge lsyncd >/dev/null 2>&1");
-  expect(succeeded(await d.stack.preview(["--refresh"]))).toContain("package lsyncd is not installed");
+  expect(succeeded(await d.stack.preview())).toContain("package lsyncd is not installed");
   await up();
   await on1(`echo again >${d.host.source}/again`);
   await eventually(async () => (await on1(`cat ${d.host.target}/again`)) === "again");
 });
 
-it("is no service that an operator stopped, or that a mark holds", async () => {
-  await on1("systemctl stop lsyncd");
-  expect(await up()).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
+// After a package that came back, which is no reason to start it ever after.
+it.each(["stop", "disable --now", "mask --now"])("is no service that an operator has stopped with %s", async (how) => {
+  await on1(`systemctl ${how} lsyncd`);
+  expect(await up()).toMatch(quiet);
   // Neither is it started when something else is repaired.
   await on1("chmod 0700 /usr/local/bin/lsyncd-monitor.sh");
-  expect(await up()).toContain("was stopped by an operator and stays stopped; start it with: systemctl start lsyncd");
+  expect(await up()).toContain("was stopped by an operator and stays stopped; start it with: systemctl ");
   expect(await on1("stat -c %a /usr/local/bin/lsyncd-monitor.sh; systemctl is-active lsyncd || true")).toBe(
     "755\ninactive",
   );
-  await on1("systemctl start lsyncd && lsyncd-failover begin a test");
-  expect(await up()).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
+  await on1("systemctl unmask lsyncd; systemctl enable --now lsyncd");
+  expect(await up()).toMatch(quiet);
+});
+
+it("is no service that a mark holds", async () => {
+  await on1("lsyncd-failover begin a test");
+  expect(await up()).toMatch(quiet);
   await on1("lsyncd-failover end --keep source");
+});
+
+it("is all that was deployed when nothing is there any more, and one deployment brings it back", async () => {
+  // As on a host that was set up anew: the volumes are the same, and all else is gone.
+  await on1(`systemctl disable --now lsyncd lsyncd-monitor.timer; rm -rf /var/lib/lsyncd-as-code /etc/lsyncd \
+    /usr/local/lib/lsyncd-as-code /usr/local/bin/lsyncd-monitor.sh /etc/systemd/system/lsyncd*; systemctl daemon-reload
+    find ${d.host.target} -mindepth 1 -not -name lost+found -delete`);
+  await up();
+  await eventually(async () => (await on1(`cat ${d.host.target}/mail`)) === "mail");
+  expect(await up()).toMatch(quiet);
+});
+
+it("is not known of a host that cannot be reached, which is a warning in a preview and an error in an update", async () => {
+  await powerOff(d.host);
+  const text = succeeded(await d.stack.preview());
+  expect(text).toContain("could not be reached, its preflight was not run");
+  expect(text).not.toMatch(/to (create|update|delete|replace)/);
+  expect(failed(await d.stack.up())).toContain("could not be reached, it was not looked at");
+  await boot(d.host);
+  expect(await up()).toMatch(quiet);
 });

@@ -107,6 +107,7 @@ describe("npm run status", () => {
     expect(all["sqlite-3"]?.lsyncd?.held).toMatch(/^failover: since .*a test/);
     expect(all["sqlite-4"]?.problems).toEqual(["no answer within 20 s"]);
     await on(host(1), `mount ${host(1).target}`);
+    await on(host(2), "chmod 0644 /etc/lsyncd/lsyncd.conf.lua");
     await on(host(3), "lsyncd-failover end --keep source");
   });
 });

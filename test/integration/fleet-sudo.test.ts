@@ -86,9 +86,14 @@ async function configure(settings: Extra, third: string, fourth?: string): Promi
   }
 }
 
+/** How often sudo on a host was given a wrong password. */
+const refusals = async (one: SandboxHost): Promise<number> =>
+  Number(await on(one, "journalctl --no-pager | grep -c 'authentication failure' || true"));
+
 it("deploys as root, with sudo that asks for nothing and with one that asks; a wrong password is one clear line", async () => {
   await configure({}, password, wrongWord);
-  const { finished, seen } = await watching(host(3), d.stack.up(["--skip-preview", "--continue-on-error"]));
+  // With its preview: the whole run tries it once.
+  const { finished, seen } = await watching(host(3), runTool(d.stack, "tools/pulumi.ts", ["up", "--yes"]));
   const text = failed(finished);
   expect(await Promise.all(d.hosts.map(deployed))).toEqual([true, true, true, false]);
 
@@ -96,7 +101,7 @@ it("deploys as root, with sudo that asks for nothing and with one that asks; a w
   expect(new Set(told).size).toBe(1);
   expect(told[0]).toContain("sudo on sqlite-4 refuses the password for deploy. It was tried once");
   // Once by sudo itself: further tries could lock the account.
-  expect(await on(host(4), "journalctl --no-pager | grep -c 'authentication failure'")).toBe("1");
+  expect(await refusals(host(4))).toBe(1);
 
   expect(seen).toBe("");
   expect(await leftOn(host(3))).toBe("");
@@ -105,6 +110,28 @@ it("deploys as root, with sudo that asks for nothing and with one that asks; a w
   const state = await d.stack.state();
   expect(state).not.toContain(word);
   expect(state).not.toContain(wrongWord);
+});
+
+it("tries a password that hosts share on one of them, and after a refusal on no other", async () => {
+  await configure({ delay: 2 }, wrongWord, wrongWord);
+  const before = (await refusals(host(3))) + (await refusals(host(4)));
+  const text = failed(await runTool(d.stack, "tools/pulumi.ts", ["up", "--yes"]));
+  expect((await refusals(host(3))) + (await refusals(host(4))) - before).toBe(1);
+  const [by] = /(?<=sudo on )sqlite-[34](?= refuses the password for deploy)/.exec(text) ?? [];
+  const other = by === "sqlite-3" ? "sqlite-4" : "sqlite-3";
+  expect(text).toContain(`${other} was not asked, its preflight was not run: sudo on ${by} refuses the same password`);
+  for (const name of ["sqlite-3", "sqlite-4"]) expect(text).toMatch(new RegExp(`${name}-preflight\\):\\s+error`));
+  // The others have what they were to get.
+  for (const one of [host(1), host(2)])
+    expect(await on(one, "grep -c 'delay *= 2' /etc/lsyncd/lsyncd.conf.lua")).toBe("1");
+});
+
+it("fails a preview of its own, and a run of the engine's, before anything else is tried", async () => {
+  const before = (await refusals(host(3))) + (await refusals(host(4)));
+  const preview = failed(await d.stack.preview());
+  expect(preview).toMatch(/error: sqlite-[34] was not asked, its preflight was not run: sudo on sqlite-[34] refuses/);
+  expect(failed(await d.stack.up([]))).not.toMatch(/Updating/);
+  expect((await refusals(host(3))) + (await refusals(host(4))) - before).toBe(2);
 });
 
 it("shows a file's changed lines in a preview with a password set, and not the password", async () => {
@@ -119,10 +146,11 @@ it("shows a file's changed lines in a preview with a password set, and not the p
 describe("--ask-become-pass", () => {
   it("stops at the first host that refuses the password", async () => {
     await configure({}, password);
+    const before = await refusals(host(4));
     const text = failed(await runTool(d.stack, "tools/pulumi.ts", ["up", "--yes", "-K"], { input: "wrong\n" }));
     expect(text).toContain("sudo on sqlite-4 refuses the password for deploy");
     expect(text).not.toMatch(/Previewing|Updating/);
-    expect(await on(host(4), "journalctl --no-pager | grep -c 'authentication failure'")).toBe("2");
+    expect((await refusals(host(4))) - before).toBe(1);
   });
 
   it("says what to do without it", async () => {
@@ -130,7 +158,7 @@ describe("--ask-become-pass", () => {
     expect(text).toContain("sudo on sqlite-4 asks deploy for a password. Run it with: npm run up -- --ask-become-pass");
   });
 
-  it("deploys with it, leaves it nowhere, and the next run is quiet without it", async () => {
+  it("deploys with it, leaves it nowhere, and the next run is quiet", async () => {
     // The engine's log of everything it knows, secrets included: it does not know this one.
     const args = ["up", "--yes", "--skip-preview", "--ask-become-pass", "--logtostderr", "--verbose=9"];
     const { finished, seen } = await watching(
@@ -145,7 +173,10 @@ describe("--ask-become-pass", () => {
     expect(await d.stack.state()).not.toContain(askedWord);
     expect((await d.stack.pulumi(["stack", "export", "--show-secrets"])).stdout).not.toContain(askedWord);
     expect(await on(host(4), "ls /run/lsyncd-as-code/*deploy* 2>/dev/null || echo gone")).toBe("gone");
-    expect(succeeded(await d.stack.up())).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
+    const again = await runTool(d.stack, "tools/pulumi.ts", ["up", "--yes", "-K"], { input: `${asked}\n` });
+    expect(succeeded(again)).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
+    // Without it nobody has looked.
+    expect(failed(await d.stack.up())).toContain("sqlite-4 was not asked, it was not looked at");
   });
 
   it("lends root's rights for nothing but the commands of the run", async () => {

@@ -21,6 +21,12 @@ describe("root's rights", () => {
     expect(commands.hasPassword(commands.asRoot(deploy, "look", "IFS= read -r PASSWORD\n").stdin)).toBe(false);
   });
 
+  it("are not asked for with a password that was refused", () => {
+    const { stdin } = commands.asRoot({ ...deploy, becomePassword: "it's", refusedBy: "sqlite-9" }, "look", "id\n");
+    expect(stdin).not.toContain("it's");
+    expect(commands.hasPassword(stdin)).toBe(false);
+  });
+
   it("are lent for a command by the digest of its arguments and its text", () => {
     const { command, stdin } = commands.asRoot(deploy, "look", "id\n");
     const digest = commands.announcement(command("a"), stdin);
@@ -57,7 +63,7 @@ describe("who borrows them", () => {
     const { create, delete: remove = "", stdin } = commands.installPackages(identity);
     expect(found[0]?.digests).toContain(commands.announcement(create, stdin));
     expect(found[0]?.digests).toContain(commands.announcement(remove, stdin));
-    expect(found[0]?.digests).toContain(commands.announcement(`${create} repair 1`, stdin));
+    expect(found[0]?.digests).toContain(commands.announcement(commands.becauseOf(create, "20260102T030405Z"), stdin));
   });
 
   it("are those that are only in the state as well: a run may have to undeploy them", () => {

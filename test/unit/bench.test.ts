@@ -136,6 +136,13 @@ describe("deployments that were measured", () => {
     expect(samplesOf(found, cell("pyinfra"))?.samples.map(({ seconds }) => seconds)).toEqual([3]);
   });
 
+  it("of one work replace those of that work only", () => {
+    const old = merge(undefined, session("a", sample("1", "pyinfra", 4), sample("1", "pyinfra", 9, 1, "first")));
+    const found = merge(old, session("b", sample("2", "pyinfra", 3)));
+    const seconds = (work: Work) => samplesOf(found, { ...cell("pyinfra"), work })?.samples.map((one) => one.seconds);
+    expect([seconds("nothing"), seconds("first")]).toEqual([[3], [9]]);
+  });
+
   it("are compared with the quickest other of the same round only", () => {
     const one = session(
       "a",

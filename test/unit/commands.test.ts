@@ -79,11 +79,12 @@ describe("preflight", () => {
     expect(commands.preflight(identity, "a")).toEqual(commands.preflight(identity, "a"));
   });
 
-  it("in a preview is the same text, told of waivers by its arguments", () => {
-    const real = commands.preflight(identity, "a");
-    expect(commands.previewPreflight(identity, "a", [])).toEqual({ ...real, create: `${real.create} preview` });
-    const waived = commands.previewPreflight(identity, "a", ["LSYNCD_SKIP_SAFETY"]);
-    expect(waived).toEqual({ ...real, create: `${real.create} preview LSYNCD_SKIP_SAFETY` });
+  it("in a preview is part of the look at the host, told of waivers by its arguments", () => {
+    const { create, stdin } = commands.look(identity, ["LSYNCD_SKIP_SAFETY"]);
+    expect(create).toBe(`bash -c 'eval "$(cat)"' look preview LSYNCD_SKIP_SAFETY`);
+    expect(stdin).toContain("\ncheck_all() {");
+    expect(commands.look(identity).create).toBe(`bash -c 'eval "$(cat)"' look`);
+    expect(commands.look(identity).stdin).not.toContain("check_all() {");
   });
 
   it("does not know of waivers otherwise: a run without them shows no change", () => {

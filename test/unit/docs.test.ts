@@ -177,7 +177,7 @@ describe("the pages that the program names", () => {
 
   it.each([
     ["infra/config.ts", "docs/configuration.md"],
-    ["infra/index.ts", "docs/operations.md#secrets"],
+    ["infra/program.ts", "docs/operations.md#secrets"],
     ["infra/connection.ts", "docs/operations.md#a-host-key-is-not-known-or-is-another"],
     ["infra/observe.ts", "docs/operations.md#a-host-cannot-be-reached"],
     ["infra/commands/checks.sh", "docs/operations.md#the-preflight-refuses"],

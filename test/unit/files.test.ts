@@ -94,8 +94,8 @@ describe("a changed setting", () => {
       .map(({ path }) => path);
   };
 
-  it("of delay changes one line of the configuration", () => {
-    expect(changed({ delay: 5 })).toContain("/etc/lsyncd/lsyncd.conf.lua");
+  it("of delay changes one line of the configuration, and no other file", () => {
+    expect(changed({ delay: 5 })).toEqual(["/etc/lsyncd/lsyncd.conf.lua"]);
     const config = (delay: number): string[] =>
       renderFiles(hostOf({ delay })).flatMap(({ name, content }) => (name === "config" ? content.split("\n") : []));
     expect(config(5).filter((line, index) => line !== config(1)[index])).toEqual(["    delay  = 5,"]);

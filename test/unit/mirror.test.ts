@@ -1,21 +1,30 @@
+import { remote } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
+import { Command } from "../../infra/command";
 import * as commands from "../../infra/commands";
 import { renderFiles } from "../../infra/files";
+import type { Looked } from "../../infra/observe";
 import { Mirror, parseReport, type MirrorArgs } from "../../infra/mirror";
+import { unanswered } from "../../infra/drift";
 import { fakeEngine, valueOf, type Registered, type Seen } from "./support/engine";
 import { hostile, hostKey, hostOf } from "./support/settings";
 
 const key = "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----\n";
 const report = "lsyncd: active since Mon\ntimer: active\nversion: 2.2.3\n";
 
-async function deploy(settings: Record<string, unknown> = {}): Promise<Seen & { mirror: Mirror; state: unknown }> {
+async function deploy(
+  settings: Record<string, unknown> = {},
+  looked: Partial<Looked> = {},
+): Promise<Seen & { mirror: Mirror; state: unknown }> {
   const seen = await fakeEngine((name) => (name.endsWith("-activation") ? report : ""));
   const host = hostOf(settings);
   const args: MirrorArgs = {
     host,
     connection: { host: host.address, port: host.port, user: host.user, hostKey, privateKey: key },
     stack: "organization/lsyncd/test",
-    waived: [],
+    files: renderFiles(host),
+    looked: { ...unanswered, answered: true, deployed: true, ...looked },
+    now: new Date("2026-01-02T03:04:05Z"),
   };
   const mirror = new Mirror(host.name, args);
   const state = await valueOf(mirror.state);
@@ -38,7 +47,6 @@ describe("a mirror", () => {
     const seen = await deploy();
     expect(seen.resources.map(({ type, name }) => `${type} ${name}`)).toEqual([
       "lsyncd:index:Mirror sqlite-1",
-      "pulumi-nodejs:dynamic/lsyncd:HostState sqlite-1-state",
       "command:remote:Command sqlite-1-preflight",
       "command:remote:Command sqlite-1-packages",
       ...renderFiles(hostOf()).map(({ name }) => `command:remote:Command sqlite-1-file-${name}`),
@@ -92,6 +100,73 @@ describe("a mirror", () => {
       version: "2.2.3",
     });
   });
+});
+
+describe("a host that differs from what was deployed", () => {
+  // Without an engine the warnings go there.
+  beforeEach(() => jest.spyOn(console, "warn").mockImplementation());
+  afterEach(() => jest.restoreAllMocks());
+
+  const ranAgain = (seen: Seen): string[] =>
+    commandsOf(seen)
+      .filter(
+        ({ inputs }) => String(inputs.create).endsWith(" run 20260102T030405Z") && inputs.create === inputs.update,
+      )
+      .map(({ name }) => name);
+  const three = ["sqlite-1-preflight", "sqlite-1-packages", "sqlite-1-activation"];
+
+  it("has its preflight, packages and activation run again, and no file is sent again", async () => {
+    expect(ranAgain(await deploy({}, { drift: [{ what: "/etc/x", how: "is missing", lines: [] }] }))).toEqual(three);
+  });
+
+  it("is called the same way from then on, so that nothing changes any more", async () => {
+    expect(ranAgain(await deploy({}, { run: "20260102T030405Z" }))).toEqual(three);
+  });
+
+  it("is called without a reason when it never differed", async () => {
+    expect(ranAgain(await deploy())).toEqual([]);
+  });
+
+  it.each([
+    ["is sent all files again when nothing is deployed there", { deployed: false }],
+    ["is called the same way from then on", { run: "20260102T030405Z", since: "20260102T030405Z" }],
+  ])("%s", async (_what, looked) => {
+    const seen = await deploy({}, looked);
+    expect(ranAgain(seen)).toEqual(commandsOf(seen).map(({ name }) => name));
+    expect(ranAgain(seen)).toContain("sqlite-1-file-config");
+  });
+});
+
+describe("a host whose password is refused", () => {
+  const settings = { user: "deploy", becomePassword: "s3cret" };
+  const asRoot = (seen: Seen): string[] =>
+    commandsOf(seen)
+      .filter(({ name }) => !name.includes("-file-"))
+      .map(({ inputs }) => String(inputs.stdin));
+
+  it("is not tried again: the commands say why, and do not have it", async () => {
+    const seen = asRoot(await deploy(settings, { ...unanswered, refusedBy: "sqlite-9" }));
+    expect(seen).toHaveLength(3);
+    for (const stdin of seen) {
+      expect(stdin).toContain("REFUSED_BY=sqlite-9\n");
+      expect(stdin).not.toContain("s3cret");
+    }
+  });
+
+  it("is tried otherwise", async () => {
+    for (const stdin of asRoot(await deploy(settings))) expect(stdin).toContain("\ns3cret\n");
+  });
+});
+
+it("a command is registered as @pulumi/command registers it", async () => {
+  const seen = await fakeEngine(() => "");
+  const connection = { host: "192.0.2.11", hostKey, user: "root", port: 22, dialErrorLimit: 2, perDialTimeout: 15 };
+  const args = { connection, create: "a", update: "b", delete: "c", stdin: "d", logging: "stderr" as const };
+  const options = { additionalSecretOutputs: [] };
+  const made = [new Command("ours", args, options), new remote.Command("theirs", args, options)];
+  await Promise.all(made.map(({ stdout }) => valueOf(stdout)));
+  const [ours, theirs] = seen.resources.map(({ name, ...rest }) => ({ ...rest, given: name !== "" }));
+  expect(ours).toEqual(theirs);
 });
 
 describe("secrets", () => {

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parse } from "yaml";
+import { describeDrift } from "../../infra/drift";
 import { readArguments } from "../../tools/preview/arguments";
 import { readEvents } from "../../tools/preview/events";
 import { comment, commentLimit, marker, summary } from "../../tools/preview/markdown";
@@ -231,28 +232,44 @@ describe("the comment", () => {
 });
 
 describe("what someone changed by hand", () => {
-  const state = (drift: string[], op = "update") => ({
-    resourcePreEvent: {
-      metadata: {
-        op,
-        urn: "urn:pulumi:prod::lsyncd::lsyncd:index:Mirror$pulumi-nodejs:dynamic/lsyncd:HostState::sqlite-1-state",
-        type: "pulumi-nodejs:dynamic/lsyncd:HostState",
-        old: { parent: mirrorUrn("sqlite-1"), inputs: {}, outputs: { drift } },
-        new: { parent: mirrorUrn("sqlite-1"), inputs: {} },
-        diffs: null,
-      },
+  const activate = `bash -c 'eval "$(cat)"' activate install`;
+  const again = (host: string) =>
+    step(host, "activation", { old: { create: activate }, new: { create: `${activate} run 20260102T030405Z` } });
+  const drift = describeDrift("sqlite-1", "192.0.2.11", [
+    {
+      what: "/etc/lsyncd/lsyncd.conf.lua",
+      how: "has other content",
+      lines: ["@@ -1 +1 @@", "-delay = 9", "+delay = 1"],
     },
+    { what: "lsyncd-monitor.timer", how: "is disabled, not enabled", lines: [] },
+    { what: "package lsyncd", how: "is not installed", lines: [] },
+  ]);
+
+  it("is told with its lines and what its repair restarts", async () => {
+    const report = await reportOf(mirror("sqlite-1"), says(drift, "warning"), again("sqlite-1"), end());
+    const text = comment([report]);
+    expect(text).toMatch(
+      /^\| sqlite-1 \| `\/etc\/lsyncd\/lsyncd.conf.lua` \(changed by hand\), .* \| \*\*lsyncd\*\*.* \| passed \|$/m,
+    );
+    expect(text).toContain(
+      "<code>/etc/lsyncd/lsyncd.conf.lua</code> changed by hand on sqlite-1: +1 −1, restarts lsyncd",
+    );
+    expect(text).toContain("```diff\n@@ -1 +1 @@\n-delay = 9\n+delay = 1\n```");
+    expect(text).toContain("`package lsyncd` changed by hand on sqlite-1: is not installed; a deployment repairs it");
+    expect(report.messages).toEqual([]);
   });
 
-  it("is told with what its repair restarts", async () => {
-    const drift = ["/etc/lsyncd/lsyncd.conf.lua has other content", "lsyncd-monitor.timer is disabled, not enabled"];
-    const text = comment([await reportOf(mirror("sqlite-1"), state(drift), end())]);
-    expect(text).toMatch(/^\| sqlite-1 \| `\/etc\/lsyncd\/lsyncd.conf.lua`, lsyncd-monitor.timer \| \*\*lsyncd\*\*/m);
-    expect(text).toContain("by hand: has other content; a deployment repairs it");
+  it("is all of it when a host was set up anew, told once", async () => {
+    const call = "sh -c x 0644 y";
+    const sent = { old: { create: call, stdin: "a" }, new: { create: `${call} run 20260102T030405Z`, stdin: "a" } };
+    const report = await reportOf(mirror("sqlite-1"), step("sqlite-1", "file-config", sent), again("sqlite-1"), end());
+    expect(report.hosts[0]?.changes).toEqual([
+      { what: "all of it", how: "changed", note: "nothing is deployed there now" },
+    ]);
   });
 
   it("is nothing when nobody changed anything", async () => {
-    const report = await reportOf(mirror("sqlite-1"), state([]), end());
+    const report = await reportOf(mirror("sqlite-1"), end());
     expect(report.hosts[0]?.outcome).toBe("unchanged");
   });
 });
@@ -295,13 +312,13 @@ describe("the preflight in the comment", () => {
     expect(comment([report])).toContain("Timed out");
   });
 
-  it.each(["was not asked, its preflight was not run: no password", "did not end its preflight: no answer in 120 s"])(
-    "could not be run on a host that %s",
-    async (why) => {
-      const report = await reportOf(...slower("sqlite-1"), says(`sqlite-1 ${why}`, "warning"), end());
-      expect(report.hosts[0]?.preflight).toBe("could not be run");
-    },
-  );
+  it.each([
+    "was not asked, its preflight was not run: no password",
+    "did not answer, its preflight was not run: no answer in 120 s",
+  ])("could not be run on a host that %s", async (why) => {
+    const report = await reportOf(...slower("sqlite-1"), says(`sqlite-1 ${why}`, "warning"), end());
+    expect(report.hosts[0]?.preflight).toBe("could not be run");
+  });
 
   it("did not pass because nothing was said, when an error is about no host", async () => {
     const report = await reportOf(...slower("sqlite-1"), says("the connection was closed"), end("failed"));

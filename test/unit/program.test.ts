@@ -1,6 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
 import { fakeEngine, valueOf, type Seen } from "./support/engine";
+import { program as deployAll } from "../../infra/program";
 import { entry, hostKey } from "./support/settings";
+
+// No host is contacted by a unit test: all say that they are as they were deployed.
+jest.mock("../../infra/ssh", () => ({
+  Unreachable: class extends Error {},
+  startRemote: () => Promise.resolve({}),
+  finishRemote: () => Promise.resolve({ code: 0, stdout: "looked\n", stderr: "" }),
+}));
 
 /** Runs the program as `pulumi up` does, against an engine that deploys nothing. */
 async function program(config: Record<string, unknown>, seen?: (engine: Seen) => void) {
@@ -11,11 +19,7 @@ async function program(config: Record<string, unknown>, seen?: (engine: Seen) =>
       Object.entries(config).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]),
     ),
   );
-  let hosts: Record<string, pulumi.Output<unknown>> = {};
-  await jest.isolateModulesAsync(async () => {
-    jest.doMock("@pulumi/pulumi", () => pulumi);
-    ({ hosts } = await import("../../infra/index"));
-  });
+  const hosts: Record<string, pulumi.Output<unknown>> = await deployAll();
   const states = await Promise.all(Object.values(hosts).map(valueOf));
   return Object.fromEntries(Object.keys(hosts).map((name, index) => [name, states[index]]));
 }

@@ -1,6 +1,5 @@
 import { parseKeys, parseTarget } from "../../tools/hosts-scan/scan";
 import { bytes, duration, readStatus, statusText, unknownStatus } from "../../tools/status/report";
-import { differs, parseDrift, repaired, type HostState } from "../../infra/drift";
 import { hostKey, hostOf } from "./support/settings";
 
 const now = 1_800_000_000;
@@ -114,26 +113,6 @@ it("one table has a row for each host, and what is wrong below it", () => {
 it("spans and sizes are short", () => {
   expect([0, 59, 3600, 90_061, undefined].map(duration)).toEqual(["0s", "59s", "1h0m", "1d1h", "-"]);
   expect([0, 1023, 1536, 10 * 2 ** 30, undefined].map(bytes)).toEqual(["0B", "1023B", "1.5K", "10G", "-"]);
-});
-
-describe("drift", () => {
-  const connection = { host: "192.0.2.11", port: 22, user: "root", hostKey };
-  const state: HostState = { connection, command: "look", stdin: "text", drift: [], revision: 3 };
-
-  it("is what a host prints, a line each", () => {
-    expect(parseDrift("/etc/x\tis missing\nnoise\nlsyncd.service\tis dead\n")).toEqual([
-      "/etc/x is missing",
-      "lsyncd.service is dead",
-    ]);
-  });
-
-  it("is repaired under a new revision; another way to look is none", () => {
-    expect(differs(state, { connection: { ...connection }, command: "look", stdin: "text" })).toBe(false);
-    expect(differs({ ...state, drift: ["x"] }, state)).toBe(true);
-    expect(differs(state, { ...state, stdin: "other" })).toBe(true);
-    expect(repaired({ ...state, drift: ["x"] }, state)).toMatchObject({ drift: [], revision: 4 });
-    expect(repaired(state, { ...state, stdin: "other" })).toMatchObject({ stdin: "other", revision: 3 });
-  });
 });
 
 describe("npm run hosts:scan", () => {

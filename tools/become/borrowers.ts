@@ -29,11 +29,9 @@ const resource = z.object({
       create: z.string(),
       update: z.string().optional(),
       delete: z.string().optional(),
-      command: z.string(),
       stdin: z.string(),
     })
     .partial(),
-  outputs: z.object({ revision: z.number() }).partial().optional(),
 });
 const state = z.object({ deployment: z.object({ resources: z.array(z.unknown()).optional() }).nullable() });
 
@@ -60,13 +58,8 @@ const place = ({ host, port, user }: Connection): string => `${user}@${host}:${S
 /** Whether a host's commands wait for somebody to lend them root's rights. */
 const waits = ({ user, becomePassword }: HostSettings): boolean => user !== "root" && becomePassword === undefined;
 
-// What a run does on a host with these settings; repairs are counted in the commands, see infra/drift.ts.
-function announcements(
-  host: HostSettings,
-  stack: string,
-  settings: Settings,
-  revision: number,
-): (string | undefined)[] {
+// What a run does on a host with these settings.
+function announcements(host: HostSettings, stack: string, settings: Settings): (string | undefined)[] {
   const identity = { stack, host };
   const files = renderFiles(host);
   const deployment = digest(files);
@@ -77,16 +70,12 @@ function announcements(
   ];
   return [
     ...steps.flatMap(({ create, delete: remove, stdin }) =>
-      [
-        create,
-        ...(remove === undefined ? [] : [remove]),
-        ...[revision, revision + 1].map((n) => `${create} repair ${n}`),
-      ].map((command) => commands.announcement(command, stdin)),
+      [create, ...(remove === undefined ? [] : [remove])].map((command) => commands.announcement(command, stdin)),
     ),
     ...[
-      commands.previewPreflight(identity, deployment, settings.waived),
       commands.leaveWaivers(identity, deployment, settings.waived),
-      commands.observe(identity),
+      commands.look(identity, settings.waived),
+      commands.look(identity),
     ].map(({ create, stdin }) => commands.announcement(create, stdin)),
   ];
 }
@@ -113,14 +102,13 @@ export function borrowers(
   for (const host of settings.hosts.filter(waits)) {
     const to = reach.get(host.name);
     if (to === undefined) continue;
-    const revision = deployed.find(({ urn }) => urn.endsWith(`::${host.name}-state`))?.outputs?.revision ?? 0;
-    add(host.name, to, announcements(host, stack, settings, revision));
+    add(host.name, to, announcements(host, stack, settings));
   }
   for (const { urn, inputs } of deployed) {
-    const { connection: to, stdin = "", create, update, delete: remove, command } = inputs;
+    const { connection: to, stdin = "", create, update, delete: remove } = inputs;
     // A password of its own is in its input.
     if (to === undefined || commands.hasPassword(stdin)) continue;
-    const digests = [create, update, remove, command].flatMap((one) =>
+    const digests = [create, update, remove].flatMap((one) =>
       one === undefined ? [] : [commands.announcement(one, stdin)],
     );
     if (digests.some((digest) => digest !== undefined))

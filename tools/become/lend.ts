@@ -34,7 +34,7 @@ async function lendTo({ name, connection, digests }: Borrower, password: string)
       const onText = (text: string): void => {
         said += text;
         if (said.length > mostSaid) reject(new Error("it printed without end"));
-        if (/^ready$/m.test(said)) resolve(/^password used$/m.test(said));
+        if (/^ready$/m.test(said)) resolve(/^password asked: true$/m.test(said));
       };
       channel.setEncoding("utf8").on("data", onText);
       channel.stderr.setEncoding("utf8").on("data", onText);

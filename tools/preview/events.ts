@@ -16,8 +16,6 @@ export interface Step {
   new?: Inputs;
   /** The inputs that differ, as the engine sees it: also those that are secret. */
   differing: string[];
-  /** What a refresh found changed by hand on the host, a line each. Only the resource that looks at the host has it. */
-  drift: string[];
 }
 
 /** The inputs of a resource. */
@@ -50,7 +48,6 @@ const mirrorType = "lsyncd:index:Mirror";
 interface RawState {
   parent?: string;
   inputs?: Record<string, unknown>;
-  outputs?: Record<string, unknown>;
 }
 interface RawStep {
   op: string;
@@ -72,11 +69,6 @@ function unwrap(inputs: Record<string, unknown> | undefined): Inputs | undefined
   const hide = (value: unknown): unknown =>
     (typeof value === "object" && value !== null && signature in value) || value === "[secret]" ? secret : value;
   return Object.fromEntries(Object.entries(inputs).map(([key, value]) => [key, hide(value)]));
-}
-
-function driftOf(state: RawState | null): string[] {
-  const drift = state?.outputs?.drift;
-  return Array.isArray(drift) ? drift.filter((line) => typeof line === "string").map(visible) : [];
 }
 
 const nameOf = (urn: string): string => urn.slice(urn.lastIndexOf("::") + 2);
@@ -113,7 +105,6 @@ export async function readEvents(lines: AsyncIterable<string> | Iterable<string>
         ...(before === undefined ? {} : { old: before }),
         ...(after === undefined ? {} : { new: after }),
         differing: [...new Set([...(diffs ?? []), ...Object.keys(detailedDiff ?? {})])],
-        drift: driftOf(states.old),
       });
     } else if (event.diagnosticEvent) {
       const { severity, message } = event.diagnosticEvent;

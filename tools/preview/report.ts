@@ -1,3 +1,4 @@
+import { withoutReason as callWithoutReason } from "../../infra/commands";
 import type { ManagedFile, Restart } from "../../infra/files";
 import { managedFiles } from "./catalogue";
 import { secret, type Inputs, type Message, type Preview, type Step } from "./events";
@@ -7,7 +8,7 @@ import { compareLines, type Lines } from "./lines";
 export interface Change {
   /** A file's path, or what else it is, such as `the activation's script`. */
   what: string;
-  how: "added" | "changed" | "removed";
+  how: "added" | "changed" | "removed" | "changed by hand";
   /** The lines that change; not there when they hold a secret or there are none to show. */
   lines?: Lines;
   /** Why there are no lines. */
@@ -64,6 +65,15 @@ function compare(step: Step, key: string): Pick<Change, "lines" | "note"> | unde
   return before === after ? undefined : { lines: compareLines(before, after) };
 }
 
+const withoutReason = (inputs: Inputs | undefined): string | typeof secret => {
+  const call = text(inputs, "create");
+  return call === secret ? secret : callWithoutReason(call);
+};
+
+/** Whether a step is called in another way, be it only for a reason that is no setting (infra/drift.ts). */
+const runsAnew = (step: Step): boolean => text(step.old, "create") !== text(step.new, "create");
+const changesOtherwise = (step: Step): boolean => withoutReason(step.old) !== withoutReason(step.new);
+
 const made = ["create", "create-replacement", "replace"];
 const unmade = ["delete", "delete-replaced"];
 
@@ -75,6 +85,8 @@ function fileChange(step: Step, file: ManagedFile | undefined): Change | undefin
   const content = compare(step, "stdin");
   if (content) return { what, how: added ? "added" : "changed", ...content };
   const command = compare(step, "create");
+  // Sent again to a host on which nothing is deployed: that is told once, for all files.
+  if (runsAnew(step) && !changesOtherwise(step)) return undefined;
   return command ? { what, how: "changed", note: "only its mode or the way it is sent" } : undefined;
 }
 
@@ -108,9 +120,6 @@ function stepChange(step: Step): Change | undefined {
   return { what: `the script of the step ${step.part}`, how: "changed", lines };
 }
 
-/** The resources that look at the host, when they have found something that a deployment would repair. */
-const commandless = (steps: Step[]): Step[] => steps.filter((step) => !isStep(step) && step.op === "update");
-
 const isStep = (step: Step): boolean => step.type === "command:remote:Command";
 
 /** The numbered items of a text that the preflight printed, each with the lines that belong to it. */
@@ -124,11 +133,26 @@ function items(text: string): string[] {
   return found.map((lines) => lines.join("\n"));
 }
 
+/** One thing that someone changed by hand, as the program tells it (infra/drift.ts). */
+function driftChange(item: string, files: Map<string, ManagedFile>): Change {
+  const [first = "", ...lines] = item.split("\n");
+  const [what = "", how = "differs"] = /^(package \S+|\S+) (.*)$/.exec(first)?.slice(1) ?? [first];
+  const restart = [...files.values()].find(({ path }) => path === what)?.restart;
+  const count = (sign: string): number => lines.filter((line) => line.startsWith(sign)).length;
+  return {
+    ...{ what, how: "changed by hand" },
+    ...(count("@@") > 0
+      ? { lines: { added: count("+"), removed: count("-"), text: lines } }
+      : { note: `${how}; a deployment repairs it` }),
+    ...(restart === undefined || restart === "none" ? {} : { restart }),
+  };
+}
+
 /** What a preflight in this preview said about a host (infra/commands/preflight.sh, infra/observe.ts). */
 function preflightOf(host: string, messages: Message[]): { findings: Finding[]; used: Message[] } {
   const findings: Finding[] = [];
   const used = messages.filter(({ text }) => {
-    if (new RegExp(`^${literal(host)} (could not be reached|was not asked|did not end its preflight)\\b`).test(text)) {
+    if (new RegExp(`^${literal(host)} (could not be reached|was not asked|did not answer)\\b`).test(text)) {
       // Without the host's address: a hundred that cannot be reached for the same reason are told once.
       const why = text
         .slice(host.length + 1)
@@ -162,7 +186,8 @@ function resultOf(findings: Finding[]): PreflightResult {
 
 // What costs most is told first; then changes before additions, and paths in order, however the engine came to them.
 const rank = ({ restart, how }: Change): number =>
-  [undefined, "monitor", "lsyncd"].indexOf(restart) * -10 + ["changed", "removed", "added"].indexOf(how);
+  [undefined, "monitor", "lsyncd"].indexOf(restart) * -10 +
+  ["changed by hand", "changed", "removed", "added"].indexOf(how);
 /** Orders changes: what restarts lsyncd first. */
 export const byRank = (a: Change, b: Change): number => rank(a) - rank(b) || (a.what < b.what ? -1 : 1);
 
@@ -192,17 +217,15 @@ function hostReport(
     commands.some(({ op, differing }) => op === "update" && differing.some((key) => /^connection\b/.test(key)))
   )
     changes.push({ what: "how to log in", how: "changed", note: "not shown, it holds a secret" });
-  for (const line of commandless(steps).flatMap(({ drift }) => drift)) {
-    const [what = "", how] = /^(\/\S+|\S+) (.*)$/.exec(line)?.slice(1) ?? [line];
-    const restart = [...files.values()].find(({ path }) => path === what)?.restart;
-    const restarting = restart === undefined || restart === "none" ? {} : { restart };
-    changes.push({
-      what,
-      how: "changed",
-      note: `by hand: ${how ?? "differs"}; a deployment repairs it`,
-      ...restarting,
-    });
-    if (restarting.restart !== undefined) restarts.add(restarting.restart);
+  const drift = messages.filter(({ text }) => text.startsWith(`Changed by hand on ${host} (`));
+  for (const change of drift.flatMap(({ text }) => items(text)).map((item) => driftChange(item, files))) {
+    changes.push(change);
+    if (change.restart !== undefined) restarts.add(change.restart);
+  }
+  if (!isNew && drift.length === 0 && activation?.op === "update" && runsAnew(activation)) {
+    const sent = commands.some((step) => step.part.startsWith("file-") && runsAnew(step));
+    const note = sent ? "nothing is deployed there now" : "deployed again: the state does not know the last time";
+    changes.push({ what: "all of it", how: "changed", note });
   }
 
   const { findings, used } = preflightOf(host, messages);
@@ -214,7 +237,7 @@ function hostReport(
     preflight: removed ? "is not needed" : resultOf(findings),
     findings,
   };
-  return { report, used };
+  return { report, used: [...used, ...drift] };
 }
 
 /** Makes the report of a stack out of what the engine said. */
@@ -223,7 +246,7 @@ export function stackReport(preview: Preview, stack: string): StackReport {
   // A host that the program never came to is known from what was said about it.
   for (const { text } of preview.messages) {
     for (const [, refused, unreached] of text.matchAll(
-      /^(?:Preflight refuses ([\w.-]+) \(|([\w.-]+) (?:could not be reached|was not asked|did not end its preflight)\b)/gm,
+      /^(?:Preflight refuses ([\w.-]+) \(|([\w.-]+) (?:could not be reached|was not asked|did not answer)\b)/gm,
     )) {
       const name = refused ?? unreached;
       if (name !== undefined && !names.includes(name)) names.push(name);

@@ -26,14 +26,14 @@ const isSecret = (value: unknown): value is { value: unknown } =>
  * Puts an engine in place that deploys nothing and answers each remote command with `stdout`. It throws on everything
  * that this program has no business with.
  */
-export async function fakeEngine(stdout: (name: string) => string, revision = 0): Promise<Seen> {
+export async function fakeEngine(stdout: (name: string) => string): Promise<Seen> {
   const seen: Seen = { resources: [], order: [] };
   const mocks: pulumi.runtime.Mocks = {
     call: ({ token }) => {
       throw new Error(`unexpected call of ${token}`);
     },
     newResource: async ({ type, name, inputs }) => {
-      if (!["command:remote:Command", "lsyncd:index:Mirror", "pulumi-nodejs:dynamic/lsyncd:HostState"].includes(type)) {
+      if (!["command:remote:Command", "lsyncd:index:Mirror"].includes(type)) {
         throw new Error(`unexpected resource ${type} ${name}`);
       }
       const entries = Object.entries(inputs as Record<string, unknown>);
@@ -47,7 +47,7 @@ export async function fakeEngine(stdout: (name: string) => string, revision = 0)
       // Long enough for whatever does not wait to overtake.
       await new Promise((resolve) => setTimeout(resolve, 10));
       seen.order.push(`end ${name}`);
-      return { id: name, state: { stdout: stdout(name), stderr: "", revision } };
+      return { id: name, state: { stdout: stdout(name), stderr: "" } };
     },
   };
   await pulumi.runtime.setMocks(mocks, "lsyncd", "test", false, "organization");

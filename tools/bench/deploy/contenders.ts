@@ -54,8 +54,7 @@ async function program({ hosts, directory }: Field): Promise<Contestant> {
     },
     prepare: async (_work, delay) => {
       await stack.configure(hosts, { alertRecipients: "root@localhost.localdomain", delay });
-      // As docs/operations.md says for a run that looks for drift.
-      const flags = ["--yes", "--skip-preview", "--refresh", "--non-interactive"];
+      const flags = ["--yes", "--skip-preview", "--non-interactive"];
       return {
         argv: ["npm", "run", "up", "--", "--stack", "bench", "--config-file", stack.configFile, ...flags],
         env: stack.environment(),

@@ -18,7 +18,13 @@ export interface Route {
 export async function delay(routes: Route[], roundTripMs: number): Promise<() => void> {
   const proxy = spawn(
     process.execPath,
-    ["--import", "tsx", join(__dirname, "delay-proxy.ts"), String(roundTripMs), JSON.stringify(routes)],
+    [
+      "--import",
+      join(__dirname, "../../typescript.mjs"),
+      join(__dirname, "delay-proxy.ts"),
+      String(roundTripMs),
+      JSON.stringify(routes),
+    ],
     { stdio: ["pipe", "pipe", "inherit"] },
   );
   const [ready] = (await Promise.race([once(proxy.stdout, "data"), once(proxy, "exit")])) as unknown[];

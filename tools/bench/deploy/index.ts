@@ -8,20 +8,30 @@ import { contenders } from "./contenders";
 import { watchSshd } from "./hosts";
 import { race } from "./race";
 import { merge } from "./sessions";
-import type { DeployResults } from "./types";
+import { works, type DeployResults } from "./types";
 
 const usage = `Deploys to the same sandbox hosts with this program and with others, in turn.
 
-  npm run bench -- deploy [--hosts 1,4,8,16] [--rtt 0,50] [--runs 3] [--tools ${Object.keys(contenders).join(",")}]
+  npm run bench -- deploy [--hosts 1,4,8,16] [--rtt 0,50] [--runs 3] [--works ${works.join(",")}]
+                          [--tools ${Object.keys(contenders).join(",")}]
                           [--through COMMAND]
 
   --hosts    numbers of hosts
   --rtt      milliseconds of a round trip to a host
   --runs     rounds of each; all tools have their turn in each round
+  --works    what is measured; a first deployment is made in any case
   --tools    who takes part
   --through  each measured command is run through this one, such as "flock /run/quiet" on a machine that others use
 
-Results are kept after each number of hosts, beside those of earlier runs. Write the page from them: npm run bench -- write`;
+Results are kept after each number of hosts, beside those of earlier runs: a part that is measured anew takes the place of what
+was there. Write the page from them: npm run bench -- write`;
+
+/** The words of an option, all of which must be among those that there are. */
+function known<T extends string>(what: string, words: string[], all: readonly T[]): T[] {
+  const unknown = words.filter((word) => !all.includes(word as T));
+  if (unknown.length > 0) throw new UsageError(`no such ${what}: ${unknown.join(", ")}`);
+  return words as T[];
+}
 
 /** Measures the tools, and keeps what it finds. */
 export async function main(args: string[]): Promise<number> {
@@ -31,6 +41,7 @@ export async function main(args: string[]): Promise<number> {
       hosts: { type: "string", default: "1,4,8,16" },
       rtt: { type: "string", default: "0,50" },
       runs: { type: "string", default: "3" },
+      works: { type: "string", default: works.join(",") },
       tools: { type: "string", default: Object.keys(contenders).join(",") },
       through: { type: "string", default: "" },
       help: { type: "boolean", short: "h", default: false },
@@ -43,9 +54,8 @@ export async function main(args: string[]): Promise<number> {
   const counts = wholeNumbers("hosts", list(values.hosts));
   const distances = wholeNumbers("rtt", list(values.rtt), 0);
   const [rounds = 1] = wholeNumbers("runs", list(values.runs));
-  const tools = list(values.tools);
-  const unknown = tools.filter((tool) => !(tool in contenders));
-  if (unknown.length > 0) throw new UsageError(`no such tool: ${unknown.join(", ")}`);
+  const tools = known("tool", list(values.tools), Object.keys(contenders));
+  const wanted = known("work", list(values.works), works);
   const through = throughWords(values.through);
 
   await ensureToolchain({ say });
@@ -55,9 +65,9 @@ export async function main(args: string[]): Promise<number> {
     for (const rtt of distances) {
       for (const count of counts) {
         const hosts = sandbox.hosts.slice(0, count);
-        const samples = await race({ tools, hosts, rtt, rounds, through, say });
-        const known = (await readResults("deploy")) as DeployResults | undefined;
-        await writeResults("deploy", merge(known, { conditions: await conditions(), versions, samples }));
+        const samples = await race({ tools, hosts, rtt, rounds, works: wanted, through, say });
+        const before = (await readResults("deploy")) as DeployResults | undefined;
+        await writeResults("deploy", merge(before, { conditions: await conditions(), versions, samples }));
       }
     }
   });

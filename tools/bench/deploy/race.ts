@@ -15,6 +15,8 @@ export interface Race {
   /** Milliseconds of a round trip. */
   rtt: number;
   rounds: number;
+  /** What is measured. */
+  works: Work[];
   /** A command that each measured command is run through, such as one that waits until the machine is quiet. */
   through: string[];
   say: (line: string) => void;
@@ -24,7 +26,7 @@ export interface Race {
 const delayedPort = (port: number): number => port + 10_000;
 
 /** Lets the tools deploy in turn, `rounds` times, beginning with another tool in each round. Throws when one does not deploy. */
-export async function race({ tools, hosts, rtt, rounds, through, say }: Race): Promise<Sample[]> {
+export async function race({ tools, hosts, rtt, rounds, works: wanted, through, say }: Race): Promise<Sample[]> {
   const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-bench-"));
   const routes = hosts.map(({ address, port }) => ({
     listen: { address, port: delayedPort(port) },
@@ -51,7 +53,7 @@ export async function race({ tools, hosts, rtt, rounds, through, say }: Race): P
       for (const tool of order) {
         const contestant = contestants.get(tool);
         if (!contestant) continue;
-        const turn = await takeTurn({ contestant, hosts, through });
+        const turn = await takeTurn({ contestant, hosts, wanted, through });
         samples.push(...turn.map((sample) => ({ round, tool, hosts: hosts.length, rtt, ...sample })));
         const seconds = turn.map((sample) => `${sample.work} ${sample.seconds.toFixed(1)} s`).join(", ");
         say(`${hosts.length} hosts, ${rtt} ms, round ${number + 1}: ${tool}: ${seconds}`);
@@ -67,16 +69,17 @@ export async function race({ tools, hosts, rtt, rounds, through, say }: Race): P
 interface Turn {
   contestant: Contestant;
   hosts: SandboxHost[];
+  wanted: Work[];
   through: string[];
 }
 
-/** All works of one tool, on clean hosts. */
-async function takeTurn({ contestant, hosts, through }: Turn) {
+/** The wanted works of one tool, on clean hosts: after a first deployment, wanted or not. */
+async function takeTurn({ contestant, hosts, wanted, through }: Turn) {
   await Promise.all(hosts.map(cleanHost));
   await contestant.forget?.();
   const turn: Omit<Sample, "round" | "tool" | "hosts" | "rtt">[] = [];
   let before: string[] = [];
-  for (const work of works) {
+  for (const work of works.filter((one) => one === "first" || wanted.includes(one))) {
     const delay = work === "change" ? 2 : 1;
     const command = await contestant.prepare(work, delay);
     const marks = await Promise.all(hosts.map(markJournal));
@@ -84,6 +87,7 @@ async function takeTurn({ contestant, hosts, through }: Turn) {
     const after = await Promise.all(hosts.map((host) => requireMirror(host, delay)));
     requireRestarts(work, before, after);
     before = after;
+    if (!wanted.includes(work)) continue;
     const uses = await Promise.all(hosts.map((host, index) => sshSince(host, marks[index] ?? "")));
     const most = (key: "connections" | "sessions" | "atOnce"): number => Math.max(...uses.map((use) => use[key]));
     turn.push({

@@ -1,11 +1,11 @@
 import type { DeployResults, Sample, Session } from "./types";
 
 /** Where a sample belongs in the tables. */
-const cellOf = ({ tool, hosts, rtt }: Sample): string => `${tool} ${hosts} ${rtt}`;
+const cellOf = ({ tool, hosts, rtt, work }: Sample): string => `${tool} ${hosts} ${rtt} ${work}`;
 
 /**
- * Adds what was measured to what is known. Samples of the same commit and machine are put together; of a tool on a number of
- * hosts at a distance only the newest session counts, and what no longer counts is dropped.
+ * Adds what was measured to what is known. Samples of the same commit and machine are put together; of a tool and a work
+ * on a number of hosts at a distance only the newest session counts, and what no longer counts is dropped.
  */
 export function merge(known: DeployResults | undefined, session: Session): DeployResults {
   const key = ({ conditions }: Session): string => JSON.stringify({ ...conditions, date: "" });
@@ -20,7 +20,9 @@ export function merge(known: DeployResults | undefined, session: Session): Deplo
   const newest = new Map(all.flatMap((one) => one.samples.map((sample) => [cellOf(sample), one] as const)));
   // A round whose tools are all measured anew since is of no more use; the others of a round stay for its ratios.
   const counts = (one: Session, sample: Sample): boolean =>
-    one.samples.some((other) => other.round === sample.round && newest.get(cellOf(other)) === one);
+    one.samples.some(
+      (other) => other.round === sample.round && other.work === sample.work && newest.get(cellOf(other)) === one,
+    );
   return {
     sessions: all
       .map((one) => ({ ...one, samples: one.samples.filter((sample) => counts(one, sample)) }))

@@ -1,3 +1,5 @@
+import { readSettings } from "../../../infra/config";
+import { renderFiles } from "../../../infra/files";
 import { median } from "../statistics";
 import { ours } from "./contenders";
 import { ratios, samplesOf } from "./sessions";
@@ -27,7 +29,10 @@ const quick: { work: Work; name: string; cells: [count: number, rtt: number, lim
 ];
 
 /** Connections of an update to one host, and how many of them may be open at once (sshd's MaxStartups begins to refuse at 10). */
+const [host] = readSettings({ stack: { "lsyncd:hosts": '[{"name":"a","address":"a"}]' }, env: {} }).hosts;
+const managedFiles = host ? renderFiles(host).length : 0;
 const connections: { work: Work; name: string; limit: number }[] = [
+  { work: "first", name: "first deployment", limit: managedFiles + 4 },
   { work: "nothing", name: "nothing changed", limit: 1 },
   { work: "change", name: "one setting changed", limit: 4 },
 ];
@@ -45,7 +50,9 @@ export function judge(results: DeployResults): Verdict[] {
     const cell = own("nothing", count, 0);
     return cell && median(cell.samples.map((sample) => sample.seconds));
   };
-  const every = results.sessions.flatMap(({ samples }) => samples.filter(({ tool }) => tool === ours));
+  const every = results.sessions
+    .flatMap(({ samples }) => samples)
+    .filter((sample) => sample.tool === ours && samplesOf(results, sample)?.samples.includes(sample));
   const most = (key: "connections" | "atOnce", work?: Work): number | undefined => {
     const values = every.filter((sample) => work === undefined || sample.work === work).map((sample) => sample[key]);
     return values.length === 0 ? undefined : Math.max(...values);

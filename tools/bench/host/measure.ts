@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { readSettings } from "../../../infra/config";
-import { previewPreflight } from "../../../infra/commands";
+import { look } from "../../../infra/commands";
 import { enter, execOn, until, type SandboxHost } from "../../sandbox";
 import type { Stack } from "../../stack";
 import { cleanHost } from "../deploy/hosts";
@@ -52,7 +52,7 @@ async function sendPreflight(host: SandboxHost): Promise<string> {
   const { hosts } = readSettings({ stack: { "lsyncd:hosts": JSON.stringify([entry]) }, env: {} });
   const [settings] = hosts;
   if (!settings) throw new Error("no settings");
-  const { create, stdin } = previewPreflight({ stack: "organization/lsyncd/bench", host: settings }, "0", []);
+  const { create, stdin } = look({ stack: "organization/lsyncd/bench", host: settings }, []);
   await execOn(host, "cat >/root/preflight", { input: stdin });
   return `${create} </root/preflight`;
 }

@@ -1,0 +1,65 @@
+# What the program asks a host before it does anything, in one go: what differs from what was deployed and, in a
+# preview, whether the preflight would pass. Reads only.
+# Arguments: none in a deployment; in a preview `preview` and the waivers, which in a deployment wait in WAIVER_FILE.
+# Variables: those of observe.sh and ID; in a preview those of checks.sh as well
+# Prints a line each, with a tab behind its first word: `asked` when sudo asked for the password; `run` and the run that
+# the activation in force belongs to; `since` and the run of the first one there; `new` when nothing of this stack is
+# deployed; for each difference `drift`, what and how; for a file with other content `line` and a line of the way back to
+# what was deployed. Then `looked`, and after it whatever the preflight says.
+set -u
+exec </dev/null
+export LC_ALL=C.UTF-8
+
+# Of a change that is shown: enough lines to know it by, and bytes of a file that are compared.
+MOST=60
+MOST_BYTES=1000000
+
+# A file that only root may read can hold a password.
+shown_to_all() { # files
+  local mode
+  while IFS= read -r mode; do
+    case "$mode" in *[4-7]) ;; *) return 1 ;; esac
+  done < <(stat -c %a -- "$@" 2>/dev/null)
+}
+
+# How what is in a file now becomes again what was deployed.
+way_back() { # path
+  local kept=$STATE/files$1
+  [ -f "$kept" ] && [ "$(stat -c %s -- "$1")" -lt "$MOST_BYTES" ] || return 0
+  if shown_to_all "$1" "$kept"; then
+    diff -a -U 2 -- "$1" "$kept" | tail -n +3 | head -n "$MOST" | cut -c 1-400 | sed 's/^/line\t/'
+  else
+    printf 'line\t%s\n' "It may hold a password: its lines are not shown."
+  fi
+}
+
+# Whether what is deployed here is this stack's: the host may have been set up anew, or have gone to another.
+ours() {
+  local id
+  [ -e "$STATE/manifest" ] && id=$(cat "$STATE/id") && [ "${id%/*}" = "${ID%/*}" ]
+}
+
+look() { # ["preview" waivers…]
+  local word what how
+  [ "${ASKED-}" != true ] || echo asked
+  if ours; then
+    for word in run since; do
+      [ ! -e "$STATE/$word" ] || printf '%s\t%s\n' "$word" "$(cat "$STATE/$word")"
+    done
+    while IFS=$'\t' read -r what how; do
+      printf 'drift\t%s\t%s\n' "$what" "$how"
+      if [ "$how" = "has other content" ]; then way_back "$what"; fi
+    done < <(observe)
+  else
+    echo new
+  fi
+  echo looked
+  if [ "${1-}" != preview ]; then return 0; fi
+  shift
+  # shellcheck disable=SC2034 # for checks.sh
+  waivers=" $* "
+  check_all && say_passed
+}
+
+# The last line and the only one that does anything: a text that arrives cut short does nothing.
+look "$@"

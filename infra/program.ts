@@ -1,0 +1,62 @@
+import * as commands from "./commands";
+import { plainSecrets, readSettings, SettingsError, type HostSettings } from "./config";
+import { connections, type Connection } from "./connection";
+import { digest, renderFiles } from "./files";
+import { knownHostKey } from "./known-hosts";
+import { Mirror, type MirrorState } from "./mirror";
+import { leaveWaivers, lookAt, notAsked, type Looked } from "./observe";
+import { noteRefusal, passwordsOf, refusedBefore } from "./passwords";
+import * as pulumi from "./pulumi";
+
+/** The keys of the configuration that are encrypted; undefined when whoever runs this does not say. */
+function encryptedKeys(): string[] | undefined {
+  const { PULUMI_CONFIG_SECRET_KEYS: keys } = process.env;
+  return keys === undefined ? undefined : (JSON.parse(keys) as string[]);
+}
+
+function read() {
+  try {
+    const stack = pulumi.allConfig();
+    const settings = readSettings({ stack, env: process.env });
+    const plain = plainSecrets(stack, encryptedKeys());
+    if (plain.length > 0) throw new SettingsError(plain, "docs/operations.md#secrets");
+    return { settings, reach: connections(settings, knownHostKey) };
+  } catch (error) {
+    // Shown without a stack trace: the fault is not in the program.
+    throw error instanceof SettingsError ? new pulumi.RunError(error.message) : error;
+  }
+}
+
+/**
+ * Looks at all hosts at once and makes a mirror of each as soon as it has answered. Returns what an operator asks first
+ * about each host. Throws a RunError for faults in the settings, before any host is contacted.
+ */
+export async function program(): Promise<Record<string, pulumi.Output<MirrorState>>> {
+  const { settings, reach } = read();
+  const { waived, hosts } = settings;
+  const stack = `${pulumi.getOrganization()}/${pulumi.getProject()}/${pulumi.getStack()}`;
+  const preview = pulumi.isDryRun();
+  const now = new Date();
+  const passwords = passwordsOf(hosts);
+  const refused = refusedBefore();
+
+  const look = async (host: HostSettings, connection: Connection): Promise<Looked> => {
+    const by = refused.get(host.name);
+    if (by !== undefined) return notAsked(host, by);
+    const command = commands.look({ stack, host }, preview ? waived : undefined);
+    const looked = await lookAt(host, connection, command, passwords.get(host.name));
+    if (looked.refusedBy !== undefined) noteRefusal(host.name, looked.refusedBy);
+    return looked;
+  };
+  const deploy = async (host: HostSettings): Promise<[name: string, state: pulumi.Output<MirrorState>][]> => {
+    const connection = reach.get(host.name);
+    if (connection === undefined) return [];
+    const looked = await look(host, connection);
+    const files = renderFiles(host);
+    if (!preview && looked.answered && waived.length > 0) {
+      await leaveWaivers(host.name, connection, commands.leaveWaivers({ stack, host }, digest(files), waived));
+    }
+    return [[host.name, new Mirror(host.name, { host, connection, stack, files, looked, now }).state]];
+  };
+  return Object.fromEntries((await Promise.all(hosts.map(deploy))).flat());
+}

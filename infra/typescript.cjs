@@ -1,0 +1,33 @@
+const { accessSync, constants, mkdirSync } = require("node:fs");
+const { join } = require("node:path");
+
+// tsx and Node keep what they make of a source, and run it the next time. They would do so in the directory for temporary
+// files, under a name that anyone on this machine can take first, and never ask whose it is. Who may write beside the
+// packages can change these anyway.
+const cache = join(__dirname, "../node_modules/.cache");
+
+/** Where to keep what is made of sources; undefined when it cannot be written to. */
+function cacheDirectory() {
+  try {
+    mkdirSync(cache, { recursive: true });
+    accessSync(cache, constants.W_OK);
+    return cache;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Lets tsx, which is to be loaded next, keep its files there. Returns what puts the environment back. */
+exports.prepare = () => {
+  const { TMPDIR } = process.env;
+  const directory = cacheDirectory();
+  if (directory === undefined) process.env.TSX_DISABLE_CACHE = "1";
+  else {
+    process.env.TMPDIR = directory;
+    require("node:module").enableCompileCache?.(join(directory, "node"));
+  }
+  return () => {
+    if (TMPDIR === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = TMPDIR;
+  };
+};

@@ -1,0 +1,66 @@
+import { describeDrift, parseLook, reasons, unanswered } from "../../infra/drift";
+
+const now = new Date("2026-01-02T03:04:05.678Z");
+const answered = { ...unanswered, answered: true, deployed: true };
+
+describe("what a host says", () => {
+  it("is what differs, with the lines of a file, and what the preflight says after it", () => {
+    const stdout =
+      "asked\nrun\t20260101T000000Z\nsince\t20250101T000000Z\ndrift\t/etc/x\thas other content\nline\t@@ -1 +1 @@\nline\t-\tindented\n" +
+      "drift\tlsyncd.service\tis dead (exit-code)\nlooked\nPreflight warns about a (b):\n  1. x\n";
+    expect(parseLook(stdout)).toEqual({
+      look: {
+        answered: true,
+        deployed: true,
+        asked: true,
+        run: "20260101T000000Z",
+        since: "20250101T000000Z",
+        drift: [
+          { what: "/etc/x", how: "has other content", lines: ["@@ -1 +1 @@", "-\tindented"] },
+          { what: "lsyncd.service", how: "is dead (exit-code)", lines: [] },
+        ],
+      },
+      said: "Preflight warns about a (b):\n  1. x\n",
+    });
+  });
+
+  it("is that nothing is deployed", () => {
+    expect(parseLook("new\nlooked\n")?.look).toEqual({ ...unanswered, answered: true });
+  });
+
+  it("names a run or nothing: it is written into commands", () => {
+    expect(parseLook("run\tx; reboot\nsince\t20250101T000000Z'\nlooked\n")?.look).toEqual(answered);
+  });
+
+  it("is nothing when it was cut short", () => {
+    expect(parseLook("drift\t/etc/x\tis missing\n")).toBeUndefined();
+    expect(parseLook("bash: command not found\n")).toBeUndefined();
+  });
+});
+
+describe("the reason to run", () => {
+  const drift = [{ what: "/etc/x", how: "is missing", lines: [] }];
+  const known = { ...answered, run: "20250102T000000Z", since: "20250101T000000Z" };
+  const again = "20260102T030405Z";
+
+  it("stays what it was while nothing differs", () => {
+    expect(reasons(answered, now)).toEqual({ run: undefined, stage: undefined });
+    expect(reasons(known, now)).toEqual({ run: known.run, stage: known.since });
+  });
+
+  it("is a new one when something differs, also for the second time, and no file is sent for it", () => {
+    expect(reasons({ ...answered, drift }, now)).toEqual({ run: again, stage: undefined });
+    expect(reasons({ ...known, drift }, now)).toEqual({ run: again, stage: known.since });
+  });
+
+  it("is a new one for all when nothing is deployed", () => {
+    expect(reasons({ ...known, deployed: false }, now)).toEqual({ run: again, stage: again });
+  });
+});
+
+it("a change by hand is told without what a terminal would obey", () => {
+  const lines = ["@@ -1 +1 @@", "-\u001b[2J"];
+  expect(describeDrift("a", "192.0.2.1", [{ what: "/etc/x", how: "has other content", lines }])).toBe(
+    "Changed by hand on a (192.0.2.1), a deployment repairs it:\n  1. /etc/x has other content\n     @@ -1 +1 @@\n     -�[2J",
+  );
+});
