@@ -165,6 +165,17 @@ describe("a check that cannot be made", () => {
   }, 120_000);
 });
 
+it("a half-written status file is no finding", async () => {
+  await install();
+  await host.synced();
+  // A number that is cut short, as large as a backlog would be. Nothing changes in the source, so it stays so for this check.
+  await host.sh(`printf 'Lsyncd status report at\\n\\nSync1 source=/\\nThere are 4711' >/var/log/lsyncd/lsyncd.status`);
+  const { code, lines } = await host.monitor();
+  expect(lines.backlog).toMatch(/^ok /);
+  expect(lines.backlog).not.toContain("4711");
+  expect({ code, subjects: server.subjects }).toEqual({ code: 0, subjects: [] });
+}, 60_000);
+
 describe("a mirror that is held", () => {
   it("is no backlog, whatever lsyncd wrote before it was stopped", async () => {
     await install();

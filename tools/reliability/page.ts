@@ -91,5 +91,13 @@ export function reliabilityPage(results: Results): string {
     "  or not ([preflight-places](../test/integration/preflight-places.test.ts),",
     "  [kernel-limits](../test/integration/kernel-limits.test.ts)).",
     "",
+    "## Faults that this is no answer to",
+    "",
+    "- **The host burns, or somebody who is root on it means harm.** Both volumes are there. DRBD to another host, or a backup",
+    "  that this host cannot delete.",
+    "- **What the application wrote was wrong.** It is in the mirror a second later. ZFS snapshots, Litestream or a backup know what was",
+    "  before.",
+    "- **The last second must not be lost.** RAID 1 or DRBD, which wait for the second disk.",
+    "",
   ].join("\n");
 }
