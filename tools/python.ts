@@ -11,6 +11,8 @@ export const pypi = {
   /** The last one that Python 3.11, Debian 12's, can run. */
   ansible: "ansible-core==2.19.4",
   mitogen: "mitogen==0.3.54",
+  /** Stands in for AWS. */
+  moto: "moto[server,s3,kms]==5.1.4",
   pyinfra: "pyinfra==3.10.0",
 } as const;
 

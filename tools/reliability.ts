@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { laidOut, writePage } from "./bench/results";
 import { runTool, UsageError } from "./cli";
-import { chapters, reliabilityPage, type Results, type Row } from "./reliability/page";
+import { chapters, reliabilityPage, resultsVariable, type Results, type Row } from "./reliability/page";
 import { outcomes, type JestResult } from "./reliability/outcome";
 import { run } from "./run";
 import { ensureToolchain } from "./toolchain";
@@ -13,8 +13,6 @@ import { ensureToolchain } from "./toolchain";
 const root = resolve(__dirname, "..");
 const page = "reliability.md";
 const kept = join("reliability", "results.json");
-/** Names the file that tests append their rows to, one JSON object a line. */
-const resultsVariable = "RELIABILITY_RESULTS";
 const known = chapters.flatMap(({ files }) => files);
 
 const usage = `Injects faults on sandbox hosts, keeps what came of them in docs/${kept}, and writes docs/${page} from that.

@@ -1,5 +1,6 @@
 import { appendFile } from "node:fs/promises";
 import { basename } from "node:path";
+import { resultsVariable } from "../../tools/reliability/page";
 import { execOn, type SandboxHost } from "../../tools/sandbox";
 import { content, eventually, on } from "./deployment";
 
@@ -12,9 +13,6 @@ export interface FaultRow {
   /** Files that the mirror lacks or has with another content, at the end. */
   lost: number;
 }
-
-/** The file that rows are appended to, one JSON object a line; set by tools/reliability.ts. */
-export const resultsVariable = "RELIABILITY_RESULTS";
 
 /** The checksums of a volume's files, by path. */
 export async function files(host: SandboxHost, path: string): Promise<Map<string, string>> {

@@ -1,3 +1,6 @@
+/** Names the file that tests append their rows to, one JSON object a line. */
+export const resultsVariable = "RELIABILITY_RESULTS";
+
 /** A row as the tests write it (test/support/faults.ts). */
 export interface Row {
   /** Name of the file of tests. */
