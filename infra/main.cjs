@@ -1,7 +1,5 @@
-// Where the engine begins. tsx reads TypeScript in a tenth of the time of what the engine has for it.
-const putBack = require("./typescript.cjs").prepare();
-require("tsx/cjs");
-putBack();
+// Where the engine begins.
+require("./typescript.cjs").readTypescript();
 
 // The SDK notes the stack at every promise, in errors without a message that nobody reads. To write them down, and to map
 // them back to the sources, took a quarter of the program's time.

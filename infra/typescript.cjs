@@ -17,8 +17,8 @@ function cacheDirectory() {
   }
 }
 
-/** Lets tsx, which is to be loaded next, keep its files there. Returns what puts the environment back. */
-exports.prepare = () => {
+/** From here on `require` reads TypeScript: tsx takes a tenth of the time of what the engine has for it. */
+exports.readTypescript = () => {
   const { TMPDIR } = process.env;
   const directory = cacheDirectory();
   if (directory === undefined) process.env.TSX_DISABLE_CACHE = "1";
@@ -26,8 +26,7 @@ exports.prepare = () => {
     process.env.TMPDIR = directory;
     require("node:module").enableCompileCache?.(join(directory, "node"));
   }
-  return () => {
-    if (TMPDIR === undefined) delete process.env.TMPDIR;
-    else process.env.TMPDIR = TMPDIR;
-  };
+  require("tsx/cjs");
+  if (TMPDIR === undefined) delete process.env.TMPDIR;
+  else process.env.TMPDIR = TMPDIR;
 };

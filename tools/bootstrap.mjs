@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { constants } from "node:os";
+import Module, { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -39,15 +39,10 @@ if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== lock) {
 const words = process.argv.slice(2);
 const [script, ...args] = words[0]?.endsWith(".ts") ? words : words.slice(1);
 if (script !== undefined) {
-  // Ctrl-C is for the script, which may have something to finish; this process ends with it.
-  process.on("SIGINT", () => undefined);
-  const run = spawnSync(
-    process.execPath,
-    ["--import", join(root, "tools/typescript.mjs"), join(root, script), ...args],
-    {
-      stdio: "inherit",
-      env: { ...process.env, PATH: `${join(modules, ".bin")}:${process.env.PATH ?? ""}` },
-    },
-  );
-  process.exit(run.status ?? 128 + (constants.signals[run.signal ?? "SIGTERM"] ?? 15));
+  process.env.PATH = `${join(modules, ".bin")}:${process.env.PATH ?? ""}`;
+  // In this very process, as if Node had been started with that file.
+  process.argv.splice(1, Infinity, join(root, script), ...args);
+  const require = createRequire(import.meta.url);
+  require("../infra/typescript.cjs").readTypescript();
+  Module.runMain();
 }

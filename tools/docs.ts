@@ -9,11 +9,11 @@ import { configuration } from "./docs/configuration";
 async function main(args: string[]): Promise<void> {
   if (args.includes("--screens")) {
     // Loaded late: the pages need no sandbox.
-    const { drawScreens } = await import("./docs/screens");
+    const { drawScreens } = require("./docs/screens") as typeof import("./docs/screens");
     return drawScreens();
   }
   if (args.includes("--samples")) {
-    const { writeSamples } = await import("./docs/samples");
+    const { writeSamples } = require("./docs/samples") as typeof import("./docs/samples");
     return writeSamples();
   }
   const page = join(__dirname, "..", "docs", "configuration.md");

@@ -24,7 +24,7 @@ async function main(args: string[]): Promise<number> {
   const [name, rest] = first.startsWith("-") ? ["deploy", args] : [first, args.slice(1)];
   const mode = modes[name];
   if (!mode) throw new UsageError(`"${name}" is none of ${Object.keys(modes).join(", ")}`);
-  return (await mode.load()).main(rest);
+  return mode.load().main(rest);
 }
 
 runTool(main, { usage });

@@ -5,17 +5,24 @@ interface Mode {
   /** One line for the usage. */
   about: string;
   /** Loaded when it is asked for, and no sooner. */
-  load: () => Promise<{ main: Run }>;
+  load: () => Loaded;
+}
+
+interface Loaded {
+  main: Run;
 }
 
 /** The modes of `npm run bench`. To add one: a line here, and a section in sections.ts for what it finds. */
 export const modes: Record<string, Mode> = {
-  deploy: { about: "deploys, beside Ansible and pyinfra (the default)", load: () => import("./deploy") },
-  host: { about: "what the mirror costs on its host", load: () => import("./host") },
-  profile: { about: "where the time of a run that changes nothing goes", load: () => import("./profile") },
+  deploy: { about: "deploys, beside Ansible and pyinfra (the default)", load: () => require("./deploy") as Loaded },
+  host: { about: "what the mirror costs on its host", load: () => require("./host") as Loaded },
+  profile: { about: "where the time of a run that changes nothing goes", load: () => require("./profile") as Loaded },
   sqlite: {
     about: "what mirroring databases costs, and what the mirror is worth at any moment",
-    load: () => import("./sqlite"),
+    load: () => require("./sqlite") as Loaded,
   },
-  write: { about: "write docs/performance.md and its charts from what was measured", load: () => import("./write") },
+  write: {
+    about: "write docs/performance.md and its charts from what was measured",
+    load: () => require("./write") as Loaded,
+  },
 };

@@ -19,9 +19,8 @@ export async function delay(routes: Route[], roundTripMs: number): Promise<() =>
   const proxy = spawn(
     process.execPath,
     [
-      "--import",
-      join(__dirname, "../../typescript.mjs"),
-      join(__dirname, "delay-proxy.ts"),
+      join(__dirname, "../../bootstrap.mjs"),
+      "tools/bench/deploy/delay-proxy.ts",
       String(roundTripMs),
       JSON.stringify(routes),
     ],

@@ -1,4 +1,3 @@
-import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { sshArgs } from "../../sandbox";
 import { Stack } from "../../stack";
@@ -13,10 +12,9 @@ const usage = `Where the time of a run that changes nothing goes: the commands t
 
   npm run bench -- profile [--runs 3] [--through COMMAND]`;
 
-const root = resolve(__dirname, "../../..");
-
 // As infra/main.cjs does, which runs the program as well.
-const loadProgram = `const putBack = require("./infra/typescript.cjs").prepare(); require("tsx/cjs"); putBack(); require("./infra/program.ts")`;
+const loadTsx = 'require("./infra/typescript.cjs").readTypescript()';
+const loadProgram = `${loadTsx}; require("./infra/program.ts")`;
 
 /** Measures the parts of a run, and keeps what it finds. */
 export async function main(args: string[]): Promise<number> {
@@ -44,7 +42,7 @@ export async function main(args: string[]): Promise<number> {
     const up = ["--stack", "bench", "--config-file", stack.configFile, "--yes", "--skip-preview", "--non-interactive"];
     const steps: [title: string, argv: string[]][] = [
       ["Node starts", [node, "-e", ""]],
-      ["Node starts and loads tsx", [node, "--import", join(root, "tools/typescript.mjs"), "-e", ""]],
+      ["Node starts and loads tsx", [node, "-e", loadTsx]],
       ["npm starts a script", ["npm", "run", "env"]],
       ["the engine starts", [engine.path, "version"]],
       ["Node loads Pulumi's SDK, all of it", [node, "-e", 'require("@pulumi/pulumi")']],
