@@ -305,12 +305,30 @@ describe("the monitor's own end", () => {
   it("is no trouble when a person ends a run", async () => {
     await install();
     await host.monitor();
-    await host.sh("/usr/local/bin/lsyncd-monitor.sh & sleep 1; kill -HUP $!; wait $!", { allowFailure: true });
-    await host.sh("systemctl start --no-block lsyncd-monitor.service; sleep 1; systemctl stop lsyncd-monitor.service");
+    // Nothing of it goes on: that would take the next run's probe for its own.
+    const left = `pgrep -af 'lsyncd-monitor[.]sh --check'; ls -A ${source} | grep probe`;
+    const byHand = `/usr/local/bin/lsyncd-monitor.sh & sleep 1; kill -HUP $!; wait $!; ${left}`;
+    expect(await host.sh(byHand, { allowFailure: true })).toBe("");
+    const service = `systemctl start --no-block lsyncd-monitor.service; sleep 1; systemctl stop lsyncd-monitor.service; ${left}`;
+    expect(await host.sh(service, { allowFailure: true })).toBe("");
     const { code, output } = await host.monitor();
     expect({ code, output: code === 0 ? "" : output }).toEqual({ code: 0, output: "" });
     expect(server.subjects).toEqual([]);
   }, 60_000);
+
+  it("by force leaves its check going, and the next run makes no probe beside it", async () => {
+    // So long that the check is still waiting.
+    await install({ delay: 5 });
+    await host.monitor();
+    await host.sh("/usr/local/bin/lsyncd-monitor.sh & sleep 2; kill -KILL $!; wait $!", { allowFailure: true });
+    const { lines } = await host.monitor();
+    expect(lines.moving).toBe("skipped the check of a run that was killed is still under way");
+    expect(lines.monitor).toContain("the run before this one was cut short");
+    await host.sh("while pgrep -f 'lsyncd-monitor[.]sh --check'; do sleep 0.2; done");
+    expect(await host.sh(`ls -A ${source} | grep probe`, { allowFailure: true })).toBe("");
+    expect(await host.monitor()).toMatchObject({ code: 0 });
+    expect(server.subjects).toEqual([alertSubject, recoveredSubject]);
+  }, 90_000);
 });
 
 describe("a reboot", () => {
