@@ -6,6 +6,8 @@ export const libDirectory = "/usr/local/lib/lsyncd-as-code";
 export const stateDirectory = "/var/lib/lsyncd-as-code";
 /** What a reboot may forget. */
 export const runDirectory = "/run/lsyncd-as-code";
+/** What the monitor and the alerts may forget at a boot. */
+const alertsRunDirectory = `${runDirectory}/alerts`;
 
 /** Paths that templates refer to, under the names they use. */
 export const paths = {
@@ -40,8 +42,7 @@ export const paths = {
    * `owner @{HOME}/.msmtp* r`, and /etc/msmtprc, which belongs to the host.
    */
   msmtpConfig: "/root/.msmtprc-lsyncd",
-  /** What the monitor and the alerts may forget at a boot. */
-  alertsRunDirectory: `${runDirectory}/alerts`,
+  alertsRunDirectory,
   /** Seconds since boot at which the monitor last began a run. */
-  monitorRanFile: `${runDirectory}/alerts/ran`,
+  monitorRanFile: `${alertsRunDirectory}/ran`,
 } as const;

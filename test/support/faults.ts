@@ -1,18 +1,8 @@
 import { appendFile } from "node:fs/promises";
 import { basename } from "node:path";
-import { resultsVariable } from "../../tools/reliability/page";
+import { type Fault, resultsVariable } from "../../tools/reliability/page";
 import { execOn, type SandboxHost } from "../../tools/sandbox";
 import { content, eventually, on } from "./deployment";
-
-/** One row of the table in docs/reliability.md. */
-export interface FaultRow {
-  /** What was done to the host. */
-  injected: string;
-  /** What came of it, as it was seen. */
-  happened: string;
-  /** Files that the mirror lacks or has with another content, at the end. */
-  lost: number;
-}
 
 /** The checksums of a volume's files, by path. */
 export async function files(host: SandboxHost, path: string): Promise<Map<string, string>> {
@@ -84,7 +74,7 @@ export function full(place: string): string {
 }
 
 /** Puts a row into the table of faults, when one is being made. */
-export async function row(fault: FaultRow): Promise<void> {
+export async function row(fault: Fault): Promise<void> {
   expect(fault.lost).toBe(0);
   const file = process.env[resultsVariable];
   const { testPath, currentTestName } = expect.getState();

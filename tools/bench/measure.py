@@ -1,7 +1,8 @@
 """Runs a command and writes down what it took, with everything it starts: measure.py RESULT COMMAND [ARGUMENT...]
 
 RESULT gets JSON: seconds (until the command ends), cpu (seconds of all its processes), memory (most bytes of all its
-processes at one time; pages that several share are counted once) and code (its exit code). What the command leaves
+processes at one time; pages that several share are counted once), programs (command line and CPU seconds of each process,
+less what it used in its last moment) and code (its exit code). What the command leaves
 running in the background, such as a shared SSH connection, is ended afterwards; its CPU time counts.
 """
 
@@ -17,6 +18,8 @@ import time
 
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 INTERVAL = 0.25
+CPU_INTERVAL = 0.05
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def descendants(pid):
@@ -47,6 +50,18 @@ def memory_of(pid):
     return 0
 
 
+def cpu_of(pid):
+    """Command line and CPU seconds of a process so far, without those of its children; nothing when it has ended."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            line = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()  # proc(5): the name before may hold spaces
+        return line, (int(fields[11]) + int(fields[12])) / TICKS
+    except OSError:
+        return None
+
+
 def main(result, command):
     # What loses its parent becomes our child, so that its CPU time is known when it ends.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -56,14 +71,25 @@ def main(result, command):
         while not done.wait(INTERVAL):
             most[0] = max(most[0], sum(map(memory_of, descendants(os.getpid()))))
 
-    watcher = threading.Thread(target=watch)
+    programs = {}
+
+    def watch_cpu():
+        while not done.wait(CPU_INTERVAL):
+            for pid in descendants(os.getpid()):
+                found = cpu_of(pid)
+                if found:
+                    programs[pid] = found
+
+    watchers = [threading.Thread(target=watch), threading.Thread(target=watch_cpu)]
     began = time.monotonic()
     child = subprocess.Popen(command)
-    watcher.start()
+    for watcher in watchers:
+        watcher.start()
     code = child.wait()
     seconds = time.monotonic() - began
     done.set()
-    watcher.join()
+    for watcher in watchers:
+        watcher.join()
 
     deadline = time.monotonic() + 5
     while True:
@@ -80,8 +106,9 @@ def main(result, command):
         time.sleep(0.02)
 
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "memory": most[0], "code": code}
     with open(result, "w") as file:
-        json.dump({"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "memory": most[0], "code": code}, file)
+        json.dump({**found, "programs": list(programs.values())}, file)
     return code
 
 

@@ -18,6 +18,8 @@ export interface Measured {
   cpu: number;
   /** Most bytes of memory of all of them at one time. */
   memory: number;
+  /** Command line and CPU seconds of each process, less what it used in its last moment. */
+  programs: [commandLine: string, cpu: number][];
 }
 
 /** Runs a command in the repository's root, `through` another one if told, and measures it. Throws when it fails. */

@@ -2,13 +2,20 @@
 export const resultsVariable = "RELIABILITY_RESULTS";
 
 /** A row as the tests write it (test/support/faults.ts). */
-export interface Row {
+export interface Row extends Fault {
   /** Name of the file of tests. */
   file: string;
   /** Full name of the test. */
   test: string;
+}
+
+/** A fault, and what came of it. */
+export interface Fault {
+  /** What was done to the host. */
   injected: string;
+  /** What came of it, as it was seen. */
   happened: string;
+  /** Files that the mirror lacks or has with another content, at the end. */
   lost: number;
 }
 
@@ -21,7 +28,7 @@ export interface Outcome {
   passed: number;
   /** Full names of the tests that failed. */
   failed: string[];
-  rows: Omit<Row, "file" | "test">[];
+  rows: Fault[];
 }
 
 /** The outcome of each file of tests, by its name without folder and ending. */

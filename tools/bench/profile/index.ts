@@ -1,8 +1,12 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { sshArgs } from "../../sandbox";
 import { Stack } from "../../stack";
 import { ensureToolchain } from "../../toolchain";
-import { measured } from "../measured";
+import { run } from "../../run";
+import { type Command, measured } from "../measured";
 import { say, throughWords } from "../options";
 import { conditions, writeResults } from "../results";
 import { inSandbox } from "../sandbox";
@@ -15,6 +19,44 @@ const usage = `Where the time of a run that changes nothing goes: the commands t
 // As infra/main.cjs does, which runs the program as well.
 const loadTsx = 'require("./infra/typescript.cjs").readTypescript()';
 const loadProgram = `${loadTsx}; require("./infra/program.ts")`;
+
+/** Of how many hosts the CPU time is told by program: what it takes in any case, and what each host adds. */
+const counts = [1, 8];
+
+/** Which program a command line is of. */
+function programOf(commandLine: string): string {
+  if (commandLine.includes("pulumi-language-")) return "language host (Go)";
+  if (commandLine.includes("resource-command")) return "command plugin";
+  if (commandLine.includes("/cmd/run")) return "this program and Pulumi's SDK (Node)";
+  if (/^\S*\bpulumi /.test(commandLine)) return "Pulumi's engine (Go)";
+  return "npm and the script that starts the engine";
+}
+
+/** CPU seconds by program. */
+function byProgram(programs: [commandLine: string, cpu: number][]): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const [line, cpu] of programs) sums.set(programOf(line), (sums.get(programOf(line)) ?? 0) + cpu);
+  return sums;
+}
+
+/** The share (0 to 1) of the engine's CPU time that goes into its own log; undefined where there is no Go to tell. */
+async function logShareOf({ argv, env }: Command): Promise<number | undefined> {
+  const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-bench-"));
+  try {
+    await measured({ argv: [...argv, "--profiling", join(directory, "up")], env });
+    const profile = (await readdir(directory)).find((name) => name.endsWith(".cpu"));
+    if (profile === undefined) return undefined;
+    const pprof = ["tool", "pprof", "-top", "-cum", "-nodecount=1000", argv[0] ?? "", join(directory, profile)];
+    const { code, stdout } = await run("go", pprof, { allowFailure: true });
+    const share = /\s([\d.]+)%\s+\S*logging\.VerboseLogger\.Infof$/m.exec(stdout)?.[1];
+    return code !== 0 || share === undefined ? undefined : Number(share) / 100;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
 
 /** Measures the parts of a run, and keeps what it finds. */
 export async function main(args: string[]): Promise<number> {
@@ -31,7 +73,8 @@ export async function main(args: string[]): Promise<number> {
     return 0;
   }
   const { engine } = await ensureToolchain({ say });
-  await inSandbox({ hosts: 1, volumeSizeMb: 64 }, async ({ hosts: [host], directory }) => {
+  await inSandbox({ hosts: Math.max(...counts), volumeSizeMb: 64 }, async ({ hosts, directory }) => {
+    const [host] = hosts;
     const stack = await new Stack({ name: "bench", directory }).init();
     await stack.configure([host], { alertRecipients: "root@localhost.localdomain" });
     const first = await stack.up();
@@ -60,7 +103,25 @@ export async function main(args: string[]): Promise<number> {
         say(`${title}: ${seconds.toFixed(2)} s`);
       }
     }
-    await writeResults("profile", { conditions: await conditions(), steps: found } satisfies ProfileResults);
+    const programs: ProfileResults["programs"] = [];
+    const logShare: ProfileResults["logShare"] = [];
+    for (const count of counts) {
+      await stack.configure(hosts.slice(0, count), { alertRecipients: "root@localhost.localdomain" });
+      const made = await stack.up();
+      if (made.code !== 0) throw new Error(`${made.stdout}\n${made.stderr}`);
+      const cpu: Record<string, number[]> = {};
+      for (let run = 0; run < Number(values.runs); run += 1) {
+        const all = await measured({ argv: ["npm", "run", "up", "--", ...up], env }, throughWords(values.through));
+        for (const [title, used] of byProgram(all.programs)) (cpu[title] ??= []).push(Number(used.toFixed(3)));
+      }
+      programs.push({ hosts: count, cpu });
+      const share = await logShareOf({ argv: [engine.path, "up", ...up], env });
+      if (share !== undefined) logShare.push({ hosts: count, share });
+      say(`${count} hosts: ${JSON.stringify(cpu)}, log: ${share ?? "not known"}`);
+    }
+    await writeResults("profile", {
+      ...{ conditions: await conditions(), steps: found, programs, logShare },
+    } satisfies ProfileResults);
   });
   return 0;
 }
