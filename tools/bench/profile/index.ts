@@ -10,7 +10,7 @@ import { type Command, measured } from "../measured";
 import { say, throughWords } from "../options";
 import { conditions, writeResults } from "../results";
 import { inSandbox } from "../sandbox";
-import type { ProfileResults } from "./section";
+import type { EngineShares, ProfileResults } from "./section";
 
 const usage = `Where the time of a run that changes nothing goes: the commands that it is made of, each measured alone.
 
@@ -39,8 +39,14 @@ function byProgram(programs: [commandLine: string, cpu: number][]): Map<string, 
   return sums;
 }
 
-/** The share (0 to 1) of the engine's CPU time that goes into its own log; undefined where there is no Go to tell. */
-async function logShareOf({ argv, env }: Command): Promise<number | undefined> {
+/** What the engine does beside its work, by the function that does it. */
+const engineWork = {
+  log: /\s([\d.]+)%\s+\S*logging\.VerboseLogger\.Infof(?: .*)?$/m,
+  state: /\s([\d.]+)%\s+\S*backend\.\(\*SnapshotManager\)\.saveSnapshot(?: .*)?$/m,
+};
+
+/** The shares (0 to 1) of the engine's CPU time that these take; undefined where there is no Go to tell. */
+async function engineShares({ argv, env }: Command): Promise<EngineShares | undefined> {
   const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-bench-"));
   try {
     await measured({ argv: [...argv, "--profiling", join(directory, "up")], env });
@@ -48,8 +54,9 @@ async function logShareOf({ argv, env }: Command): Promise<number | undefined> {
     if (profile === undefined) return undefined;
     const pprof = ["tool", "pprof", "-top", "-cum", "-nodecount=1000", argv[0] ?? "", join(directory, profile)];
     const { code, stdout } = await run("go", pprof, { allowFailure: true });
-    const share = /\s([\d.]+)%\s+\S*logging\.VerboseLogger\.Infof$/m.exec(stdout)?.[1];
-    return code !== 0 || share === undefined ? undefined : Number(share) / 100;
+    if (code !== 0) return undefined;
+    const share = (line: RegExp): number => Number(line.exec(stdout)?.[1] ?? 0) / 100;
+    return { log: share(engineWork.log), state: share(engineWork.state) };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
@@ -104,7 +111,7 @@ export async function main(args: string[]): Promise<number> {
       }
     }
     const programs: ProfileResults["programs"] = [];
-    const logShare: ProfileResults["logShare"] = [];
+    const engineUse: ProfileResults["engineUse"] = [];
     for (const count of counts) {
       await stack.configure(hosts.slice(0, count), { alertRecipients: "root@localhost.localdomain" });
       const made = await stack.up();
@@ -115,12 +122,14 @@ export async function main(args: string[]): Promise<number> {
         for (const [title, used] of byProgram(all.programs)) (cpu[title] ??= []).push(Number(used.toFixed(3)));
       }
       programs.push({ hosts: count, cpu });
-      const share = await logShareOf({ argv: [engine.path, "up", ...up], env });
-      if (share !== undefined) logShare.push({ hosts: count, share });
-      say(`${count} hosts: ${JSON.stringify(cpu)}, log: ${share ?? "not known"}`);
+      const nothing = await engineShares({ argv: [engine.path, "up", ...up], env });
+      await stack.configure(hosts.slice(0, count), { alertRecipients: "root@localhost.localdomain", delay: 2 });
+      const change = await engineShares({ argv: [engine.path, "up", ...up], env });
+      if (nothing && change) engineUse.push({ hosts: count, nothing, change });
+      say(`${count} hosts: ${JSON.stringify({ cpu, nothing, change })}`);
     }
     await writeResults("profile", {
-      ...{ conditions: await conditions(), steps: found, programs, logShare },
+      ...{ conditions: await conditions(), steps: found, programs, engineUse },
     } satisfies ProfileResults);
   });
   return 0;

@@ -10,29 +10,44 @@ export interface ProfileResults {
   steps: { title: string; seconds: number[]; cpu: number[] }[];
   /** CPU seconds of each run, by the program that used them, by the number of hosts. */
   programs: { hosts: number; cpu: Record<string, number[]> }[];
-  /** The share of its CPU time that the engine uses for its own log, by the number of hosts; where Go's pprof is there to tell. */
-  logShare: { hosts: number; share: number }[];
+  /** What the engine uses its CPU time for, by the number of hosts and the work; where Go's pprof was there to tell. */
+  engineUse: { hosts: number; nothing: EngineShares; change: EngineShares }[];
+}
+
+/** Shares (0 to 1) of the engine's CPU time. */
+export interface EngineShares {
+  /** Its own log, below ~/.pulumi/logs. */
+  log: number;
+  /** Writing the state down after each step. */
+  state: number;
 }
 
 /** The section on where the time of a run goes. */
 export const profileSection: Section = {
   results: "profile",
   render: (raw) => {
-    const { conditions, steps, programs, logShare } = raw as ProfileResults;
+    const { conditions, steps, programs, engineUse } = raw as ProfileResults;
     const rows = steps.map(({ title, seconds, cpu }) => [title, spreadText(seconds), figure(median(cpu))]);
     const titles = [...new Set(programs.flatMap(({ cpu }) => Object.keys(cpu)))];
     const counted = (hosts: number): string => `${hosts} ${hosts === 1 ? "host" : "hosts"}`;
     const used = titles.map((title) => [title, ...programs.map(({ cpu }) => spreadText(cpu[title] ?? []))]);
-    const shares = logShare.map(({ hosts, share }) => `${figure(100 * share)} % at ${counted(hosts)}`).join(", ");
+    const share = (value: number): string => `${(100 * value).toFixed(0)} %`;
+    const engine = engineUse.flatMap(({ hosts, nothing, change }) => [
+      ["nothing changed", String(hosts), share(nothing.log), share(nothing.state)],
+      ["one setting changed", String(hosts), share(change.log), share(change.state)],
+    ]);
     return {
       text: [
         `Measured: ${conditionsText(conditions)}.`,
         markdownTable(["what runs", "seconds", "CPU seconds"], rows),
         "Of the whole, the CPU seconds of each program:",
         markdownTable(["program", ...programs.map(({ hosts }) => counted(hosts))], used),
-        ...(shares === ""
+        ...(engine.length === 0
           ? []
-          : [`Of the engine's CPU time so much goes into the log that it writes below \`~/.pulumi/logs\`: ${shares}.`]),
+          : [
+              "Of the CPU time of the engine alone, the shares that go into its own log below `~/.pulumi/logs`, and into writing the whole state down after each step:",
+              markdownTable(["work", "hosts", "its log", "the state"], engine),
+            ]),
       ].join("\n\n"),
     };
   },
