@@ -121,7 +121,7 @@ export async function main(args: string[]): Promise<number> {
         const all = await measured({ argv: ["npm", "run", "up", "--", ...up], env }, throughWords(values.through));
         for (const [title, used] of byProgram(all.programs)) (cpu[title] ??= []).push(Number(used.toFixed(3)));
       }
-      programs.push({ hosts: count, cpu });
+      programs.push({ hosts: count, cpu, state: Buffer.byteLength(await stack.state()) });
       const nothing = await engineShares({ argv: [engine.path, "up", ...up], env });
       await stack.configure(hosts.slice(0, count), { alertRecipients: "root@localhost.localdomain", delay: 2 });
       const change = await engineShares({ argv: [engine.path, "up", ...up], env });

@@ -8,8 +8,8 @@ export interface ProfileResults {
   conditions: Conditions;
   /** In the order of the table; seconds and CPU seconds of each run. */
   steps: { title: string; seconds: number[]; cpu: number[] }[];
-  /** CPU seconds of each run, by the program that used them, by the number of hosts. */
-  programs: { hosts: number; cpu: Record<string, number[]> }[];
+  /** CPU seconds of each run, by the program that used them, and the bytes of the stack's state; by the number of hosts. */
+  programs: { hosts: number; cpu: Record<string, number[]>; state: number }[];
   /** What the engine uses its CPU time for, by the number of hosts and the work; where Go's pprof was there to tell. */
   engineUse: { hosts: number; nothing: EngineShares; change: EngineShares }[];
 }
@@ -31,6 +31,7 @@ export const profileSection: Section = {
     const titles = [...new Set(programs.flatMap(({ cpu }) => Object.keys(cpu)))];
     const counted = (hosts: number): string => `${hosts} ${hosts === 1 ? "host" : "hosts"}`;
     const used = titles.map((title) => [title, ...programs.map(({ cpu }) => spreadText(cpu[title] ?? []))]);
+    const sizes = programs.map(({ hosts, state }) => `${figure(state / 1e6)} MB with ${counted(hosts)}`).join(", ");
     const share = (value: number): string => `${(100 * value).toFixed(0)} %`;
     const engine = engineUse.flatMap(({ hosts, nothing, change }) => [
       ["nothing changed", String(hosts), share(nothing.log), share(nothing.state)],
@@ -42,6 +43,7 @@ export const profileSection: Section = {
         markdownTable(["what runs", "seconds", "CPU seconds"], rows),
         "Of the whole, the CPU seconds of each program:",
         markdownTable(["program", ...programs.map(({ hosts }) => counted(hosts))], used),
+        `The state of the stack: ${sizes}.`,
         ...(engine.length === 0
           ? []
           : [
