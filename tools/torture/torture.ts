@@ -15,6 +15,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { allowed, Commits, readTold, type Pause, type Told } from "./bound";
 import { TortureDisk } from "./disk";
+import { whenInterrupted } from "./interrupted";
 import { Mirror, roles, type Role } from "./mirror";
 import { run } from "../run";
 import type { Tools } from "./tools";
@@ -67,7 +68,6 @@ const DISK = 600;
 const PROBES = 4;
 /** Seconds in which a mirror that was started again has looked at everything. */
 const RECOVERY = 4;
-const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**
  * Runs writers against a real lsyncd and freezes the mirror at random moments: everything that lsyncd started is
@@ -86,13 +86,12 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
   const kills = new Map<Role, number>();
   const pauses: Pause[] = [];
   const probes: number[] = [];
-  // Interrupted while all is frozen, it would leave stopped processes for ever.
-  const abort = (): void => {
-    mirror.kill();
-    process.exit(1);
-  };
-  for (const signal of SIGNALS) process.once(signal, abort);
   let disk: TortureDisk | undefined;
+  // Also what is frozen at that moment: it would stay so for ever.
+  const inOrder = whenInterrupted(async () => {
+    mirror.kill();
+    await disk?.remove();
+  });
   try {
     await mirror.prepare();
     if (trouble === "full" || trouble === "power") disk = await TortureDisk.mount(root, mirror.target, DISK);
@@ -168,7 +167,7 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
     const late = findings.filter(({ behind = 0, allowed = 0 }) => behind > allowed);
     return { findings, faults, late, probes, kills, said: mirror.said(), latencies };
   } finally {
-    for (const signal of SIGNALS) process.off(signal, abort);
+    inOrder();
     await disk?.remove();
     await rm(root, { recursive: true, force: true });
   }

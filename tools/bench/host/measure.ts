@@ -85,11 +85,16 @@ async function memoryOf(host: SandboxHost, key: "VmRSS" | "VmHWM"): Promise<numb
   );
 }
 
+/** A host with nothing of ours, and nothing in its source: what was there before would still be on its way to the mirror. */
+async function emptyHost(host: SandboxHost): Promise<void> {
+  await cleanHost(host);
+  await sh(host, 'find "$1" -mindepth 1 -not -path "$1/lost+found*" -delete', host.source);
+}
+
 /** What the monitor and the preflight cost with so many files on the volume. */
 export async function bySize(place: Place, files: number, runs: number): Promise<BySize> {
   const { host, say } = place;
-  await cleanHost(host);
-  await sh(host, 'find "$1" -mindepth 1 -not -path "$1/lost+found*" -delete', host.source);
+  await emptyHost(host);
   say(`${files} files`);
   await fill(host, "files", files);
   const preflight = await sendPreflight(host);
@@ -112,7 +117,7 @@ export async function latency(
   count: number,
 ): Promise<Omit<NonNullable<HostResults["latency"]>, "conditions">> {
   const { host, say } = place;
-  await cleanHost(host);
+  await emptyHost(host);
   await deploy(place);
   const program = await send(host, "latency.pl");
   const ask = async (many: number, pause: number, oneByOne: boolean): Promise<number[]> =>
@@ -130,8 +135,7 @@ export async function latency(
 export async function byDirectories(place: Place, directories: number, runs: number): Promise<ByDirectories> {
   const { host, say } = place;
   say(`${directories} directories`);
-  await cleanHost(host);
-  await sh(host, 'find "$1" -mindepth 1 -not -path "$1/lost+found*" -delete', host.source);
+  await emptyHost(host);
   await deploy(place);
   await sh(host, "systemctl stop lsyncd");
   await fill(host, "directories", directories);
@@ -166,8 +170,7 @@ export async function burst(
 ): Promise<Omit<NonNullable<HostResults["burst"]>, "conditions">> {
   const { host, say } = place;
   say(`${files} files at once`);
-  await cleanHost(host);
-  await sh(host, 'find "$1" -mindepth 1 -not -path "$1/lost+found*" -delete', host.source);
+  await emptyHost(host);
   await deploy(place);
   const before = await memoryOf(host, "VmRSS");
   const began = Date.now();

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TortureDisk } from "../../torture/disk";
+import { whenInterrupted } from "../../torture/interrupted";
 import { Mirror } from "../../torture/mirror";
 import type { Tools } from "../../torture/tools";
 import { startWriters, type Writer } from "../../torture/workload";
@@ -41,6 +42,10 @@ export async function writers(tools: Tools, workload: string, by: MirroredBy, se
   const root = await mkdtemp(path.join(tmpdir(), "lsyncd-as-code-bench-"));
   const mirror = new Mirror({ lsyncd: tools.lsyncd, root, safe: by === "safe" });
   let disk: TortureDisk | undefined;
+  const inOrder = whenInterrupted(async () => {
+    mirror.kill();
+    await disk?.remove();
+  });
   try {
     await mirror.prepare();
     disk = await TortureDisk.mount(root, mirror.target, 3000);
@@ -63,6 +68,7 @@ export async function writers(tools: Tools, workload: string, by: MirroredBy, se
     say(`${workload}, ${by}: ${JSON.stringify(found)}`);
     return found;
   } finally {
+    inOrder();
     await mirror.stop();
     await disk?.remove();
     await rm(root, { recursive: true, force: true });
