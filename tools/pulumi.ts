@@ -3,7 +3,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
-import type * as Become from "./become";
 import { engineArguments } from "./become/arguments";
 import { ensureToolchain } from "./toolchain";
 
@@ -55,7 +54,7 @@ async function main(args: string[]): Promise<number> {
   const wish = engineArguments(args);
   const env = await environment(engine.folder, args[0] ?? "");
   // What is loaded for nothing costs each run some tenths of a second.
-  const become = wish.askBecomePass ? (require("./become") as typeof Become) : undefined;
+  const become = wish.askBecomePass ? (require("./become") as typeof import("./become")) : undefined;
   const loans = await become?.lendForRun(wish.name, say);
   const child = spawn(engine.path, wish.args, { cwd: root, env, stdio: "inherit" });
   // The first Ctrl-C asks the engine to finish what it has begun, so this process must stay until it has.

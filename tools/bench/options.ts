@@ -18,3 +18,10 @@ export function wholeNumbers(option: string, words: string[], least = 1): number
     throw new UsageError(`--${option} wants whole numbers from ${least} on, not "${words.join(",")}"`);
   return all;
 }
+
+/** The words of an option, all of which must be among those that there are; throws a UsageError that names the others. */
+export function known<T extends string>(what: string, words: string[], all: readonly T[]): T[] {
+  const unknown = words.filter((word) => !all.includes(word as T));
+  if (unknown.length > 0) throw new UsageError(`no such ${what}: ${unknown.join(", ")}`);
+  return words as T[];
+}

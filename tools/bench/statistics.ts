@@ -44,3 +44,6 @@ export function spreadText(values: number[]): string {
   const { median: middle, least, most } = spread(values);
   return values.length < 2 ? figure(middle) : `${figure(middle)} (${figure(least)}–${figure(most)})`;
 }
+
+/** A number of hosts, as `1 host` or `8 hosts`. */
+export const hostsText = (count: number): string => `${count} host${count === 1 ? "" : "s"}`;

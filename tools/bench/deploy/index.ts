@@ -1,7 +1,6 @@
 import { parseArgs } from "node:util";
-import { UsageError } from "../../cli";
 import { ensureToolchain } from "../../toolchain";
-import { list, say, throughWords, wholeNumbers } from "../options";
+import { known, list, say, throughWords, wholeNumbers } from "../options";
 import { conditions, readResults, writeResults } from "../results";
 import { inSandbox } from "../sandbox";
 import { contenders } from "./contenders";
@@ -25,13 +24,6 @@ const usage = `Deploys to the same sandbox hosts with this program and with othe
 
 Results are kept after each number of hosts, beside those of earlier runs: a part that is measured anew takes the place of what
 was there. Write the page from them: npm run bench -- write`;
-
-/** The words of an option, all of which must be among those that there are. */
-function known<T extends string>(what: string, words: string[], all: readonly T[]): T[] {
-  const unknown = words.filter((word) => !all.includes(word as T));
-  if (unknown.length > 0) throw new UsageError(`no such ${what}: ${unknown.join(", ")}`);
-  return words as T[];
-}
 
 /** Measures the tools, and keeps what it finds. */
 export async function main(args: string[]): Promise<number> {

@@ -1,7 +1,7 @@
 import { barChart } from "../chart";
 import { conditionsText } from "../results";
 import type { Section } from "../sections";
-import { figure, median, spreadText } from "../statistics";
+import { figure, hostsText, median, spreadText } from "../statistics";
 import { markdownTable } from "../table";
 import { contenders, ours } from "./contenders";
 import { ratios, samplesOf } from "./sessions";
@@ -71,7 +71,7 @@ function chart(results: DeployResults, rtt: number, work: Work): string {
   return barChart({
     title: `Time of a run: ${titles[work]}${rtt > 0 ? `, ${rtt} ms round trip` : ""}`,
     axis: "seconds",
-    groups: hosts.map((count) => `${count} host${count === 1 ? "" : "s"}`),
+    groups: hosts.map(hostsText),
     series: tools.map((tool) => ({
       name: titleOf(tool),
       values: hosts.map((count) => {

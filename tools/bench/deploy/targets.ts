@@ -1,6 +1,6 @@
 import { readSettings } from "../../../infra/config";
 import { renderFiles } from "../../../infra/files";
-import { median } from "../statistics";
+import { hostsText, median } from "../statistics";
 import { ours } from "./contenders";
 import { ratios, samplesOf } from "./sessions";
 import type { DeployResults, Work } from "./types";
@@ -14,8 +14,6 @@ export interface Verdict {
   unit: string;
 }
 
-const hosts = (count: number): string => `${count} host${count === 1 ? "" : "s"}`;
-
 /** Ratios to the quickest other tool: of a work, on so many hosts, at a distance in milliseconds. */
 const quick: { work: Work; name: string; cells: [count: number, rtt: number, limit: number][] }[] = [
   {
@@ -28,9 +26,11 @@ const quick: { work: Work; name: string; cells: [count: number, rtt: number, lim
   { work: "change", name: "one setting changed", cells: [4, 8, 16].map((count) => [count, 0, 0.8]) },
 ];
 
-/** Connections of an update to one host, and how many of them may be open at once (sshd's MaxStartups begins to refuse at 10). */
+// A host as the bench deploys to it.
 const [host] = readSettings({ stack: { "lsyncd:hosts": '[{"name":"a","address":"a"}]' }, env: {} }).hosts;
 const managedFiles = host ? renderFiles(host).length : 0;
+
+/** Connections of an update to one host, and how many of them may be open at once (sshd's MaxStartups begins to refuse at 10). */
 const connections: { work: Work; name: string; limit: number }[] = [
   { work: "first", name: "first deployment", limit: managedFiles + 4 },
   { work: "nothing", name: "nothing changed", limit: 1 },
@@ -61,7 +61,7 @@ export function judge(results: DeployResults): Verdict[] {
   return [
     ...quick.flatMap(({ work, name, cells }) =>
       cells.map(([count, rtt, limit]) => ({
-        target: `${name}, ${hosts(count)}${rtt > 0 ? `, ${rtt} ms round trip` : ""}: ratio to the quickest other`,
+        target: `${name}, ${hostsText(count)}${rtt > 0 ? `, ${rtt} ms round trip` : ""}: ratio to the quickest other`,
         ...{ limit, found: ratio(work, count, rtt), unit: "" },
       })),
     ),

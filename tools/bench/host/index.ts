@@ -1,9 +1,8 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { UsageError } from "../../cli";
 import { Stack } from "../../stack";
 import { ensureToolchain } from "../../toolchain";
-import { say, wholeNumbers } from "../options";
+import { known, say, wholeNumbers } from "../options";
 import { conditions, readResults, writeResults } from "../results";
 import { inSandbox } from "../sandbox";
 import { burst, byDirectories, bySize, kernelPerWatch, latency, type Place } from "./measure";
@@ -70,9 +69,7 @@ export async function main(args: string[]): Promise<number> {
     console.log(usage);
     return 0;
   }
-  const wanted = values.parts.split(",");
-  const unknown = wanted.filter((part) => !(part in parts));
-  if (unknown.length > 0) throw new UsageError(`no such part: ${unknown.join(", ")}`);
+  const wanted = known("part", values.parts.split(","), Object.keys(parts));
   const one = (option: "runs" | "samples" | "changes"): number => numbers(option, values[option])[0] ?? 1;
   const asked: Values = {
     files: numbers("files", values.files),

@@ -83,9 +83,14 @@ export async function main(args: string[]): Promise<number> {
   await inSandbox({ hosts: Math.max(...counts), volumeSizeMb: 64 }, async ({ hosts, directory }) => {
     const [host] = hosts;
     const stack = await new Stack({ name: "bench", directory }).init();
-    await stack.configure([host], { alertRecipients: "root@localhost.localdomain" });
-    const first = await stack.up();
-    if (first.code !== 0) throw new Error(`${first.stdout}\n${first.stderr}`);
+    const configure = async (count: number, delay: number): Promise<void> =>
+      stack.configure(hosts.slice(0, count), { alertRecipients: "root@localhost.localdomain", delay });
+    const deploy = async (count: number): Promise<void> => {
+      await configure(count, 1);
+      const { code, stdout, stderr } = await stack.up();
+      if (code !== 0) throw new Error(`${stdout}\n${stderr}`);
+    };
+    await deploy(1);
 
     const env = { ...stack.environment(), PATH: `${engine.folder}:${process.env.PATH ?? ""}` };
     const node = process.execPath;
@@ -113,9 +118,7 @@ export async function main(args: string[]): Promise<number> {
     const programs: ProfileResults["programs"] = [];
     const engineUse: ProfileResults["engineUse"] = [];
     for (const count of counts) {
-      await stack.configure(hosts.slice(0, count), { alertRecipients: "root@localhost.localdomain" });
-      const made = await stack.up();
-      if (made.code !== 0) throw new Error(`${made.stdout}\n${made.stderr}`);
+      await deploy(count);
       const cpu: Record<string, number[]> = {};
       for (let run = 0; run < Number(values.runs); run += 1) {
         const all = await measured({ argv: ["npm", "run", "up", "--", ...up], env }, throughWords(values.through));
@@ -123,7 +126,7 @@ export async function main(args: string[]): Promise<number> {
       }
       programs.push({ hosts: count, cpu, state: Buffer.byteLength(await stack.state()) });
       const nothing = await engineShares({ argv: [engine.path, "up", ...up], env });
-      await stack.configure(hosts.slice(0, count), { alertRecipients: "root@localhost.localdomain", delay: 2 });
+      await configure(count, 2);
       const change = await engineShares({ argv: [engine.path, "up", ...up], env });
       if (nothing && change) engineUse.push({ hosts: count, nothing, change });
       say(`${count} hosts: ${JSON.stringify({ cpu, nothing, change })}`);

@@ -1,6 +1,6 @@
 import { conditionsText, type Conditions } from "../results";
 import type { Section } from "../sections";
-import { figure, median, spreadText } from "../statistics";
+import { figure, hostsText, median, spreadText } from "../statistics";
 import { markdownTable } from "../table";
 
 /** docs/performance/profile.json. */
@@ -29,9 +29,8 @@ export const profileSection: Section = {
     const { conditions, steps, programs, engineUse } = raw as ProfileResults;
     const rows = steps.map(({ title, seconds, cpu }) => [title, spreadText(seconds), figure(median(cpu))]);
     const titles = [...new Set(programs.flatMap(({ cpu }) => Object.keys(cpu)))];
-    const counted = (hosts: number): string => `${hosts} ${hosts === 1 ? "host" : "hosts"}`;
     const used = titles.map((title) => [title, ...programs.map(({ cpu }) => spreadText(cpu[title] ?? []))]);
-    const sizes = programs.map(({ hosts, state }) => `${figure(state / 1e6)} MB with ${counted(hosts)}`).join(", ");
+    const sizes = programs.map(({ hosts, state }) => `${figure(state / 1e6)} MB with ${hostsText(hosts)}`).join(", ");
     const share = (value: number): string => `${(100 * value).toFixed(0)} %`;
     const engine = engineUse.flatMap(({ hosts, nothing, change }) => [
       ["nothing changed", String(hosts), share(nothing.log), share(nothing.state)],
@@ -42,7 +41,7 @@ export const profileSection: Section = {
         `Measured: ${conditionsText(conditions)}.`,
         markdownTable(["what runs", "seconds", "CPU seconds"], rows),
         "Of the whole, the CPU seconds of each program:",
-        markdownTable(["program", ...programs.map(({ hosts }) => counted(hosts))], used),
+        markdownTable(["program", ...programs.map(({ hosts }) => hostsText(hosts))], used),
         `The state of the stack: ${sizes}.`,
         ...(engine.length === 0
           ? []

@@ -1,7 +1,6 @@
 import { parseArgs } from "node:util";
-import { UsageError } from "../../cli";
 import { prepareTools } from "../../torture/tools";
-import { wholeNumbers } from "../options";
+import { known, wholeNumbers } from "../options";
 import { conditions, readResults, writeResults } from "../results";
 import { copies } from "./copies";
 import { moments } from "./moments";
@@ -37,9 +36,7 @@ export async function main(args: string[]): Promise<number> {
     console.log(usage);
     return 0;
   }
-  const wanted = values.parts.split(",");
-  const unknown = wanted.filter((part) => !partNames.some((name) => name === part));
-  if (unknown.length > 0) throw new UsageError(`no such part: ${unknown.join(", ")}`);
+  const wanted = known("part", values.parts.split(","), partNames);
   const one = (option: "runs" | "seconds" | "samples"): number => wholeNumbers(option, [values[option]])[0] ?? 1;
   const [sizes, runs, seconds, samples] = [
     wholeNumbers("megabytes", values.megabytes.split(",")),
