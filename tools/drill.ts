@@ -2,13 +2,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { runTool } from "./cli";
+import { runTool } from "../cli/cli";
 import { accountText } from "./drill/account";
 import { drill, type Failure } from "./drill/drill";
 import { ways, type Way } from "./drill/page";
 import { sandboxDown, sandboxUp } from "./sandbox";
 import { Stack } from "./stack";
-import { ensureToolchain } from "./toolchain";
+import { ensureToolchain } from "../toolchain";
 
 const name = "drill";
 const usage = `Loses the primary of a sandbox host under load, does what docs/disaster-recovery.md says, and prints the account.

@@ -1,5 +1,5 @@
 import { renderedChecks, sourceChecks, type Check } from "./lint/checks";
-import { ensurePrograms } from "./programs";
+import { ensurePrograms } from "../toolchain/programs";
 import { samples } from "./lint/samples";
 
 const indented = (text: string): string => text.replaceAll(/^(?=.)/gm, "    ");

@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { ensurePrograms } from "./programs";
-import { run } from "./run";
+import { ensurePrograms } from "../toolchain/programs";
+import { run } from "../toolchain/run";
 import { cacheDir } from "./sandbox/paths";
 
 /** Packages of PyPI that tests and benchmarks run, with their versions. */

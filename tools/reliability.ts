@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { laidOut, writePage } from "./bench/results";
-import { runTool, UsageError } from "./cli";
+import { runTool, UsageError } from "../cli/cli";
 import { chapters, reliabilityPage, resultsVariable, type Results, type Row } from "./reliability/page";
 import { outcomes, type JestResult } from "./reliability/outcome";
-import { run } from "./run";
-import { ensureToolchain } from "./toolchain";
+import { run } from "../toolchain/run";
+import { ensureToolchain } from "../toolchain";
 
 const root = resolve(__dirname, "..");
 const page = "reliability.md";
@@ -51,14 +51,14 @@ async function inject(files: string[], torture: boolean, workers: string): Promi
     const result = join(folder, "result.json");
     await writeFile(rows, "");
     const jest = join(root, "node_modules", "jest", "bin", "jest.js");
-    const pattern = `test/integration/(${files.join("|")})\\.test\\.ts$`;
+    const pattern = `test/hosts(-long)?/(${files.join("|")})\\.test\\.ts$`;
     const reporters = ["--reporters=default", "--reporters=./tools/test-progress.cjs"];
     const options = [`--maxWorkers=${workers}`, "--ci", ...reporters, "--json", `--outputFile=${result}`];
     const env = { ...process.env, [resultsVariable]: rows, ...(torture ? { TORTURE: "1" } : {}) };
     const program = await present();
     await run(
       process.execPath,
-      [jest, "--selectProjects", "integration", "long", "--testPathPatterns", pattern, ...options],
+      [jest, "--selectProjects", "hosts", "long", "--testPathPatterns", pattern, ...options],
       { cwd: root, env, allowFailure: true, echo: true },
     );
     const lines = (await readFile(rows, "utf8")).split("\n").filter((line) => line !== "");

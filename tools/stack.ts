@@ -3,9 +3,9 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { parse, stringify } from "yaml";
-import { run, type Finished } from "./run";
+import { run, type Finished } from "../toolchain/run";
 import type { SandboxHost } from "./sandbox";
-import { ensureToolchain } from "./toolchain";
+import { ensureToolchain } from "../toolchain";
 
 const root = resolve(__dirname, "..");
 const privateKey = "lsyncd:privateKey";

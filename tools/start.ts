@@ -4,7 +4,7 @@ import { parse } from "yaml";
 import { execOn, sandboxUp, type SandboxHost } from "./sandbox";
 import { Stack } from "./stack";
 import { account, announcement, ending, type Arrival } from "./start/account";
-import { ensureToolchain } from "./toolchain";
+import { ensureToolchain } from "../toolchain";
 
 const root = resolve(__dirname, "..");
 const database = "customers.sqlite";

@@ -2,20 +2,21 @@ import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { ensurePrograms } from "./programs";
-import { ensureToolchain } from "./toolchain";
+import { ensurePrograms } from "../toolchain/programs";
+import { ensureToolchain } from "../toolchain";
 
 const root = resolve(__dirname, "..");
 
-/** Files of integration tests that run at once: each has hosts of its own, and they share the machine's disk. */
-const integrationWorkers = 2;
+/** Files of tests on hosts that run at once: each has hosts of its own, and they share the machine's disk. */
+const hostWorkers = 2;
 
-/** The two projects of jest.config.cjs, the quick one first, and how each is run. */
+/** The projects of jest.config.cjs that always run, the quick ones first, and how each is run. */
 const projects = [
   { name: "unit", options: [] },
+  { name: "programs", options: [] },
   {
-    name: "integration",
-    options: [`--maxWorkers=${integrationWorkers}`, "--reporters=default", "--reporters=./tools/test-progress.cjs"],
+    name: "hosts",
+    options: [`--maxWorkers=${hostWorkers}`, "--reporters=default", "--reporters=./tools/test-progress.cjs"],
   },
 ];
 

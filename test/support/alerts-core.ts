@@ -1,5 +1,5 @@
 import { execOn, type Release } from "../../tools/sandbox";
-import type { HostStatus } from "../../tools/status/report";
+import type { HostStatus } from "../../cli/status/report";
 import { alertSubject, failedSubject, issues, minutes, realNow, recipients, recoveredSubject } from "./alerts";
 import { eventually, prepare, succeeded, type Deployment } from "./deployment";
 import { HeartbeatServer, MailServer, makeCertificate } from "./mail";
@@ -20,7 +20,7 @@ const subjects = () => server.subjects.slice(before);
 
 /** What `npm run status` says of the host. */
 async function status(): Promise<HostStatus> {
-  const { stdout } = await runTool(deployment.stack, "tools/status.ts", ["--json"]);
+  const { stdout } = await runTool(deployment.stack, "cli/status.ts", ["--json"]);
   const [one] = JSON.parse(stdout) as HostStatus[];
   if (one === undefined) throw new Error("no host");
   return one;

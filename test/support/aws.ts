@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { freePort } from "../../tools/command-provider/testing/sshd";
+import { freePort } from "../../toolchain/command-provider/testing/sshd";
 import { pypi, pythonEnvironment } from "../../tools/python";
-import { run } from "../../tools/run";
+import { run } from "../../toolchain/run";
 
 /** What speaks S3 and KMS, on this machine only. */
 export interface Aws {

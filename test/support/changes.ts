@@ -1,6 +1,6 @@
 import { faultsOf, installed } from "./activation";
 import { Cutter, killEngine } from "./cutter";
-import type { Finished } from "../../tools/run";
+import type { Finished } from "../../toolchain/run";
 import { eventually, failed, on, prepare, succeeded, type Deployment } from "./deployment";
 import { attempt, files, fill, identical, mirrors, missingFrom, processes } from "./faults";
 

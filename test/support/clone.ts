@@ -1,6 +1,6 @@
 import { cp, mkdir, symlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { run } from "../../tools/run";
+import { run } from "../../toolchain/run";
 
 const root = resolve(__dirname, "../..");
 

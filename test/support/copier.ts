@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { renderPrograms } from "../../tools/torture/render";
-import { run } from "../../tools/run";
+import { run } from "../../toolchain/run";
 import { installTime, needPrograms } from "./programs";
 
 /** The options with which lsyncd calls rsync, as documented. */

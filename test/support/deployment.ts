@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Finished } from "../../tools/run";
+import type { Finished } from "../../toolchain/run";
 import {
   execOn,
   sandboxDown,

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { simpleParser, type ParsedMail } from "mailparser";
 import { SMTPServer, type SMTPServerOptions } from "smtp-server";
 import { until } from "../../tools/sandbox";
-import { run } from "../../tools/run";
+import { run } from "../../toolchain/run";
 import { needPrograms } from "./programs";
 
 /** A mail as the server got it. */

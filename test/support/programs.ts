@@ -1,4 +1,4 @@
-import { ensurePrograms, type Program } from "../../tools/programs";
+import { ensurePrograms, type Program } from "../../toolchain/programs";
 
 /** Milliseconds that installing programs may take: the limit of a `beforeAll` that calls `needPrograms`. */
 export const installTime = 600_000;

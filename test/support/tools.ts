@@ -1,5 +1,5 @@
 import { basename, dirname, join, resolve } from "node:path";
-import { run, type Finished } from "../../tools/run";
+import { run, type Finished } from "../../toolchain/run";
 import type { Stack } from "../../tools/stack";
 
 const root = resolve(__dirname, "../..");
@@ -17,7 +17,7 @@ export async function runTool(
   const name = /^Pulumi\.(.*)\.yaml$/.exec(basename(stack.configFile))?.[1] ?? "";
   return run(
     process.execPath,
-    [join(root, "tools/bootstrap.mjs"), tool, ...args, "--stack", name, "--config-file", stack.configFile],
+    [join(root, "toolchain/bootstrap.mjs"), tool, ...args, "--stack", name, "--config-file", stack.configFile],
     {
       cwd: root,
       allowFailure: true,

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parse } from "yaml";
-import { run, type Finished } from "../../tools/run";
+import { run, type Finished } from "../../toolchain/run";
 
 const folder = resolve(__dirname, "../../.github/workflows");
 

@@ -1,6 +1,6 @@
 import * as commands from "../../infra/commands";
-import { engineArguments } from "../../tools/become/arguments";
-import { borrowers } from "../../tools/become/borrowers";
+import { engineArguments } from "../../cli/become/arguments";
+import { borrowers } from "../../cli/become/borrowers";
 import { connections } from "../../infra/connection";
 import { entry, hostKey, settingsOf } from "./support/settings";
 

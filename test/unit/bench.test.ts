@@ -12,7 +12,7 @@ import { hostSections } from "../../tools/bench/host/section";
 import { sqliteSections } from "../../tools/bench/sqlite/section";
 import type { SqliteResults } from "../../tools/bench/sqlite/types";
 import { readSshdLog } from "../../tools/bench/deploy/sshd";
-import { run } from "../../tools/run";
+import { run } from "../../toolchain/run";
 
 const root = resolve(__dirname, "../..");
 

@@ -1,9 +1,9 @@
-import { check, readInputs } from "../../tools/command-provider/src/check";
-import { diff } from "../../tools/command-provider/src/diff";
-import { redactor } from "../../tools/command-provider/src/redact";
-import { service } from "../../tools/command-provider/src/service";
-import { parseHostKey } from "../../tools/command-provider/src/ssh/host-key";
-import { loginOptions } from "../../tools/command-provider/src/ssh/login";
+import { check, readInputs } from "../../toolchain/command-provider/src/check";
+import { diff } from "../../toolchain/command-provider/src/diff";
+import { redactor } from "../../toolchain/command-provider/src/redact";
+import { service } from "../../toolchain/command-provider/src/service";
+import { parseHostKey } from "../../toolchain/command-provider/src/ssh/host-key";
+import { loginOptions } from "../../toolchain/command-provider/src/ssh/login";
 import {
   type Properties,
   reveal,
@@ -11,8 +11,8 @@ import {
   secret,
   secretStrings,
   unknown,
-} from "../../tools/command-provider/src/values";
-import { Work } from "../../tools/command-provider/src/work";
+} from "../../toolchain/command-provider/src/values";
+import { Work } from "../../toolchain/command-provider/src/work";
 
 const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0V0c5Uo4fBSa2VJ6n8pMfB3o1ZyqyKpdxb1s8m8pTW comment";
 const connection = { host: "192.0.2.1", hostKey };

@@ -8,7 +8,7 @@ import { topics } from "../../tools/docs/examples";
 import { restartOf } from "../../tools/docs/restart";
 import { screens } from "../../tools/docs/screens";
 import { linesOfSvg, terminalSvg } from "../../tools/docs/svg";
-import { run } from "../../tools/run";
+import { run } from "../../toolchain/run";
 import { account, announcement, ending } from "../../tools/start/account";
 import { hostile, hostOf } from "./support/settings";
 
@@ -66,7 +66,7 @@ describe("docs/configuration.md", () => {
   });
 });
 
-const sources = ["infra", "templates", "tools"].flatMap((folder) =>
+const sources = ["cli", "infra", "templates", "toolchain", "tools"].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: "utf8", withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => join(parentPath, name)),
@@ -184,9 +184,9 @@ describe("the pages that the program names", () => {
     ["infra/commands/become.sh", "docs/operations.md#sudo"],
     ["infra/commands/packages.sh", "docs/operations.md#packages-cannot-be-installed"],
     ["infra/commands/activate.sh", "docs/operations.md#a-deployment-is-undone"],
-    ["tools/toolchain/go.ts", "docs/operations.md#the-engine-cannot-be-had"],
-    ["tools/status/report.ts", "docs/operations.md#troubleshooting"],
-    ["tools/verify/report.ts", "docs/operations.md#verification"],
+    ["toolchain/go.ts", "docs/operations.md#the-engine-cannot-be-had"],
+    ["cli/status/report.ts", "docs/operations.md#troubleshooting"],
+    ["cli/verify/report.ts", "docs/operations.md#verification"],
   ])("errors of %s lead to %s", (file, page) => {
     expect(read(file)).toContain(page);
   });

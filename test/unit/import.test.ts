@@ -1,6 +1,6 @@
-import { readInventory } from "../../tools/import-inventory/inventory";
-import { importHosts } from "../../tools/import-inventory/settings";
-import { readJump, readSshArguments } from "../../tools/import-inventory/ssh-arguments";
+import { readInventory } from "../../cli/import-inventory/inventory";
+import { importHosts } from "../../cli/import-inventory/settings";
+import { readJump, readSshArguments } from "../../cli/import-inventory/ssh-arguments";
 
 const inventory = (hostvars: Record<string, object>, groups: Record<string, object> = {}) =>
   JSON.stringify({ _meta: { hostvars }, all: { children: ["ungrouped", ...Object.keys(groups)] }, ...groups });

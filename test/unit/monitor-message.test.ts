@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { simpleParser } from "mailparser";
 import { render } from "../../infra/render";
-import { run } from "../../tools/run";
+import { run } from "../../toolchain/run";
 import { installTime, needPrograms } from "../support/programs";
 
 beforeAll(() => needPrograms("perl"), installTime);

@@ -2,12 +2,12 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parse } from "yaml";
 import { describeDrift } from "../../infra/drift";
-import { readArguments } from "../../tools/preview/arguments";
-import { readEvents } from "../../tools/preview/events";
-import { comment, commentLimit, marker, summary } from "../../tools/preview/markdown";
-import { countedList, shortList } from "../../tools/preview/names";
-import { stackReport, type StackReport } from "../../tools/preview/report";
-import { stackNames, touchedStacks } from "../../tools/preview/stacks";
+import { readArguments } from "../../cli/preview/arguments";
+import { readEvents } from "../../cli/preview/events";
+import { comment, commentLimit, marker, summary } from "../../cli/preview/markdown";
+import { countedList, shortList } from "../../cli/preview/names";
+import { stackReport, type StackReport } from "../../cli/preview/report";
+import { stackNames, touchedStacks } from "../../cli/preview/stacks";
 
 // What the engine writes for a secret in its event log.
 const hidden = { "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", ciphertext: "[secret]" };

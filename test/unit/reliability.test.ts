@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { outcomes } from "../../tools/reliability/outcome";
 import { chapters, reliabilityPage } from "../../tools/reliability/page";
-import { run } from "../../tools/run";
+import { run } from "../../toolchain/run";
 
 const root = resolve(__dirname, "../..");
 const when = { date: "2026-11-25", program: "01234567/89abcdef" };
@@ -20,9 +20,9 @@ it("the page has a row for each fault, under its chapter, and says what was lost
   expect(page).toContain("| a \\| b | c | nothing |");
   expect(page).toContain("| full | healed | 2 files |");
   expect(page.indexOf("full")).toBeLessThan(page.indexOf("a \\| b"));
-  expect(page).toContain("(../test/integration/takeover.test.ts): 2 tests passed (2026-11-25, 01234567/89abcdef).");
-  expect(page).toContain("(../test/integration/faults-files.test.ts): 1 test passed, **failed: a test** (");
-  expect(page).toContain("[operator](../test/integration/operator.test.ts): not run.");
+  expect(page).toContain("(../test/hosts/takeover.test.ts): 2 tests passed (2026-11-25, 01234567/89abcdef).");
+  expect(page).toContain("(../test/hosts/faults-files.test.ts): 1 test passed, **failed: a test** (");
+  expect(page).toContain("[operator](../test/hosts-long/operator.test.ts): not run.");
 });
 
 it("a row counts only when its test passed, and a file that cannot be loaded has failed", () => {
@@ -46,13 +46,11 @@ it("a row counts only when its test passed, and a file that cannot be loaded has
 });
 
 it("the page is made of all tests that write rows", () => {
-  const folder = resolve(root, "test/integration");
-  const writing = readdirSync(folder)
-    .filter((name) => name.endsWith(".test.ts"))
-    .filter((name) =>
-      /{[^}]*\brow\b[^}]*} from "..\/support\/faults"/.test(readFileSync(resolve(folder, name), "utf8")),
-    )
-    .map((name) => name.replace(".test.ts", ""));
+  const writing = ["test/hosts", "test/hosts-long"]
+    .flatMap((folder) => readdirSync(resolve(root, folder)).map((name) => join(root, folder, name)))
+    .filter((path) => path.endsWith(".test.ts"))
+    .filter((path) => /{[^}]*\brow\b[^}]*} from "..\/support\/faults"/.test(readFileSync(path, "utf8")))
+    .map((path) => basename(path, ".test.ts"));
   expect(chapters.flatMap(({ files }) => files).sort()).toEqual(writing.sort());
 });
 

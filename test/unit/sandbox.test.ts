@@ -3,7 +3,7 @@ import { hierarchies } from "../../tools/sandbox/cgroup";
 import { machineName } from "../../tools/sandbox/host";
 import { nspawnArguments } from "../../tools/sandbox/nspawn";
 import { cacheDir } from "../../tools/sandbox/paths";
-import { administratorPath } from "../../tools/sandbox/privilege";
+import { administratorPath } from "../../toolchain/privilege";
 import { quote, sshArgs } from "../../tools/sandbox/ssh";
 import type { SandboxHost } from "../../tools/sandbox";
 import { diskLinks, disksAtBoot, fstab } from "../../tools/sandbox/volumes";

@@ -1,5 +1,5 @@
-import { parseKeys, parseTarget } from "../../tools/hosts-scan/scan";
-import { bytes, duration, readStatus, statusText, unknownStatus } from "../../tools/status/report";
+import { parseKeys, parseTarget } from "../../cli/hosts-scan/scan";
+import { bytes, duration, readStatus, statusText, unknownStatus } from "../../cli/status/report";
 import { hostKey, hostOf } from "./support/settings";
 
 const now = 1_800_000_000;

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { isOlder } from "../../tools/toolchain/go";
-import { COMMAND_VERSION, ENGINE_VERSION, homeOf } from "../../tools/toolchain/home";
+import { isOlder } from "../../toolchain/go";
+import { COMMAND_VERSION, ENGINE_VERSION, homeOf } from "../../toolchain/home";
 
 const root = join(__dirname, "..", "..");
 
@@ -10,7 +10,7 @@ test("the versions are those of the packages the program uses, and of the Go mod
     dependencies: Record<string, string>;
     devDependencies: Record<string, string>;
   };
-  const modules = readFileSync(join(root, "tools", "toolchain", "go", "engine", "go.mod"), "utf8");
+  const modules = readFileSync(join(root, "toolchain", "go", "engine", "go.mod"), "utf8");
   expect(ENGINE_VERSION).toBe(manifest.devDependencies.pulumi);
   expect(COMMAND_VERSION).toBe(manifest.dependencies["@pulumi/command"]);
   expect(modules).toContain(`github.com/pulumi/pulumi/pkg/v3 v${ENGINE_VERSION}`);

@@ -1,7 +1,7 @@
 import { readSettings } from "../../infra/config";
-import { stackConfiguration } from "../../tools/configuration/json";
-import { verifyCommand } from "../../tools/verify/fleet";
-import { exitCode, readReport, reportText, type HostReport } from "../../tools/verify/report";
+import { stackConfiguration } from "../../cli/configuration/json";
+import { verifyCommand } from "../../cli/verify/fleet";
+import { exitCode, readReport, reportText, type HostReport } from "../../cli/verify/report";
 
 const finished = (code: number, stdout: string, stderr = ""): HostReport =>
   readReport("sqlite-1", 1.25, { code, stdout, stderr });

@@ -1,4 +1,4 @@
-import { escapeXml } from "../xml";
+import { escapeXml } from "../../cli/xml";
 
 /** Bars in groups: for each group one of each series. */
 export interface BarChart {

@@ -1,5 +1,5 @@
 /** `npm run bench`: measures, and writes docs/performance.md from what was measured. */
-import { runTool, UsageError } from "../cli";
+import { runTool, UsageError } from "../../cli/cli";
 import { modes } from "./modes";
 
 const width = Math.max(...Object.keys(modes).map((name) => name.length));

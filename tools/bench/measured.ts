@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { run } from "../run";
+import { run } from "../../toolchain/run";
 
 const root = resolve(__dirname, "../..");
 

@@ -1,4 +1,4 @@
-import { UsageError } from "../cli";
+import { UsageError } from "../../cli/cli";
 
 /** Tells how far it is; what a command finds goes to files. */
 export const say = (line: string): void => {

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { cpus, release, totalmem } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { run } from "../run";
+import { run } from "../../toolchain/run";
 
 const root = resolve(__dirname, "../..");
 

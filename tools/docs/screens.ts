@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { stripVTControlCharacters } from "node:util";
-import { run } from "../run";
+import { run } from "../../toolchain/run";
 import { listSandboxes } from "../sandbox";
 import { Stack } from "../stack";
 import { terminalSvg } from "./svg";

@@ -1,4 +1,4 @@
-import { escapeXml } from "../xml";
+import { escapeXml } from "../../cli/xml";
 
 /** A screen of a terminal as a picture that a README can show: an SVG, readable on light and on dark pages. */
 

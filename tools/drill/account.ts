@@ -1,4 +1,4 @@
-import { columns } from "../table";
+import { columns } from "../../cli/table";
 
 /** What became of one step. */
 export interface Done {

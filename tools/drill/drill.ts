@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import type { Finished } from "../run";
+import type { Finished } from "../../toolchain/run";
 import {
   boot,
   cutFileSystem,

@@ -2,9 +2,9 @@ import { readdirSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { run } from "../run";
+import { run } from "../../toolchain/run";
 import { languageOf, type Language } from "./language";
-import { isOnPath } from "../programs";
+import { isOnPath } from "../../toolchain/programs";
 import { hostileName, type Sample } from "./samples";
 import { verifyUnits } from "./units";
 

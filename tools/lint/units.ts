@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { run } from "../run";
+import { run } from "../../toolchain/run";
 
 /** A unit file or drop-in as it is installed on a host. */
 export interface UnitFile {

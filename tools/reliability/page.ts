@@ -1,3 +1,6 @@
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+
 /** Names the file that tests append their rows to, one JSON object a line. */
 export const resultsVariable = "RELIABILITY_RESULTS";
 
@@ -34,7 +37,7 @@ export interface Outcome {
 /** The outcome of each file of tests, by its name without folder and ending. */
 export type Results = Record<string, Outcome>;
 
-/** The parts of the page, and the files of tests (in test/integration) that each is made of. */
+/** The parts of the page, and the files of tests (in test/hosts or test/hosts-long) that each is made of. */
 export const chapters: { title: string; files: string[] }[] = [
   {
     title: "Volumes that go away, come back, or are others",
@@ -52,9 +55,21 @@ export const chapters: { title: string; files: string[] }[] = [
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
 
+const root = resolve(__dirname, "../..");
+
+/** Where a file of tests on hosts is, from the root of the repository. Throws when there is none of that name. */
+export function testFile(name: string): string {
+  const found = ["test/hosts", "test/hosts-long"]
+    .map((folder) => `${folder}/${name}.test.ts`)
+    .find((path) => existsSync(join(root, path)));
+  if (found === undefined)
+    throw new Error(`there is no file of tests ${name}.test.ts in test/hosts or test/hosts-long`);
+  return found;
+}
+
 /** When a file of tests ran and how it ended, so that nothing is claimed that did not run. */
 function provenance(name: string, outcome: Outcome | undefined): string {
-  const file = `[${name}](../test/integration/${name}.test.ts)`;
+  const file = `[${name}](../${testFile(name)})`;
   if (!outcome) return `${file}: not run.`;
   const { date, program, passed, failed } = outcome;
   const failures = failed.map((test) => `**failed: ${test}**`);
@@ -98,8 +113,8 @@ export function reliabilityPage(results: Results): string {
     "  its name; the limit on inotify watches would be the floor, as on btrfs.",
     "- **The kernel's own limit on inotify watches.** `fs.inotify.max_user_watches` belongs to the whole machine, and a test that",
     "  lowers it would take the watches of everything else there. A file in its place stands for it, which can be written",
-    "  or not ([preflight-places](../test/integration/preflight-places.test.ts),",
-    "  [kernel-limits](../test/integration/kernel-limits.test.ts)).",
+    "  or not ([preflight-places](../test/hosts/preflight-places.test.ts),",
+    "  [kernel-limits](../test/hosts/kernel-limits.test.ts)).",
     "",
     "## Faults that this is no answer to",
     "",

@@ -2,7 +2,7 @@ import { randomInt } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { asRoot } from "./privilege";
+import { asRoot } from "../../toolchain/privilege";
 
 /**
  * The addresses of sandbox hosts, of all users of this machine: a folder for each, made by root, with the path of the host's own

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { run } from "../run";
+import { run } from "../../toolchain/run";
 import type { Release } from "./types";
 
 /** One entry of apt's sources, whichever of the two formats it was written in. */

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { asRoot } from "./privilege";
+import { asRoot } from "../../toolchain/privilege";
 import { until } from "./until";
 
 const parent = "lsyncd-sandbox";

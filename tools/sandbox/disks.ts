@@ -1,6 +1,6 @@
 import { basename, join } from "node:path";
-import type { Finished } from "../run";
-import { asRoot, writeAsRoot } from "./privilege";
+import type { Finished } from "../../toolchain/run";
+import { asRoot, writeAsRoot } from "../../toolchain/privilege";
 import { initPid, requireInitPid } from "./running";
 import { nspawnArguments } from "./nspawn";
 import { readHostState, writeHostState } from "./state";

@@ -1,11 +1,11 @@
 import { createHash, randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
-import { run } from "../run";
+import { run } from "../../toolchain/run";
 import { releaseAddress, reserveEndpoint } from "./address";
 import { killGroup } from "./cgroup";
 import { saveDisks } from "./disks";
-import { asRoot, writeAsRoot } from "./privilege";
+import { asRoot, writeAsRoot } from "../../toolchain/privilege";
 import { mountRoot, removeRoot } from "./root";
 import { hostDir, type SandboxState } from "./state";
 import { mountpoints, type SandboxHost, type Volume, type VolumeName } from "./types";

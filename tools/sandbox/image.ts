@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { machineCodename, machineReachSettings, machineSources, sourcesFor } from "./apt";
 import { withLock } from "./lock";
 import { imagesDir, lockPath } from "./paths";
-import { asRoot } from "./privilege";
+import { asRoot } from "../../toolchain/privilege";
 import { readSandboxState, sandboxNames } from "./state";
 import { until } from "./until";
 import type { Log, Release } from "./types";

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { asRoot } from "./privilege";
+import { asRoot } from "../../toolchain/privilege";
 import type { Log } from "./types";
 
 const setting = "/proc/sys/fs/inotify/max_user_instances";

@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import { claimEndpoint } from "./address";
 import { groupOf, killGroup, removeGroups } from "./cgroup";
 import { cutDisks, saveDisks } from "./disks";
-import { asRoot } from "./privilege";
+import { asRoot } from "../../toolchain/privilege";
 import { mountRoot } from "./root";
 import { consoleTail, initPid, isRunning } from "./running";
 import { execOn } from "./ssh";

@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { ensurePrograms, isOnPath } from "../programs";
-import { isRoot } from "./privilege";
+import { ensurePrograms, isOnPath } from "../../toolchain/programs";
+import { isRoot } from "../../toolchain/privilege";
 import type { Log } from "./types";
 
 /** Makes sure that privileged steps can be taken without asking in between. Throws with one line that says what to do. */

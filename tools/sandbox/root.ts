@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { asRoot } from "./privilege";
+import { asRoot } from "../../toolchain/privilege";
 import { readSandboxState } from "./state";
 import type { SandboxHost } from "./types";
 import { until } from "./until";

@@ -7,7 +7,7 @@ import { ensureWatchInstances } from "./limits";
 import { takeLock, withLock } from "./lock";
 import { boot } from "./machine";
 import { lockPath, sandboxDir, sandboxesDir } from "./paths";
-import { asRoot } from "./privilege";
+import { asRoot } from "../../toolchain/privilege";
 import { ensureSandboxPrograms } from "./programs";
 import { isRunning } from "./running";
 import {

@@ -1,4 +1,4 @@
-import { run, type Finished } from "../run";
+import { run, type Finished } from "../../toolchain/run";
 import type { SandboxHost } from "./types";
 
 /** What `execOn` may be told. */

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { basename, join } from "node:path";
-import { asRoot } from "./privilege";
+import { asRoot } from "../../toolchain/privilege";
 import type { Disk, SandboxHost } from "./types";
 import { volumeNames } from "./types";
 import { until } from "./until";

@@ -1,6 +1,6 @@
 import { chmodSync, closeSync, openSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import path from "node:path";
-import { asRoot } from "../sandbox/privilege";
+import { asRoot } from "../../toolchain/privilege";
 import type { Disk } from "../sandbox/types";
 import { cutFileSystem, makeDisk } from "../sandbox/volumes";
 

@@ -5,7 +5,7 @@ import { ages, torture, troubles } from "./torture";
 import { writers } from "./workload";
 
 /**
- * `node tools/bootstrap.mjs tools/torture/main.ts [--samples 100] [--long] [--trouble kill|full|power] [--plain] [--inotify MODE]`
+ * `node toolchain/bootstrap.mjs tools/torture/main.ts [--samples 100] [--long] [--trouble kill|full|power] [--plain] [--inotify MODE]`
  *
  * Freezes a mirror under load at random moments and checks every database in it. `--long` adds two of 500 MB, `--trouble`
  * is what happens to the mirror meanwhile, `--plain` is `sqliteSafe: false`: that must fail, and shows that the test sees it.

@@ -1,9 +1,9 @@
 import { access, mkdir, readdir, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import path from "node:path";
-import { ensurePrograms } from "../programs";
+import { ensurePrograms } from "../../toolchain/programs";
 import { pypi, pythonEnvironment } from "../python";
-import { run } from "../run";
+import { run } from "../../toolchain/run";
 import { quote } from "../sandbox";
 
 /** What the torture test runs with. */

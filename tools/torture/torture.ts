@@ -17,7 +17,7 @@ import { allowed, Commits, readTold, type Pause, type Told } from "./bound";
 import { TortureDisk } from "./disk";
 import { whenInterrupted } from "./interrupted";
 import { Mirror, roles, type Role } from "./mirror";
-import { run } from "../run";
+import { run } from "../../toolchain/run";
 import type { Tools } from "./tools";
 import { check, commitsOf, type Finding, type Latencies, startWriters, type Writer } from "./workload";
 

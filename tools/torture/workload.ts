@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { run } from "../run";
+import { run } from "../../toolchain/run";
 
 /** One database that a writer keeps busy. */
 export interface Database {

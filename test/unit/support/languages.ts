@@ -1,7 +1,7 @@
 import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { run } from "../../../tools/run";
+import { run } from "../../../toolchain/run";
 
 /**
  * The languages that values are written into, asked to read them back. Each function takes many texts and starts one

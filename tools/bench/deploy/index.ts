@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { ensureToolchain } from "../../toolchain";
+import { ensureToolchain } from "../../../toolchain";
 import { known, list, say, throughWords, wholeNumbers } from "../options";
 import { conditions, readResults, writeResults } from "../results";
 import { inSandbox } from "../sandbox";

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Stack } from "../../stack";
-import { ensureToolchain } from "../../toolchain";
+import { ensureToolchain } from "../../../toolchain";
 import { known, say, wholeNumbers } from "../options";
 import { conditions, readResults, writeResults } from "../results";
 import { inSandbox } from "../sandbox";

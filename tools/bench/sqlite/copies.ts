@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { paths } from "../../../infra/paths";
-import { run } from "../../run";
+import { run } from "../../../toolchain/run";
 import { renderPrograms } from "../../torture/render";
 import type { Tools } from "../../torture/tools";
 import { startWriters } from "../../torture/workload";

@@ -1,0 +1,61 @@
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { parse } from "yaml";
+import { run } from "../toolchain/run";
+import { ensureToolchain } from "../toolchain";
+import { stackConfiguration } from "./configuration/json";
+
+const root = resolve(__dirname, "..");
+
+/** A stack, as pulumi's flags name it. */
+export interface StackName {
+  /** The selected stack when it is not given. */
+  stack?: string | undefined;
+  configFile?: string | undefined;
+}
+
+const flags = ({ stack }: StackName): string[] => (stack === undefined ? [] : ["--stack", stack]);
+
+async function pulumi(args: string[], what: string): Promise<string> {
+  await ensureToolchain();
+  const program = join(root, "node_modules", ".bin", "pulumi");
+  const finished = await run(program, [...args, "--non-interactive", "--color", "never"], {
+    cwd: root,
+    allowFailure: true,
+  });
+  if (finished.code !== 0) {
+    const more = "More: docs/operations.md#where-the-state-lives, docs/operations.md#secrets";
+    throw new Error(`pulumi could not read ${what}:\n${finished.stderr.trim()}\n${more}`);
+  }
+  return finished.stdout;
+}
+
+/** The stack's configuration, secrets included, as the program is handed it. Holds secrets: do not print it. */
+export async function configurationOf(name: StackName): Promise<Record<string, string>> {
+  const file = name.configFile === undefined ? [] : ["--config-file", resolve(name.configFile)];
+  const args = ["config", "--show-secrets", "--json", ...flags(name), ...file];
+  return stackConfiguration(await pulumi(args, `the settings of ${name.stack ?? "the selected stack"}`));
+}
+
+/** What is deployed, secrets included, as `pulumi stack export` prints it. Holds secrets: do not print it. */
+export async function stateOf(name: StackName): Promise<unknown> {
+  const args = ["stack", "export", "--show-secrets", ...flags(name)];
+  return JSON.parse(await pulumi(args, `the state of ${name.stack ?? "the selected stack"}`)) as unknown;
+}
+
+/** The stack as the program knows itself: organization/project/name. */
+export async function fullStackName(name: StackName): Promise<string> {
+  const selected = name.stack ?? (await pulumi(["stack", "--show-name"], "the name of the selected stack")).trim();
+  const parts = selected.split("/");
+  const short = parts.at(-1) ?? selected;
+  if (parts.length === 3) return selected;
+  const project = parse(await readFile(join(root, "Pulumi.yaml"), "utf8")) as { name: string };
+  const organization = parts.length === 2 ? parts[0] : await organizationOf();
+  return `${organization ?? "organization"}/${project.name}/${short}`;
+}
+
+/** Backends that are a file or a bucket know no organizations, and call theirs so. */
+async function organizationOf(): Promise<string> {
+  const who = JSON.parse(await pulumi(["whoami", "--json"], "who is logged in")) as { user: string; url: string };
+  return /^https?:/.test(who.url) ? who.user : "organization";
+}

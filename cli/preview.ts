@@ -1,0 +1,110 @@
+import { spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runTool } from "./cli";
+import { readArguments, type Wish } from "./preview/arguments";
+import { readEventLog } from "./preview/events";
+import { comment, summary } from "./preview/markdown";
+import { stackReport, type StackReport } from "./preview/report";
+import { stackNames, touchedStacks } from "./preview/stacks";
+import { run } from "../toolchain/run";
+import { ensureToolchain } from "../toolchain";
+
+const root = join(__dirname, "..");
+
+const usage = `Shows what a deployment would change, and changes nothing.
+
+  npm run preview -- [--stack NAME]… [--markdown FILE] [FLAG…]
+  npm run preview -- --changed-since origin/main --markdown FILE
+
+  --stack NAME          the stack; more than once for several; else the one that is selected
+  --markdown FILE       write what a pull request's comment shows; - for standard output
+  --changed-since REF   the stacks that the difference to REF touches
+  --list                only print the names of the stacks, as JSON
+  FLAG                  for pulumi preview, such as --target`;
+
+/** How a run of the engine ended, and the last of what it said. */
+interface Ended {
+  code: number;
+  tail: string;
+}
+
+/**
+ * Runs `pulumi preview --diff`. In a terminal it has that terminal, so that it can ask for a passphrase; what it shows
+ * goes to stderr when stdout is wanted for the comment.
+ */
+async function preview(engine: string, args: string[], log: string, stdoutIsTaken: boolean): Promise<Ended> {
+  const interactive = process.stdin.isTTY && process.stdout.isTTY && !stdoutIsTaken;
+  const env = { ...process.env, PULUMI_DEBUG_COMMANDS: "true", PULUMI_SKIP_UPDATE_CHECK: "true" };
+  const child = spawn(engine, ["preview", "--diff", ...args, "--event-log", log], {
+    cwd: root,
+    env,
+    stdio: interactive ? "inherit" : ["inherit", "pipe", "pipe"],
+  });
+  let tail = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on("data", (chunk: Buffer) => {
+      (stdoutIsTaken ? process.stderr : process.stdout).write(chunk);
+      tail = (tail + chunk.toString()).slice(-4000);
+    });
+  }
+  process.on("SIGINT", () => undefined);
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => {
+      resolve({ code: code ?? 1, tail });
+    });
+  });
+}
+
+async function git(...args: string[]): Promise<string[]> {
+  const { stdout } = await run("git", [...args, "-z"], { cwd: root });
+  return stdout.split("\0").filter((name) => name !== "");
+}
+
+/** The stacks to look at; an empty name is the one that is selected. */
+async function stacksOf({ stacks, changedSince }: Wish): Promise<string[]> {
+  if (changedSince === undefined) return stacks.length > 0 ? stacks : [""];
+  const changed = await git("diff", "--name-only", "--merge-base", changedSince);
+  return touchedStacks(changed, stackNames(await git("ls-files", "stacks")));
+}
+
+async function main(argv: string[]): Promise<number> {
+  if (argv.includes("--help") || argv.includes("-h")) {
+    console.log(usage);
+    return 0;
+  }
+  const wish = readArguments(argv);
+  const stacks = await stacksOf(wish);
+  if (wish.list) {
+    console.log(JSON.stringify(stacks));
+    return 0;
+  }
+  const stdoutIsTaken = wish.markdown === "-";
+  const { engine } = await ensureToolchain();
+  const folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-preview-"));
+  const reports: StackReport[] = [];
+  let worst = 0;
+  try {
+    for (const [index, stack] of stacks.entries()) {
+      const log = join(folder, `${index}.json`);
+      const args = [...(stack === "" ? [] : ["--stack", stack]), ...wish.rest];
+      const { code, tail } = await preview(engine.path, args, log, stdoutIsTaken);
+      const seen = await readEventLog(log);
+      if (seen.steps.length === 0 && seen.messages.length === 0 && tail.trim() !== "")
+        seen.messages.push({ severity: "error", text: tail.trim() });
+      const report = stackReport(seen, seen.stack ?? stack);
+      reports.push({ ...report, succeeded: report.succeeded && code === 0 });
+      worst = Math.max(worst, code);
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  for (const report of reports) (stdoutIsTaken ? console.error : console.log)(`\n${report.stack}: ${summary(report)}`);
+  if (wish.markdown === "-") process.stdout.write(comment(reports));
+  else if (wish.markdown !== undefined) await writeFile(wish.markdown, comment(reports));
+  return worst;
+}
+
+runTool(main, { usage });

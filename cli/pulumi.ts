@@ -1,0 +1,82 @@
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { connect } from "node:net";
+import { constants, tmpdir } from "node:os";
+import { join } from "node:path";
+import { engineArguments } from "./become/arguments";
+import { ensureToolchain } from "../toolchain";
+
+const root = join(__dirname, "..");
+
+const say = (line: string): void => {
+  console.error(line);
+};
+
+/** Whether somebody answers at the socket of an ssh-agent. */
+async function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.on("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on("error", () => {
+      resolve(false);
+    });
+  });
+}
+
+/**
+ * The engine's environment. The command plugin fails on an ssh-agent that is gone, even where it has a private key, so
+ * such an agent is left out. One host's preflight does not keep an update of the others from beginning, and what the preview
+ * of an update has learnt is there for the rest of it (infra/passwords.ts).
+ */
+async function environment(path: string, command: string): Promise<NodeJS.ProcessEnv> {
+  const env: NodeJS.ProcessEnv = { ...process.env, PATH: `${path}:${process.env.PATH ?? ""}` };
+  const agent = env.SSH_AUTH_SOCK ?? "";
+  if (agent !== "" && !(await answers(agent))) {
+    say(`SSH_AUTH_SOCK names an ssh-agent that does not answer (${agent}); this run goes without.`);
+    delete env.SSH_AUTH_SOCK;
+  }
+  if (command === "up") {
+    env.LSYNCD_ONE_HOST_STOPS_NO_OTHER = "true";
+    env.LSYNCD_RUN_DIRECTORY = await mkdtemp(join(tmpdir(), "lsyncd-as-code-run-"));
+  }
+  return env;
+}
+
+/**
+ * `npm run up -- FLAGS` and its like: makes sure the toolchain is there, then runs the engine as `npx pulumi` would,
+ * in the repository's root, with this process's terminal. Ends with the engine's exit code.
+ */
+async function main(args: string[]): Promise<number> {
+  const { engine } = await ensureToolchain();
+  const wish = engineArguments(args);
+  const env = await environment(engine.folder, args[0] ?? "");
+  // What is loaded for nothing costs each run some tenths of a second.
+  const become = wish.askBecomePass ? (require("./become") as typeof import("./become")) : undefined;
+  const loans = await become?.lendForRun(wish.name, say);
+  const child = spawn(engine.path, wish.args, { cwd: root, env, stdio: "inherit" });
+  // The first Ctrl-C asks the engine to finish what it has begun, so this process must stay until it has.
+  process.on("SIGINT", () => undefined);
+  for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, () => child.kill(signal));
+  return new Promise<number>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("exit", (code, signal) => {
+      resolve(code ?? 128 + constants.signals[signal ?? "SIGTERM"]);
+    });
+  }).finally(async () => {
+    loans?.end();
+    if (env.LSYNCD_RUN_DIRECTORY !== undefined) await rm(env.LSYNCD_RUN_DIRECTORY, { recursive: true, force: true });
+  });
+}
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    console.error((error as Error).message);
+    process.exitCode = 1;
+  },
+);

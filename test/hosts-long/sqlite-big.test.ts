@@ -1,0 +1,143 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { copyFileSync, statSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { defaults } from "../../infra/config";
+import { renderPrograms } from "../../tools/torture/render";
+import { run } from "../../toolchain/run";
+import {
+  create,
+  end,
+  events,
+  fullPass,
+  insert,
+  root,
+  rows,
+  source,
+  sql,
+  state,
+  status,
+  target,
+  useCopier,
+} from "../support/copier";
+
+jest.setTimeout(900_000);
+useCopier();
+
+const many = 960_000;
+
+/** Commits without a pause, a row of so many, until it is killed. */
+function write(file: string, rowids = many): ChildProcess {
+  const script = `import sqlite3, sys, time, random
+c = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60); c.execute("pragma synchronous = off")
+while True:
+  c.execute("update t set b = randomblob(500) where rowid = ?", (random.randint(1, ${rowids}),)); time.sleep(0.001)`;
+  return spawn("python3", ["-c", script, file], { stdio: ["ignore", "ignore", "inherit"] });
+}
+
+/** Copies it once, with so many seconds for writers. Returns what came of it, and for how long they were held up. */
+async function copyOnce(lockSeconds: number): Promise<{ outcome: string; held: number }> {
+  const script = `my ($library, $source, $target, $seconds) = @ARGV; require $library;
+    my ($locked, $lock) = (0, \\&LsyncdAsCode::Sqlite::lock_shared); no warnings;
+    *LsyncdAsCode::Sqlite::lock_shared = sub { my $got = $lock->(@_); $locked = LsyncdAsCode::Sqlite::ticks() if $got; return $got };
+    my $freed;
+    for my $name (qw(seal deferred)) {
+      my $end = \\&{"LsyncdAsCode::Sqlite::$name"};
+      *{"LsyncdAsCode::Sqlite::$name"} = sub { $freed = LsyncdAsCode::Sqlite::ticks(); return $end->(@_) };
+    }
+    my %o = (lock_seconds => $seconds, big => 32 << 20, reserve => 0, whole => 1, owner => 0, group => 0, perms => 0);
+    my $done = LsyncdAsCode::Sqlite::sync_unit($source, $target, 'a.sqlite', \\%o);
+    print join ' ', $done->{why} // $done->{state}, $freed - $locked`;
+  const { stdout } = await run("perl", [
+    ...["-e", script, path.join(root, "bin/sqlite.pm")],
+    ...[source, target, String(lockSeconds)],
+  ]);
+  const [outcome = "", held = ""] = stdout.split(" ");
+  return { outcome, held: Number(held) };
+}
+
+test("a big one that changes all the time is copied for its share of the time, and told as being behind meanwhile", async () => {
+  const file = path.join(source, "a.sqlite");
+  await sql(file, create, insert(many / 3));
+  await fullPass();
+  for (let i = 0; i < 600 && !status().includes("pending\t0"); i += 1) await sleep(100);
+  const writer = write(file, many / 3);
+  const [began, seen, told] = [Date.now(), new Set<number>(), new Set<string>()];
+  const took: number[] = [];
+  const look = setInterval(() => {
+    // Each copy has the time of its source.
+    seen.add(statSync(path.join(target, "a.sqlite")).mtimeMs);
+    const [, why = "", , reason = ""] = /^.*\ta\.sqlite\t.*$/m.exec(status())?.[0].split("\t") ?? [];
+    told.add(why);
+    const seconds = /its last copy took ([\d.]+) s/.exec(reason)?.[1];
+    if (seconds !== undefined) took.push(Number(seconds));
+  }, 100);
+  try {
+    while (Date.now() - began < 25_000) await events("/a.sqlite", "/a.sqlite-journal");
+  } finally {
+    clearInterval(look);
+    await end(writer);
+  }
+  const elapsed = (Date.now() - began) / 1000;
+  expect([...told]).toContain("throttled");
+  // The first of them was there before, and the last may have just been made.
+  const copies = seen.size - 2;
+  expect(copies).toBeGreaterThan(0);
+  expect((copies * Math.min(...took)) / elapsed).toBeLessThan(defaults.sqliteCopyShare / 100);
+});
+
+test("three thousand of them at the first pass, and one that changes does not wait for the others", async () => {
+  await sql(path.join(source, "0.sqlite"), create, insert(20));
+  for (let i = 1; i < 3000; i += 1) copyFileSync(path.join(source, "0.sqlite"), path.join(source, `${i}.sqlite`));
+  await fullPass();
+  for (let i = 0; i < 1200 && !status().includes("pending\t0"); i += 1) await sleep(100);
+  expect((await run("diff", ["-rq", source, target], { allowFailure: true })).stdout).toBe("");
+  await sql(path.join(source, "2999.sqlite"), insert(1));
+  await events("/2999.sqlite", "/2999.sqlite-journal");
+  expect(await rows("2999.sqlite")).toBe("ok\n21");
+});
+
+test("500 MB with a rollback journal, written all the time: writers wait no longer than they may, the last copy stays, and it is told", async () => {
+  const file = path.join(source, "a.sqlite");
+  await sql(file, create, insert(many));
+  expect(statSync(file).size).toBeGreaterThan(500e6);
+  await fullPass();
+  for (let i = 0; i < 600 && !status().includes("pending\t0"); i += 1) await sleep(100);
+  const content = await rows("a.sqlite");
+  expect(content).toBe(`ok\n${many}`);
+  const copy = (): { ino: number; size: number; mtimeMs: number } => {
+    const { ino, size, mtimeMs } = statSync(path.join(target, "a.sqlite"));
+    return { ino, size, mtimeMs };
+  };
+  const before = copy();
+
+  const writer = write(file);
+  try {
+    await sleep(500);
+    const late = await copyOnce(0.02);
+    expect(late.outcome).toBe("slow");
+    expect(copy()).toEqual(before);
+    const whole = await copyOnce(60);
+    expect(whole.outcome).toBe("copied");
+    // All of it has to be compared under the lock, which takes a multiple of that bound on any machine.
+    expect(late.held).toBeLessThan(whole.held / 2);
+
+    // The same by the worker, which tells of it and tries again.
+    const settings = { sqliteStateDirectory: state, source, target };
+    await renderPrograms(path.join(root, "bin"), { ...settings, sqliteLockSeconds: 0.02 });
+    const copied = copy();
+    await events("/a.sqlite");
+    for (let i = 0; i < 300 && !status().includes("\tslow\t"); i += 1) await sleep(100);
+    expect(status()).toMatch(/\tslow\ta\.sqlite\t.*comparing it takes longer than writers may be held up \(0\.02 s\)/);
+    expect(copy()).toEqual(copied);
+    expect(await rows("a.sqlite")).toBe(`ok\n${many}`);
+  } finally {
+    await end(writer);
+  }
+  // Nobody writes any more, so nobody is held up: it is copied.
+  await sql(file, "pragma user_version = 7");
+  await events("/a.sqlite");
+  for (let i = 0; i < 900 && !status().includes("pending\t0"); i += 1) await sleep(100);
+  expect(await rows("a.sqlite")).toBe(`ok\n${many}`);
+  expect(await sql(path.join(root, "opened"), "pragma user_version")).toBe("7");
+});

@@ -1,0 +1,125 @@
+/** What this project's own stand-in for the command plugin promises beyond what both do. Skipped when another one is in use. */
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connectionTo, prepareSshd, type Sshd } from "../../toolchain/command-provider/testing/sshd";
+import { type Resource, secret, Stack } from "../../toolchain/command-provider/testing/stack";
+import { run } from "../../toolchain/run";
+import { findCommandPlugin } from "../../toolchain/command-plugin";
+import { homeOf } from "../../toolchain/home";
+
+jest.setTimeout(60_000);
+
+const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fallback";
+
+(inUse === "fallback" ? describe : describe.skip)("the fallback for the command plugin", () => {
+  let folder: string;
+  let trace: string;
+  let sshd: Sshd;
+  let stack: Stack;
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "fallback-"));
+    trace = join(folder, "trace");
+    sshd = await prepareSshd(folder, ["127.0.0.25"]);
+    await sshd.start();
+    mkdirSync(join(folder, "stack"));
+    stack = await Stack.create(join(folder, "stack"));
+  });
+
+  afterAll(async () => {
+    await sshd.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  beforeEach(() => {
+    rmSync(trace, { force: true });
+  });
+
+  /** Goes on until it is told to end, and then takes half a second to clean up. */
+  const endless = (): string =>
+    `trap 'sleep 0.5; echo cleaned >>${trace}; exit 7' TERM; echo started >>${trace}; while :; do sleep 0.1; done`;
+
+  function resource(args: Partial<Resource["args"]>, changes: Partial<Record<string, unknown>> = {}): Resource {
+    const connection = connectionTo(sshd, changes);
+    return { name: "command", args: { connection, ...args } as Resource["args"] };
+  }
+
+  function traced(): string[] {
+    return existsSync(trace) ? readFileSync(trace, "utf8").trim().split("\n") : [];
+  }
+
+  /** Waits until the condition holds, at most so many seconds. */
+  async function until(seconds: number, condition: () => boolean | Promise<boolean>): Promise<void> {
+    const end = Date.now() + seconds * 1000;
+    while (!(await condition())) {
+      if (Date.now() > end) throw new Error(`not within ${seconds} s: ${condition.toString()}`);
+      await sleep(100);
+    }
+  }
+
+  async function providerOf(engine: number | undefined): Promise<number> {
+    const found = await run("pgrep", ["-P", String(engine), "-f", "pulumi-resource-command"]);
+    return Number(found.stdout.trim());
+  }
+
+  function isAlive(pid: number): boolean {
+    return existsSync(`/proc/${pid}`);
+  }
+
+  test("an interrupted deployment ends the running command, which may clean up", async () => {
+    const engine = await stack.begin([resource({ create: endless() })]);
+    const ended = once(engine, "exit");
+    await until(20, () => traced().includes("started"));
+    const provider = await providerOf(engine.pid);
+    engine.kill("SIGINT");
+    expect(await ended).not.toEqual([0, null]);
+    expect(traced()).toEqual(["started", "cleaned"]);
+    await until(5, () => !isAlive(provider));
+    expect(stack.state("command")).toBeUndefined();
+  });
+
+  test("when the engine is killed, so is the command, and the provider ends", async () => {
+    const engine = await stack.begin([resource({ create: endless() })]);
+    await until(20, () => traced().includes("started"));
+    const provider = await providerOf(engine.pid);
+    engine.kill("SIGKILL");
+    await until(10, () => !isAlive(provider));
+    expect(traced()).toEqual(["started", "cleaned"]);
+    await stack.cancel();
+  });
+
+  test("customTimeouts end the command", async () => {
+    const { stdout } = await stack.tryUp([
+      { ...resource({ create: endless() }), options: { customTimeouts: { create: "2s" } } },
+    ]);
+    expect(stdout).toContain("timed out after 2 s");
+    expect(traced()).toEqual(["started", "cleaned"]);
+  });
+
+  test("settings that are misspelt or left out are named, and nothing of the connection is shown", async () => {
+    const misspelt = { hostKey: undefined, hostkey: sshd.hostKey };
+    const { code, stdout } = await stack.tryUp([resource({ create: "true" }, misspelt)]);
+    expect(code).not.toBe(0);
+    expect(stdout).toContain("connection.hostkey is not a known input");
+    expect(stdout).toContain("connection.hostKey is missing");
+    expect(stdout).not.toContain(sshd.privateKey.split("\n")[1]);
+  });
+
+  test("secrets are taken out of what a failing command printed; an agent that is gone matters only without a key", async () => {
+    const agentSocketPath = join(folder, "no-agent");
+    const create = secret("cat; echo hunter3; exit 1");
+    const { stdout } = await stack.tryUp([
+      { ...resource({ create, stdin: secret("hunter2") }), name: "talkative" },
+      { ...resource({ create: "true" }, { agentSocketPath }), name: "with-key" },
+      { ...resource({ create: "true" }, { agentSocketPath, privateKey: undefined }), name: "without-key" },
+    ]);
+    expect(stdout).toContain('exited with status 1: running "[secret]":');
+    expect(stdout).not.toContain("hunter2");
+    expect(stdout).not.toContain("echo hunter3");
+    expect(stack.state("with-key")).toBeDefined();
+    expect(stdout).toContain("the ssh-agent does not answer");
+  });
+});

@@ -1,0 +1,123 @@
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import { run, type Finished } from "../../toolchain/run";
+import { powerOff } from "../../tools/sandbox";
+import { prepare, succeeded, type Deployment } from "../support/deployment";
+
+jest.setTimeout(300_000);
+
+const root = resolve(__dirname, "../..");
+const heartbeat = (word: string) => `https://hc.example.com/ping/${word}`;
+
+let d: Deployment;
+let directory: string;
+/** A working copy of the program whose templates can be changed. */
+let copy: string;
+
+const folder = () => dirname(d.stack.configFile);
+const name = () => basename(d.stack.configFile).replace(/^Pulumi\.(.*)\.yaml$/, "$1");
+const state = () => join(folder(), "state");
+const environment = () => {
+  // The agent of whoever runs this is not meant for a sandbox.
+  return {
+    ...process.env,
+    SSH_AUTH_SOCK: undefined,
+    PULUMI_BACKEND_URL: `file://${state()}`,
+    PULUMI_CONFIG_PASSPHRASE: "sandbox",
+  };
+};
+
+/** Runs `npm run preview` in the working copy. The state is read-only: a preview needs no more. */
+async function preview(...args: string[]): Promise<Finished & { markdown: string }> {
+  const markdown = join(directory, "comment.md");
+  const readOnly = 'mount --bind "$STATE" "$STATE" && mount -o remount,ro,bind "$STATE" && exec "$@"';
+  const finished = await run(
+    "unshare",
+    [
+      ...(process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"]),
+      ...["--mount", "sh", "-c", readOnly, "sh", process.execPath, "--import", "tsx", "cli/preview.ts"],
+      ...["--config-file", d.stack.configFile, "--stack", name(), "--markdown", markdown, ...args],
+    ],
+    { cwd: copy, allowFailure: true, env: { ...environment(), STATE: state() } },
+  );
+  return { ...finished, markdown: await readFile(markdown, "utf8") };
+}
+
+/** What differs from run to run, made equal. */
+const stable = (text: string) =>
+  text
+    .replaceAll(name(), "sqlite-prod")
+    .replaceAll(/127\.\d+\.\d+\.\d+(:\d+)?/g, "192.0.2.1")
+    // What it warns about depends on this machine.
+    .replace(/(The preflight warns about .*\n\n```text\n)[^]*?\n```/, "$1…\n```");
+
+beforeAll(async () => {
+  d = await prepare("preview", { hosts: 3 });
+  await d.configure({ heartbeatUrl: heartbeat("first") });
+  succeeded(await d.stack.up());
+  directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-test-"));
+  copy = join(directory, "program");
+  for (const name of [
+    "cli",
+    "infra",
+    "templates",
+    "stacks",
+    "toolchain",
+    "tools",
+    "Pulumi.yaml",
+    "package.json",
+    "tsconfig.json",
+  ])
+    await cp(join(root, name), join(copy, name), { recursive: true });
+  await symlink(join(root, "node_modules"), join(copy, "node_modules"));
+});
+afterAll(async () => {
+  await d.remove();
+  await rm(directory, { recursive: true, force: true });
+});
+
+async function edit(template: string, from: string, to: string): Promise<void> {
+  const path = join(copy, "templates", template);
+  const before = await readFile(path, "utf8");
+  expect(before).toContain(from);
+  await writeFile(path, before.replace(from, to));
+}
+
+it("says that nothing changes when nothing does", async () => {
+  const { code, markdown } = await preview();
+  expect(code).toBe(0);
+  expect(markdown).toContain("3 hosts: 3 unchanged.\n");
+  expect(markdown).toContain("| sqlite-1 … sqlite-3 (3 hosts) | nothing | nothing | passed");
+});
+
+it("writes the comment of a changed template: lines, restarts, preflight, and nothing that is secret", async () => {
+  await edit("etc/lsyncd/lsyncd.conf.lua.hbs", "-- However lsyncd", "-- By whatever way lsyncd");
+  await edit("usr/local/sbin/lsyncd-release.hbs", "Nothing is held back.", "Nothing is held.");
+  await d.configure({ heartbeatUrl: heartbeat("second") }, { "sqlite-3": { delay: 5 } });
+  const [, , third] = d.hosts;
+  if (third) await powerOff(third);
+
+  const { code, markdown, stdout, stderr } = await preview();
+  expect(code).toBe(0);
+  expect(stable(markdown)).toMatchSnapshot();
+  for (const secret of [heartbeat("first"), heartbeat("second"), "PRIVATE KEY"])
+    expect(`${markdown}${stdout}${stderr}`).not.toContain(secret);
+});
+
+it("tells which host would be taken out", async () => {
+  await d.configure({ heartbeatUrl: heartbeat("second") }, {}, d.hosts.slice(0, 2));
+  const { code, markdown } = await preview();
+  expect(code).toBe(0);
+  expect(markdown).toMatch(/^\| sqlite-3 \| \*\*removed\*\*.* \| lsyncd stops \| not needed \|$/m);
+});
+
+it("fails when a preflight refuses, and the comment says why", async () => {
+  const elsewhere = { "sqlite-2": { target: "/mnt/elsewhere" } };
+  await d.configure({ heartbeatUrl: heartbeat("second") }, elsewhere, d.hosts.slice(0, 2));
+  const { code, markdown } = await preview();
+  expect(code).not.toBe(0);
+  expect(markdown).toMatch(/^\| sqlite-2 \|.*\*\*refused\*\* \|$/m);
+  expect(markdown).toContain("The target /mnt/elsewhere does not exist.");
+  expect(markdown).toMatch(/^\| sqlite-1 \|.*passed/m);
+});

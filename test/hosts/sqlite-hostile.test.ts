@@ -1,0 +1,406 @@
+import {
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { run } from "../../toolchain/run";
+import {
+  create,
+  end,
+  events,
+  fullPass,
+  hold,
+  idle,
+  insert,
+  program,
+  root,
+  rows,
+  source,
+  sql,
+  state,
+  status,
+  target,
+  useCopier,
+  verifier,
+} from "../support/copier";
+
+// What is done to databases and to the copier that nobody expects, and that happens all the same.
+jest.setTimeout(600_000);
+useCopier();
+
+/** Runs lines of Perl with the copier's library loaded; `$source` and `$target` are the volumes. */
+async function perl(lines: string): Promise<string> {
+  const script = `use POSIX; my ($library, $source, $target) = @ARGV; require $library;
+    my %o = (lock_seconds => 2, big => 32 << 20, reserve => 0, whole => 1, owner => 0, group => 0, perms => 0);
+    sub sync_unit { LsyncdAsCode::Sqlite::sync_unit($source, $target, $_[0], \\%o) } ${lines}`;
+  const { stdout } = await run("perl", ["-e", script, path.join(root, "bin", "sqlite.pm"), source, target]);
+  return stdout.trim();
+}
+
+/** Waits for a state of a mirrored database that the copier brings about by trying again. */
+async function eventually(name: string, wanted: string): Promise<void> {
+  for (let i = 0; i < 100 && (await rows(name).catch(() => "")) !== wanted; i += 1) await sleep(100);
+  expect([await rows(name), status()]).toEqual([wanted, expect.anything()]);
+}
+
+/** Cuts the copier short at each of its steps, in each kind of copy. */
+async function cutShort(how: "kill" | "power"): Promise<Record<string, { moments: number; fault: string | null }>> {
+  const script = path.join(__dirname, "../support/crash.py");
+  const { stdout } = await run("python3", ["-B", script, path.join(root, "bin", "sqlite.pm"), root, how]);
+  return JSON.parse(stdout) as Record<string, { moments: number; fault: string | null }>;
+}
+
+describe("the copier ends at any of its steps", () => {
+  for (const how of ["kill", "power"] as const) {
+    it(`by a ${how === "kill" ? "kill -9" : "power cut"}: every database opens, in a committed state that is no older than before`, async () => {
+      const results = await cutShort(how);
+      expect(Object.entries(results).filter(([, { fault }]) => fault !== null)).toEqual([]);
+      expect(Object.keys(results).length).toBeGreaterThan(16);
+      for (const { moments } of Object.values(results)) expect(moments).toBeGreaterThan(0);
+    });
+  }
+});
+
+describe("locks", () => {
+  it("are SQLite's, at the bytes where SQLite puts them, and go with the process", async () => {
+    const file = path.join(source, "a.sqlite");
+    await sql(file, create, insert(10));
+    const holder = run("perl", [
+      "-e",
+      `require $ARGV[0]; open(my $h, "<", $ARGV[1]) or die; LsyncdAsCode::Sqlite::lock_shared($h, 1) or die "no lock";
+       open(my $told, ">", "$ARGV[1].locked"); close $told; sleep 4; kill KILL => $$`,
+      path.join(root, "bin", "sqlite.pm"),
+      file,
+    ]).catch(() => undefined);
+    while (!existsSync(`${file}.locked`)) await sleep(50);
+    // A reader does not notice, a writer waits for its turn at the commit.
+    expect(await sql(file, "pragma busy_timeout = 0", "select count(*) from t")).toBe("0\n10");
+    await expect(sql(file, "pragma busy_timeout = 0", insert(1))).rejects.toThrow(/locked/);
+    await holder;
+    expect(await sql(file, "pragma busy_timeout = 0", insert(1), "select count(*) from t")).toBe("0\n11");
+  });
+
+  it("of a connection in exclusive mode keep the last copy in the mirror, and say so", async () => {
+    for (const mode of ["delete", "wal"]) {
+      const file = path.join(source, `${mode}.sqlite`);
+      await sql(file, create, insert(10));
+      await fullPass();
+      const exclusive = await hold(file, "pragma locking_mode = exclusive", `pragma journal_mode = ${mode}`, insert(5));
+      try {
+        await events(`/${mode}.sqlite`, `/${mode}.sqlite-wal`);
+        expect(status()).toMatch(new RegExp(`\\tlocked\\t${mode}.sqlite\\t`));
+        expect(await rows(`${mode}.sqlite`)).toBe("ok\n10");
+      } finally {
+        await end(exclusive);
+      }
+      await sql(file, insert(1));
+      await events(`/${mode}.sqlite`, `/${mode}.sqlite-wal`);
+      await eventually(`${mode}.sqlite`, "ok\n16");
+    }
+  });
+
+  it("do not keep a checkpoint or a writer of a WAL database waiting", async () => {
+    const file = path.join(source, "a.sqlite");
+    const open = await hold(file, "pragma journal_mode = wal", create, insert(1000));
+    try {
+      // The copy is stopped in its middle, with its locks held.
+      const result = await perl(`my $copy = \\&LsyncdAsCode::Sqlite::copy_main; no warnings;
+        *LsyncdAsCode::Sqlite::copy_main = sub { system 'touch', "$source/reached"; select undef, undef, undef, 0.1 until -e "$source/go"; $copy->(@_) };
+        if (!fork) { select undef, undef, undef, 0.1 until -e "$source/reached";
+          system 'python3', '-c', q{import sqlite3, sys, time
+c = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)
+for i in range(20): c.execute("insert into t values (1, 1)")
+print(c.execute("pragma wal_checkpoint(passive)").fetchone()[0], c.execute("select count(*) from t").fetchone()[0], flush=True)}, "$source/a.sqlite";
+          system 'touch', "$source/go"; POSIX::_exit(0) }
+        my $done = sync_unit('a.sqlite'); wait; print $done->{state};`);
+      // SQLite's own answer to a checkpoint while another one runs is 1: busy, the next one does it.
+      expect(result).toBe("1 1020\ncopied");
+      expect(await rows("a.sqlite")).toBe("ok\n1020");
+    } finally {
+      await end(open);
+    }
+  });
+
+  it("of a checkpoint that lasts do not hold up other databases", async () => {
+    const file = path.join(source, "a.sqlite");
+    const open = await hold(file, "pragma journal_mode = wal", create, insert(10));
+    try {
+      // Byte 121 of -shm, as a checkpoint locks it.
+      const spent =
+        await perl(`open(my $shm, "+<", "$source/a.sqlite-shm") or die; my $l = LsyncdAsCode::Sqlite::flock_struct(F_WRLCK, 121, 1);
+        $| = 1; fcntl($shm, F_SETLK, $l) or die; if (!fork) { my $t = time; my $done = sync_unit('a.sqlite'); print "$done->{why} ", time - $t < 2 ? "soon" : "late"; POSIX::_exit(0) } wait; print "\\n";`);
+      expect(spent).toBe("locked soon");
+    } finally {
+      await end(open);
+    }
+  });
+});
+
+describe("files that change in a way of their own", () => {
+  it("a second write within the same tick of the clock is not missed", async () => {
+    const file = path.join(source, "a.sqlite");
+    await sql(file, create, insert(100));
+    // A clock with a coarse tick: the file was written now, is copied, and written again with the same size and time.
+    const time =
+      await perl(`my $s = LsyncdAsCode::Sqlite::now_ns(); LsyncdAsCode::Sqlite::set_mtime("$source/a.sqlite", $s);
+      print sync_unit('a.sqlite')->{state}, " $s"`);
+    expect(time).toMatch(/^copied /);
+    await sql(file, "update t set b = zeroblob(500) where i = 7");
+    await perl(`LsyncdAsCode::Sqlite::set_mtime("$source/a.sqlite", ${time.split(" ")[1]})`);
+    await events("/a.sqlite");
+    expect(readFileSync(path.join(target, "a.sqlite")).equals(readFileSync(file))).toBe(true);
+  });
+
+  it("a big one is not taken for unchanged on a file system that keeps whole seconds", async () => {
+    const file = path.join(source, "a.sqlite");
+    await sql(file, create, insert(100));
+    // The second write comes while the copy is made without a lock, within the second of the first.
+    const result =
+      await perl(`$o{big} = 1; my $second = int(time) * 1_000_000_000; LsyncdAsCode::Sqlite::set_mtime("$source/a.sqlite", $second);
+      my $copy = \\&LsyncdAsCode::Sqlite::copy_main; no warnings;
+      *LsyncdAsCode::Sqlite::copy_main = sub { my @r = $copy->(@_);
+        open(my $h, "+<", "$source/a.sqlite") or die; seek $h, -100, 2; print {$h} "x" x 100; close $h;
+        LsyncdAsCode::Sqlite::set_mtime("$source/a.sqlite", $second); return @r ? $r[0] : undef };
+      print sync_unit('a.sqlite')->{state}`);
+    expect(result).toBe("copied");
+    expect(readFileSync(path.join(target, "a.sqlite")).equals(readFileSync(file))).toBe(true);
+  });
+
+  it("one is replaced by another while it is copied: the mirror gets the one or the other, then the other", async () => {
+    const [file, other] = ["a.sqlite", "b.new"].map((name) => path.join(source, name)) as [string, string];
+    await sql(file, create, insert(100));
+    await sql(other, create, insert(40));
+    const result = await perl(`my $copy = \\&LsyncdAsCode::Sqlite::copy_main; no warnings;
+      *LsyncdAsCode::Sqlite::copy_main = sub { my @r = $copy->(@_); rename "$source/b.new", "$source/a.sqlite"; return @r ? $r[0] : undef };
+      print sync_unit('a.sqlite')->{state}`);
+    expect(result).toBe("deferred");
+    expect(existsSync(path.join(target, "a.sqlite"))).toBe(false);
+    await events("/a.sqlite");
+    expect(await rows("a.sqlite")).toBe("ok\n40");
+  });
+
+  it("one turns to WAL mode, and is written there, while it is copied", async () => {
+    const file = path.join(source, "a.sqlite");
+    await sql(file, create, insert(100));
+    const result = await perl(`my $copy = \\&LsyncdAsCode::Sqlite::copy_main; my $once; no warnings;
+      *LsyncdAsCode::Sqlite::copy_main = sub { my @r = $copy->(@_);
+        system 'python3', '-c', q{import sqlite3, sys, os
+c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute("pragma busy_timeout = 100")
+try: c.execute("pragma journal_mode = wal"); c.execute("insert into t values (1, 1)")
+except Exception as e: print(e, flush=True)
+os._exit(0)}, "$source/a.sqlite" unless $once++; return @r ? $r[0] : undef };
+      print sync_unit('a.sqlite')->{state}`);
+    // Turning needs the lock that the copy keeps from it, like any reader's.
+    expect(result).toBe("database is locked\ncopied");
+    expect(await rows("a.sqlite")).toBe("ok\n100");
+    await sql(file, "pragma journal_mode = wal", insert(5));
+    await events("/a.sqlite", "/a.sqlite-wal");
+    expect(await rows("a.sqlite")).toBe("ok\n105");
+  });
+
+  it("is cut to nothing, or is no database any more", async () => {
+    const file = path.join(source, "a.sqlite");
+    const open = await hold(file, "pragma journal_mode = wal", create, insert(100));
+    await fullPass();
+    await end(open);
+    for (const suffix of ["-wal", "-shm"]) rmSync(file + suffix, { force: true });
+    truncateSync(file, 0);
+    await events("/a.sqlite", "/a.sqlite-wal");
+    expect(statSync(path.join(target, "a.sqlite")).size).toBe(0);
+    expect(existsSync(path.join(target, "a.sqlite-wal"))).toBe(false);
+    writeFileSync(file, "text");
+    await events("/a.sqlite");
+    expect(readFileSync(path.join(target, "a.sqlite"), "utf8")).toBe("text");
+  });
+});
+
+describe("names", () => {
+  it("that are a database's, a directory's and a link's in turn", async () => {
+    const file = path.join(source, "x.db");
+    const other = path.join(target, "x.db");
+    for (let round = 0; round < 2; round += 1) {
+      const pass = (...names: string[]): Promise<unknown> => (round === 0 ? fullPass() : events(...names));
+      const open = await hold(file, "pragma journal_mode = wal", create, insert(20));
+      await pass("/x.db", "/x.db-wal");
+      await end(open);
+      expect(await rows("x.db")).toBe("ok\n20");
+      for (const suffix of ["", "-wal", "-shm"]) rmSync(file + suffix, { force: true });
+      mkdirSync(file);
+      await sql(path.join(file, "inner.db"), create, insert(3));
+      writeFileSync(path.join(file, "text"), "in it");
+      await pass("/x.db", "/x.db-wal", "/x.db/", "/x.db/inner.db", "/x.db/text");
+      expect(lstatSync(other).isDirectory()).toBe(true);
+      expect(await rows("x.db/inner.db")).toBe("ok\n3");
+      expect(existsSync(`${other}-wal`)).toBe(false);
+      rmSync(file, { recursive: true });
+      await sql(file, create, insert(30));
+      await pass("/x.db/***", "/x.db");
+      await eventually("x.db", "ok\n30");
+      rmSync(file);
+      mkdirSync(path.join(file, "below"), { recursive: true });
+      writeFileSync(path.join(file, "below/text"), "in it");
+      await pass("/x.db", "/x.db/", "/x.db/below/", "/x.db/below/text");
+      expect(readFileSync(path.join(other, "below/text"), "utf8")).toBe("in it");
+      rmSync(file, { recursive: true });
+      await pass("/x.db/***");
+      expect(existsSync(other)).toBe(false);
+      await sql(path.join(source, "real.sqlite"), create, insert(7));
+      symlinkSync("real.sqlite", file);
+      await pass("/x.db", "/real.sqlite");
+      expect(lstatSync(other).isSymbolicLink()).toBe(true);
+      expect(await rows("x.db")).toBe("ok\n7");
+      rmSync(file);
+      rmSync(path.join(source, "real.sqlite"));
+      await pass("/x.db", "/real.sqlite");
+      expect(existsSync(other)).toBe(false);
+    }
+  });
+
+  it("two of one file, by a hard link", async () => {
+    await sql(path.join(source, "a.sqlite"), create, insert(50));
+    linkSync(path.join(source, "a.sqlite"), path.join(source, "b.sqlite"));
+    await fullPass();
+    for (const name of ["a.sqlite", "b.sqlite"]) expect(await rows(name)).toBe("ok\n50");
+    await sql(path.join(source, "b.sqlite"), insert(5));
+    await events("/a.sqlite", "/b.sqlite");
+    for (const name of ["a.sqlite", "b.sqlite"]) expect(await rows(name)).toBe("ok\n55");
+  });
+
+  it("moved, with the -wal or without it, while the mirror has a -wal of each", async () => {
+    const [a, b] = ["a.sqlite", "b.sqlite"].map((name) => path.join(source, name)) as [string, string];
+    const open = await Promise.all([
+      hold(a, "pragma journal_mode = wal", create, insert(30)),
+      hold(b, "pragma journal_mode = wal", create, insert(60)),
+    ]);
+    await fullPass();
+    await Promise.all(open.map(end));
+    for (const suffix of ["-wal", "-shm"]) rmSync(b + suffix, { force: true });
+    // Both with what a crash left.
+    for (const suffix of ["", "-wal", "-shm"]) if (existsSync(a + suffix)) renameSync(a + suffix, b + suffix);
+    await events("/a.sqlite", "/a.sqlite-wal", "/a.sqlite-shm", "/b.sqlite", "/b.sqlite-wal", "/b.sqlite-shm");
+    expect(await rows("b.sqlite")).toBe("ok\n30");
+    for (const suffix of ["", "-wal", "-shm"]) expect(existsSync(path.join(target, `a.sqlite${suffix}`))).toBe(false);
+  });
+});
+
+describe("a journal of a transaction over two databases", () => {
+  it("that a crash left keeps the last copies of both, until the application has opened them", async () => {
+    const [a, b] = ["a.sqlite", "b.sqlite"].map((name) => path.join(source, name)) as [string, string];
+    for (const file of [a, b]) await sql(file, create, insert(100));
+    await fullPass();
+    const writer = await hold(
+      a,
+      `attach '${b}' as other`,
+      "pragma main.cache_size = 2",
+      "pragma other.cache_size = 2",
+      "begin",
+      "update main.t set b = randomblob(500)",
+      "update other.t set b = randomblob(500)",
+    );
+    await end(writer);
+    await events("/a.sqlite", "/a.sqlite-journal", "/b.sqlite", "/b.sqlite-journal");
+    for (const name of ["a.sqlite", "b.sqlite"]) {
+      expect(status()).toMatch(new RegExp(`\\thot\\t${name}\\t`));
+      expect(await rows(name)).toBe("ok\n100");
+    }
+    for (const file of [a, b]) await sql(file, "select count(*) from t", insert(1));
+    await events("/a.sqlite", "/b.sqlite");
+    for (const name of ["a.sqlite", "b.sqlite"]) expect(await rows(name)).toBe("ok\n101");
+  });
+});
+
+describe("a volume that goes away", () => {
+  it("between a call and its end does not lead the copier to what is mounted there then", async () => {
+    await sql(path.join(source, "a.sqlite"), create, insert(10));
+    await fullPass();
+    await sql(path.join(source, "a.sqlite"), insert(1));
+    // As lsyncd-mirror: it holds the directories, whose paths lead elsewhere by now.
+    renameSync(source, `${source}.away`);
+    mkdirSync(source);
+    process.env.LSYNCD_ROOTS = `${source}.away/\n${target}/\n`;
+    try {
+      await events("/a.sqlite");
+      await sleep(1000);
+    } finally {
+      delete process.env.LSYNCD_ROOTS;
+    }
+    expect(await rows("a.sqlite")).toMatch(/^ok\n1[01]$/);
+    expect(readFileSync(path.join(state, "queue"), "utf8")).toContain("a.sqlite");
+    expect(status()).toMatch(/\terror\ta\.sqlite\t.*is not the directory that lsyncd was started with/);
+    rmSync(source, { recursive: true });
+    renameSync(`${source}.away`, source);
+  });
+
+  it("is no reason for lsyncd-verify to find everything gone: it says why in one line, and compares nothing", async () => {
+    await sql(path.join(source, "a.sqlite"), create, insert(10));
+    await fullPass();
+    writeFileSync(
+      path.join(root, "guard"),
+      "#!/bin/sh\necho 'lsyncd-guard: the source volume is not mounted' >&2; exit 1\n",
+    );
+    renameSync(source, `${source}.away`);
+    mkdirSync(source);
+    const { code, stdout, stderr } = await run(verifier, [], { allowFailure: true });
+    expect({ code, stdout, stderr }).toEqual({
+      code: 2,
+      stdout: "",
+      stderr: "lsyncd-rsync: nothing was compared: the source volume is not mounted\n",
+    });
+    expect(existsSync(path.join(state, "verify.tsv"))).toBe(false);
+    rmSync(source, { recursive: true });
+    renameSync(`${source}.away`, source);
+  });
+});
+
+describe("verification", () => {
+  it("of a big database that is appended to all the time comes to an end", async () => {
+    const file = path.join(source, "a.sqlite");
+    const open = await hold(file, "pragma journal_mode = wal", create, insert(500));
+    try {
+      await fullPass();
+      // Each time the main file was read, the mirror's -wal has grown.
+      const answer = await perl(`my $copy = \\&LsyncdAsCode::Sqlite::copy_main; no warnings;
+        *LsyncdAsCode::Sqlite::copy_main = sub { my @r = $copy->(@_); open(my $w, ">>", "$target/a.sqlite-wal"); syswrite $w, "x" x 10; close $w; $r[0] };
+        print LsyncdAsCode::Sqlite::image($target, 'a.sqlite', "$target/.lsyncd-rsync.image")`);
+      expect(answer).toBe("1");
+    } finally {
+      await end(open);
+    }
+  });
+});
+
+describe("the queue", () => {
+  beforeEach(async () => {
+    for (const name of ["a", "b"]) await sql(path.join(source, `${name}.sqlite`), create, insert(1));
+    await fullPass();
+    await idle();
+  });
+
+  it("whose last record a power cut has cut short takes the next one whole", async () => {
+    writeFileSync(path.join(state, "queue"), "\u000012.345 a.sql");
+    await sql(path.join(source, "b.sqlite"), insert(1));
+    await events("/b.sqlite");
+    await eventually("b.sqlite", "ok\n2");
+  });
+
+  it("that has no room for a record keeps no part of it, and the call is made again", async () => {
+    const queue = path.join(state, "queue");
+    const before = `\u0000${"1.000 a.sqlite\u0000".repeat(272)}`.padEnd(4090, "\u0000");
+    writeFileSync(queue, before);
+    // The largest size of a file that the shell allows, 4 KiB, stands for a disk without room.
+    const text = `$SIG{XFSZ} = "IGNORE"; require $ARGV[0]; eval { enqueue(12, "b.sqlite", "a.sqlite"); 1 } or print $@`;
+    const { stdout } = await run("bash", ["-c", 'ulimit -f 4; exec perl -e "$0" "$1"', text, program]);
+    expect(stdout).toBe("cannot write the queue: there is no room for all of it\n");
+    expect(readFileSync(queue, "utf8")).toBe(before);
+  });
+});

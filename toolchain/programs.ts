@@ -1,0 +1,78 @@
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { administratorPath, asRoot, isRoot } from "./privilege";
+
+/** Programs that sandboxes, checks and tests run, and the Debian and Ubuntu package each is in. */
+const packages = {
+  bash: "bash",
+  flock: "util-linux",
+  jq: "jq",
+  losetup: "mount",
+  "luac5.3": "lua5.3",
+  "lua5.3": "lua5.3",
+  "mkfs.ext4": "e2fsprogs",
+  mmdebstrap: "mmdebstrap",
+  mount: "mount",
+  msmtp: "msmtp",
+  nsenter: "util-linux",
+  openssl: "openssl",
+  perl: "perl",
+  python3: "python3-venv",
+  rsync: "rsync",
+  shellcheck: "shellcheck",
+  ssh: "openssh-client",
+  sshd: "openssh-server",
+  "ssh-keygen": "openssh-client",
+  "systemd-analyze": "systemd",
+  "systemd-escape": "systemd",
+  "systemd-nspawn": "systemd-container",
+  /** No program: the keys of Debian's archive, which are not there on Ubuntu unless asked for. */
+  "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
+} as const;
+
+/** A program that can be asked for. */
+export type Program = keyof typeof packages;
+
+/** Whether a program is on PATH, or in one of the folders that an administrator has on it. A path is looked up as it is. */
+export function isOnPath(program: string): boolean {
+  if (program.startsWith("/")) return existsSync(program);
+  return administratorPath()
+    .split(":")
+    .some((folder) => {
+      try {
+        accessSync(join(folder, program), constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
+// Seconds to wait for another package manager, such as that of a test beside this one.
+const lockTimeout = 300;
+
+/**
+ * Makes sure that programs are there: looks for them and, on Debian and Ubuntu, installs what is missing, as root or
+ * through sudo. Otherwise throws one line that says what to install.
+ */
+export async function ensurePrograms(programs: readonly Program[], say: (line: string) => void): Promise<void> {
+  const missing = programs.filter((program) => !isOnPath(program));
+  if (missing.length === 0) return;
+  const names = [...new Set(missing.map((program) => packages[program]))];
+  const advice = `${missing.join(", ")} is needed and not here. Install (Debian's names): ${names.join(" ")}`;
+
+  const release = "/etc/os-release";
+  const debian = existsSync(release) && /^ID(_LIKE)?=.*(debian|ubuntu)/m.test(readFileSync(release, "utf8"));
+  if (!debian || !(isRoot() || isOnPath("sudo"))) throw new Error(advice);
+  say(`installing ${names.join(" ")} …`);
+  const aptGet = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "-o", `DPkg::Lock::Timeout=${lockTimeout}`];
+  const install = [...aptGet, "install", "--no-install-recommends", ...names];
+  if ((await asRoot("env", install, { allowFailure: true })).code === 0) return;
+  try {
+    // A machine without package lists, or with old ones
+    await asRoot("env", [...aptGet, "update"]);
+    await asRoot("env", install);
+  } catch (error) {
+    throw new Error(`${advice}\n${(error as Error).message}`, { cause: error });
+  }
+}
