@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { HostSettings } from "./config";
 import { libDirectory, paths } from "./paths";
-import { render, type Context } from "./render";
+import { contentOf, type Context } from "./render";
 
 /** What has to be restarted when a file changes. A restart of lsyncd costs a full pass over the volume. */
 export type Restart = "lsyncd" | "monitor" | "none";
@@ -10,7 +10,7 @@ export type Restart = "lsyncd" | "monitor" | "none";
 export interface ManagedFile {
   /** Its name in the resource tree. */
   name: string;
-  /** Where it is on the host. Its template has the same path below templates/. */
+  /** Where it is on the host, and below templates/: as a template (.hbs) that is rendered, or as it is. */
   path: string;
   /** Its mode in octal; owner and group are root. */
   mode: string;
@@ -24,6 +24,10 @@ const catalogue: (ManagedFile & {
   when?: (host: HostSettings) => boolean;
   secret?: (host: HostSettings) => boolean;
 })[] = [
+  { name: "settings-perl", path: `${libDirectory}/LsyncdAsCode/Settings.pm`, mode: "0644", restart: "none" },
+  { name: "settings-bash", path: `${libDirectory}/settings.sh`, mode: "0644", restart: "none" },
+  { name: "limits", path: "/etc/lsyncd/limits.conf", mode: "0644", restart: "none" },
+  { name: "mirror-settings", path: "/etc/lsyncd/mirror.conf", mode: "0644", restart: "lsyncd" },
   { name: "guard", path: paths.guard, mode: "0755", restart: "none" },
   { name: "undo", path: paths.undoProgram, mode: "0755", restart: "none" },
   { name: "watches", path: paths.watchesProgram, mode: "0755", restart: "none" },
@@ -129,7 +133,7 @@ export function renderFiles(host: HostSettings): RenderedFile[] {
     .filter(({ when }) => when?.(host) ?? true)
     .map(({ name, path, mode, restart, secret }) => ({
       ...{ name, path, mode, restart, secret: secret?.(host) ?? false },
-      content: render(`${path.slice(1)}.hbs`, values),
+      content: contentOf(path, values),
     }));
 }
 

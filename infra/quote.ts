@@ -74,6 +74,19 @@ export function comment(value: Value): string {
   return quoted.replace(/[\x7f-\x9f\u2028\u2029]/g, "?").replaceAll('\\"', '"');
 }
 
+/**
+ * A quoted value in a settings file of a host (settings.sh and Settings.pm): backslashes and quotes behind a
+ * backslash, control characters as \\xNN. Throws on NUL, which no variable of a shell can hold.
+ */
+export function conf(value: Value): string {
+  const text = String(value);
+  if (text.includes("\0")) throw new Error("a NUL character cannot be written into a settings file");
+  const escaped = text
+    .replace(/[\\"]/g, "\\$&")
+    .replace(/[\x01-\x1f\x7f]/g, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`);
+  return `"${escaped}"`;
+}
+
 /** One argument in msmtp's configuration: the outer quotes are taken off, and nothing inside them is special. */
 export function msmtp(value: Value): string {
   const text = String(value);

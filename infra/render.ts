@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import Handlebars from "handlebars";
 import { fragment } from "./commands/script";
@@ -29,6 +29,7 @@ const helpers: Record<string, (value: unknown) => string> = {
   mountUnit: list((value) => quote.mountUnit(String(value)), " "),
   comment: list(quote.comment, ", "),
   msmtp: list(quote.msmtp, " "),
+  conf: (value) => quote.conf(scalar(value)),
 };
 
 const handlebars = Handlebars.create();
@@ -90,6 +91,18 @@ function compile(name: string): Template {
   const known = Object.fromEntries(Object.keys(helpers).map((helper) => [helper, true]));
   const options = { strict: true, noEscape: true, knownHelpers: known, knownHelpersOnly: true };
   return { names: reader.names, write: handlebars.compile<Context>(ast, options) };
+}
+
+/** The source of a managed file: the template that is rendered, or else the file that is copied byte for byte. */
+export function sourceOf(path: string): { file: string; rendered: boolean } {
+  const file = resolve(templates, path.slice(1));
+  return existsSync(`${file}.hbs`) ? { file: `${file}.hbs`, rendered: true } : { file, rendered: false };
+}
+
+/** The text of a managed file with the values of one host. */
+export function contentOf(path: string, context: Context): string {
+  const { file, rendered } = sourceOf(path);
+  return rendered ? render(`${path.slice(1)}.hbs`, context) : readFileSync(file, "utf8");
 }
 
 /**

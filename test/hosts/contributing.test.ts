@@ -59,7 +59,7 @@ describe("a recipe of CONTRIBUTING.md touches no more than it says", () => {
   });
 
   it("add a managed file", async () => {
-    await writeFile(join(copy, "templates/usr/local/bin/lsyncd-hello.hbs"), "#!/bin/sh\necho {{sh source}}\n");
+    await writeFile(join(copy, "templates/usr/local/bin/lsyncd-hello"), "#!/bin/sh\necho hello\n");
     await insert(
       "infra/files.ts",
       "})[] = [\n",

@@ -1,4 +1,5 @@
 import { activate, installPackages, leaveWaivers, preflight, type HostCommand } from "../../infra/commands";
+import { sourceOf } from "../../infra/render";
 import { fragment } from "../../infra/commands/script";
 import type { HostSettings } from "../../infra/config";
 import { manifest, renderFiles, type RenderedFile } from "../../infra/files";
@@ -24,7 +25,10 @@ async function forAnyHost(check: (cases: Case[]) => Promise<void>): Promise<void
 
 const filesIn = (cases: Case[], wanted: Language): { host: HostSettings; file: RenderedFile }[] =>
   cases.flatMap(({ host, files }) =>
-    files.filter((file) => languageOf(file) === wanted).map((file) => ({ host, file })),
+    files
+      // What is the same on all hosts holds no value.
+      .filter((file) => sourceOf(file.path).rendered && languageOf(file) === wanted)
+      .map((file) => ({ host, file })),
   );
 
 const writtenIn = (cases: Case[], wanted: Language, helper: string): Written[] =>

@@ -2,6 +2,8 @@ import { readdirSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { libDirectory } from "../../infra/paths";
+import { sourceOf } from "../../infra/render";
 import { run } from "../../toolchain/run";
 import { languageOf, type Language } from "./language";
 import { isOnPath } from "../../toolchain/programs";
@@ -58,9 +60,10 @@ async function overTexts(texts: Text[], accept: RegExp, program: string, ...args
 const nothing = /^$/;
 
 const rendered = (samples: Sample[], language: Language): Text[] =>
-  samples.flatMap(({ name, files }) =>
+  samples.flatMap(({ name, files }, index) =>
     files
-      .filter((file) => languageOf(file) === language)
+      // What is the same on all hosts is checked once.
+      .filter((file) => languageOf(file) === language && (index === 0 || sourceOf(file.path).rendered))
       .map(({ path, content }) => ({ name: `${name}${path}`, text: content })),
   );
 
@@ -133,7 +136,10 @@ export function renderedChecks(samples: Sample[]): Check[] {
       name: "perl -c",
       find: async () => {
         // It takes one file at a time. "syntax OK" is no finding, a warning is.
-        const each = rendered(samples, "perl").map((text) => overTexts([text], / syntax OK$/, "perl", "-c"));
+        const modules = join(root, "templates", libDirectory);
+        const each = rendered(samples, "perl").map((text) =>
+          overTexts([text], / syntax OK$/, "perl", "-I", modules, "-c"),
+        );
         return (await Promise.all(each)).filter((findings) => findings !== "").join("\n");
       },
     },

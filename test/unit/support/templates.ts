@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { HostSettings } from "../../../infra/config";
 import type { RenderedFile } from "../../../infra/files";
 import { paths } from "../../../infra/paths";
+import { sourceOf } from "../../../infra/render";
 
 export { languageOf, type Language } from "../../../tools/lint/language";
 
@@ -11,7 +12,7 @@ export const templates = join(__dirname, "../../../templates");
 
 /** The text of the template of a managed file. */
 export function templateOf(path: string): string {
-  return readFileSync(join(templates, `${path.slice(1)}.hbs`), "utf8");
+  return readFileSync(sourceOf(path).file, "utf8");
 }
 
 /** A line of a template that writes values, and that line as it was rendered. */

@@ -1,0 +1,65 @@
+# Reads the settings of this host: files below /etc/lsyncd that "lsyncd as code" renders.
+#
+#   my $settings = LsyncdAsCode::Settings::read('mirror');    # /etc/lsyncd/mirror.conf
+#   $settings->text('source');  $settings->number('deletion_limit');  $settings->flag('sqlite_safe');  $settings->list('sqlite_pattern');
+#
+# One setting a line, `name = "value"`. In a value \\ and \" stand for a backslash and a quote, \xNN for a control
+# character. A list is the same name on several lines. Strict: a missing or malformed setting is an error that names
+# the file and the line. settings.sh is the same for Bash.
+package LsyncdAsCode::Settings;
+use strict;
+use warnings;
+
+# Where the files are; tests name another directory.
+sub directory { return $ENV{LSYNCD_SETTINGS} // '/etc/lsyncd' }
+
+# All settings of one file, as an object. Dies when the file cannot be read or a line is malformed.
+sub read {    ## no critic (ProhibitBuiltinHomonyms)
+    my ($name) = @_;
+    my $file = directory() . "/$name.conf";
+    open my $handle, '<', $file or die "cannot read the settings $file: $!\n";
+    my (%values, $number);
+    while (defined(my $line = <$handle>)) {
+        $number++;
+        chomp $line or die "$file:$number: the line has no end; the file was cut short\n";
+        next if $line =~ /\A(?:#|\z)/;
+        my ($key, $text) = $line =~ /\A([a-z][a-z0-9_]*) = "((?:[^"\\\x00-\x1f\x7f]|\\\\|\\"|\\x[0-9a-f]{2})*)"\z/
+            or die "$file:$number: not a setting; expected: name = \"value\"\n";
+        $text =~ s/\\(?:x([0-9a-f]{2})|(.))/defined $1 ? chr hex $1 : $2/ge;
+        push @{ $values{$key} }, { text => $text, line => $number };
+    }
+    close $handle or die "cannot read the settings $file: $!\n";
+    return bless { file => $file, values => \%values }, __PACKAGE__;
+}
+
+sub one {
+    my ($self, $key) = @_;
+    my @found = @{ $self->{values}{$key} // [] };
+    die "$self->{file}: the setting $key is missing\n" unless @found;
+    die "$self->{file}:$found[1]{line}: the setting $key stands twice\n" if @found > 1;
+    return $found[0];
+}
+
+# A text. Dies when there is none, or more than one.
+sub text { my ($self, $key) = @_; return one($self, $key)->{text} }
+
+# A number: digits, with a decimal point or without. Dies when it is anything else.
+sub number {
+    my ($self, $key) = @_;
+    my $found = one($self, $key);
+    return $found->{text} + 0 if $found->{text} =~ /\A[0-9]{1,15}(?:\.[0-9]{1,15})?\z/;
+    die "$self->{file}:$found->{line}: the setting $key is not a number: $found->{text}\n";
+}
+
+# 1 for true, 0 for false. Dies when it is anything else.
+sub flag {
+    my ($self, $key) = @_;
+    my $found = one($self, $key);
+    return $found->{text} eq 'true' ? 1 : 0 if $found->{text} =~ /\A(?:true|false)\z/;
+    die "$self->{file}:$found->{line}: the setting $key is neither true nor false: $found->{text}\n";
+}
+
+# All texts of a name, in the order of the file; none is an empty list.
+sub list { my ($self, $key) = @_; return map { $_->{text} } @{ $self->{values}{$key} // [] } }
+
+1;

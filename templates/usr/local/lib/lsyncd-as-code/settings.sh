@@ -1,0 +1,75 @@
+# shellcheck shell=bash
+# Reads the settings of this host: files below /etc/lsyncd that "lsyncd as code" renders. Sourced by its programs.
+#
+#   read_settings mirror source target 'sqlite_pattern[]' deletion_limit:number sqlite_safe:flag
+#
+# reads /etc/lsyncd/mirror.conf and sets a variable of each name: a text, an array after [], a number after :number, true or
+# false after :flag. One setting a line, `name = "value"`. In a value \\ and \" stand for a backslash and a quote, \xNN
+# for a control character. A list is the same name on several lines. Strict: a missing or malformed setting ends the
+# program with 78 (EX_CONFIG) and an error that names the file and the line. Settings.pm is the same for Perl.
+
+# Where the files are; tests name another directory.
+settings_directory=${LSYNCD_SETTINGS:-/etc/lsyncd}
+
+settings_error() {
+  printf '%s\n' "${0##*/}: $*" >&2
+  exit 78
+}
+
+# Sets the variables that are named, from the file that is named first.
+read_settings() {
+  local LC_ALL=C settings_file=$settings_directory/$1.conf settings_line settings_key settings_text settings_number=0 settings_wish
+  local settings_pattern='^([a-z][a-z0-9_]*) = "(([^"\\[:cntrl:]]|\\\\|\\"|\\x[0-9a-f][0-9a-f])*)"$'
+  local -A settings_kind=() settings_found=()
+  shift
+  for settings_wish; do
+    settings_key=${settings_wish%%[:[]*}
+    settings_kind[$settings_key]=${settings_wish#"$settings_key"}
+    if [[ ${settings_kind[$settings_key]} == '[]' ]]; then
+      unset -v "$settings_key"
+      declare -ga "$settings_key=()"
+    fi
+  done
+  if ! [[ -r $settings_file && -f $settings_file ]]; then settings_error "cannot read the settings $settings_file"; fi
+  while IFS= read -r settings_line || [[ -n $settings_line ]]; do
+    settings_number=$((settings_number + 1))
+    case $settings_line in '' | '#'*) continue ;; esac
+    if ! [[ $settings_line =~ $settings_pattern ]]; then
+      settings_error "$settings_file:$settings_number: not a setting; expected: name = \"value\""
+    fi
+    settings_key=${BASH_REMATCH[1]}
+    settings_text=${BASH_REMATCH[2]}
+    if [[ -z ${settings_kind[$settings_key]+set} ]]; then continue; fi
+    # What printf reads as an escape is what stands for one here; a quote is none to it.
+    if [[ $settings_text == *\\* ]]; then printf -v settings_text %b "${settings_text//\\\"/\"}"; fi
+    if [[ ${settings_kind[$settings_key]} == '[]' ]]; then
+      local -n settings_list=$settings_key
+      settings_list+=("$settings_text")
+      unset -n settings_list
+      settings_found[$settings_key]=1
+      continue
+    fi
+    if [[ -n ${settings_found[$settings_key]-} ]]; then
+      settings_error "$settings_file:$settings_number: the setting $settings_key stands twice"
+    fi
+    case ${settings_kind[$settings_key]} in
+    :number)
+      if ! [[ $settings_text =~ ^[0-9]{1,15}$ ]]; then
+        settings_error "$settings_file:$settings_number: the setting $settings_key is not a number: $settings_text"
+      fi
+      ;;
+    :flag)
+      if ! [[ $settings_text =~ ^(true|false)$ ]]; then
+        settings_error "$settings_file:$settings_number: the setting $settings_key is neither true nor false: $settings_text"
+      fi
+      ;;
+    esac
+    printf -v "$settings_key" %s "$settings_text"
+    settings_found[$settings_key]=1
+  done <"$settings_file"
+  for settings_key in "${!settings_kind[@]}"; do
+    if [[ ${settings_kind[$settings_key]} != '[]' && -z ${settings_found[$settings_key]-} ]]; then
+      settings_error "$settings_file: the setting $settings_key is missing"
+    fi
+  done
+}
