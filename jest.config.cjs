@@ -1,3 +1,5 @@
+const { onSuitableNode } = require("./toolchain/node.cjs");
+
 const swc = [
   "@swc/jest",
   { jsc: { parser: { syntax: "typescript" }, target: "es2022" }, module: { type: "commonjs" } },
@@ -12,7 +14,7 @@ const project = (displayName, folder) => ({
   testMatch: [`<rootDir>/test/${folder}/**/*.test.ts`],
 });
 
-module.exports = {
+const config = {
   // Of a unit test on a busy machine; tests on hosts set their own.
   testTimeout: 60_000,
   projects: [
@@ -25,4 +27,10 @@ module.exports = {
     // Many minutes each, most of them faults injected at one point after the other: `npm run test:long`.
     project("long", "hosts-long"),
   ],
+};
+
+// Also `npx jest` runs on a Node that will do.
+module.exports = async () => {
+  await onSuitableNode();
+  return config;
 };

@@ -1,11 +1,14 @@
-// The first step of every npm script: makes node_modules match package-lock.json, then runs the given
-// TypeScript file. Plain JavaScript and no imports from packages, because it runs before there are any.
+// The first step of every npm script: sees to a Node that will do, makes node_modules match package-lock.json, then runs the
+// given TypeScript file, or the program of a package. Plain JavaScript, because it runs before there are any packages.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import Module, { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+
+const require = createRequire(import.meta.url);
+const { onSuitableNode, quietly, settleHome } = require("./node.cjs");
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const modules = join(root, "node_modules");
@@ -16,33 +19,41 @@ function fail(message) {
   process.exit(1);
 }
 
-const major = Number(process.versions.node.split(".")[0]);
-if (major < 20) {
-  fail(`Node 20 or newer is needed, this is ${process.version}. Install it, for example with nvm: nvm install`);
+/** What is to be installed, and what npm says it has installed: also another npm ci, or npm prune, changes that. */
+function installation() {
+  const hash = createHash("sha256");
+  for (const file of [join(root, "package-lock.json"), join(modules, ".package-lock.json")])
+    hash.update(existsSync(file) ? readFileSync(file) : "");
+  return hash.digest("hex");
 }
 
-const lock = createHash("sha256")
-  .update(readFileSync(join(root, "package-lock.json")))
-  .digest("hex");
-if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== lock) {
+try {
+  settleHome();
+  await onSuitableNode();
+} catch (error) {
+  fail(error.message);
+}
+
+if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== installation()) {
   console.error("Installing node_modules (npm ci) …");
-  const npm = spawnSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], {
+  // All of it, whatever NODE_ENV and npm's own settings leave out.
+  const npm = spawnSync("npm", ["ci", ...quietly, "--include=dev", "--include=optional"], {
     cwd: root,
     stdio: ["ignore", 2, 2],
   });
   if (npm.error) fail(`npm could not be started: ${npm.error.message}`);
   if (npm.status !== 0) fail("npm ci failed, see above. Nothing was deployed.");
-  writeFileSync(stamp, lock);
+  writeFileSync(stamp, installation());
 }
 
 // An npm script says first what it is for: `npm run` alone shows it, and nothing reads it.
 const words = process.argv.slice(2);
-const [script, ...args] = words[0]?.endsWith(".ts") ? words : words.slice(1);
+const [script, ...args] = words[0]?.includes(" ") ? words.slice(1) : words;
 if (script !== undefined) {
   process.env.PATH = `${join(modules, ".bin")}:${process.env.PATH ?? ""}`;
+  const file = script.endsWith(".ts") ? join(root, script) : realpathSync(join(modules, ".bin", script));
   // In this very process, as if Node had been started with that file.
-  process.argv.splice(1, Infinity, join(root, script), ...args);
-  const require = createRequire(import.meta.url);
-  require("../infra/typescript.cjs").readTypescript();
+  process.argv.splice(1, Infinity, file, ...args);
+  if (script.endsWith(".ts")) require("../infra/typescript.cjs").readTypescript();
   Module.runMain();
 }

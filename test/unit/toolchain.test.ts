@@ -8,10 +8,10 @@ const root = join(__dirname, "..", "..");
 test("the versions are those of the packages the program uses, and of the Go module the engine is built from", () => {
   const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
     dependencies: Record<string, string>;
-    devDependencies: Record<string, string>;
   };
   const modules = readFileSync(join(root, "toolchain", "go", "engine", "go.mod"), "utf8");
-  expect(ENGINE_VERSION).toBe(manifest.devDependencies.pulumi);
+  expect(ENGINE_VERSION).toBe(manifest.dependencies.pulumi);
+  expect(manifest.dependencies["@pulumi/pulumi"]).toBe(ENGINE_VERSION);
   expect(COMMAND_VERSION).toBe(manifest.dependencies["@pulumi/command"]);
   expect(modules).toContain(`github.com/pulumi/pulumi/pkg/v3 v${ENGINE_VERSION}`);
 });

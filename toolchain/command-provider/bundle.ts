@@ -31,7 +31,7 @@ export async function bundle(folder: string): Promise<void> {
     bundle: true,
     minify: true,
     platform: "node",
-    target: "node20",
+    target: "node22",
     format: "cjs",
     banner: { js: "#!/usr/bin/env node" },
     // Machine code that ssh2 uses when it is there; its own JavaScript does the same.

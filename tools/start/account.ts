@@ -30,7 +30,7 @@ export function account(
     "",
     `  ${name}   ${source}  ──▶  ${target}   lsyncd ${version}, Debian ${release}`,
     `  deployed      ${changes}`,
-    `  mirrored      ${arrived.database} with ${arrived.rows} rows: the newest arrived ${seconds} s after its commit`,
+    `  mirrored      ${arrived.database} with ${arrived.rows} ${arrived.rows === 1 ? "row" : "rows"}: the newest arrived ${seconds} s after its commit`,
     "",
     "What to try next:",
     ...tries.map(([command, what]) => `  ${command.padEnd(width)}   ${what}`),

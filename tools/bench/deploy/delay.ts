@@ -19,7 +19,7 @@ export async function delay(routes: Route[], roundTripMs: number): Promise<() =>
   const proxy = spawn(
     process.execPath,
     [
-      join(__dirname, "../../bootstrap.mjs"),
+      join(__dirname, "../../../toolchain/bootstrap.mjs"),
       "tools/bench/deploy/delay-proxy.ts",
       String(roundTripMs),
       JSON.stringify(routes),
