@@ -25,6 +25,8 @@ const catalogue: (ManagedFile & {
   secret?: (host: HostSettings) => boolean;
 })[] = [
   { name: "settings-perl", path: `${libDirectory}/LsyncdAsCode/Settings.pm`, mode: "0644", restart: "none" },
+  { name: "rsync-paths", path: `${libDirectory}/LsyncdAsCode/Paths.pm`, mode: "0644", restart: "none" },
+  { name: "rsync-itemize", path: `${libDirectory}/LsyncdAsCode/Itemize.pm`, mode: "0644", restart: "none" },
   { name: "settings-bash", path: `${libDirectory}/settings.sh`, mode: "0644", restart: "none" },
   { name: "limits", path: "/etc/lsyncd/limits.conf", mode: "0644", restart: "none" },
   { name: "mirror-settings", path: "/etc/lsyncd/mirror.conf", mode: "0644", restart: "lsyncd" },

@@ -8,6 +8,7 @@ const packages = {
   flock: "util-linux",
   jq: "jq",
   losetup: "mount",
+  lsyncd: "lsyncd",
   "luac5.3": "lua5.3",
   "lua5.3": "lua5.3",
   "mkfs.ext4": "e2fsprogs",

@@ -1,0 +1,55 @@
+package LsyncdAsCode::Itemize;
+# What rsync prints of each file: rsync(1), --itemize-changes. The columns and the escapes are those of log.c in rsync 3.2 to 3.5.
+use strict;
+use warnings;
+
+# The options that make rsync print what `parse` reads. Without a second -i it leaves out what is the same on both sides.
+sub options {
+    my ($all) = @_;
+    return ($all ? '-ii' : '-i', '--8-bit-output', '--out-format=%i %l %n');
+}
+
+my $LINE = qr{\A
+    (?: (\*deleting)[ ]{2} | ([<>ch.])([fdLDS])([.cstTpoguUnbax]{9}|\+{9}|\?{9}|[ ]{9}) )
+    [ ]([0-9]+)[ ](.+)\z}sx;
+
+# One line without its end: undef when it is not about a file (rsync says other things on the same stream), else
+#   action   delete, transfer (content), create (a directory, link, device or special file; made or replaced), hardlink, or none
+#   type     f, d, L (symbolic link), D (device), S (FIFO or socket); empty for a deletion of what is no directory
+#   new      1 when it is not there yet
+#   differs  what differs, of "checksum size time perms owner group atime crtime acl xattr", as { name => 1 }; empty when it is new
+#   changed  1 unless both sides are the same
+#   size     bytes of the source
+#   name     bytes, below the volume, without a slash at its end
+sub parse {
+    my ($line) = @_;
+    my ($deleted, $how, $type, $what, $size, $name) = $line =~ $LINE or return undef;
+    my %item = (action => 'delete', type => '', new => 0, differs => {}, changed => 1, size => $size, name => unescape($name));
+    my $slash = $item{name} =~ s{/\z}{};
+    if (defined $deleted) {
+        $item{type} = 'd' if $slash;
+        return \%item;
+    }
+    $item{type}   = $type;
+    $item{action} = { '<' => 'transfer', '>' => 'transfer', c => 'create', h => 'hardlink', '.' => 'none' }->{$how};
+    $item{new}    = $what =~ /\A\+/ ? 1 : 0;
+    $item{differs} = differences($what) if $what =~ /[a-zA-Z]/;
+    $item{changed} = 0 if $how eq '.' && $what !~ /[^. ]/;
+    return \%item;
+}
+
+my @COLUMNS = (
+    { c => ['checksum'] }, { s => ['size'] }, { t => ['time'], T => ['time'] }, { p => ['perms'] }, { o => ['owner'] }, { g => ['group'] },
+    { u => ['atime'], U => ['atime'], n => ['crtime'], b => [qw(atime crtime)] }, { a => ['acl'] }, { x => ['xattr'] },
+);
+
+sub differences {
+    my ($what) = @_;
+    my @letters = split //, $what;
+    return { map { $_ => 1 } map { @{ $COLUMNS[$_]{ $letters[$_] } // [] } } 0 .. $#COLUMNS };
+}
+
+# rsync writes a control character as \#ooo, and the backslash of a name that looks like that so as well.
+sub unescape { my ($name) = @_; return $name =~ s/\\#([0-7]{3})/chr oct $1/ger }
+
+1;
