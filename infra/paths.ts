@@ -35,7 +35,7 @@ export const paths = {
   sqliteProgram: `${libDirectory}/lsyncd-rsync`,
   sqliteStateDirectory: `${stateDirectory}/sqlite`,
   verifyProgram: `${libDirectory}/lsyncd-verify`,
-  mirrorProgram: `${libDirectory}/lsyncd-mirror`,
+  mirrorProgram: `${libDirectory}/rsync-wrapper`,
   alertProgram: `${libDirectory}/lsyncd-alert`,
   /**
    * msmtp's configuration. The AppArmor profile that Debian's msmtp brings lets it read no other file of ours: it has

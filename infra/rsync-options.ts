@@ -1,7 +1,7 @@
 /**
  * Which options of rsync a mirror can have. Only those that are known to leave an exact mirror are taken: rsync has more
  * than two hundred, and one that hides its output, or that takes the next word for its value, would disarm the checks
- * that lsyncd-mirror makes with what rsync prints.
+ * that rsync-wrapper makes with what rsync prints.
  */
 
 const none = undefined;
@@ -185,7 +185,7 @@ export function rsyncOptionFault(option: string): string | undefined {
   return pattern.test(value) && value.isWellFormed() ? undefined : `${name} cannot be ${JSON.stringify(value)}`;
 }
 
-// Of these rsync takes one; lsyncd-mirror puts --delete-before in the place of the others when the target is full.
+// Of these rsync takes one; rsync-wrapper puts --delete-before in the place of the others when the target is full.
 const moments = ["--delete-before", "--delete-during", "--delete-delay", "--delete-after"];
 
 /** What is wrong with options together; empty when nothing is. */

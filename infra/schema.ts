@@ -173,7 +173,7 @@ export const calendar = z
   });
 
 /**
- * What a volume is known by (infra/commands/volume.sh): the UUID of its file system as `blkid` prints it, of a subvolume
+ * What a volume is known by (volume.sh): the UUID of its file system as `blkid` prints it, of a subvolume
  * or a bind mount with its directory in there; where there is no UUID, the type of the file system and its device.
  */
 export const volumeIds = z.array(

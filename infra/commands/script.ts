@@ -1,14 +1,18 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { libDirectory } from "../paths";
 import { sh, type Value } from "../quote";
 
-/** The text of a shell file of this folder. */
+const onHost = resolve(__dirname, "../../templates", libDirectory.slice(1));
+
+/** The text of a shell file of this folder, or of a library that is on each host as well. */
 export function fragment(file: string): string {
-  return readFileSync(resolve(__dirname, file), "utf8");
+  const own = resolve(__dirname, file);
+  return readFileSync(existsSync(own) ? own : resolve(onHost, file), "utf8");
 }
 
 /**
- * A script for a host: the values as shell variables, then the files of this folder one after the other. It is sent
+ * A script for a host: the values as shell variables, then the files one after the other. It is sent
  * on standard input, so that an error of the command shows one line and not the whole text.
  */
 export function script(variables: Record<string, Value>, files: string[]): string {

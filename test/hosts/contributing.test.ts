@@ -46,9 +46,9 @@ describe("a recipe of CONTRIBUTING.md touches no more than it says", () => {
     );
     await insert("infra/config.ts", "export const defaults: MirrorSettings = {\n", "  niceness: 0,\n");
     await insert(
-      "templates/usr/local/sbin/lsyncd-release.hbs",
-      "set -u\n",
-      'NICENESS={{sh niceness}}\n: "$NICENESS"\n',
+      "templates/etc/lsyncd/limits.conf.hbs",
+      "alert_interval = {{conf alertInterval}}\n",
+      "niceness = {{conf niceness}}\n",
     );
     const missing = await inCopy("npm", "run", "--silent", "docs");
     expect(missing.stderr).toContain("tools/docs/examples.ts: there is no example for niceness");

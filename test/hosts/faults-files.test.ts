@@ -86,11 +86,11 @@ describe("files rewritten with the same size within one second", () => {
 });
 
 describe("kill -9", () => {
-  it.each(["lsyncd", "rsync", "lsyncd-run", "lsyncd-mirror"])(
+  it.each(["lsyncd", "rsync", "lsyncd-run", "rsync-wrapper"])(
     "of %s in the middle of a copy loses nothing",
     async (name) => {
       const { host } = d;
-      const find = name.startsWith("lsyncd-") ? `pgrep -f '^/usr/bin/perl .*/${name}'` : `pgrep -x ${name}`;
+      const find = name.includes("-") ? `pgrep -f '^/usr/bin/perl .*/${name}'` : `pgrep -x ${name}`;
       await mirrors(host);
       await on(
         host,

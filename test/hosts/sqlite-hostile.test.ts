@@ -324,7 +324,7 @@ describe("a volume that goes away", () => {
     await sql(path.join(source, "a.sqlite"), create, insert(10));
     await fullPass();
     await sql(path.join(source, "a.sqlite"), insert(1));
-    // As lsyncd-mirror: it holds the directories, whose paths lead elsewhere by now.
+    // As rsync-wrapper: it holds the directories, whose paths lead elsewhere by now.
     renameSync(source, `${source}.away`);
     mkdirSync(source);
     process.env.LSYNCD_ROOTS = `${source}.away/\n${target}/\n`;

@@ -49,7 +49,7 @@ it("the lsyncd configuration gives lsyncd the settings", async () => {
           target: host.target,
           delay: host.delay,
           rsync: {
-            binary: "/usr/local/lib/lsyncd-as-code/lsyncd-mirror",
+            binary: "/usr/local/lib/lsyncd-as-code/rsync-wrapper",
             archive: true,
             compress: host.compress,
             whole_file: host.wholeFile,

@@ -45,7 +45,7 @@ describe("an option that would break the mirror", () => {
   );
 
   it.each([
-    // What lsyncd-mirror counts deletions with would say nothing.
+    // What rsync-wrapper counts deletions with would say nothing.
     ...["--quiet", "--out-format=", "--stderr=all", "--msgs2stderr", "--info=none"],
     // rsync knows them, nobody here does.
     ...[

@@ -3,6 +3,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, 
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { renderPrograms } from "./render";
+import { programs, writeSettings } from "./settings";
 import { paths } from "../../infra/paths";
 
 /** How a mirror is run. */
@@ -19,7 +20,7 @@ export interface MirrorOptions {
 }
 
 /** A program of the mirror: lsyncd, what it calls in rsync's place, that one's copier, its rsync; who copies databases, and a big one. */
-export const roles = ["lsyncd", "lsyncd-mirror", "call", "rsync", "worker", "copy"] as const;
+export const roles = ["lsyncd", "rsync-wrapper", "call", "rsync", "worker", "copy"] as const;
 export type Role = (typeof roles)[number];
 
 /** A real lsyncd between two directories, with everything it starts. */
@@ -29,6 +30,8 @@ export class Mirror {
   readonly state: string;
   private readonly bin: string;
   private readonly config: string;
+  private readonly settings: string;
+  private readonly marks: string;
   private process: ChildProcess | undefined;
 
   constructor(private readonly options: MirrorOptions) {
@@ -37,6 +40,8 @@ export class Mirror {
     this.state = path.join(options.root, "state");
     this.bin = path.join(options.root, "bin");
     this.config = path.join(options.root, "lsyncd.conf.lua");
+    this.settings = path.join(options.root, "settings");
+    this.marks = path.join(options.root, "marks");
     for (const directory of [this.source, this.target, this.state]) mkdirSync(directory, { recursive: true });
   }
 
@@ -47,8 +52,14 @@ export class Mirror {
       ...{ sqliteStateDirectory: this.state, source: this.source, target: this.target },
       ...(safe ? {} : { copyProgram: paths.rsyncProgram }),
     });
-    mkdirSync(path.join(this.state, "marks"), { recursive: true });
-    const binary = path.join(this.bin, "lsyncd-mirror");
+    await writeSettings(this.settings, {
+      ...{ source: this.source, target: this.target, state: this.marks },
+      sqliteStateDirectory: this.state,
+      ...(safe ? { copyProgram: path.join(this.bin, "lsyncd-rsync") } : {}),
+      // The file system of a test is everybody's: what others delete on it is no reason to hold a mirror.
+      deletionLimit: 1e9,
+    });
+    const binary = path.join(programs, "rsync-wrapper");
     const when = inotifyMode === "" ? "" : `, inotifyMode = "${inotifyMode}"`;
     writeFileSync(
       this.config,
@@ -64,7 +75,8 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
   start(): void {
     if (this.process?.exitCode === null && this.process.signalCode === null) return;
     const log = openSync(path.join(this.options.root, "output.log"), "a");
-    this.process = spawn(this.options.lsyncd, ["-nodaemon", this.config], { stdio: ["ignore", log, log] });
+    const env = { ...process.env, LSYNCD_SETTINGS: this.settings };
+    this.process = spawn(this.options.lsyncd, ["-nodaemon", this.config], { stdio: ["ignore", log, log], env });
     closeSync(log);
   }
 
@@ -146,8 +158,8 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
     };
     const role = (pid: number, parent: number, name: string): Role => {
       if (pid === lsyncd) return "lsyncd";
-      if (name.startsWith("rsync")) return "rsync";
-      if (below(pid)) return parent === lsyncd ? "lsyncd-mirror" : "call";
+      if (name === "rsync") return "rsync";
+      if (below(pid)) return parent === lsyncd ? "rsync-wrapper" : "call";
       // The worker outlives the call that started it: it and its children are nobody's below lsyncd.
       return found.has(parent) ? "copy" : "worker";
     };

@@ -9,7 +9,7 @@ use Time::HiRes qw(time);
 
 my ($scratch, @files) = @ARGV;
 my $began = time;
-# lsyncd-mirror, what it asks, and the copier's call.
+# rsync-wrapper, what it asks, and the copier's call.
 system $^X, '-e', 'use POSIX; use Fcntl' for 1 .. 2;
 system 'df', '--output=iused', '--', $scratch;
 local $/ = undef;

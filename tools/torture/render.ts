@@ -12,7 +12,7 @@ export interface ProgramSettings {
   target: string;
   /** The program that says whether source and target are the volumes that are mirrored; by default it always does. */
   guard?: string;
-  /** What lsyncd-mirror runs in rsync's place; by default the program that copies databases. */
+  /** What runs in rsync's place; by default the program that copies databases. */
   copyProgram?: string;
   /** What is run as rsync, if not rsync itself. */
   rsyncProgram?: string;
@@ -24,7 +24,7 @@ export interface ProgramSettings {
 export async function renderPrograms(directory: string, settings: ProgramSettings): Promise<void> {
   await mkdir(directory, { recursive: true });
   const marks = path.join(settings.sqliteStateDirectory, "marks");
-  for (const name of ["lsyncd-mirror", "lsyncd-rsync", "lsyncd-verify", "sqlite.pm"]) {
+  for (const name of ["lsyncd-rsync", "lsyncd-verify", "sqlite.pm"]) {
     const file = path.join(directory, name);
     await writeFile(
       file,

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What identifies the volume mounted at a path. The same text serves the preflight, the activation and the
 # guard on the host, so that all of them mean the same volume.
 

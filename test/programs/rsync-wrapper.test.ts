@@ -1,13 +1,12 @@
 import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { defaults } from "../../infra/config";
-import { libDirectory, paths } from "../../infra/paths";
-import { render } from "../../infra/render";
+import { paths } from "../../infra/paths";
 import { run } from "../../toolchain/run";
+import { programs, writeSettings } from "../../tools/torture/settings";
 import { installTime, needPrograms } from "../support/programs";
 
-// What stands between lsyncd and rsync (lsyncd-mirror), called as lsyncd calls it. What it calls itself can be replaced.
+// What stands between lsyncd and rsync, called as lsyncd calls it. What it calls itself can be replaced.
 
 let folder: string;
 const at = (name: string): string => join(folder, name);
@@ -18,7 +17,7 @@ const exists = (path: string) =>
   );
 /** The names in a directory of the mirror; none when it is not there. */
 const mirrored = (path = ""): Promise<string[]> => readdir(at(`target/${path}`)).catch(() => []);
-const held = () => readFile(at("held"), "utf8").catch(() => "");
+const held = () => readFile(at("run/held"), "utf8").catch(() => "");
 
 beforeAll(() => needPrograms("rsync"), installTime);
 beforeEach(async () => {
@@ -35,25 +34,12 @@ async function script(name: string, text: string): Promise<void> {
   await writeFile(at(name), `#!/bin/bash\n${text}\n`, { mode: 0o755 });
 }
 
-/** Renders the program, with other programs in the place of rsync or of what copies databases. */
-async function program(replaced: Record<string, string> = {}): Promise<void> {
-  const files = {
-    heldFile: at("held"),
-    allowFile: at("allow"),
-    entriesFile: at("entries"),
-    passPrefix: at("run/pass."),
-  };
-  const programs = {
-    guard: at("bin/guard"),
-    copyProgram: paths.rsyncProgram,
-    resyncFile: at("run/resync"),
+/** Sets it up, with other programs in the place of rsync or of what copies databases. */
+const program = (replaced: Record<string, string> = {}): Promise<void> =>
+  writeSettings(at("settings"), {
+    ...{ source: at("source"), target: at("target"), state: at("run"), guard: at("bin/guard") },
     ...replaced,
-  };
-  const values = { ...defaults, ...paths, source: at("source"), target: at("target"), ...files, ...programs };
-  await writeFile(at("bin/lsyncd-mirror"), render(`${libDirectory.slice(1)}/lsyncd-mirror.hbs`, values), {
-    mode: 0o755,
   });
-}
 
 /** Calls it, with so many files and directories in use on the mirror's file system. Returns its exit code and words. */
 async function call(
@@ -63,8 +49,8 @@ async function call(
   before = "",
 ): Promise<{ code: number; text: string }> {
   await script("bin/df", `echo IUsed; echo ${entries}`);
-  const env = { ...process.env, PATH: `${at("bin")}:${process.env.PATH}` };
-  const command = `${before} exec '${at("bin/lsyncd-mirror")}' "$@"`;
+  const env = { ...process.env, PATH: `${at("bin")}:${process.env.PATH}`, LSYNCD_SETTINGS: at("settings") };
+  const command = `${before} exec perl '${programs}/rsync-wrapper' "$@"`;
   const { code, stdout, stderr } = await run("bash", ["-c", command, "bash", ...args], {
     env,
     input,
@@ -105,7 +91,7 @@ describe("a directory of the source that became a symbolic link", () => {
   it("is mirrored as a link, and nothing is written through it", async () => {
     await pass(1);
     await shell("rm -r source/mail && ln -s ../elsewhere source/mail");
-    await writeFile(at("allow"), "");
+    await writeFile(at("run/allow"), "");
     expect((await events(link, 153)).code).toBe(0);
     expect((await shell("readlink target/mail; ls elsewhere")).stdout).toBe("../elsewhere\nother\n");
   });
@@ -142,13 +128,13 @@ describe("what it cannot know", () => {
   });
 
   it("what an operator has allowed more than a day ago counts no more", async () => {
-    await writeFile(at("allow"), "");
+    await writeFile(at("run/allow"), "");
     const old = Date.now() / 1000 - 90_000;
-    await utimes(at("allow"), old, old);
+    await utimes(at("run/allow"), old, old);
     expect((await pass(301)).code).toBe(1);
     expect(await mirrored()).toHaveLength(300);
-    expect(await exists(at("allow"))).toBe(false);
-    await writeFile(at("allow"), "");
+    expect(await exists(at("run/allow"))).toBe(false);
+    await writeFile(at("run/allow"), "");
     expect((await pass(301)).code).toBe(0);
     expect(await mirrored()).toEqual([]);
   });
@@ -156,9 +142,9 @@ describe("what it cannot know", () => {
 
 describe("the clock", () => {
   it("set back does not leave times in the future among what is remembered", async () => {
-    await writeFile(at("entries"), `${Math.round(Date.now() / 1000) + 100_000_000} 5\n`);
+    await writeFile(at("run/entries"), `${Math.round(Date.now() / 1000) + 100_000_000} 5\n`);
     await pass(1);
-    const times = (await readFile(at("entries"), "utf8"))
+    const times = (await readFile(at("run/entries"), "utf8"))
       .trim()
       .split("\n")
       .map((line) => Number(line.split(" ")[0]));

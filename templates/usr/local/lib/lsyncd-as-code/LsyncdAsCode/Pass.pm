@@ -1,0 +1,169 @@
+# One call of rsync by lsyncd: what it was asked, the two volumes that it holds open, and how rsync is run.
+package LsyncdAsCode::Pass;
+use strict;
+use warnings;
+use POSIX ();
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(GIVE_UP AGAIN IO_ERROR PARTIAL VANISHED STOPPED);
+
+use constant {
+    # Exit codes as lsyncd understands them (lsyncd.lua, default.rsyncExitCodes): 1 ends lsyncd, which systemd
+    # then restarts behind the guard; 12 makes it try the same files again.
+    GIVE_UP => 1,
+    AGAIN   => 12,
+    # Exit codes of rsync (rsync(1), EXIT VALUES): 11 is an error in file I/O, such as a full target; 23 means
+    # that some files were not transferred, which lsyncd takes for success; 24 that some had vanished before they were;
+    # 25 that --max-delete has ended the deletions.
+    IO_ERROR => 11,
+    PARTIAL  => 23,
+    VANISHED => 24,
+    STOPPED  => 25,
+};
+
+# Files that go when this process ends, however it does.
+my @own;
+END { unlink @own }
+
+# Begins a pass: marks it, holds both volumes, asks the guard. Ends the program when it may not mirror.
+sub begin {
+    my ($class, $settings, @arguments) = @_;
+    my $self = bless {
+        source  => $settings->text('source'),
+        target  => $settings->text('target'),
+        rsync   => $settings->text('rsync_program'),
+        # Copies in rsync's place: the program that copies databases under their own locks, or rsync itself.
+        copier  => $settings->text('copy_program'),
+        without_errors(@arguments),
+    }, $class;
+    $self->mark($settings->text('pass_prefix'));
+    $self->hold_volumes($settings->text('guard'));
+    $self->{list} = $self->{has_list} ? do { local $/; <STDIN> // '' } : undef;
+    # The copier works on for as long as lsyncd lives.
+    $ENV{LSYNCD_PID} = getppid;
+    return $self;
+}
+
+# The arguments for rsync out of those that lsyncd gives, and what they say about the call.
+sub without_errors {
+    my @arguments = grep { $_ ne '--ignore-errors' } @_;
+    unshift @arguments, '--modify-window=-1' unless grep { /^--modify-window=/ } @arguments;
+    return (
+        arguments => \@arguments,
+        has_list  => (scalar grep { /^--(?:include|exclude)-from=-$/ } @arguments) > 0,
+        is_event  => (scalar grep { $_ eq '--include-from=-' } @arguments) > 0,
+    );
+}
+
+sub arguments { my ($self) = @_; return @{ $self->{arguments} } }
+
+# The list of paths that lsyncd gives, as it is; undef when there is none.
+sub list { my ($self) = @_; return $self->{list} }
+
+# Whether this is about the listed paths, and not about everything.
+sub is_event { my ($self) = @_; return $self->{is_event} }
+
+# Says that a pass is under way. When this process is killed the file stays, and the supervisor mirrors everything again:
+# lsyncd takes a killed pass for success.
+sub mark {
+    my ($self, $prefix) = @_;
+    (my $folder = $prefix) =~ s{/[^/]*\z}{};
+    mkdir $folder, 0755;
+    my $mark = "$prefix$$";
+    if (open my $file, '>', $mark) { close $file }
+    $self->{roots} = [ map { "$folder/$_.$$" } qw(source target) ];
+    push @own, $mark, @{ $self->{roots} };
+    return;
+}
+
+# Opens both volumes (an open directory cannot be unmounted), then asks the guard whether they are the right ones.
+sub hold_volumes {
+    my ($self, $guard) = @_;
+    my @handles;
+    for my $path (@$self{qw(source target)}) {
+        opendir my $handle, $path or give_up("cannot open $path: $!");
+        push @handles, $handle;
+    }
+    $self->{handles} = \@handles;
+    exit GIVE_UP if system($guard, '--running') != 0;
+    for my $number (0, 1) {
+        my ($handle, $path, $root) = ($handles[$number], (@$self{qw(source target)})[$number], $self->{roots}[$number]);
+        # The guard has looked at the path. What is held open must be the same, or something was mounted there in between.
+        my ($held_by_us, $by_path) = map { join ':', (stat $_)[0, 1] } $handle, $path;
+        give_up("$path is another directory than a moment ago") if $held_by_us ne $by_path;
+        # rsync is led to the directory that was checked, not to its path: a lazy umount (umount -l) takes a volume from
+        # under a path at any moment, also under an open directory. The name is for rsync's messages.
+        unlink $root;
+        symlink "/proc/$$/fd/" . fileno($handle), $root or give_up("cannot make $root: $!");
+    }
+    $ENV{LSYNCD_ROOTS} = join "\n", map { "$_/" } @{ $self->{roots} };
+    return;
+}
+
+sub give_up { my ($why) = @_; warn "$why\n"; exit GIVE_UP }
+
+# The two volumes, as paths that lead to the directories that are held.
+sub roots { my ($self) = @_; return @{ $self->{roots} } }
+
+# lsyncd names source and target last. The copier of databases hands this on to the rsync that it runs.
+sub anchored {
+    my ($self, @with) = @_;
+    splice @with, -2, 2, map { "$_/" } $self->roots;
+    return @with;
+}
+
+# What rsync would do, one line for each thing, from its --out-format=%i. Ends the program when rsync cannot say: a plan
+# that is not whole says nothing about what would be deleted.
+sub plan {
+    my ($self) = @_;
+    my $child = open(my $plan, '-|') // die "fork: $!\n";
+    if ($child == 0) {
+        begin_child();
+        open STDIN, '<', '/dev/null';
+        my @command = ($self->{rsync}, '--dry-run', '--out-format=%i', $self->anchored($self->arguments));
+        exec { $command[0] } @command or POSIX::_exit(1);
+    }
+    my @lines = <$plan>;
+    close $plan;
+    my $code = exit_code($?);
+    if ($code != 0 && $code != PARTIAL && $code != VANISHED) {
+        warn "rsync could not say what it would delete (exit code $code), nothing was mirrored\n";
+        exit $code;
+    }
+    return @lines;
+}
+
+# Runs rsync, or the copier in its place, with the list of paths, if there is one, on its standard input; returns its exit code.
+sub mirror {
+    my ($self, @with) = @_;
+    pipe my $read, my $write or die "pipe: $!\n";
+    my $child = fork // die "fork: $!\n";
+    if ($child == 0) {
+        begin_child();
+        close $write;
+        open STDIN, '<&', $read or die "stdin: $!\n";
+        my @command = ($self->{copier}, $self->{copier} eq $self->{rsync} ? $self->anchored(@with) : @with);
+        exec { $command[0] } @command or do { warn "cannot run $command[0]: $!\n"; POSIX::_exit(GIVE_UP) };
+    }
+    close $read;
+    local $SIG{PIPE} = 'IGNORE';
+    print {$write} $self->list if defined $self->list;
+    close $write;
+    waitpid $child, 0;
+    return exit_code($?);
+}
+
+# Killed by a signal: nothing says how far it came.
+sub exit_code { my ($status) = @_; return $status & 127 ? AGAIN : $status >> 8 }
+
+sub begin_child {
+    @own = ();
+    # Asks the kernel to kill this process when its parent is killed: an rsync that is left alone would write the same files
+    # as the one that comes after it. Numbers: prctl in the kernel's syscall tables; PR_SET_PDEATHSIG is 1.
+    my %prctl = (x86_64 => 157, aarch64 => 167);
+    my $number = $prctl{ (POSIX::uname())[4] } // return;
+    syscall $number, 1, POSIX::SIGKILL(), 0, 0, 0;
+    return;
+}
+
+1;

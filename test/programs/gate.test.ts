@@ -1,0 +1,5 @@
+import { perlTests } from "../support/tap";
+
+describe("the gate's decisions", () => {
+  perlTests("gate.t");
+});

@@ -1,0 +1,37 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { defaults } from "../../infra/config";
+import { libDirectory, paths } from "../../infra/paths";
+import { contentOf } from "../../infra/render";
+
+/** Where the host's own programs are in the working copy. */
+export const programs = resolve(__dirname, "../../templates", libDirectory.slice(1));
+
+/**
+ * Writes the settings that the host's programs read (LSYNCD_SETTINGS) into a directory: the defaults, all marks below
+ * `state`, and what is given instead.
+ */
+export async function writeSettings(
+  directory: string,
+  given: { state: string } & Record<string, unknown>,
+): Promise<void> {
+  const { state, ...rest } = given;
+  const marks = {
+    stateDirectory: state,
+    runDirectory: state,
+    sqliteStateDirectory: state,
+    resyncFile: join(state, "resync"),
+    heldFile: join(state, "held"),
+    allowFile: join(state, "allow"),
+    failoverFile: join(state, "failover"),
+    entriesFile: join(state, "entries"),
+    passPrefix: join(state, "pass."),
+    monitorRanFile: join(state, "ran"),
+  };
+  // Directories of a test are no volumes; the guard has tests of its own.
+  const values = { ...defaults, ...paths, ...marks, copyProgram: paths.rsyncProgram, guard: "/bin/true", ...rest };
+  await mkdir(directory, { recursive: true });
+  await mkdir(state, { recursive: true });
+  for (const name of ["mirror", "limits"])
+    await writeFile(join(directory, `${name}.conf`), contentOf(`/etc/lsyncd/${name}.conf`, values));
+}
