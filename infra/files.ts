@@ -35,9 +35,11 @@ const catalogue: (ManagedFile & {
   { name: "limits", path: "/etc/lsyncd/limits.conf", mode: "0644", restart: "none" },
   { name: "mirror-settings", path: "/etc/lsyncd/mirror.conf", mode: "0644", restart: "lsyncd" },
   { name: "guard", path: paths.guard, mode: "0755", restart: "none" },
+  { name: "undo-library", path: `${libDirectory}/undo.sh`, mode: "0644", restart: "none" },
   { name: "undo", path: paths.undoProgram, mode: "0755", restart: "none" },
+  { name: "watches-library", path: `${libDirectory}/inotify.sh`, mode: "0644", restart: "none" },
   { name: "watches", path: paths.watchesProgram, mode: "0755", restart: "none" },
-  { name: "run", path: paths.runProgram, mode: "0755", restart: "lsyncd" },
+  { name: "supervisor", path: paths.supervisor, mode: "0755", restart: "lsyncd" },
   { name: "mirror", path: paths.mirrorProgram, mode: "0755", restart: "none" },
   {
     name: "sqlite-library",

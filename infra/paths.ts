@@ -31,7 +31,7 @@ export const paths = {
   guard: `${libDirectory}/lsyncd-guard`,
   watchesProgram: `${libDirectory}/lsyncd-watches`,
   undoProgram: `${libDirectory}/lsyncd-undo`,
-  runProgram: `${libDirectory}/lsyncd-run`,
+  supervisor: `${libDirectory}/lsyncd-supervisor`,
   sqliteProgram: `${libDirectory}/lsyncd-rsync`,
   sqliteStateDirectory: `${stateDirectory}/sqlite`,
   verifyProgram: `${libDirectory}/lsyncd-verify`,

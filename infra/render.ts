@@ -1,7 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import Handlebars from "handlebars";
-import { fragment } from "./commands/script";
 import * as quote from "./quote";
 
 /** What a template can read: the settings of one host, and the managed paths. */
@@ -34,7 +33,6 @@ const helpers: Record<string, (value: unknown) => string> = {
 
 const handlebars = Handlebars.create();
 for (const [name, helper] of Object.entries(helpers)) handlebars.registerHelper(name, helper);
-for (const name of ["volume", "inotify", "undo"]) handlebars.registerPartial(name, fragment(`${name}.sh`));
 
 /**
  * Reads a template's syntax tree: refuses `{{value}}` and `{{{value}}}`, because what is written must come from a
@@ -58,9 +56,6 @@ class Reader extends Handlebars.Visitor {
     this.depth -= each ? 1 : 0;
     // Handlebars' types say it is always there; it is not without an {{else}}.
     if (block.inverse as hbs.AST.Program | undefined) this.accept(block.inverse);
-  }
-  override PartialStatement(): void {
-    // A partial's name is no value, and the ones there are read none.
   }
   override PathExpression(path: hbs.AST.PathExpression): void {
     const [first] = path.parts;

@@ -71,7 +71,7 @@ verify_one() { # mode hash restart path
     ;;
   *)
     case "$(head -n 1 "$new")" in
-    '#!/bin/bash'* | '#!/bin/sh'*) output=$(bash -n "$new" 2>&1) || fail "bash refuses $4:"$'\n'"$output" ;;
+    '#!/bin/bash'* | '#!/bin/sh'* | '# shellcheck shell=bash') output=$(bash -n "$new" 2>&1) || fail "bash refuses $4:"$'\n'"$output" ;;
     '#!/usr/bin/perl'*) output=$(perl -c "$new" 2>&1) || fail "perl refuses $4:"$'\n'"$output" ;;
     esac
     ;;

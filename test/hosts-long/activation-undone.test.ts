@@ -50,7 +50,7 @@ describe("a deployment that does not work", () => {
   it.each([
     ["lsyncd", "/etc/lsyncd/lsyncd.conf.lua", "settings {"],
     ["bash", "/usr/local/bin/lsyncd-monitor.sh", "#!/bin/bash\nif true; then"],
-    ["perl", "/usr/local/lib/lsyncd-as-code/lsyncd-run", "#!/usr/bin/perl\nmy $x = ;"],
+    ["perl", "/usr/local/lib/lsyncd-as-code/lsyncd-supervisor", "#!/usr/bin/perl\nmy $x = ;"],
     ["systemd", "/etc/systemd/system/lsyncd.service.d/override.conf", "[Service]\nRestartSec=soon"],
     ["systemd", "/etc/systemd/system/lsyncd-monitor.timer", "[Timer]\nOnCalendar=every now and then"],
   ])("because %s refuses a file is refused before anything is changed: %s", async (program, path, text) => {

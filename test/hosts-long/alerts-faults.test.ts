@@ -36,7 +36,7 @@ describe("the host", () => {
       mount -o remount,rw,bind /proc/sys 2>/dev/null
       cat >/usr/local/bin/few-watches <<'END'
 #!/bin/sh
-echo 10 >/proc/sys/user/max_inotify_watches && exec /usr/local/lib/lsyncd-as-code/lsyncd-run
+echo 10 >/proc/sys/user/max_inotify_watches && exec /usr/local/lib/lsyncd-as-code/lsyncd-supervisor
 END
       chmod 755 /usr/local/bin/few-watches
       mkdir -p /run/systemd/system/lsyncd.service.d
@@ -295,7 +295,7 @@ describe("the monitor's own end", () => {
     await install();
     await host.monitor();
     await host.sh(`systemctl stop lsyncd-monitor.timer; systemctl mask --runtime lsyncd-monitor.timer
-      sed -i 's/^my $missed = 390;/my $missed = 20;/' /usr/local/lib/lsyncd-as-code/lsyncd-run
+      sed -i 's/^my $missed = 390;/my $missed = 20;/' /usr/local/lib/lsyncd-as-code/lsyncd-supervisor
       systemctl restart lsyncd`);
     const mail = await server.mail(1, 90);
     await host.sh("systemctl unmask --runtime lsyncd-monitor.timer; systemctl start lsyncd-monitor.timer");

@@ -86,7 +86,7 @@ describe("files rewritten with the same size within one second", () => {
 });
 
 describe("kill -9", () => {
-  it.each(["lsyncd", "rsync", "lsyncd-run", "rsync-wrapper"])(
+  it.each(["lsyncd", "rsync", "lsyncd-supervisor", "rsync-wrapper"])(
     "of %s in the middle of a copy loses nothing",
     async (name) => {
       const { host } = d;

@@ -159,7 +159,7 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
     } finally {
       const delivered = endMails();
       latencies = await endWriters();
-      // A pass that was killed is made up for by lsyncd-run, which is not here.
+      // A pass that was killed is made up for by lsyncd-supervisor, which is not here.
       if (samples === done && trouble === undefined) findings.push(...(await missingMails(mirror, delivered)));
       await mirror.stop();
     }

@@ -1,5 +1,6 @@
-# How many directories lsyncd has to watch, and what the kernel allows. The same text serves the preflight, which
-# reads it, and what raises the limit: the activation, and the unit at each start.
+# shellcheck shell=bash
+# How many directories lsyncd has to watch, and what the kernel allows. It serves the preflight, which
+# reads it, and what raises the limit: the activation, and the unit at each start (lsyncd-watches).
 
 # Every directory is an inode: with room to grow, what a file system can need is known without walking it.
 # File systems that make inodes as they go (btrfs, ZFS) report none; for them the floor has to do.

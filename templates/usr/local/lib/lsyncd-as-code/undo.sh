@@ -1,4 +1,5 @@
-# Undoes a deployment that did not come to its end. The same text serves the activation, when it fails or finds what an
+# shellcheck shell=bash
+# Undoes a deployment that did not come to its end. It serves the activation, when it fails or finds what an
 # earlier one left, and lsyncd-undo, which the host runs by itself after a power cut.
 # Variables: STATE, and NO_BLOCK when units must not be waited for
 

@@ -1,0 +1,156 @@
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { run } from "../../toolchain/run";
+import { library, writeSettings } from "../support/host-settings";
+
+// The libraries that programs of a host and the scripts of a deployment share: volume.sh, inotify.sh, undo.sh.
+
+let folder: string;
+const at = (name: string): string => join(folder, name);
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-libraries-"));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+/** Runs shell text after a library, in a mount namespace of its own. */
+async function withLibrary(name: string, text: string): Promise<{ code: number; lines: string[] }> {
+  const script = `set -u; cd '${folder}'; source '${library}/${name}'; ${text}`;
+  const { code, stdout, stderr } = await run("unshare", ["--map-root-user", "--mount", "bash", "-c", script], {
+    allowFailure: true,
+  });
+  return { code, lines: `${stdout}${stderr}`.trim().split("\n") };
+}
+
+describe("volume.sh", () => {
+  it("knows a volume by what is mounted at the very path, and nothing by a path that leads elsewhere", async () => {
+    const { lines } = await withLibrary(
+      "volume.sh",
+      `mkdir a 'b b' plain; mount -t tmpfs one a; mkdir a/sub; mount -t tmpfs two 'b b'; mount --bind a/sub plain; ln -s a link
+       for path in "$PWD/a" "$PWD/b b" "$PWD/plain" "$PWD/link" "$PWD/a/sub" "$PWD/none"; do
+         volume_identity "$path" || echo "none: $?"
+       done`,
+    );
+    expect(lines).toEqual(["tmpfs:one", "tmpfs:two", "tmpfs:one/sub", "none: 1", "none: 1", "none: 1"]);
+  });
+
+  it("sees a mount that hides the volume, and mounts inside it", async () => {
+    const { lines } = await withLibrary(
+      "volume.sh",
+      `mkdir -p mnt/a; mount -t tmpfs one mnt/a; mkdir mnt/a/in
+       mounted_inside "$PWD/mnt/a" || echo nothing inside
+       mount -t tmpfs more mnt/a/in; mounted_inside "$PWD/mnt/a"
+       mount -t tmpfs over mnt; mkdir mnt/a; volume_identity "$PWD/mnt/a" || echo hidden`,
+    );
+    expect(lines).toEqual(["nothing inside", `${folder}/mnt/a/in`, "hidden"]);
+  });
+
+  it("finds the first file, and none in directories and lost+found alone", async () => {
+    await mkdir(at("v/lost+found"), { recursive: true });
+    await mkdir(at("v/empty/er"), { recursive: true });
+    await writeFile(at("v/lost+found/#1"), "");
+    expect((await withLibrary("volume.sh", `first_file v 5`)).lines).toEqual([""]);
+    await writeFile(at("v/empty/er/mail"), "");
+    expect((await withLibrary("volume.sh", `first_file v 5`)).lines).toEqual(["./empty/er/mail"]);
+    expect((await withLibrary("volume.sh", `first_file nowhere 5`)).code).toBe(1);
+  });
+});
+
+describe("inotify.sh", () => {
+  const raise = (limit: string, used: string) =>
+    withLibrary(
+      "inotify.sh",
+      `WATCHES_FILE=limit WATCHES_SYSCTL=sysctl; echo ${limit} >limit; df() { printf 'IUsed\\n ${used}\\n'; }
+       raise_watches /; cat limit; cat sysctl 2>/dev/null || echo not written`,
+    );
+
+  it("raises a limit that is too low, now and for the next boots, and leaves a higher one", async () => {
+    expect((await raise("8192", "1000")).lines).toEqual(
+      expect.arrayContaining(["524288", "fs.inotify.max_user_watches = 524288"]),
+    );
+    expect((await raise("8192", "1000000")).lines).toEqual(
+      expect.arrayContaining(["1500000", "fs.inotify.max_user_watches = 1500000"]),
+    );
+    await rm(at("sysctl"));
+    expect((await raise("9000000", "1000000")).lines).toEqual(["9000000", "not written"]);
+    // File systems that make inodes as they go report none.
+    expect((await raise("600000", "-")).lines).toEqual(["600000", "not written"]);
+  });
+
+  it("lsyncd-watches asks for the source that is set", async () => {
+    const env = await writeSettings(at("settings"), { source: at("the source") });
+    await writeFile(at("df"), `#!/bin/bash\nprintf '%s\\n' "$*" >'${at("asked")}'; echo 1\n`, { mode: 0o755 });
+    await run(join(library, "lsyncd-watches"), [], { env: { ...env, PATH: `${folder}:${env.PATH ?? ""}` } });
+    expect(await readFile(at("asked"), "utf8")).toBe(`--output=iused -- ${at("the source")}\n`);
+  });
+});
+
+describe("undo.sh, as lsyncd-undo runs it", () => {
+  // What was before: a file with its mode, and none at `absent`. What the interrupted deployment has put there: others.
+  beforeEach(async () => {
+    const { code, stderr } = await run(
+      "bash",
+      [
+        "-c",
+        `set -e; cd '${folder}'; mkdir -p bin state/transaction/old'${folder}'/etc etc
+         printf old >state/transaction/old'${folder}'/etc/kept; chmod 640 state/transaction/old'${folder}'/etc/kept
+         printf new >etc/kept; printf new >etc/added; printf half >etc/kept.new
+         echo '${folder}/etc/added' >state/transaction/absent
+         printf 'enabled lsyncd.service\\nrunning lsyncd.service\\n' >state/transaction/units.old
+         echo 'new manifest' >state/manifest; echo 'old manifest' >state/transaction/manifest.old
+         echo 'new volumes' >state/volumes; echo held >state/held
+         echo swapping >state/transaction/phase
+         printf '#!/bin/bash\\necho "$@" >>${folder}/systemctl.log\\n' >bin/systemctl; chmod +x bin/systemctl`,
+      ],
+      { allowFailure: true },
+    );
+    expect([code, stderr]).toEqual([0, ""]);
+  });
+
+  const undo = () =>
+    run(join(library, "lsyncd-undo"), [], {
+      env: {
+        ...process.env,
+        PATH: `${at("bin")}:${process.env.PATH ?? ""}`,
+        LSYNCD_STATE: at("state"),
+        LSYNCD_LOCK: at("lock"),
+        LSYNCD_ALERT: at("no-alert"),
+      },
+      allowFailure: true,
+    });
+
+  it("puts back files, modes, records and units, and says so", async () => {
+    const { code, stderr } = await undo();
+    expect([code, stderr]).toEqual([0, expect.stringContaining("has been undone")]);
+    expect(await readFile(at("etc/kept"), "utf8")).toBe("old");
+    expect(((await stat(at("etc/kept"))).mode & 0o777).toString(8)).toBe("640");
+    for (const gone of ["etc/added", "etc/kept.new", "state/held", "state/transaction"])
+      await expect(stat(at(gone))).rejects.toThrow("ENOENT");
+    expect(await readFile(at("state/manifest"), "utf8")).toBe("old manifest\n");
+    // Which volumes they are stays known.
+    expect(await readFile(at("state/volumes"), "utf8")).toBe("new volumes\n");
+    expect((await readFile(at("systemctl.log"), "utf8")).split("\n")).toEqual(
+      expect.arrayContaining(["enable --quiet lsyncd.service", "--no-block restart lsyncd.service"]),
+    );
+  });
+
+  it("does nothing while a deployment holds its lock, and nothing when there is nothing to undo", async () => {
+    const env = { ...process.env, LSYNCD_STATE: at("state"), LSYNCD_LOCK: at("lock") };
+    await run("flock", [at("lock"), join(library, "lsyncd-undo")], { env });
+    expect(await readFile(at("etc/kept"), "utf8")).toBe("new");
+    await undo();
+    const { code, stdout, stderr } = await undo();
+    expect([code, stdout, stderr]).toEqual([0, "", ""]);
+  });
+
+  it("leaves what cannot be put back to be put back later: lsyncd does not start before", async () => {
+    await run("bash", ["-c", `cd '${folder}' && rm -r etc && touch etc`]);
+    const { code } = await undo();
+    expect(code).toBe(1);
+    // Empty: neither a phase in which lsyncd may start, nor gone.
+    expect(await readFile(at("state/transaction/phase"), "utf8")).toBe("");
+    await run("bash", ["-c", `cd '${folder}' && rm etc && mkdir etc`]);
+    expect((await undo()).code).toBe(0);
+    expect(await readFile(at("etc/kept"), "utf8")).toBe("old");
+  });
+});

@@ -1,0 +1,124 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { library, writeSettings } from "../support/host-settings";
+
+// lsyncd-supervisor with other programs in the place of lsyncd, the guard and systemd. What it does when a volume is
+// unmounted is tried on hosts (faults-mounts).
+
+let folder: string;
+let supervisor: ChildProcess | undefined;
+let ended: Promise<number>;
+let said = "";
+const at = (name: string): string => join(folder, name);
+const text = (name: string) => readFile(at(name), "utf8").catch(() => "");
+const exists = (name: string) =>
+  stat(at(name)).then(
+    () => true,
+    () => false,
+  );
+
+const script = (name: string, body: string) => writeFile(at(name), `#!/bin/bash\n${body}\n`, { mode: 0o755 });
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-supervisor-"));
+  said = "";
+  await script("guard", `[ ! -e '${at("refused")}' ] || { cat '${at("refused")}' >&2; exit 1; }`);
+  await script("systemctl", `echo "$@" >>'${at("systemctl.log")}'`);
+  await script(
+    "lsyncd",
+    `trap 'echo again >>${at("passes")}' HUP; trap 'exit 143' TERM
+     echo "$@" >'${at("started")}'
+     while :; do sleep 0.05; [ ! -e '${at("end")}' ] || exit 9; done`,
+  );
+});
+afterEach(async () => {
+  supervisor?.kill("SIGKILL");
+  await script("lsyncd", "exit 0");
+  await writeFile(at("end"), "");
+  await ended;
+  await new Promise((resolve) => setTimeout(resolve, 150)); // the lsyncd of one that was killed sees it
+  await rm(folder, { recursive: true });
+});
+
+const exitOf = (child: ChildProcess): Promise<number> =>
+  new Promise((resolve) => {
+    child.on("close", (code) => {
+      resolve(code ?? 128);
+    });
+  });
+
+async function start(): Promise<void> {
+  const names = ["guard", "lsyncd_program", "resync_file", "pass_prefix", "monitor_ran_file", "sqlite_state_directory"];
+  const files = ["guard", "lsyncd", "resync", "pass.", "ran", "sqlite"];
+  const settings = Object.fromEntries(names.map((name, index) => [name, at(files[index] ?? "")]));
+  const env = await writeSettings(at("settings"), { ...settings, config_file: "/the/configuration" });
+  supervisor = spawn(join(library, "lsyncd-supervisor"), { env: { ...env, PATH: `${folder}:${env.PATH ?? ""}` } });
+  supervisor.stderr?.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  ended = exitOf(supervisor);
+}
+
+async function until(what: string, is: () => Promise<boolean> | boolean): Promise<void> {
+  for (let round = 0; round < 200; round += 1) {
+    if (await is()) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`not within 20 s: ${what}; it said: ${said}`);
+}
+
+it("waits for as long as the guard refuses, says why once, and then starts lsyncd in the foreground", async () => {
+  await writeFile(at("refused"), "lsyncd-guard: the source volume is not mounted\n");
+  await start();
+  await until("it says why", () => said.includes("waiting"));
+  expect(said).toBe("lsyncd-guard: the source volume is not mounted\nwaiting\n");
+  expect(await exists("started")).toBe(false);
+  await rm(at("refused"));
+  await until("lsyncd runs", () => exists("started"));
+  expect(await text("started")).toBe("-nodaemon /the/configuration\n");
+  expect(said).toBe("lsyncd-guard: the source volume is not mounted\nwaiting\n");
+});
+
+it("ends with 143 when it is asked to, and lsyncd with it", async () => {
+  await start();
+  await until("lsyncd runs", () => exists("started"));
+  supervisor?.kill("SIGTERM");
+  expect(await ended).toBe(143);
+});
+
+it("fails when lsyncd ends by itself", async () => {
+  await start();
+  await until("lsyncd runs", () => exists("started"));
+  await writeFile(at("end"), "");
+  expect(await ended).toBe(9);
+  expect(said).toContain("lsyncd ended by itself: exit code 9");
+});
+
+it("has everything mirrored again after a pass that left files behind, and after one that was killed", async () => {
+  await writeFile(at("resync"), "");
+  await writeFile(at("pass.4194999"), "");
+  await start();
+  await until("lsyncd runs", () => exists("started"));
+  // A start is a pass over everything: what was left before it counts no more.
+  expect([await exists("resync"), await exists("pass.4194999")]).toEqual([false, false]);
+  await writeFile(at("resync"), "");
+  await until("a pass after a mark", async () => (await text("passes")) === "again\n");
+  expect(await exists("resync")).toBe(false);
+  await writeFile(at("pass.4194999"), "");
+  await until("a pass after one that was killed", async () => (await text("passes")) === "again\nagain\n");
+  expect(said).toContain("a pass was killed, mirroring everything again");
+});
+
+it("names a setting that is missing", async () => {
+  await start();
+  await until("lsyncd runs", () => exists("started"));
+  supervisor?.kill("SIGTERM");
+  await ended;
+  await writeFile(at("settings/mirror.conf"), 'source = "/a"\n');
+  said = "";
+  supervisor = spawn(join(library, "lsyncd-supervisor"), { env: { ...process.env, LSYNCD_SETTINGS: at("settings") } });
+  supervisor.stderr?.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  ended = exitOf(supervisor);
+  expect(await ended).not.toBe(0);
+  expect(said).toContain(`${at("settings/mirror.conf")}: the setting lsyncd_program is missing`);
+});
