@@ -29,6 +29,8 @@ const catalogue: (ManagedFile & {
   { name: "rsync-itemize", path: `${libDirectory}/LsyncdAsCode/Itemize.pm`, mode: "0644", restart: "none" },
   { name: "settings-bash", path: `${libDirectory}/settings.sh`, mode: "0644", restart: "none" },
   { name: "volume", path: `${libDirectory}/volume.sh`, mode: "0644", restart: "none" },
+  { name: "failover-library", path: `${libDirectory}/failover.sh`, mode: "0644", restart: "none" },
+  { name: "volume-users", path: `${libDirectory}/volume-users`, mode: "0755", restart: "none" },
   { name: "gate", path: `${libDirectory}/LsyncdAsCode/Gate.pm`, mode: "0644", restart: "none" },
   { name: "gate-count", path: `${libDirectory}/LsyncdAsCode/Gate/Count.pm`, mode: "0644", restart: "none" },
   { name: "pass", path: `${libDirectory}/LsyncdAsCode/Pass.pm`, mode: "0644", restart: "none" },

@@ -224,8 +224,9 @@ start() {
   if $changed_monitor || ! running lsyncd-monitor.timer; then
     systemctl restart lsyncd-monitor.timer || return 1
   fi
-  if [ -e "$STATE/failover" ] || [ -e "$STATE/held" ]; then
-    remind "lsyncd on $HOST stays stopped: $(cat "$STATE/failover" "$STATE/held" 2>/dev/null | head -n 1)"
+  read_failover "$STATE/failover" "$SOURCE" "$TARGET"
+  if [ "$failover_state" != mirroring ] || [ -e "$STATE/held" ]; then
+    remind "lsyncd on $HOST stays stopped: $({ failover_sentence "$STATE/failover"; cat "$STATE/held"; } 2>/dev/null | head -n 1)"
     return 0
   fi
   if $operator_stopped; then

@@ -48,8 +48,11 @@ check_host() {
   if [ "$SMTP" = false ] && ! command -v sendmail /usr/sbin/sendmail /usr/lib/sendmail >/dev/null; then
     warn "There is no sendmail and no setting smtp: nobody will be told when the mirror fails."
   fi
-  if [ -e "$STATE/failover" ]; then
-    warn "The mirror is in use ($(head -n 1 "$STATE/failover")) and stays untouched: lsyncd will not start before \`lsyncd-failover end\`."
+  read_failover "$STATE/failover" "$SOURCE" "$TARGET"
+  if [ "$failover_state" = in-use ]; then
+    warn "The mirror is in use ($(failover_since "$STATE/failover")) and stays untouched: lsyncd will not start before \`lsyncd-failover end\`."
+  elif [ "$failover_state" != mirroring ]; then
+    warn "lsyncd will not start: $(failover_sentence "$STATE/failover")"
   elif [ -e "$STATE/held" ]; then
     warn "lsyncd will not start: $(head -n 1 "$STATE/held")"
   elif stopped_by_operator; then

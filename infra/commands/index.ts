@@ -60,7 +60,7 @@ export function leaveWaivers(identity: Identity, deployment: string, waived: Wai
 }
 
 /** The files that look at a host, for the preflight and for the activation. */
-const checks = ["volume.sh", "report.sh", "inotify.sh", "foreign.sh", "checks.sh"];
+const checks = ["volume.sh", "failover.sh", "report.sh", "inotify.sh", "foreign.sh", "checks.sh"];
 
 /** What they need to know. */
 function checked(identity: Identity) {

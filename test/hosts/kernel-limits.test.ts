@@ -20,7 +20,9 @@ const limit = async () => Number(await readFile(join(folder, "limit"), "utf8"));
 async function shell(text: string, now: number, inodes: number): Promise<string> {
   await writeFile(join(folder, "limit"), `${now}\n`);
   await rm(join(folder, "sysctl"), { force: true });
-  const functions = ["volume.sh", "report.sh", "inotify.sh", "foreign.sh", "checks.sh"].map(fragment).join("\n");
+  const functions = ["volume.sh", "failover.sh", "report.sh", "inotify.sh", "foreign.sh", "checks.sh"]
+    .map(fragment)
+    .join("\n");
   const input = `set -u; SOURCE='${folder}'; ${functions}
     WATCHES_FILE='${folder}/limit'; WATCHES_SYSCTL='${folder}/sysctl'; df() { echo "IUsed"; echo ${inodes}; }
     ${text}

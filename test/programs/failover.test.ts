@@ -1,0 +1,257 @@
+import { spawn } from "node:child_process";
+import { installTime, needPrograms } from "../support/programs";
+import { PretendedVolumes } from "../support/failover";
+
+// lsyncd-failover on two real file systems. That it keeps lsyncd stopped through boots and deployments is tried on hosts
+// (operator); killed at every step: failover-killed.
+
+let host: PretendedVolumes;
+const everywhere = (state: string) => ({ root: state, source: state, target: state });
+
+beforeAll(() => needPrograms("rsync"), installTime);
+beforeEach(async () => {
+  host = await PretendedVolumes.make();
+  await host.shell(`echo old >source/a; echo same >source/b; cp -a source/. target/`);
+});
+afterEach(() => host.remove());
+
+/** Begins a failover, and changes the mirror as an application does. */
+async function inUse(): Promise<void> {
+  expect((await host.failover(["begin", "a", "test"])).code).toBe(0);
+  await host.shell(`echo new >target/a; echo more >target/c; rm target/b`);
+}
+
+describe("begin", () => {
+  it("stops lsyncd, and both the root disk and the mirror remember", async () => {
+    const { code, text } = await host.failover(["begin", "the\nprimary"]);
+    expect([code, text]).toEqual([0, expect.stringContaining(`The mirror ${host.at("target")} can be used now.`)]);
+    expect(await host.records()).toEqual({ root: "in-use", source: "mirroring", target: "in-use" });
+    expect(await host.read("state/failover")).toMatch(/^since .*, the primary\nstate in-use\n$/);
+    expect(await host.read("systemctl.log")).toMatch(/^stop lsyncd.service\n/m);
+    expect((await host.failover(["begin"])).code).toBe(0);
+  });
+
+  it("works on a full root disk, and after it has stopped lsyncd", async () => {
+    await host.shell(`mount -t tmpfs -o size=64k,nr_inodes=100 full state; printf 'target\\ttmpfs:volume-two\\n' >state/volumes
+      dd if=/dev/zero of=state/filler bs=4k 2>/dev/null || true`);
+    const { code, text } = await host.failover(["begin", "full"]);
+    expect([code, text]).toEqual([0, expect.stringContaining("can be used now")]);
+    expect(await host.records()).toMatchObject({ root: "in-use", target: "in-use" });
+    await host.shell("umount state");
+  });
+
+  it("works when not even a name fits on the root disk: the mirror remembers", async () => {
+    await host.shell(
+      `mount -t tmpfs -o size=64k,nr_inodes=3 full state; printf 'target\\ttmpfs:volume-two\\n' >state/volumes; touch state/x`,
+    );
+    const { code, text } = await host.failover(["begin"]);
+    expect([code, text]).toEqual([0, expect.stringContaining("The mirror's own volume remembers the failover")]);
+    expect(await host.records()).toMatchObject({ root: "mirroring", target: "in-use" });
+    await host.shell("umount state");
+  });
+
+  it("without a mirror that is mounted leaves the note to the root disk, and none in the mount point", async () => {
+    await host.shell("umount target");
+    const { code, text } = await host.failover(["begin"]);
+    expect([code, text]).toEqual([0, expect.stringContaining("could not take a note")]);
+    expect(await host.records()).toMatchObject({ root: "in-use", target: "mirroring" });
+  });
+});
+
+describe("a root disk that was restored from a backup", () => {
+  it("does not forget a failover: each command finds the stricter of the records", async () => {
+    await inUse();
+    await host.shell("rm state/failover");
+    const { code, text } = await host.failover(["status"]);
+    expect([code, text]).toEqual([0, expect.stringContaining("the root disk says less")]);
+    const ended = await host.failover(["end", "--keep", "target"]);
+    expect(ended.code).toBe(0);
+    expect(await host.shell("diff -r source target && cat source/a")).toBe("new\n");
+    expect(await host.records()).toEqual(everywhere("mirroring"));
+  });
+
+  it("does not forget a restore that was interrupted", async () => {
+    await inUse();
+    await host.shell(`printf '#!/bin/bash\\nexit 23\\n' >bin/rsync; chmod +x bin/rsync`);
+    expect((await host.failover(["end", "--keep", "target"])).code).toBe(2);
+    await host.shell("rm state/failover bin/rsync");
+    const { code, text } = await host.failover(["end", "--keep", "source"]);
+    expect([code, text]).toEqual([1, expect.stringContaining("is half of a copy")]);
+  });
+});
+
+describe("end --keep target", () => {
+  it("copies what was written on the mirror, and mirrors again", async () => {
+    await inUse();
+    const { code, text } = await host.failover(["end", "--keep", "target"]);
+    expect([code, text]).toEqual([0, expect.stringContaining("again.")]);
+    expect(await host.shell("diff -r source target && ls source")).toBe("a\nc\n");
+    expect(await host.records()).toEqual(everywhere("mirroring"));
+    expect(await host.read("lsyncd")).toBe("active\n");
+  });
+
+  it("refuses afterwards: there is nothing to end", async () => {
+    const { code, text } = await host.failover(["end", "--keep", "target"]);
+    expect([code, text]).toEqual([1, expect.stringContaining("is a mirror of")]);
+    expect(await host.read("systemctl.log")).not.toContain("restart");
+  });
+
+  it.each([
+    ["the mirror", "target/a"],
+    ["the source", "source/a"],
+  ])("refuses while a process has a file of %s open", async (_, file) => {
+    await inUse();
+    const user = spawn("tail", ["-f", host.at(file)], { stdio: "ignore" });
+    try {
+      const { code, text } = await host.failover(["end", "--keep", "target"]);
+      expect([code, text]).toEqual([1, expect.stringMatching(`process ${String(user.pid)} \\(tail\\) has .*/a open`)]);
+      expect(await host.shell("cat source/a")).toBe("old\n");
+    } finally {
+      user.kill();
+    }
+  });
+
+  it("refuses while a container has the mirror mounted elsewhere, with a file open or without", async () => {
+    await inUse();
+    await host.shell("mkdir elsewhere");
+    const script = `mount --bind '${host.at("target")}' '${host.at("elsewhere")}' && umount '${host.at("target")}' && echo ready; sleep 60`;
+    const user = spawn("unshare", ["--mount", "--propagation", "private", "bash", "-c", script], { detached: true });
+    try {
+      await new Promise((resolve) => user.stdout.once("data", resolve));
+      const { code, text } = await host.failover(["end", "--keep", "target"]);
+      expect([code, text]).toEqual([
+        1,
+        expect.stringContaining(`has the volume mounted at ${host.at("elsewhere")} in a mount namespace of its own`),
+      ]);
+      expect(await host.shell("cat source/a")).toBe("old\n");
+    } finally {
+      process.kill(-(user.pid ?? 0), "SIGKILL");
+    }
+  });
+
+  it("does not take what was changed meanwhile for copied", async () => {
+    await inUse();
+    await host.shell(`cat >bin/rsync <<'END'
+#!/bin/bash
+PATH=\${PATH#*:}
+case "$*" in *--dry-run*) ;; *) rsync "$@"; cd "\${0%/*}/.."; echo late >target/late; exit ;; esac
+exec rsync "$@"
+END
+      chmod +x bin/rsync`);
+    const { code, text } = await host.failover(["end", "--keep", "target"]);
+    expect([code, text]).toEqual([2, expect.stringContaining("Something was changed while it was copied")]);
+    expect(await host.records()).toEqual(everywhere("restoring"));
+    await host.shell("rm bin/rsync");
+    expect((await host.failover(["end", "--keep", "target"])).code).toBe(0);
+    expect(await host.shell("cat source/late")).toBe("late\n");
+  });
+
+  it.each([
+    ["umount target", "Nothing is mounted at"],
+    ["umount source", "Nothing is mounted at"],
+    ["rm -r target/*", "is empty, and so would be"],
+    ["mkdir target/in; mount -t tmpfs x target/in", "is mounted inside"],
+    ["umount source; mount -t tmpfs -o size=16k volume-one source; fallocate -l 1m target/big", "is too small"],
+    [
+      "printf 'source\\ttmpfs:volume-one\\ntarget\\ttmpfs:another\\n' >state/volumes",
+      "is not the mirror that was deployed",
+    ],
+  ])("refuses after: %s", async (change, why) => {
+    await inUse();
+    await host.shell(change);
+    const { code, text } = await host.failover(["end", "--keep", "target"]);
+    expect([code, text]).toEqual([1, expect.stringContaining(why)]);
+    expect(text).toContain("nothing was changed");
+    expect((await host.records()).root).toBe("in-use");
+    await host.shell("umount target/in 2>/dev/null || true");
+  });
+
+  it("leaves a new source to be accepted, with lsyncd waiting", async () => {
+    await inUse();
+    await host.shell("umount source; mount -t tmpfs -o size=64m volume-three source");
+    const { code, text } = await host.failover(["end", "--keep", "target"]);
+    expect([code, text]).toEqual([
+      0,
+      expect.stringContaining("(tmpfs:volume-three): accept it with lsyncd:acceptVolumes"),
+    ]);
+    expect(await host.read("systemctl.log")).toContain("--no-block restart lsyncd.service");
+  });
+});
+
+describe("a restore that was interrupted", () => {
+  beforeEach(async () => {
+    await inUse();
+    await host.shell(`printf '#!/bin/bash\\nexit 20\\n' >bin/rsync; chmod +x bin/rsync`);
+    expect((await host.failover(["end", "--keep", "target"])).code).toBe(2);
+    await host.shell("rm bin/rsync");
+    expect(await host.records()).toEqual(everywhere("restoring"));
+  });
+
+  it.each([[["end", "--keep", "source"]], [["end", "--reverse"]], [["begin"]]])("refuses %j", async (args) => {
+    const { code, text } = await host.failover(args);
+    expect([code, text]).toEqual([1, expect.stringContaining("A restore has begun")]);
+    expect(await host.records()).toEqual(everywhere("restoring"));
+    expect(await host.shell("cat target/a")).toBe("new\n");
+  });
+
+  it("is completed", async () => {
+    expect((await host.failover(["end", "--keep", "target"])).code).toBe(0);
+    expect(await host.shell("diff -r source target && ls source")).toBe("a\nc\n");
+  });
+
+  it("is abandoned by giving up the source, which is then never taken for whole", async () => {
+    expect((await host.failover(["abandon", "--give-up", "source"])).code).toBe(0);
+    expect(await host.records()).toMatchObject({ root: "in-use", target: "in-use" });
+    const { code, text } = await host.failover(["end", "--keep", "source"]);
+    expect([code, text]).toEqual([1, expect.stringContaining("is half of a copy")]);
+    await host.shell("echo newer >target/a");
+    expect((await host.failover(["end", "--keep", "target"])).code).toBe(0);
+    expect(await host.shell("cat source/a")).toBe("newer\n");
+    expect(await host.records()).toEqual(everywhere("mirroring"));
+  });
+
+  it("is abandoned by giving up the mirror, when that is lost", async () => {
+    expect((await host.failover(["abandon", "--give-up", "target"])).code).toBe(0);
+    expect((await host.failover(["end", "--keep", "source"])).code).toBe(0);
+    expect(await host.records()).toEqual(everywhere("mirroring"));
+  });
+
+  it("is not abandoned without the name of the copy to give up", async () => {
+    expect((await host.failover(["abandon"])).code).toBe(2);
+    expect((await host.failover(["abandon", "--give-up", "both"])).code).toBe(2);
+    expect(await host.records()).toEqual(everywhere("restoring"));
+  });
+});
+
+it("an end that was interrupted after the copy does not copy again: the application may be at work on the source", async () => {
+  await inUse();
+  await host.shell(`mv bin/systemctl bin/real; printf '#!/bin/bash\\ncase "$*" in *restart*) exit 1 ;; esac; exec "\${0%%/*}/real" "$@"\\n' >bin/systemctl
+    printf '#!/bin/bash\\nexit 1\\n' >bin/rm; chmod +x bin/*`);
+  expect((await host.failover(["end", "--keep", "target"])).code).toBe(2);
+  expect((await host.records()).root).toBe("done");
+  await host.shell(`/bin/rm bin/rm bin/systemctl; mv bin/real bin/systemctl; echo "the application's" >source/a`);
+  const { code, text } = await host.failover(["end", "--keep", "target"]);
+  expect([code, text]).toEqual([0, expect.stringContaining("The failover has ended")]);
+  expect(await host.shell("cat source/a")).toBe("the application's\n");
+});
+
+describe("end --reverse", () => {
+  const swapped = `umount source target; mount --move elsewhere source; mount -t tmpfs -o size=64m volume-three target`;
+  const swap = async () =>
+    host.shell(
+      `mkdir elsewhere; mount --make-private / 2>/dev/null || true; mount --bind target elsewhere; ${swapped}`,
+    );
+
+  it("takes the mirror as the source and an empty volume as its mirror", async () => {
+    await inUse();
+    expect((await host.failover(["end", "--reverse"])).text).toContain("is not the mirror that was deployed");
+    await swap();
+    await host.shell("touch target/something");
+    expect((await host.failover(["end", "--reverse"])).text).toContain("is not empty (something for one)");
+    await host.shell("rm target/something");
+    expect((await host.failover(["end", "--reverse"])).code).toBe(0);
+    expect(await host.read("state/volumes")).toBe("source\ttmpfs:volume-two\ntarget\ttmpfs:volume-three\n");
+    expect(await host.records()).toEqual(everywhere("mirroring"));
+    expect(await host.shell("cat source/a")).toBe("new\n");
+  });
+});
