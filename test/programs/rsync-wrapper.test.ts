@@ -97,6 +97,26 @@ describe("a directory of the source that became a symbolic link", () => {
   });
 });
 
+describe("names that lsyncd writes otherwise than rsync reads them", () => {
+  // As recorded from lsyncd 2.2.3: a backslash before each of ? * [ ], none before a backslash.
+  it("are mirrored and deleted: by events, without the copier of databases", async () => {
+    await shell(String.raw`touch 'source/a]b' 'source/q?\w' 'source/\' 'target/d]x' target/other`);
+    const list = ["/", String.raw`/a\]b`, String.raw`/q\?\w`, "/\\", String.raw`/d\]x`];
+    expect((await events(list, 10)).code).toBe(0);
+    expect((await mirrored()).sort()).toEqual(["\\", "a]b", "other", String.raw`q?\w`]);
+  });
+
+  it("do not count as lost: a directory [a] with 300 files is renamed", async () => {
+    await shell("mkdir 'source/[a]' 'source/[b' && touch 'source/[a]'/{1..300} && cp -a source/. target");
+    await shell("mv 'source/[a]' 'source/c]'");
+    const files = Array.from({ length: 300 }, (_, index) => String.raw`/c\]/${index + 1}`);
+    const list = ["/", String.raw`/\[a\]/`, String.raw`/\[a\]/***`, String.raw`/c\]/`, ...files];
+    expect(await events(list, 303)).toEqual({ code: 0, text: "" });
+    expect((await mirrored()).sort()).toEqual(["[b", "c]"]);
+    expect(await mirrored("c]")).toHaveLength(300);
+  });
+});
+
 describe("a source that is emptied while a pass is under way", () => {
   it("loses no more of its mirror than the limit, and holds it", async () => {
     await shell("mkdir source/mail && touch source/mail/{1..500}");

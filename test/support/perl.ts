@@ -1,9 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { resolve } from "node:path";
-import { libDirectory } from "../../infra/paths";
-
-/** Where the Perl modules of a host are in the working copy. */
-export const perlLibrary = resolve(__dirname, "../../templates", libDirectory.slice(1));
+import { programs } from "../../tools/torture/settings";
 
 /**
  * Runs Perl code with the host's modules at hand: bytes in, bytes out. `$in` is all of standard input.
@@ -13,7 +9,7 @@ export function perl(code: string, input: Buffer | string = "", ...args: (string
   const begin = "use strict; use warnings; my $in = do { local $/; <STDIN> // '' };";
   const { status, stdout, stderr } = spawnSync(
     "perl",
-    ["-I", perlLibrary, "-e", `${begin} ${code}`, "--", ...args.map(String)],
+    ["-I", programs, "-e", `${begin} ${code}`, "--", ...args.map(String)],
     {
       input,
       maxBuffer: 1 << 28,

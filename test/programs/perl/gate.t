@@ -3,6 +3,7 @@ use warnings;
 use Test::More;
 use LsyncdAsCode::Gate ();
 use LsyncdAsCode::Gate::Count ();
+use LsyncdAsCode::Itemize ();
 
 # What is held with the default limits: 100 entries or 20 percent, whichever is more, within ten minutes.
 sub judge { return LsyncdAsCode::Gate::judge(now => 10_000, past => [], limit => 100, share => 20, removed => 0, added => 0, @_) }
@@ -20,7 +21,7 @@ is_deeply(judge(known => undef, past => [ [ 9990, 7 ] ], removed => 9)->{memory}
     'a file system that does not say is counted on, and not below zero');
 is(scalar @{ judge(known => 5, past => [ [ 10_000, 5 ] ])->{memory} }, 1, 'one line a second is remembered');
 
-is_deeply([ LsyncdAsCode::Gate::Count::of_plan("*deleting  \n", "cd+++++++++\n", ">f+++++++++\n", ">f.st......\n", ".d..t......\n") ],
-    [ 1, 2 ], 'of what rsync says it would do, deletions and new entries count');
+my @plan = map { LsyncdAsCode::Itemize::parse($_) } '*deleting   0 a', 'cd+++++++++ 0 b/', '>f+++++++++ 0 c', '>f.st...... 0 d', '.d..t...... 0 e/';
+is_deeply([ LsyncdAsCode::Gate::Count::of_plan(@plan) ], [ 1, 2 ], 'of what rsync says it would do, deletions and new entries count');
 
 done_testing();

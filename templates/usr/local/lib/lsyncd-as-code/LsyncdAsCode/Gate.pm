@@ -65,7 +65,7 @@ sub most_deletions {
     return undef if $self->is_allowed;
     my ($removed, $added) =
         $pass->is_event
-        ? LsyncdAsCode::Gate::Count::of_list($self->{source}, $self->{target}, $pass->list)
+        ? LsyncdAsCode::Gate::Count::of_list($self->{source}, $self->{target}, $pass->entries)
         : LsyncdAsCode::Gate::Count::of_plan($pass->plan);
     my $now     = time;
     my $known   = LsyncdAsCode::Gate::Count::used($self->{target});

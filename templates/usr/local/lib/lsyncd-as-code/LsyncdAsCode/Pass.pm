@@ -3,6 +3,8 @@ package LsyncdAsCode::Pass;
 use strict;
 use warnings;
 use POSIX ();
+use LsyncdAsCode::Itemize ();
+use LsyncdAsCode::Paths ();
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(GIVE_UP AGAIN IO_ERROR PARTIAL VANISHED STOPPED);
@@ -39,6 +41,7 @@ sub begin {
     $self->mark($settings->text('pass_prefix'));
     $self->hold_volumes($settings->text('guard'));
     $self->{list} = $self->{has_list} ? do { local $/; <STDIN> // '' } : undef;
+    $self->{entries} = $self->{is_event} ? [ LsyncdAsCode::Paths::from_lsyncd($self->{list}) ] : [];
     # The copier works on for as long as lsyncd lives.
     $ENV{LSYNCD_PID} = getppid;
     return $self;
@@ -57,8 +60,16 @@ sub without_errors {
 
 sub arguments { my ($self) = @_; return @{ $self->{arguments} } }
 
-# The list of paths that lsyncd gives, as it is; undef when there is none.
-sub list { my ($self) = @_; return $self->{list} }
+# What lsyncd lists, as entries of LsyncdAsCode::Paths.
+sub entries { my ($self) = @_; return @{ $self->{entries} } }
+
+# What the next program gets on its standard input: lsyncd's own list for the copier, which reads it as we do, and for rsync one that
+# rsync understands. Undef when there is none.
+sub input {
+    my ($self) = @_;
+    return $self->{list} if !$self->is_event || $self->{copier} ne $self->{rsync};
+    return LsyncdAsCode::Paths::to_rsync($self->entries);
+}
 
 # Whether this is about the listed paths, and not about everything.
 sub is_event { my ($self) = @_; return $self->{is_event} }
@@ -112,25 +123,30 @@ sub anchored {
     return @with;
 }
 
-# What rsync would do, one line for each thing, from its --out-format=%i. Ends the program when rsync cannot say: a plan
-# that is not whole says nothing about what would be deleted.
+# What rsync would do, as items of LsyncdAsCode::Itemize. Ends the program when rsync cannot say: a plan that is not whole
+# says nothing about what would be deleted.
 sub plan {
     my ($self) = @_;
     my $child = open(my $plan, '-|') // die "fork: $!\n";
     if ($child == 0) {
         begin_child();
         open STDIN, '<', '/dev/null';
-        my @command = ($self->{rsync}, '--dry-run', '--out-format=%i', $self->anchored($self->arguments));
+        my @command = ($self->{rsync}, '--dry-run', LsyncdAsCode::Itemize::options(0), $self->anchored($self->arguments));
         exec { $command[0] } @command or POSIX::_exit(1);
     }
-    my @lines = <$plan>;
+    my @items;
+    while (my $line = <$plan>) {
+        chomp $line;
+        my $item = LsyncdAsCode::Itemize::parse($line) or next;
+        push @items, $item;
+    }
     close $plan;
     my $code = exit_code($?);
     if ($code != 0 && $code != PARTIAL && $code != VANISHED) {
         warn "rsync could not say what it would delete (exit code $code), nothing was mirrored\n";
         exit $code;
     }
-    return @lines;
+    return @items;
 }
 
 # Runs rsync, or the copier in its place, with the list of paths, if there is one, on its standard input; returns its exit code.
@@ -147,7 +163,8 @@ sub mirror {
     }
     close $read;
     local $SIG{PIPE} = 'IGNORE';
-    print {$write} $self->list if defined $self->list;
+    my $input = $self->input;
+    print {$write} $input if defined $input;
     close $write;
     waitpid $child, 0;
     return exit_code($?);

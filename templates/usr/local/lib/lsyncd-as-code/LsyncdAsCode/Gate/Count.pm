@@ -23,19 +23,15 @@ sub entries {
     return $count;
 }
 
-# What the listed paths take from the mirror and add to it. The list is rsync's include patterns: paths from the
-# volume's root with *, ? and [ escaped, /*** after a directory that was deleted, and all parents.
+# What these entries of lsyncd's list (LsyncdAsCode::Paths) take from the mirror and add to it.
 sub of_list {
-    my ($source, $target, $list) = @_;
+    my ($source, $target, @entries) = @_;
     my ($removed, $added, %counted) = (0, 0);
     # Shorter paths first: what is counted as part of a directory is not counted again.
-    for my $pattern (sort { length $a <=> length $b } split /\0/, $list) {
-        (my $path = $pattern) =~ s{/\*\*\*$}{};
-        $path =~ s{/$}{};
-        $path =~ s/\\([*?\[\\])/$1/g;
-        next if $path eq '' || $counted{$path};
+    for my $path (sort { length $a <=> length $b } map { "/$_->{path}" } @entries) {
+        next if $path eq '/' || $counted{$path};
         my ($parent, $inside) = ($path, 0);
-        $inside ||= $counted{$parent} while $parent =~ s{/[^/]*$}{} && !$inside;
+        $inside ||= $counted{$parent} while $parent =~ s{/[^/]*\z}{} && !$inside;
         next if $inside;
         my ($here, $there) = (present("$source$path"), present("$target$path"));
         next if !$here && !$there;
@@ -51,11 +47,11 @@ sub of_list {
     return ($removed, $added);
 }
 
-# The same out of what rsync says of a pass over everything, in its --out-format=%i.
+# The same out of what rsync would do in a pass over everything (LsyncdAsCode::Itemize).
 sub of_plan {
-    my @lines = @_;
-    my $removed = grep { /^\*deleting/ } @lines;
-    my $added   = grep { /^.[fdLDS]\+{5}/ } @lines;
+    my @items = @_;
+    my $removed = grep { $_->{action} eq 'delete' } @items;
+    my $added   = grep { $_->{new} } @items;
     return ($removed, $added);
 }
 
