@@ -10,6 +10,8 @@ the fingerprint with one that you got in another way, such as from the provider'
 function show({ target, keys, fault }: Scanned): string {
   const [best] = keys;
   if (!best) return `# ${target}: ${fault ?? "shows no key"}`;
+  if (best.type === "ssh-rsa")
+    return `# ${target}: has only an RSA key, which remote commands cannot ask for; make the others on it: ssh-keygen -A`;
   const others = keys.slice(1).map(({ fingerprint, type }) => `#   also ${fingerprint} (${type})`);
   return [
     `# ${target}: compare ${best.fingerprint} (${best.type}) with the host's own before you trust it`,

@@ -31,7 +31,7 @@ async function answers(path: string): Promise<boolean> {
  * such an agent is left out. One host's preflight does not keep an update of the others from beginning, and what the preview
  * of an update has learnt is there for the rest of it (infra/passwords.ts).
  */
-async function environment(path: string, command: string): Promise<NodeJS.ProcessEnv> {
+async function environment(path: string, command: string, targets: string[]): Promise<NodeJS.ProcessEnv> {
   const env: NodeJS.ProcessEnv = { ...process.env, PATH: `${path}:${process.env.PATH ?? ""}` };
   const agent = env.SSH_AUTH_SOCK ?? "";
   if (agent !== "" && !(await answers(agent))) {
@@ -40,6 +40,7 @@ async function environment(path: string, command: string): Promise<NodeJS.Proces
   }
   if (command === "up") {
     env.LSYNCD_ONE_HOST_STOPS_NO_OTHER = "true";
+    if (targets.length > 0) env.LSYNCD_TARGETS = JSON.stringify(targets);
     env.LSYNCD_RUN_DIRECTORY = await mkdtemp(join(tmpdir(), "lsyncd-as-code-run-"));
   }
   return env;
@@ -52,7 +53,7 @@ async function environment(path: string, command: string): Promise<NodeJS.Proces
 async function main(args: string[]): Promise<number> {
   const { engine } = await ensureToolchain();
   const wish = engineArguments(args);
-  const env = await environment(engine.folder, args[0] ?? "");
+  const env = await environment(engine.folder, args[0] ?? "", wish.targets);
   // What is loaded for nothing costs each run some tenths of a second.
   const become = wish.askBecomePass ? (require("./become") as typeof import("./become")) : undefined;
   const loans = await become?.lendForRun(wish.name, say);

@@ -35,10 +35,11 @@ function login({ privateKey, privateKeyPassphrase, password }: Login) {
 function endpoint(
   at: { address: string; port: number; user: string; hostKey?: string | undefined },
   known: KeyLookup,
-  missing: (address: string, port: number) => void,
+  refuse: (fault: (address: string, port: number) => string) => void,
 ): Pick<Endpoint, "host" | "port" | "user" | "hostKey"> {
   const hostKey = at.hostKey ?? known(at.address, at.port);
-  if (hostKey === undefined) missing(at.address, at.port);
+  if (hostKey === undefined) refuse(unknownKey);
+  else if (hostKey.startsWith("ssh-rsa ")) refuse(onlyRsa);
   return { host: at.address, port: at.port, user: at.user, hostKey: hostKey ?? "" };
 }
 
@@ -50,10 +51,14 @@ export function connections(settings: Settings, lookup: KeyLookup): Map<string, 
   const faults = new Set<string>();
   const found = settings.hosts.map((host): [string, Connection] => {
     const { bastion } = host;
-    const own = endpoint(host, lookup, (address, port) => faults.add(unknownKey(`${host.name}:`, address, port)));
+    const refuse =
+      (whose: string, { address, port }: { address: string; port: number }) =>
+      (fault: (address: string, port: number) => string): void =>
+        void faults.add(`lsyncd:hosts ${whose}: ${fault(address, port)}`);
+    const own = endpoint(host, lookup, refuse(host.name, host));
     const connection: Connection = { ...own, ...login(host) };
     if (bastion) {
-      const way = endpoint(bastion, lookup, (address, port) => faults.add(unknownKey("the bastion:", address, port)));
+      const way = endpoint(bastion, lookup, refuse("the bastion", bastion));
       const { privateKey, password } = bastion;
       connection.proxy = {
         ...way,
@@ -81,15 +86,23 @@ function twins(found: [name: string, connection: Connection][]): string[] {
   });
 }
 
-function unknownKey(whose: string, address: string, port: number): string {
+/** How to learn the keys of a host: the end of a sentence. */
+function scanned(address: string, port: number): string {
   const name = address.includes(":") ? `[${address}]` : address;
   const target = port === 22 ? address : `${name}:${String(port)}`;
   return (
-    `lsyncd:hosts ${whose} the key of ${address} port ${port} is not known. Look at it with ` +
     `\`npm run hosts:scan -- ${target}\`, compare it with the host's own (ssh-keygen -lf ` +
     `/etc/ssh/ssh_host_ed25519_key.pub there), then set hostKey, or add it to your known_hosts`
   );
 }
+
+const unknownKey = (address: string, port: number): string =>
+  `the key of ${address} port ${String(port)} is not known. Look at it with ${scanned(address, port)}`;
+
+/** The command plugin asks for the signatures of the key's type, which for ssh-rsa are SHA-1: no server makes them any more. */
+const onlyRsa = (address: string, port: number): string =>
+  `of ${address} port ${String(port)} only the RSA key is known, which remote commands cannot ask for (only with SHA-1, which ` +
+  `servers refuse). Look at its other key with ${scanned(address, port)}`;
 
 // At most 30 s to reach a host, in two tries.
 const limits = { dialErrorLimit: 2, perDialTimeout: 15 };

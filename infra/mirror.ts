@@ -67,11 +67,10 @@ export class Mirror extends pulumi.ComponentResource {
       step: string,
       { stdin, create, ...rest }: commands.HostCommand,
       dependsOn: pulumi.Resource[],
-      hide: { create?: boolean; stdin?: boolean } = {},
+      hide: { stdin?: boolean } = {},
     ): Command => {
       const staging = step.startsWith("file-");
-      const text = commands.becauseOf(create, staging ? reason.stage : reason.run);
-      const run = hide.create ? pulumi.secret(text) : text;
+      const run = commands.becauseOf(create, staging ? reason.stage : reason.run);
       return new Command(
         `${name}-${step}`,
         {
@@ -88,8 +87,7 @@ export class Mirror extends pulumi.ComponentResource {
     };
 
     const preflight = command("preflight", commands.preflight(identity, digest(files)), [], {
-      create: hidden,
-      stdin: locked,
+      stdin: hidden || locked,
     });
     const packages = command("packages", commands.installPackages(identity), [preflight], { stdin: locked });
     const staged = files.map((file) =>

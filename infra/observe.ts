@@ -73,6 +73,27 @@ export async function lookAt(
 const goesOn = (): boolean => process.env.LSYNCD_ONE_HOST_STOPS_NO_OTHER === "true";
 
 /**
+ * Whether nothing may be run on a host in an update: its look has got no answer, and the command plugin waits without end for
+ * a host that takes the connection and then says nothing. A refused password is told by the commands themselves.
+ */
+export function outOfReach({ fault, refusedBy }: Looked): boolean {
+  return fault !== undefined && refusedBy === undefined;
+}
+
+/**
+ * Reports a host that is out of reach in an update, in which no command is registered for it: Pulumi shows the error, goes
+ * on with the other hosts and fails at the end, and an update that fails deletes nothing.
+ */
+export function leaveAlone({ name }: HostSettings, { fault }: Looked): void {
+  const text = `${name} ${fault?.how ?? "did not answer"}, it was not looked at and nothing was changed on it: ${fault?.text ?? ""}`;
+  // Not caught by anyone, see tell. Without a stack, which is shown of an error that comes when the program has just ended.
+  void Promise.reject(Object.assign(new pulumi.RunError(text + furtherHelp(fault)), { stack: "" }));
+}
+
+const furtherHelp = (fault: Looked["fault"]): string =>
+  fault?.how === "could not be reached" ? "\nMore: docs/operations.md#a-host-cannot-be-reached" : "";
+
+/**
  * Tells what a look has found. In a preview, findings of the preflight fail it, those of all hosts together, and so does
  * a refused password: an update would try it once more. A host that did not answer is a warning, because a pull request's
  * checks may have no way to it.
@@ -83,8 +104,7 @@ export async function tell(host: HostSettings, looked: Looked, resource: pulumi.
   const stops = pulumi.isDryRun() && !goesOn();
   if (fault) {
     const missed = pulumi.isDryRun() ? "its preflight was not run" : "it was not looked at";
-    const more = fault.how === "could not be reached" ? "\nMore: docs/operations.md#a-host-cannot-be-reached" : "";
-    const text = `${name} ${fault.how}, ${missed}: ${fault.text}${more}`;
+    const text = `${name} ${fault.how}, ${missed}: ${fault.text}${furtherHelp(fault)}`;
     // Not caught by anyone: Pulumi shows it, goes on with the other hosts, and fails the preview at its end.
     if (stops && refusedBy === name) throw new pulumi.RunError(text);
     await pulumi.log.warn(text, resource);

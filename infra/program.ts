@@ -4,9 +4,10 @@ import { connections, type Connection } from "./connection";
 import { digest, renderFiles } from "./files";
 import { knownHostKey } from "./known-hosts";
 import { Mirror, type MirrorState } from "./mirror";
-import { leaveWaivers, lookAt, notAsked, type Looked } from "./observe";
+import { leaveAlone, leaveWaivers, lookAt, notAsked, outOfReach, type Looked } from "./observe";
 import { noteRefusal, passwordsOf, refusedBefore } from "./passwords";
 import * as pulumi from "./pulumi";
+import { isMeant } from "./targets";
 
 /** The keys of the configuration that are encrypted; undefined when whoever runs this does not say. */
 function encryptedKeys(): string[] | undefined {
@@ -52,6 +53,11 @@ export async function program(): Promise<Record<string, pulumi.Output<MirrorStat
     const connection = reach.get(host.name);
     if (connection === undefined) return [];
     const looked = await look(host, connection);
+    // With --target a host that is not meant stays registered: nothing runs on it, and it is only a warning.
+    if (!preview && outOfReach(looked) && isMeant(host.name, pulumi.getStack(), pulumi.getProject())) {
+      leaveAlone(host, looked);
+      return [];
+    }
     const files = renderFiles(host);
     if (!preview && looked.answered && waived.length > 0) {
       await leaveWaivers(host.name, connection, commands.leaveWaivers({ stack, host }, digest(files), waived));

@@ -5,6 +5,8 @@ export interface EngineArguments {
   /** What the engine gets. */
   args: string[];
   askBecomePass: boolean;
+  /** The patterns of the resources that are meant; empty for all. */
+  targets: string[];
   /** The stack that is meant. */
   name: StackName;
 }
@@ -14,16 +16,17 @@ const goesOn = new Set(["up", "destroy"]);
 
 const askFlags = new Set(["--ask-become-pass", "-K"]);
 
-/** The value of a flag as `--flag value` or `--flag=value`; the last one counts. */
-function valueOf(args: string[], ...flags: string[]): string | undefined {
-  let value: string | undefined;
-  args.forEach((arg, index) => {
-    if (flags.includes(arg)) value = args[index + 1];
+/** The values of a flag as `--flag value` or `--flag=value`. */
+function valuesOf(args: string[], ...flags: string[]): string[] {
+  return args.flatMap((arg, index) => {
+    if (flags.includes(arg)) return args[index + 1] ?? [];
     const flag = flags.find((one) => arg.startsWith(`${one}=`));
-    if (flag !== undefined) value = arg.slice(flag.length + 1);
+    return flag === undefined ? [] : [arg.slice(flag.length + 1)];
   });
-  return value;
 }
+
+/** The value of a flag; the last one counts. */
+const valueOf = (args: string[], ...flags: string[]): string | undefined => valuesOf(args, ...flags).at(-1);
 
 /** Reads the arguments of `npm run up` and its like; the first is the engine's command. */
 export function engineArguments(args: string[]): EngineArguments {
@@ -33,6 +36,7 @@ export function engineArguments(args: string[]): EngineArguments {
   return {
     args: [command, ...more, ...rest],
     askBecomePass: args.some((arg) => askFlags.has(arg)),
+    targets: valuesOf(rest, "--target", "-t", "--target-replace", "--replace"),
     name: { stack: valueOf(rest, "--stack", "-s"), configFile: valueOf(rest, "--config-file") },
   };
 }

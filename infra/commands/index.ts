@@ -77,17 +77,20 @@ function checked(identity: Identity) {
   };
 }
 
-/** Looks at the host and refuses what would lose data. `deployment` makes it run again when anything changes. */
+/**
+ * Looks at the host and refuses what would lose data. `deployment`, a digest, makes it run again when anything changes. It
+ * is made of secret files as well, so it is in the standard input: the text of a command that fails is shown.
+ */
 export function preflight(identity: Identity, deployment: string): HostCommand {
-  const text = script(checked(identity), [...checks, "preflight.sh"]);
+  const text = script({ ...checked(identity), DEPLOYMENT: deployment }, [...checks, "output.sh", "preflight.sh"]);
   const { command, stdin } = asRoot(identity.host, "preflight", text);
-  return { create: command("deployment", deployment), stdin };
+  return { create: command(), stdin };
 }
 
 /** Installs the packages that are missing; on destroy removes those it installed. */
 export function installPackages(identity: Identity): HostCommand {
   const { HOST, ID, STATE } = variables(identity);
-  const text = script({ HOST, ID, STATE, PACKAGES: packages(identity.host).join(" ") }, ["packages.sh"]);
+  const text = script({ HOST, ID, STATE, PACKAGES: packages(identity.host).join(" ") }, ["output.sh", "packages.sh"]);
   const { command, stdin } = asRoot(identity.host, "packages", text);
   return { create: command(), delete: command("remove"), stdin };
 }
@@ -115,7 +118,7 @@ export function activate(identity: Identity, files: RenderedFile[]): HostCommand
     ALERTS: paths.alertsRunDirectory,
     MANIFEST: manifest(files),
   };
-  const text = script({ ...checked(identity), ...rest }, [...checks, "undo.sh", "activate.sh"]);
+  const text = script({ ...checked(identity), ...rest }, [...checks, "output.sh", "undo.sh", "activate.sh"]);
   const { command, stdin } = asRoot(identity.host, "activate", text);
   return { create: command("install"), delete: command("remove"), stdin };
 }

@@ -1,12 +1,11 @@
 # Looks at a host before anything is changed on it.
-# Arguments: `deployment` and its digest, so that it runs again when anything changes. What this run passes over waits
-# in WAIVER_FILE, which the activation takes away. A preview runs the same checks, see look.sh.
+# Variables: those of checks.sh. DEPLOYMENT makes it run again when anything changes. What this run passes over waits in
+# WAIVER_FILE, which the activation takes away. A preview runs the same checks, see look.sh.
 set -u
 exec </dev/null
 export LC_ALL=C.UTF-8
 
-preflight() { # "deployment" digest
-  DEPLOYMENT=$2
+preflight() {
   read_waivers
   if ! check_all; then
     rm -f "$WAIVER_FILE"
@@ -16,4 +15,4 @@ preflight() { # "deployment" digest
 }
 
 # The last line and the only one that does anything: a text that arrives cut short does nothing.
-preflight "$@"
+preflight

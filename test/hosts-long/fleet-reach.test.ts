@@ -117,10 +117,10 @@ it("logs in with a password, and a wrong one is one clear line", async () => {
 
   await reach({ user: "ops", delay: 3 }, { password: "another" });
   const refused = failed(await d.stack.up());
-  const lines = refused.match(new RegExp(`${inner.name} could not be reached, it was not looked at: .*`, "g")) ?? [];
+  const lines = refused.match(new RegExp(`${inner.name} could not be reached, it was not looked at and .*`, "g")) ?? [];
   expect(new Set(lines).size).toBe(1);
   expect(lines[0]).toContain("it does not let ops in with the password");
-  expect(refused).toMatch(new RegExp(`${inner.name}-preflight\\):\\s+error`));
+  expect(refused).not.toContain(`${inner.name}-preflight`);
 });
 
 it("is not disturbed by an agent that is gone when there is a key", async () => {

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -412,6 +412,76 @@ test("16 hosts with 12 commands each, at once", async () => {
     await hosts.stop();
   }
 }, 180_000);
+
+describe("what it does not take", () => {
+  test("output that is not UTF-8 fails a command that has succeeded; long lines of it pass up to a limit", async () => {
+    const stack = await newStack("bytes");
+    const long = "head -c 65535 /dev/zero | tr '\\0' x; echo";
+    const { code, stdout } = await stack.tryUp([
+      { name: "latin", args: { create: `${mark("latin")}; printf 'caf\\351\\n'`, connection: connection() } },
+      { name: "long", args: { create: long, connection: connection() } },
+    ]);
+    expect(code).not.toBe(0);
+    expect(stdout).toContain("string field contains invalid UTF-8");
+    expect(traced()).toEqual(["latin"]);
+    expect(stack.state("latin")).toBeUndefined();
+    expect(stack.state("long")?.outputs.stdout).toHaveLength(65535);
+  });
+
+  test("the RSA key of a host that has no SHA-1 any more", async () => {
+    const rsa = await prepareSshd(folder, ["127.0.0.26"], [], "rsa");
+    await rsa.start();
+    try {
+      const stack = await newStack("rsa");
+      const { code, stdout } = await stack.tryUp([
+        { name: "rsa", args: { create: mark("rsa"), connection: connectionTo(rsa) as unknown as Connection } },
+      ]);
+      expect(code).not.toBe(0);
+      // In the words of the libraries of Go and of Node.
+      expect(stdout).toMatch(/no (common algorithm for|matching) host key/);
+      expect(traced()).toEqual([]);
+    } finally {
+      await rsa.stop();
+    }
+  });
+});
+
+describe("what it does not give back", () => {
+  test("a connection stays open when its command has ended", async () => {
+    const stack = await newStack("open");
+    const count = `sleep 3; ss -Htn state established 'sport = :${sshd.port}' | wc -l`;
+    await stack.up([
+      { name: "quick", args: { create: "true", connection: connection() } },
+      { name: "counting", args: { create: count, connection: connection() } },
+    ]);
+    expect(stack.state("counting")?.outputs.stdout).toBe("2");
+  });
+
+  test("a host that takes the connection and says nothing is waited for, whatever perDialTimeout says", async () => {
+    const sockets: Socket[] = [];
+    const silent = createServer((socket) => sockets.push(socket));
+    const port = await freePort("127.0.0.27");
+    await new Promise<void>((resolve) => silent.listen(port, "127.0.0.27", resolve));
+    const stack = await newStack("silent");
+    const engine = await stack.begin([
+      {
+        name: "silent",
+        args: { create: "true", connection: connection({ host: "127.0.0.27", port, perDialTimeout: 1 }) },
+      },
+    ]);
+    try {
+      while (sockets.length === 0) await sleep(100);
+      await sleep(5000);
+      expect(engine.exitCode).toBeNull();
+      expect(sockets).toHaveLength(1);
+    } finally {
+      engine.kill("SIGKILL");
+      for (const socket of sockets) socket.destroy();
+      silent.close();
+      await stack.cancel();
+    }
+  });
+});
 
 /** Hangs up on the first to dial, and starts the server only then. */
 async function startWhenDialled(server: Sshd): Promise<void> {

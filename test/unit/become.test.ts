@@ -93,6 +93,7 @@ describe("who borrows them", () => {
 describe("the arguments of npm run up", () => {
   it("are the engine's, which goes on with other hosts", () => {
     expect(engineArguments(["up", "--yes", "-s", "prod"])).toEqual({
+      targets: [],
       args: ["up", "--continue-on-error", "--yes", "-s", "prod"],
       askBecomePass: false,
       name: { stack: "prod", configFile: undefined },

@@ -1,17 +1,10 @@
 import { check, readInputs } from "../../toolchain/command-provider/src/check";
 import { diff } from "../../toolchain/command-provider/src/diff";
-import { redactor } from "../../toolchain/command-provider/src/redact";
 import { service } from "../../toolchain/command-provider/src/service";
-import { parseHostKey } from "../../toolchain/command-provider/src/ssh/host-key";
+import { Captured } from "../../toolchain/command-provider/src/ssh/captured";
+import { algorithmsOf, parseHostKey } from "../../toolchain/command-provider/src/ssh/host-key";
 import { loginOptions } from "../../toolchain/command-provider/src/ssh/login";
-import {
-  type Properties,
-  reveal,
-  sameValue,
-  secret,
-  secretStrings,
-  unknown,
-} from "../../toolchain/command-provider/src/values";
+import { type Properties, reveal, sameValue, secret, unknown } from "../../toolchain/command-provider/src/values";
 import { Work } from "../../toolchain/command-provider/src/work";
 
 const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0V0c5Uo4fBSa2VJ6n8pMfB3o1ZyqyKpdxb1s8m8pTW comment";
@@ -22,7 +15,6 @@ describe("values", () => {
 
   test("secret marks are taken off at any depth", () => {
     expect(reveal(value)).toEqual({ a: "x", b: [1, { c: "y" }], d: "z" });
-    expect(secretStrings(value)).toEqual(["x", "y"]);
   });
 
   test("a value is marked as secret once", () => {
@@ -125,20 +117,33 @@ describe("diff", () => {
   });
 });
 
-describe("redactor", () => {
-  test("takes secrets out, the longest first, and each longer line of one with several", () => {
-    const redact = redactor(["secret", "secret and more", "-----BEGIN KEY-----\nAAAABBBBCCCC\nend\n"]);
-    expect(redact("a secret and more, a secret, AAAABBBBCCCC, the end")).toBe(
-      "a [secret], a [secret], [secret], the end",
-    );
+describe("what a command prints", () => {
+  const captured = (...pieces: Buffer[]): Captured => {
+    const capture = new Captured();
+    for (const piece of pieces) capture.add(piece);
+    return capture;
+  };
+  const longest = "x".repeat(64 * 1024 - 1);
+
+  test("may be cut anywhere on its way", () => {
+    const bytes = Buffer.from("naïve – ok\n");
+    for (let at = 0; at <= bytes.length; at++) {
+      const capture = new Captured();
+      const shown = capture.add(bytes.subarray(0, at)) + capture.add(bytes.subarray(at));
+      expect([shown, capture.text, capture.fault]).toEqual(["naïve – ok\n", "naïve – ok\n", undefined]);
+    }
   });
 
-  test("leaves a text alone when there is nothing to take out, or it is too short to mean anything", () => {
-    expect(redactor(["", "a", "ab", "  \n "])("a, ab and more")).toBe("a, ab and more");
+  test.each(["caf\xe9\n", "\xc3", "\xed\xa0\x80", "\xc0\xaf"])("must be UTF-8, and %j is none", (text) => {
+    expect(captured(Buffer.from(text, "latin1")).fault).toBe("string field contains invalid UTF-8");
   });
 
-  test("a secret is no pattern", () => {
-    expect(redactor(["a.c$&(["])("abc a.c$&([ \\")).toBe("abc [secret] \\");
+  test("must have no line that is longer than the buffer it is read with", () => {
+    expect(captured(Buffer.from(`${longest}\n${longest}\n`)).fault).toBeUndefined();
+    const tooLong = "a line of output is longer than 65535 bytes";
+    expect(captured(Buffer.from(`a\n${longest}x\nb\n`)).fault).toBe(tooLong);
+    expect(captured(Buffer.from(longest), Buffer.from("x")).fault).toBe(tooLong);
+    expect(captured(Buffer.from(`${longest}\n`), Buffer.from("x")).fault).toBeUndefined();
   });
 });
 
@@ -146,6 +151,10 @@ describe("host keys", () => {
   test("a line of a .pub file, with or without a comment", () => {
     expect(parseHostKey(`${hostKey}\n`).type).toBe("ssh-ed25519");
     expect(parseHostKey(hostKey.replace(" comment", ""))).toEqual(parseHostKey(hostKey));
+  });
+
+  test("an RSA key is asked for with the algorithm of its name only, as the official plugin does", () => {
+    expect(algorithmsOf("ssh-rsa")).toEqual(["ssh-rsa"]);
   });
 
   test.each(["", "ssh-ed25519", hostKey.replace("ssh-ed25519 ", "ssh-rsa "), `192.0.2.1 ${hostKey}`])(
@@ -159,10 +168,10 @@ describe("host keys", () => {
 describe("ways to log in", () => {
   const endpoint = { ...connection, port: 22, user: "root", dialErrorLimit: 1, perDialTimeout: 1 };
 
-  test("key before password; the agent only without a key", () => {
+  test("key before password before agent", () => {
     const env = { SSH_AUTH_SOCK: "/run/agent" };
     expect(loginOptions({ ...endpoint, privateKey: "k", password: "p" }, env)).toMatchObject({
-      authHandler: ["publickey", "password", "keyboard-interactive"],
+      authHandler: ["publickey", "password", "keyboard-interactive", "agent"],
     });
     expect(loginOptions(endpoint, env)).toMatchObject({ authHandler: ["agent"], agent: "/run/agent" });
     expect(loginOptions({ ...endpoint, agentSocketPath: "/other" }, env)).toMatchObject({ agent: "/other" });

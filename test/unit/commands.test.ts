@@ -1,6 +1,6 @@
 import * as commands from "../../infra/commands";
 import { script } from "../../infra/commands/script";
-import { renderFiles, type RenderedFile } from "../../infra/files";
+import { digest, renderFiles, type RenderedFile } from "../../infra/files";
 import { entry, hostile, hostOf, settingsOf } from "./support/settings";
 
 const identity = { stack: "organization/lsyncd/prod", host: hostOf() };
@@ -12,9 +12,7 @@ const head = ({ stdin }: commands.HostCommand): string[] => stdin.split("\n\n")[
 
 describe("what runs is short and tells nothing of the settings", () => {
   it("as root", () => {
-    expect(commands.preflight(identity, "0123456789ab").create).toBe(
-      `bash -c 'eval "$(cat)"' preflight deployment 0123456789ab`,
-    );
+    expect(commands.preflight(identity, "0123456789ab").create).toBe(`bash -c 'eval "$(cat)"' preflight`);
     expect(commands.leaveWaivers(identity, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]).create).toBe(
       `bash -c 'eval "$(cat)"' waive`,
     );
@@ -59,6 +57,22 @@ describe("what runs is short and tells nothing of the settings", () => {
   });
 });
 
+it("the text of a command, which a failure shows, is the same whatever the secrets of a host are", () => {
+  const texts = (password: string): unknown => {
+    const host = hostOf({ smtp: { ...hostile.smtp, password } });
+    const own = { stack: identity.stack, host };
+    const rendered = renderFiles(host);
+    const each = [
+      commands.preflight(own, digest(rendered)),
+      commands.installPackages(own),
+      commands.activate(own, rendered),
+      ...rendered.map((file) => commands.stage(own, file)),
+    ];
+    return each.map(({ create, delete: remove }) => [create, remove]);
+  };
+  expect(texts("one")).toEqual(texts("another"));
+});
+
 describe("preflight", () => {
   it("is given the host, the paths and where the waivers would be", () => {
     expect(head(commands.preflight(identity, "0123456789ab"))).toEqual(
@@ -75,7 +89,7 @@ describe("preflight", () => {
   });
 
   it("runs again when the deployment changes, and only then", () => {
-    expect(commands.preflight(identity, "a").create).not.toBe(commands.preflight(identity, "b").create);
+    expect(commands.preflight(identity, "a").stdin).not.toBe(commands.preflight(identity, "b").stdin);
     expect(commands.preflight(identity, "a")).toEqual(commands.preflight(identity, "a"));
   });
 

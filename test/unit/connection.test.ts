@@ -35,6 +35,22 @@ it("refuses all hosts that are not known in one message, with what to do", () =>
   expect(attempt).not.toThrow(/hunter2/);
 });
 
+it.each([
+  ["that is set", { hostKey: "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ==" }, undefined],
+  ["that is known", {}, "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ=="],
+])("refuses an RSA host key %s: the command plugin would ask for it with SHA-1 only", (_, given, known) => {
+  const hosts = [{ name: "old", address: "2001:db8::1", port: 2222, ...given }];
+  const attempt = (): unknown => connections(settingsOf({ hosts }), () => known);
+  expect(attempt).toThrow(
+    /a fault, no host was contacted:\n {2}- lsyncd:hosts old: of 2001:db8::1 port 2222 only the RSA key/,
+  );
+  expect(attempt).toThrow(/npm run hosts:scan -- \[2001:db8::1\]:2222`/);
+  const bastion = { address: "gate.example.com", ...given };
+  expect(() => connections(settingsOf({ bastion }), () => known)).toThrow(
+    /the bastion: of gate\.example\.com port 22 only the RSA key is known/,
+  );
+});
+
 it("refuses two entries with one host key, given or looked up: they are one machine", () => {
   const hosts = [entry, { name: "alias", address: "mail.example.com" }, { name: "db", address: "db.example.com" }];
   const attempt = (): unknown =>

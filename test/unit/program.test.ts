@@ -3,11 +3,20 @@ import { fakeEngine, valueOf, type Seen } from "./support/engine";
 import { program as deployAll } from "../../infra/program";
 import { entry, hostKey } from "./support/settings";
 
-// No host is contacted by a unit test: all say that they are as they were deployed.
+// No host is contacted by a unit test: all say that they are as they were deployed, but one that never answers.
 jest.mock("../../infra/ssh", () => ({
   Unreachable: class extends Error {},
-  startRemote: () => Promise.resolve({}),
+  startRemote: ({ host }: { host: string }) =>
+    host === "192.0.2.99" ? Promise.reject(new Error("it does not answer within 40 s")) : Promise.resolve({}),
   finishRemote: () => Promise.resolve({ code: 0, stdout: "looked\n", stderr: "" }),
+}));
+
+// The error that fails the run at its end is for the SDK to see, see refusals.test.ts.
+const mockLeftAlone: string[] = [];
+jest.mock("../../infra/observe", () => ({
+  ...jest.requireActual<object>("../../infra/observe"),
+  leaveAlone: ({ name }: { name: string }, { fault }: { fault?: { text: string } }) =>
+    mockLeftAlone.push(`${name}: ${fault?.text ?? ""}`),
 }));
 
 /** Runs the program as `pulumi up` does, against an engine that deploys nothing. */
@@ -54,4 +63,14 @@ it("refuses a host whose key is not known before it registers anything", async (
   const attempt = program({ "lsyncd:hosts": hosts }, (it) => (engine = it));
   await expect(attempt).rejects.toThrow(/the key of no-such-host\.invalid port 22 is not known/);
   expect(engine?.resources).toEqual([]);
+});
+
+it("registers no command for a host that did not answer in an update: the plugin would wait for it without end", async () => {
+  let engine: Seen | undefined;
+  const hosts = [entry, { ...entry, name: "silent", address: "192.0.2.99", hostKey: `${hostKey}A` }];
+  const exported = await program({ "lsyncd:hosts": hosts }, (it) => (engine = it));
+  expect(Object.keys(exported)).toEqual(["sqlite-1"]);
+  expect(engine?.resources.filter(({ name }) => name.startsWith("sqlite-1")).length).toBeGreaterThan(3);
+  expect(engine?.resources.filter(({ name }) => name.startsWith("silent"))).toEqual([]);
+  expect(mockLeftAlone).toEqual(["silent: it does not answer within 40 s"]);
 });

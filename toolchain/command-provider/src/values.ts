@@ -53,14 +53,6 @@ export function reveal(value: Value): Value {
   return value;
 }
 
-/** Every string inside the parts of the value that are marked as secret. */
-export function secretStrings(value: Value, inSecret = false): string[] {
-  if (isSecret(value)) return secretStrings(value.value, true);
-  if (typeof value === "string") return inSecret ? [value] : [];
-  if (typeof value !== "object" || value === null) return [];
-  return Object.values(value).flatMap((inner) => secretStrings(inner, inSecret));
-}
-
 /** Deep equality; a null counts as absent. A value that became secret, or stopped being one, has changed. */
 export function sameValue(left: Value | undefined, right: Value | undefined): boolean {
   if (left === null || left === undefined || right === null || right === undefined) {

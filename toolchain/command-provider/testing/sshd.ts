@@ -35,12 +35,20 @@ export function connectionTo(sshd: Sshd, changes: Partial<Record<string, unknown
   return { host: addresses[0], port, user, hostKey, privateKey, dialErrorLimit: 1, ...changes };
 }
 
-/** Prepares a server below `folder`; `start` makes it listen. `settings` are further lines of sshd_config. */
-export async function prepareSshd(folder: string, addresses: string[], settings: string[] = []): Promise<Sshd> {
+/**
+ * Prepares a server below `folder`; `start` makes it listen. `settings` are further lines of sshd_config, and `keyType` is
+ * what its host key is made with.
+ */
+export async function prepareSshd(
+  folder: string,
+  addresses: string[],
+  settings: string[] = [],
+  keyType = "ed25519",
+): Promise<Sshd> {
   await ensurePrograms(["sshd"], (line) => process.stderr.write(`sshd: ${line}\n`));
   const place = await mkdtemp(join(folder, "sshd-"));
   const at = (name: string): string => join(place, name);
-  await makeKey(at("host_key"));
+  await makeKey(at("host_key"), "", keyType);
   await makeKey(at("client_key"));
   const port = await freePort(addresses[0] ?? "127.0.0.1");
   const config = [
@@ -92,8 +100,8 @@ export async function prepareSshd(folder: string, addresses: string[], settings:
 }
 
 /** Makes a key pair without a passphrase: `path` and `path`.pub. */
-export async function makeKey(path: string, passphrase = ""): Promise<void> {
-  await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", passphrase, "-C", "conformance", "-f", path]);
+export async function makeKey(path: string, passphrase = "", type = "ed25519"): Promise<void> {
+  await run("ssh-keygen", ["-q", "-t", type, "-N", passphrase, "-C", "conformance", "-f", path]);
 }
 
 /** A TCP port nobody listens on at this address. */

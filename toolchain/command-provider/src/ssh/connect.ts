@@ -1,5 +1,6 @@
+import { connect as connectSocket } from "node:net";
 import type { Duplex } from "node:stream";
-import type { Client, ClientErrorExtensions, ConnectConfig } from "ssh2";
+import type { Client, ConnectConfig } from "ssh2";
 import type { Endpoint } from "../schema";
 import { algorithmsOf, fingerprint, parseHostKey } from "./host-key";
 import { loginOptions } from "./login";
@@ -10,23 +11,45 @@ export class FinalError extends Error {}
 /** With a silent link, the connection counts as lost after 15 s times 8. */
 const KEEPALIVE = { keepaliveInterval: 15_000, keepaliveCountMax: 8 };
 
+/** A TCP connection, within perDialTimeout. */
+async function reach({ host, port, perDialTimeout }: Endpoint): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    const socket = connectSocket({ host, port });
+    const limit = setTimeout(() => {
+      socket.destroy(new Error(`no connection within ${perDialTimeout} s`));
+    }, perDialTimeout * 1000);
+    socket.once("error", (error) => {
+      clearTimeout(limit);
+      reject(error);
+    });
+    socket.once("connect", () => {
+      clearTimeout(limit);
+      socket.removeAllListeners("error");
+      resolve(socket);
+    });
+  });
+}
+
 /**
  * Opens one SSH connection, over `via` if given (the way through a bastion). Rejects with a FinalError for a wrong
- * host key or unusable settings, and with the reason of the signal when it aborts.
+ * host key or unusable settings, and with the reason of the signal when it aborts. The official plugin has a time limit for
+ * the TCP connection only: a host that takes it and then says nothing is waited for without end, and so it is here.
  */
 export async function connect(endpoint: Endpoint, signal: AbortSignal, via?: Duplex): Promise<Client> {
   // Loaded with the first command that runs: a preview needs no SSH.
   const { Client } = await import("ssh2");
   const expected = unusable(() => parseHostKey(endpoint.hostKey));
+  const login = unusable(() => loginOptions(endpoint, process.env));
+  if (login.agent !== undefined) await requireAgent(login.agent);
+  const sock = via ?? (await reach(endpoint));
   const client = new Client();
-  const notes: string[] = [];
   let refusal: FinalError | undefined;
   const config: ConnectConfig = {
-    ...unusable(() => loginOptions(endpoint, process.env)),
+    ...login,
     ...KEEPALIVE,
     host: endpoint.host,
     port: endpoint.port,
-    readyTimeout: endpoint.perDialTimeout * 1000,
+    readyTimeout: 0,
     algorithms: { serverHostKey: algorithmsOf(expected.type) },
     hostVerifier: (presented: Buffer) => {
       if (presented.equals(expected.blob)) return true;
@@ -36,7 +59,7 @@ export async function connect(endpoint: Endpoint, signal: AbortSignal, via?: Dup
       );
       return false;
     },
-    ...(via === undefined ? {} : { sock: via }),
+    sock,
   };
   client.on("keyboard-interactive", (_name, _instructions, _language, prompts, answer) => {
     answer(prompts.map(() => endpoint.password ?? ""));
@@ -63,10 +86,8 @@ export async function connect(endpoint: Endpoint, signal: AbortSignal, via?: Dup
     const onAbort = (): void => {
       fail(signal.reason as Error);
     };
-    const onError = (error: Error & ClientErrorExtensions): void => {
-      // An agent that does not answer is one method less, not the end.
-      if (error.level === "agent") notes.push(`the ssh-agent does not answer: ${error.message}`);
-      else fail(new Error([error.message, ...notes].join("; ")));
+    const onError = (error: Error): void => {
+      fail(error);
     };
     const onClose = (): void => {
       fail(new Error("the host closed the connection"));
@@ -83,6 +104,20 @@ export async function connect(endpoint: Endpoint, signal: AbortSignal, via?: Dup
       // ssh2 throws for keys it can't read and algorithms it does not have.
       fail(new FinalError((error as Error).message));
     }
+  });
+}
+
+/** Rejects unless somebody answers at the agent's socket: the official plugin asks it before it connects. */
+async function requireAgent(path: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const socket = connectSocket(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve();
+    });
+    socket.once("error", (error) => {
+      reject(new FinalError(`the ssh-agent does not answer: ${error.message}`));
+    });
   });
 }
 

@@ -7,40 +7,23 @@ import { connect, FinalError } from "./connect";
 /** The pause after the first failed try, how it grows, and where it stops, in milliseconds: as the official plugin waits. */
 const PAUSE = { first: 100, factor: 1.5, longest: 5000 };
 
-/** An open connection to a host, perhaps through a bastion. */
-export interface Dialled {
-  client: Client;
-  /** Closes it, and the one to the bastion. */
-  close: () => void;
-}
-
 export interface DialOptions {
   signal: AbortSignal;
   /** Told after each failed try that is followed by another. */
   onRetry: (message: string) => void;
 }
 
-/** Connects to the host. Tries again as often as dialErrorLimit says; errors name the host. */
-export async function dial(connection: Connection, options: DialOptions): Promise<Dialled> {
+/**
+ * Connects to the host. Tries again as often as dialErrorLimit says; errors name the host. The connection stays open until
+ * this process ends, as the official plugin's does: a host must bear it.
+ */
+export async function dial(connection: Connection, options: DialOptions): Promise<Client> {
   const { proxy } = connection;
-  if (proxy === undefined) {
-    const client = await retrying(connection, options, () => connect(connection, options.signal));
-    return { client, close: () => client.end() };
-  }
+  if (proxy === undefined) return retrying(connection, options, () => connect(connection, options.signal));
   const bastion = await retrying(proxy, options, () => connect(proxy, options.signal));
-  try {
-    const client = await retrying(connection, options, async () =>
-      connect(connection, options.signal, await forward(bastion, connection)),
-    );
-    const close = (): void => {
-      client.end();
-      bastion.end();
-    };
-    return { client, close };
-  } catch (error) {
-    bastion.end();
-    throw error;
-  }
+  return retrying(connection, options, async () =>
+    connect(connection, options.signal, await forward(bastion, connection)),
+  );
 }
 
 /** A stream through the bastion to the host's SSH port. */

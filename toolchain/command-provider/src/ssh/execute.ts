@@ -1,4 +1,5 @@
 import type { Client } from "ssh2";
+import { Captured } from "./captured";
 import { setBeforeExec, type Variable } from "./environment";
 import { terminate } from "./terminate";
 
@@ -43,7 +44,7 @@ export async function execute(
     listener.onRefused(variable);
   });
   return new Promise((resolve) => {
-    const output = { stdout: "", stderr: "" };
+    const captured = { stdout: new Captured(), stderr: new Captured() };
     let exit: Exit | undefined;
     let grace: NodeJS.Timeout | undefined;
     let onAbort = (): void => undefined;
@@ -51,7 +52,9 @@ export async function execute(
       clearTimeout(grace);
       client.removeListener("close", onLost);
       signal.removeEventListener("abort", onAbort);
-      resolve(failure === undefined ? output : { ...output, failure });
+      const output = { stdout: captured.stdout.text, stderr: captured.stderr.text };
+      const why = failure ?? captured.stdout.fault ?? captured.stderr.fault;
+      resolve(why === undefined ? output : { ...output, failure: why });
     };
     const onLost = (): void => {
       settle(
@@ -77,9 +80,8 @@ export async function execute(
         ["stdout", channel],
         ["stderr", channel.stderr],
       ] as const) {
-        stream.setEncoding("utf8").on("data", (text: string) => {
-          output[name] += text;
-          listener.onOutput(name, text);
+        stream.on("data", (bytes: Buffer) => {
+          listener.onOutput(name, captured[name].add(bytes));
         });
       }
       channel.on("exit", (code: number | null, name?: string) => {

@@ -18,9 +18,11 @@ export function parseHostKey(line: string): HostKey {
   return { type, blob };
 }
 
-/** The signature algorithms to ask for, so that the host answers with the key of this type. */
+/**
+ * The signature algorithms to ask for, so that the host answers with the key of this type: the one with the type's name, as
+ * the official plugin asks. For ssh-rsa that is SHA-1, which OpenSSH servers from 8.8 on do not have any more.
+ */
 export function algorithmsOf(type: string): ServerHostKeyAlgorithm[] {
-  if (type === "ssh-rsa") return ["rsa-sha2-512", "rsa-sha2-256"];
   // ssh2 knows which algorithms it has, and refuses the others by name.
   return [type as ServerHostKeyAlgorithm];
 }

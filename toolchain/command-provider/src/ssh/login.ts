@@ -3,12 +3,11 @@ import type { Endpoint } from "../schema";
 
 /**
  * How to log in, in the official plugin's order: private key, password (also for questions the host asks), agent.
- * The agent is asked only when there is no private key, so that a stale SSH_AUTH_SOCK does no harm.
  * Throws when there is nothing to log in with.
  */
-export function loginOptions(endpoint: Endpoint, env: NodeJS.ProcessEnv): ConnectConfig {
+export function loginOptions(endpoint: Endpoint, env: NodeJS.ProcessEnv): ConnectConfig & { agent?: string } {
   const methods: AuthenticationType[] = [];
-  const options: ConnectConfig = { username: endpoint.user };
+  const options: ConnectConfig & { agent?: string } = { username: endpoint.user };
   if (endpoint.privateKey !== undefined) {
     methods.push("publickey");
     options.privateKey = endpoint.privateKey;
@@ -20,7 +19,7 @@ export function loginOptions(endpoint: Endpoint, env: NodeJS.ProcessEnv): Connec
     options.tryKeyboard = true;
   }
   const agent = endpoint.agentSocketPath ?? env.SSH_AUTH_SOCK ?? "";
-  if (endpoint.privateKey === undefined && agent !== "") {
+  if (agent !== "") {
     methods.push("agent");
     options.agent = agent;
   }
