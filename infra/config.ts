@@ -1,5 +1,7 @@
 import { z } from "zod";
+import { loginKey } from "./private-key";
 import * as field from "./schema";
+import { parseJump, readIdentity, sshHost, type SshHost, type SshLookup } from "./ssh-config";
 
 /** What can be set for the whole stack and, over it, for one host. */
 const mirrorShape = {
@@ -73,10 +75,11 @@ const accessShape = {
   password: field.login.password.optional().describe("Password to log in with, after or instead of a private key."),
   becomePassword: field.becomePassword.optional().describe("Password for sudo, if it asks for one."),
   bastion: field.bastion.optional().describe("A host to go through: its address, port, user and login."),
+  sshConfig: field.flag.describe("Take what is not set here from ~/.ssh/config."),
 };
 
 /** How hosts are reached unless they say otherwise. */
-const accessDefaults = { port: 22, user: "root" };
+const accessDefaults = { port: 22, user: "root", sshConfig: false };
 
 const mirror = z.strictObject(mirrorShape);
 const common = mirror.extend(accessShape).partial();
@@ -114,7 +117,9 @@ export interface Access {
   privateKeyPassphrase?: string;
   password?: string;
   becomePassword?: string;
-  bastion?: z.output<typeof field.bastion>;
+  bastion?: z.output<typeof field.bastion> & { hostKeyAlias?: string };
+  /** The name of the host's key in known_hosts, where it is another than its address. */
+  hostKeyAlias?: string;
 }
 /** One host with all its settings resolved. */
 export interface HostSettings extends MirrorSettings, Access {
@@ -134,6 +139,8 @@ export interface Sources {
   /** The stack's configuration as Pulumi hands it over: `lsyncd:key` and a text, JSON for lists and objects. */
   stack: Record<string, string>;
   env: Record<string, string | undefined>;
+  /** Reads ~/.ssh/config, for hosts that say so; as ssh itself does unless given. */
+  ssh?: SshLookup;
 }
 
 /** Bad settings: one message that holds all faults, each with the path of its key, and the page that helps. */
@@ -191,7 +198,7 @@ function twins(hosts: { value: string; key: string }[]): string[] {
  * the host's entry, then the stack, then the default. An empty variable counts as unset.
  * Throws a SettingsError that names every fault.
  */
-export function readSettings({ stack: raw, env }: Sources): Settings {
+export function readSettings({ stack: raw, env, ssh = sshHost }: Sources): Settings {
   const faults: string[] = [];
 
   const own = Object.entries(raw).filter(([key]) => key.startsWith(namespace));
@@ -224,7 +231,9 @@ export function readSettings({ stack: raw, env }: Sources): Settings {
     // A passphrase belongs to the key that it was set with.
     const inherited = { ...shared };
     if (entry.privateKey !== undefined) delete inherited.privateKeyPassphrase;
-    return { ...defaults, ...accessDefaults, ...inherited, ...entry, ...overrides } as HostSettings;
+    const told = { ...inherited, ...entry };
+    const found = told.sshConfig === true ? fromSshConfig(told as Told, ssh, (fault) => faults.push(fault)) : told;
+    return { ...defaults, ...accessDefaults, ...found, ...overrides } as HostSettings;
   });
   faults.push(
     ...twins(hosts.map(({ name }, index) => ({ value: name, key: `hosts[${String(index)}].name` }))),
@@ -245,6 +254,60 @@ export function readSettings({ stack: raw, env }: Sources): Settings {
   );
   if (faults.length > 0) throw new SettingsError(faults);
   return { hosts, waived };
+}
+
+type Told = Partial<Access> & { name: string; address: string };
+
+/** What is set for a host, and behind it what ~/.ssh/config says of its address. */
+function fromSshConfig(told: Told, ssh: SshLookup, refuse: (fault: string) => void): Told {
+  const whose = `${namespace}sshConfig of ${told.name}`;
+  const look = (address: string): SshHost | undefined => {
+    try {
+      return ssh(address, accessDefaults);
+    } catch (error) {
+      const { stderr = "", message } = error as Error & { stderr?: string };
+      refuse(`${whose}: ssh cannot say what it means: ${stderr.trim() || message}`);
+      return undefined;
+    }
+  };
+  const host = look(told.address);
+  if (host === undefined) return told;
+  const { address, port, user, jump, hostKeyAlias } = host;
+  const found: Told = { ...told, address, port: told.port ?? port, user: told.user ?? user, ...keyOf(host, told) };
+  if (hostKeyAlias !== undefined) found.hostKeyAlias = hostKeyAlias;
+  if (jump === undefined || told.bastion !== undefined) return found;
+  const way = parseJump(jump);
+  const behind = way && look(way.address);
+  if (way === undefined)
+    refuse(`${whose}: ProxyJump ${jump} is more than one host, and only one can be gone through: set bastion`);
+  else if (behind?.jump !== undefined)
+    refuse(
+      `${whose}: ${way.address} is itself behind ${behind.jump}, and only one host can be gone through: set bastion`,
+    );
+  else if (behind !== undefined)
+    found.bastion = {
+      ...{ address: behind.address, port: way.port ?? behind.port, user: way.user ?? behind.user },
+      ...keyOf(behind, {}),
+      ...(behind.hostKeyAlias === undefined ? {} : { hostKeyAlias: behind.hostKeyAlias }),
+    };
+  return found;
+}
+
+/** The key of an IdentityFile. One that is encrypted, without its passphrase here, is left to the ssh-agent. */
+function keyOf(host: SshHost, told: Partial<Access>): Pick<Access, "privateKey"> {
+  if (told.privateKey !== undefined) return {};
+  const identity = readIdentity(host);
+  if (identity === undefined || !usable(identity.text, told.privateKeyPassphrase)) return {};
+  return { privateKey: identity.text };
+}
+
+function usable(key: string, passphrase: string | undefined): boolean {
+  try {
+    loginKey(key, passphrase);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 // What opens a host. Other secrets are encrypted at their files and commands.

@@ -1,5 +1,6 @@
 import type { types } from "@pulumi/command";
 import { SettingsError, type HostSettings, type Settings } from "./config";
+import { loginKey, UnusableKey, type LoginKey } from "./private-key";
 
 /** Where to connect and how to log in, with nothing left to chance: the key is known before the first connection. */
 export interface Endpoint {
@@ -22,22 +23,36 @@ export type KeyLookup = (address: string, port: number) => string | undefined;
 
 type Login = Pick<HostSettings, "privateKey" | "privateKeyPassphrase" | "password">;
 
-function login({ privateKey, privateKeyPassphrase, password }: Login) {
-  return {
-    ...(privateKey === undefined ? {} : { privateKey }),
-    ...(privateKey === undefined || privateKeyPassphrase === undefined
-      ? {}
-      : { privateKeyPassword: privateKeyPassphrase }),
-    ...(password === undefined ? {} : { password }),
+/** Makes logins; a key that hosts share is read once, and refused once. */
+function logins(refuse: (fault: string) => void): (login: Login, whose: string) => Partial<Endpoint> {
+  const known = new Map<string, LoginKey | undefined>();
+  const read = (privateKey: string, passphrase: string | undefined, whose: string): LoginKey | undefined => {
+    const same = JSON.stringify([privateKey, passphrase]);
+    if (!known.has(same)) {
+      known.set(same, undefined);
+      try {
+        known.set(same, loginKey(privateKey, passphrase));
+      } catch (error) {
+        if (!(error instanceof UnusableKey)) throw error;
+        refuse(`lsyncd:privateKey of ${whose}: ${error.message}`);
+      }
+    }
+    return known.get(same);
   };
+  return ({ privateKey, privateKeyPassphrase, password }, whose) => ({
+    ...(privateKey === undefined ? {} : read(privateKey, privateKeyPassphrase, whose)),
+    ...(password === undefined ? {} : { password }),
+  });
 }
 
 function endpoint(
-  at: { address: string; port: number; user: string; hostKey?: string | undefined },
+  at: { address: string; port: number; user: string; hostKey?: string | undefined; hostKeyAlias?: string | undefined },
   known: KeyLookup,
   refuse: (fault: (address: string, port: number) => string) => void,
 ): Pick<Endpoint, "host" | "port" | "user" | "hostKey"> {
-  const hostKey = at.hostKey ?? known(at.address, at.port);
+  // An alias stands in known_hosts without a port.
+  const { hostKeyAlias: alias } = at;
+  const hostKey = at.hostKey ?? (alias === undefined ? known(at.address, at.port) : known(alias, 22));
   if (hostKey === undefined) refuse(unknownKey);
   else if (hostKey.startsWith("ssh-rsa ")) refuse(onlyRsa);
   return { host: at.address, port: at.port, user: at.user, hostKey: hostKey ?? "" };
@@ -49,6 +64,7 @@ function endpoint(
  */
 export function connections(settings: Settings, lookup: KeyLookup): Map<string, Connection> {
   const faults = new Set<string>();
+  const login = logins((fault) => void faults.add(fault));
   const found = settings.hosts.map((host): [string, Connection] => {
     const { bastion } = host;
     const refuse =
@@ -56,19 +72,25 @@ export function connections(settings: Settings, lookup: KeyLookup): Map<string, 
       (fault: (address: string, port: number) => string): void =>
         void faults.add(`lsyncd:hosts ${whose}: ${fault(address, port)}`);
     const own = endpoint(host, lookup, refuse(host.name, host));
-    const connection: Connection = { ...own, ...login(host) };
+    const connection: Connection = { ...own, ...login(host, host.name) };
     if (bastion) {
       const way = endpoint(bastion, lookup, refuse("the bastion", bastion));
       const { privateKey, password } = bastion;
       connection.proxy = {
         ...way,
-        ...login(privateKey === undefined && password === undefined ? host : (bastion as Login)),
+        ...(privateKey === undefined && password === undefined
+          ? login(host, host.name)
+          : login(bastion as Login, "the bastion")),
       };
     }
     return [host.name, connection];
   });
   for (const fault of twins(found)) faults.add(fault);
-  if (faults.size > 0) throw new SettingsError([...faults], "docs/operations.md#a-host-key-is-not-known-or-is-another");
+  if (faults.size > 0) {
+    const keys = [...faults].every((fault) => fault.startsWith("lsyncd:privateKey"));
+    const page = keys ? "docs/configuration.md#logging-in" : "docs/operations.md#a-host-key-is-not-known-or-is-another";
+    throw new SettingsError([...faults], page);
+  }
   return new Map(found);
 }
 
@@ -97,7 +119,7 @@ function scanned(address: string, port: number): string {
 }
 
 const unknownKey = (address: string, port: number): string =>
-  `the key of ${address} port ${String(port)} is not known. Look at it with ${scanned(address, port)}`;
+  `the key of ${address} port ${String(port)} is not known (a certificate authority in known_hosts does not do). Look at it with ${scanned(address, port)}`;
 
 /** The command plugin asks for the signatures of the key's type, which for ssh-rsa are SHA-1: no server makes them any more. */
 const onlyRsa = (address: string, port: number): string =>

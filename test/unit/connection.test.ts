@@ -5,7 +5,7 @@ import { entry, hostKey, settingsOf } from "./support/settings";
 const never = (): string | undefined => {
   throw new Error("known_hosts was asked");
 };
-const key = "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----\n";
+const key = "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----\n";
 
 it("takes the host key of the settings, and asks nobody", () => {
   const reach = connections(settingsOf({ hosts: [{ ...entry, port: 2222, user: "deploy" }] }), never);
@@ -23,6 +23,16 @@ it("looks up a host without one", () => {
 it("hands the private key on, and leaves it out for the ssh-agent", () => {
   expect(connections(settingsOf({ privateKey: key }), never).get("sqlite-1")).toHaveProperty("privateKey", key);
   expect(connections(settingsOf({}), never).get("sqlite-1")).not.toHaveProperty("privateKey");
+});
+
+it("refuses a key that nobody can use once for all hosts that share it, and does not show it", () => {
+  const hosts = [entry, { ...entry, name: "b", address: "192.0.2.12", hostKey: `${hostKey}A` }];
+  const attempt = (): unknown =>
+    connections(settingsOf({ hosts, privateKey: key.replaceAll("RSA", "DSA") }), () => undefined);
+  expect(attempt).toThrow(
+    /a fault, no host was contacted:\n {2}- lsyncd:privateKey of sqlite-1: is no key that ssh takes/,
+  );
+  expect(attempt).not.toThrow(/hunter2/);
 });
 
 it("refuses all hosts that are not known in one message, with what to do", () => {

@@ -1,3 +1,5 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { knownHostKey, pickKey } from "../../infra/known-hosts";
 import { installTime, needPrograms } from "../support/programs";
 import { withFiles } from "./support/languages";
@@ -42,6 +44,27 @@ describe("knownHostKey", () => {
     expect(await lookup("db.example.com", 2222, known)).toBe(ecdsa);
     expect(await lookup("db.example.com", 2223, known)).toBeUndefined();
     expect(await lookup("other.example.com", 22, known)).toBeUndefined();
+  });
+
+  it("finds an IPv6 address, with and without a port, also where names are hashed", async () => {
+    const known = `2001:db8::1 ${ed25519}\n[2001:db8::1]:2222 ${ecdsa}\n`;
+    for (const hashed of [false, true]) {
+      await withFiles({ known_hosts: known }, (folder) => {
+        const file = `${folder}/known_hosts`;
+        if (hashed) {
+          execFileSync("ssh-keygen", ["-q", "-H", "-f", file], { stdio: "ignore" });
+          expect(readFileSync(file, "utf8")).not.toContain("2001");
+        }
+        expect(knownHostKey("2001:db8::1", 22, file)).toBe(ed25519);
+        expect(knownHostKey("2001:db8::1", 2222, file)).toBe(ecdsa);
+        return Promise.resolve();
+      });
+    }
+  });
+
+  it("takes no key that a pattern revokes, and none that only an authority vouches for", async () => {
+    const known = `@revoked * ${ed25519}\ndb.example.com ${ed25519}\n@cert-authority *.example.com ${ecdsa}\n`;
+    expect(await lookup("db.example.com", 22, known)).toBeUndefined();
   });
 
   it("knows nobody without a file", () => {

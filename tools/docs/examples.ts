@@ -10,7 +10,7 @@ export interface Example {
   secret?: true;
 }
 
-const key = "the text of an OpenSSH or PEM key";
+const key = "the text of an OpenSSH, PEM or PKCS#8 key";
 const line = "one line of text";
 
 /** An example of each setting, by topic, in the order of docs/configuration.md. */
@@ -43,6 +43,7 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
       password: { value: "secret", bounds: line, fallback: "none", secret: true },
       becomePassword: { value: "secret", bounds: line, fallback: "sudo asks for none", secret: true },
       bastion: { value: { address: "bastion.example.com", user: "jump" }, fallback: "none" },
+      sshConfig: { value: true },
     },
   },
   {

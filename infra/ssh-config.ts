@@ -1,0 +1,99 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+// Empty counts as unset, as for ssh-keygen's files in known-hosts.ts.
+const home = (): string => process.env.HOME || homedir();
+
+/** What ~/.ssh/config says of a host. */
+export interface SshHost {
+  address: string;
+  port: number;
+  user: string;
+  /** The paths of its IdentityFile lines, in their order. */
+  identityFiles: string[];
+  /** As ProxyJump has it. */
+  jump?: string;
+  /** The name of its key in known_hosts. */
+  hostKeyAlias?: string;
+}
+
+/** Finds what ~/.ssh/config says of a host; `fallback` is for what it does not say. */
+export type SshLookup = (address: string, fallback: { port: number; user: string }) => SshHost;
+
+// What ssh falls back to when there is no IdentityFile: its own list would look like one that was written.
+const noIdentity = "/nonexistent/lsyncd-as-code";
+
+/**
+ * Asks ssh itself, which knows Include, Match and every pattern. Its first word counts: so what it would fall back to, such as
+ * the name of whoever runs this, is written behind the user's own file. Throws what ssh says of a file that it cannot read.
+ */
+export const sshHost: SshLookup = (address, fallback) => {
+  const config = [
+    `Include "${join(home(), ".ssh", "config")}"`,
+    "Match all",
+    'Include "/etc/ssh/ssh_config"',
+    "Match all",
+    `User ${fallback.user}`,
+    `Port ${String(fallback.port)}`,
+    `IdentityFile ${noIdentity}`,
+  ];
+  // Node's own pipes are sockets, which cannot be opened by their name.
+  const said = execFileSync("sh", ["-c", 'cat | ssh -F /dev/stdin -G -- "$1"', "sh", address], {
+    input: `${config.join("\n")}\n`,
+    encoding: "utf8",
+    stdio: ["pipe", "pipe", "pipe"],
+    timeout: 10_000,
+  });
+  return parseSshHost(said);
+};
+
+/** Reads what `ssh -G` prints. */
+export function parseSshHost(said: string): SshHost {
+  const all = (key: string): string[] =>
+    said
+      .split("\n")
+      .filter((line) => line.startsWith(`${key} `))
+      .map((line) => line.slice(key.length + 1));
+  const [address = ""] = all("hostname");
+  const [port = "22"] = all("port");
+  const [user = "root"] = all("user");
+  const [jump = "none"] = all("proxyjump");
+  const [hostKeyAlias] = all("hostkeyalias");
+  return {
+    address,
+    port: Number(port),
+    user,
+    identityFiles: all("identityfile").filter((path) => path !== noIdentity && path !== "none"),
+    ...(jump === "none" ? {} : { jump }),
+    ...(hostKeyAlias === undefined || hostKeyAlias === "none" ? {} : { hostKeyAlias }),
+  };
+}
+
+/** The first of these private keys that is there; undefined for none. */
+export function readIdentity({ identityFiles, address, user }: SshHost): { path: string; text: string } | undefined {
+  for (const named of identityFiles) {
+    const path = named
+      .replace(/^~\//, `${home()}/`)
+      .replaceAll(/%([dhr%])/g, (_, token: string) => ({ d: home(), h: address, r: user })[token] ?? "%");
+    try {
+      return { path, text: readFileSync(path, "utf8") };
+    } catch {
+      // As ssh does: the next one.
+    }
+  }
+  return undefined;
+}
+
+/** Reads ProxyJump: `[USER@]HOST[:PORT]`, an IPv6 address in brackets. Undefined when it is more than one host. */
+export function parseJump(jump: string): { address: string; port?: number; user?: string } | undefined {
+  const match = /^(?:ssh:\/\/)?(?:([^@,]+)@)?(?:\[([^\]]+)\]|([^@:,[\]]+))(?::(\d+))?$/.exec(jump);
+  if (match === null) return undefined;
+  const [, user, bracketed, plain, port] = match;
+  return {
+    address: bracketed ?? plain ?? "",
+    ...(port === undefined ? {} : { port: Number(port) }),
+    ...(user === undefined ? {} : { user }),
+  };
+}
