@@ -4,7 +4,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 
 // Empty counts as unset, as for ssh-keygen's files in known-hosts.ts.
-const home = (): string => process.env.HOME || homedir();
+const home = (): string => (process.env.HOME === "" ? undefined : process.env.HOME) ?? homedir();
 
 /** What ~/.ssh/config says of a host. */
 export interface SshHost {

@@ -2,7 +2,7 @@
 # data. The preflight runs it before a deployment and in previews, the activation once more, under its lock: minutes
 # may lie between them, and a preflight that has passed is not run again when only the activation has failed.
 # Variables: HOST ADDRESS PLACE ID SOURCE TARGET STATE CONFIG WAIVER_FILE SMTP REQUIRE_ENCRYPTION ACCEPT_VOLUMES
-# PACKAGES and DEPLOYMENT, a digest of what is deployed. Sets source_id and target_id, and passed_over to what was waived.
+# LOG PACKAGES and DEPLOYMENT, a digest of what is deployed. Sets source_id and target_id, and passed_over to what was waived.
 
 # Seconds that a look into a directory may take before it counts as a finding, and that a package manager at work is
 # waited for.
@@ -335,6 +335,7 @@ check_all() {
   check_volume source "$SOURCE" || both=false
   check_volume target "$TARGET" || both=false
   check_places
+  check_neighbours
   if $both; then
     if source_id=$(volume_identity "$SOURCE") && target_id=$(volume_identity "$TARGET"); then
       check_pair

@@ -60,7 +60,7 @@ export function leaveWaivers(identity: Identity, deployment: string, waived: Wai
 }
 
 /** The files that look at a host, for the preflight and for the activation. */
-const checks = ["volume.sh", "failover.sh", "report.sh", "inotify.sh", "foreign.sh", "checks.sh"];
+const checks = ["volume.sh", "failover.sh", "report.sh", "inotify.sh", "foreign.sh", "neighbours.sh", "checks.sh"];
 
 /** What they need to know. */
 function checked(identity: Identity) {
@@ -69,6 +69,7 @@ function checked(identity: Identity) {
     ...variables(identity),
     PLACE: `${address} port ${String(port)}`,
     CONFIG: paths.configFile,
+    LOG: paths.logFile,
     WAIVER_FILE: waiverFile,
     SMTP: smtp !== undefined,
     REQUIRE_ENCRYPTION: requireEncryption,
@@ -112,7 +113,6 @@ export function stage(identity: Identity, file: RenderedFile): HostCommand {
 export function activate(identity: Identity, files: RenderedFile[]): HostCommand {
   const rest = {
     DEPLOYMENT: digest(files),
-    LOG: paths.logFile,
     TEST_ALERT: identity.host.testAlert,
     STAGED: staged(identity),
     ALERTS: paths.alertsRunDirectory,

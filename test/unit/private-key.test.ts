@@ -6,7 +6,12 @@ import { join } from "node:path";
 import { utils, type ParsedKey } from "ssh2";
 import { loginKey, UnusableKey } from "../../infra/private-key";
 
-type Format = { format: "pem"; type: "pkcs8"; cipher?: string; passphrase?: string };
+interface Format {
+  format: "pem";
+  type: "pkcs8";
+  cipher?: string;
+  passphrase?: string;
+}
 
 const passphrase = "open 'sesame'";
 const plain: Format = { format: "pem", type: "pkcs8" };

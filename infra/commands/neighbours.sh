@@ -1,0 +1,188 @@
+# What else on a host works on the two volumes or on our log, and would undo or break what is deployed. Reads only.
+# Variables: those of checks.sh, and LOG. ROOT is empty on a host; a test has a directory of its own there.
+
+NEIGHBOURS=${ROOT-}
+
+# Whether the directory $2 is $1 or in it.
+within() { [[ $2 == "$1" || $2 == "${1%/}"/* ]]; }
+
+# The lines of a file that are no comments.
+active_lines() { grep -avE '^[[:space:]]*(#|$)' -- "$1" 2>/dev/null; }
+
+# logrotate reads all of its directory but these, and ends with an error when two entries name one file: then nothing at
+# all is rotated that night.
+check_logrotate() {
+  local file line pattern patterns
+  for file in "$NEIGHBOURS"/etc/logrotate.conf "$NEIGHBOURS"/etc/logrotate.d/*; do
+    case "$file" in
+    */lsyncd-as-code | *~ | *,v | *.bak | *.cfsaved | *.disabled | *.dpkg-* | *.rpm* | *.swp | *.ucf-*) continue ;;
+    esac
+    while IFS= read -r line; do
+      # The files of an entry stand before its brace, or on lines of their own.
+      read -ra patterns <<<"${line%%\{*}"
+      for pattern in "${patterns[@]}"; do
+        pattern=${pattern//[\"\']/}
+        # shellcheck disable=SC2053 # a pattern
+        [[ $pattern == /* && $LOG == $pattern ]] || continue
+        refuse "${file#"$NEIGHBOURS"} rotates $LOG as well: with two entries for one file logrotate.service would fail every night. Remove it: rm ${file#"$NEIGHBOURS"}"
+        continue 3
+      done
+    done < <(active_lines "$file")
+  done
+}
+
+# Files that start programs by themselves.
+scheduled_files() {
+  local file
+  for file in "$NEIGHBOURS"/etc/crontab "$NEIGHBOURS"/etc/cron.*/* "$NEIGHBOURS"/var/spool/cron/crontabs/* "$NEIGHBOURS"/etc/systemd/system/*.service \
+    "$NEIGHBOURS"/etc/supervisor/conf.d/* "$NEIGHBOURS"/etc/monit/conf*/* "$NEIGHBOURS"/etc/monit/monitrc; do
+    case "$file" in */lsyncd.service | */lsyncd-*.service) continue ;; esac
+    [ ! -f "$file" ] || printf '%s\n' "$file"
+  done
+}
+
+# Whether a command line copies to the target: rsync's last word.
+copies_to_target() { # line
+  local word last='' words rest
+  [[ $1 =~ (^|[[:space:]/\"\'=])rsync[[:space:]] ]] || return 1
+  rest=${1#*rsync}
+  read -ra words <<<"${rest%%[;&|]*}"
+  for word in "${words[@]}"; do
+    case "$word" in
+    \>* | [0-9]\>* | \)*) break ;;
+    esac
+    last=$word
+  done
+  last=${last//[\"\'\;]/}
+  within "$TARGET" "${last%/}"
+}
+
+check_schedules() {
+  local file line name
+  # lsyncd with a configuration or an option of its own; and what starts Debian's unit.
+  local own_lsyncd='(^|[[:space:]=/"])lsyncd[[:space:]]+(-|/[^[:space:]]+\.(lua|conf))'
+  local starts_unit='(systemctl|service|invoke-rc\.d|init\.d).*(start[^;&|]*lsyncd|lsyncd[^;&|]*start)'
+  while IFS= read -r file; do
+    name=${file#"$NEIGHBOURS"}
+    while IFS= read -r line; do
+      if copies_to_target "$line"; then
+        refuse "$name copies to the target as well: $line
+lsyncd would delete what it copies, or it what lsyncd copies. Remove that line."
+      elif [[ $line == *fsfreeze* && ($line == *"$SOURCE"* || $line == *"$TARGET"*) ]]; then
+        warn "$name freezes a volume ($line): while it is frozen nothing is mirrored, and an alert says so."
+      elif [[ $line =~ $own_lsyncd ]]; then
+        refuse "$name starts a lsyncd of its own: $line
+Two of them would work on the same files. Remove that line."
+      elif [[ $line =~ $starts_unit ]]; then
+        warn "$name starts lsyncd too: $line
+What you stop would be started again. Its unit restarts it by itself, and the monitor reports it: remove that line."
+      fi
+    done < <(active_lines "$file")
+  done < <(scheduled_files)
+}
+
+# An index of all files walks both volumes every night.
+check_updatedb() {
+  local file=$NEIGHBOURS/etc/updatedb.conf pruned path
+  [ -f "$file" ] || return 0
+  pruned=" $(sed -nE 's/^[[:space:]]*PRUNEPATHS[[:space:]]*=[[:space:]]*"?([^"]*)"?.*/\1/p' "$file" | tr '\n\t' '  ') "
+  for path in $pruned; do
+    if within "$path" "$TARGET"; then return 0; fi
+  done
+  warn "updatedb indexes the mirror, so that locate finds each file twice. Add $TARGET to PRUNEPATHS in /etc/updatedb.conf."
+}
+
+# systemd-tmpfiles can clear away what lies in /run for a while: locks and the state of alerts.
+check_tmpfiles() {
+  local type path age file
+  while read -r file type path _ _ _ age _; do
+    case "$type" in [dDevqQ]*) ;; *) continue ;; esac
+    case "$age" in '' | -) continue ;; esac
+    # shellcheck disable=SC2053 # a pattern
+    if [[ $path == /run || $path == /run/lsyncd* || ($path == *[*?]* && /run/lsyncd-as-code == $path) ]]; then
+      warn "$file lets systemd-tmpfiles remove what in $path is older than $age: alerts would be repeated. Take the age out there."
+    fi
+  done < <(
+    for file in "$NEIGHBOURS"/etc/tmpfiles.d/*.conf "$NEIGHBOURS"/usr/lib/tmpfiles.d/*.conf; do
+      active_lines "$file" | sed "s#^#${file#"$NEIGHBOURS"} #"
+    done
+  )
+}
+
+# Docker and containerd mount a file system for each container in their directory.
+check_containers() {
+  local root file role path
+  while IFS=$'\t' read -r file root || [ -n "$root" ]; do
+    for role in source target; do
+      path=$SOURCE
+      [ "$role" = source ] || path=$TARGET
+      if within "$path" "$root"; then
+        refuse "$file has containers kept in $root, inside the $role: each one that runs mounts a file system there, and mirroring would reach into it. Keep them elsewhere."
+      fi
+    done
+  done < <(
+    sed -nE 's#.*"data-root"[[:space:]]*:[[:space:]]*"([^"]*)".*#/etc/docker/daemon.json\t\1#p' "$NEIGHBOURS"/etc/docker/daemon.json 2>/dev/null
+    sed -nE "s#^[[:space:]]*root[[:space:]]*=[[:space:]]*[\"']([^\"']*)[\"'].*#/etc/containerd/config.toml\t\1#p" "$NEIGHBOURS"/etc/containerd/config.toml 2>/dev/null
+  )
+}
+
+# Whether names in a file system differ by case only as on every other. Prints nothing of one that is not ext4.
+folds_case() { # device
+  dumpe2fs -h -- "$1" 2>/dev/null | sed -n 's/^Filesystem features://p' | grep -qw casefold
+}
+
+# File systems that a mirror cannot come from or go to.
+check_file_system() { # role path type device
+  case "$3" in
+  autofs)
+    refuse "The $1 $2 is mounted on demand (x-systemd.automount, autofs): whoever looks into it would mount it, also after you have taken it away. Mount it without."
+    ;;
+  overlay | aufs)
+    refuse "The $1 $2 is a file system of layers ($3): a change below it is seen by nobody. Use the volume beneath it."
+    ;;
+  nfs | nfs4 | cifs | smb3 | 9p | ceph | glusterfs | afs | fuse.sshfs | fuse.glusterfs | virtiofs)
+    refuse "The $1 $2 is on another machine ($3): what changes there raises no event here. Both volumes must be local."
+    ;;
+  vfat | msdos | exfat | ntfs | ntfs3 | fuseblk | hfs | hfsplus | iso9660 | squashfs)
+    refuse "The $1 $2 is $3, which keeps no owners, modes and links as they are. Use ext4, XFS or btrfs."
+    ;;
+  ext4)
+    if folds_case "$4"; then
+      refuse "The $1 $2 takes names that differ by case only for one (ext4 with casefold): of two such files one would be lost. Make a file system without it."
+    fi
+    ;;
+  esac
+}
+
+# A mount on demand lies below the one that it has made.
+mounted_on_demand() { # path
+  local point type
+  while read -r point type; do
+    printf -v point '%b' "$point"
+    if [ "$point" = "$1" ] && [ "$type" = autofs ]; then return 0; fi
+  done < <(sed -E 's/^[^ ]+ [^ ]+ [^ ]+ [^ ]+ ([^ ]+) .* - ([^ ]+) .*/\1 \2/' "${MOUNTINFO:-/proc/self/mountinfo}")
+  return 1
+}
+
+check_file_systems() {
+  # shellcheck disable=SC2034 # mounted_at sets all three
+  local role path mount_root mount_type mount_device
+  for role in source target; do
+    path=$SOURCE
+    [ "$role" = source ] || path=$TARGET
+    if mounted_on_demand "$path"; then
+      check_file_system "$role" "$path" autofs -
+    elif mounted_at "$path"; then
+      check_file_system "$role" "$path" "$mount_type" "$mount_device"
+    fi
+  done
+}
+
+check_neighbours() {
+  check_logrotate
+  check_schedules
+  check_updatedb
+  check_tmpfiles
+  check_containers
+  check_file_systems
+}
