@@ -26,6 +26,9 @@ const mirrorShape = {
     .whole(1, 100000000)
     .describe("Files that may vanish from the mirror within ten minutes, however few it has."),
   deletionShare: field.whole(1, 100).describe("Percent of the mirror's files that may vanish within ten minutes."),
+  keepDeletedDays: field
+    .whole(0, 3650)
+    .describe("Days for which deleted files are kept on the target, for `lsyncd-undelete`; 0 for not at all."),
   requireEncryption: field.flag.describe("Refuse volumes that are not on dm-crypt instead of warning."),
   acceptVolumes: field.volumeIds.describe("UUIDs of volumes that may take the place of those deployed before."),
   alertInterval: field.whole(60, 604800).describe("Seconds before the same trouble is told again."),
@@ -55,6 +58,7 @@ export const defaults: MirrorSettings = {
   verifySchedule: "",
   deletionLimit: 100,
   deletionShare: 20,
+  keepDeletedDays: 0,
   requireEncryption: false,
   acceptVolumes: [],
   alertInterval: 3600,

@@ -208,6 +208,8 @@ swap() {
 record_volumes() {
   printf 'source\t%s\ntarget\t%s\n' "$source_id" "$target_id" >"$STATE/volumes.new" || return 1
   if ! cmp -s "$STATE/volumes.new" "$STATE/volumes"; then changed_lsyncd=true; fi
+  # The source that is accepted here need not be the one that was mirrored last.
+  if [ -n "$passed_over" ] || [ "$(recorded source)" != "$source_id" ]; then : >"$STATE/accept-source" || return 1; fi
   # Whoever passes over a refusal expects that the first pass deletes what only the target has.
   if [ -n "$passed_over" ]; then : >"$STATE/allow-deletion" || return 1; fi
   case "$passed_over" in *LSYNCD_EMPTY_SOURCE_ERASES_MIRROR*) rm -f "$STATE/held" ;; esac
@@ -408,7 +410,7 @@ deactivate() {
   rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/place" "$STATE/run" "$STATE/since"
   rm -rf "$STATE/reinstalled" "$STAGED"
   rmdir -p --ignore-fail-on-non-empty -- "${STAGED%/*}" 2>/dev/null
-  rm -rf "$STATE/alerts" "$ALERTS" "$STATE/held" "$STATE/allow-deletion" "$STATE/entries" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
+  rm -rf "$STATE/alerts" "$ALERTS" "$STATE/held" "$STATE/allow-deletion" "$STATE/accept-source" "$STATE/entries" "$STATE/entries.altered" "$STATE/grants" "$STATE/grants.lock" "$STATE/purged" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
   say "Removed from $HOST. Both volumes are as they were; $STATE/volumes stays and remembers which they are."
 }
 

@@ -125,8 +125,7 @@ check_volume() { # role path
     refuse "The $1 $2 is really $root of the system's own file system (a bind mount)."
     return 1
   fi
-  # A subvolume can be read-only by itself, whatever it is mounted with.
-  if [ ! -w "$2" ] || findmnt -n -o OPTIONS --mountpoint "$2" | tail -n 1 | grep -qE '(^|,)ro(,|$)'; then
+  if ! writable "$2"; then
     refuse "The $1 $2 is mounted read-only. A file system that was remounted so after an error needs fsck first; otherwise: mount -o remount,rw $(quoted "$2")"
   fi
   if inside=$(mounted_inside "$2"); then
@@ -136,10 +135,9 @@ check_volume() { # role path
 }
 
 check_encryption() { # role path
-  local device
-  device=$(findmnt -n -v -o SOURCE --mountpoint "$2" | tail -n 1)
-  lsblk -n -s -l -o TYPE -- "$device" 2>/dev/null | grep -qx 'crypt' && return
-  local text="The $1 volume ($device) is not on dm-crypt: its data is not encrypted."
+  local mount_device=
+  ! encrypted "$2" || return 0
+  local text="The $1 volume ($mount_device) is not on dm-crypt: its data is not encrypted."
   if [ "$REQUIRE_ENCRYPTION" = true ]; then
     refuse "$text Encrypt it, or set lsyncd:requireEncryption to false."
   else

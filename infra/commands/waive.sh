@@ -9,7 +9,7 @@ release() {
   [ "$(printf '%s' "$(cat "$STATE/manifest")" | sha256sum | head -c 12)" = "$DEPLOYMENT" ] || return 0
   recorded=$(sed -n 's/^source	//p' "$STATE/volumes")
   [ "$(volume_identity "$SOURCE")" = "$recorded" ] && [ -z "$(first_file "$SOURCE" 30 || echo unknown)" ] || return 0
-  lsyncd-release
+  lsyncd-release --ahead
 }
 
 waive() {

@@ -106,7 +106,7 @@ export const systemPlaces = [
 export async function content(host: SandboxHost, path: string): Promise<string> {
   return on(
     host,
-    `cd '${path}' && find . -path ./lost+found -prune -o -type f -print0 | sort -z | xargs -0 -r sha256sum`,
+    `cd '${path}' && find . \\( -path ./lost+found -o -path ./.lsyncd-as-code \\) -prune -o -type f -print0 | sort -z | xargs -0 -r sha256sum`,
   );
 }
 

@@ -29,6 +29,7 @@ export class PretendedVolumes {
       run_directory: join(folder, "run"),
       failover_file: join(folder, "state/failover"),
       allow_file: join(folder, "state/allow-deletion"),
+      accept_file: join(folder, "state/accept-source"),
       held_file: join(folder, "state/held"),
       entries_file: join(folder, "state/entries"),
     };

@@ -80,6 +80,7 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
     settings: {
       deletionLimit: { value: 1000 },
       deletionShare: { value: 50 },
+      keepDeletedDays: { value: 14 },
       requireEncryption: { value: true },
       acceptVolumes: {
         value: ["0a1b2c3d-1111-2222-3333-444455556666"],

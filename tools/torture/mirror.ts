@@ -50,6 +50,7 @@ export class Mirror {
     const { root, safe, delay = 1, inotifyMode = "CloseWrite or Modify" } = this.options;
     await renderPrograms(this.bin, {
       ...{ sqliteStateDirectory: this.state, source: this.source, target: this.target },
+      grantsFile: path.join(this.marks, "grants"),
       ...(safe ? {} : { copyProgram: paths.rsyncProgram }),
     });
     await writeSettings(this.settings, {

@@ -1,8 +1,9 @@
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { defaults } from "../../infra/config";
 import { libDirectory, paths } from "../../infra/paths";
 import { render } from "../../infra/render";
+import { programs } from "./settings";
 
 /** Where the host's programs work in a test. */
 export interface ProgramSettings {
@@ -16,6 +17,8 @@ export interface ProgramSettings {
   copyProgram?: string;
   /** What is run as rsync, if not rsync itself. */
   rsyncProgram?: string;
+  /** Databases that may be deleted from the mirror. */
+  grantsFile?: string;
   /** Seconds for which writers may be held up. */
   sqliteLockSeconds?: number;
 }
@@ -23,6 +26,7 @@ export interface ProgramSettings {
 /** Renders the programs that mirror, copy and check databases into a directory, executable, with the default settings. */
 export async function renderPrograms(directory: string, settings: ProgramSettings): Promise<void> {
   await mkdir(directory, { recursive: true });
+  await symlink(path.join(programs, "LsyncdAsCode"), path.join(directory, "LsyncdAsCode")).catch(() => undefined);
   const marks = path.join(settings.sqliteStateDirectory, "marks");
   for (const name of ["lsyncd-rsync", "lsyncd-verify", "sqlite.pm"]) {
     const file = path.join(directory, name);
@@ -35,6 +39,7 @@ export async function renderPrograms(directory: string, settings: ProgramSetting
         heldFile: path.join(marks, "held"),
         allowFile: path.join(marks, "allow"),
         entriesFile: path.join(marks, "entries"),
+        grantsFile: path.join(settings.sqliteStateDirectory, "grants"),
         passPrefix: path.join(marks, "pass."),
         copyProgram: path.join(directory, "lsyncd-rsync"),
         // The file system of a test is everybody's: what others delete on it is no reason to hold a mirror.

@@ -23,8 +23,11 @@ export async function writeSettings(
     resyncFile: join(state, "resync"),
     heldFile: join(state, "held"),
     allowFile: join(state, "allow"),
+    acceptFile: join(state, "accept"),
     failoverFile: join(state, "failover"),
     entriesFile: join(state, "entries"),
+    grantsFile: join(state, "grants"),
+    purgedFile: join(state, "purged"),
     passPrefix: join(state, "pass."),
     monitorRanFile: join(state, "ran"),
   };

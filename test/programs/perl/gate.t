@@ -2,26 +2,76 @@ use strict;
 use warnings;
 use Test::More;
 use LsyncdAsCode::Gate ();
-use LsyncdAsCode::Gate::Count ();
-use LsyncdAsCode::Itemize ();
+use LsyncdAsCode::Gate::Generation ();
+use LsyncdAsCode::Gate::Permit ();
+use LsyncdAsCode::Gate::Tally ();
 
 # What is held with the default limits: 100 entries or 20 percent, whichever is more, within ten minutes.
-sub judge { return LsyncdAsCode::Gate::judge(now => 10_000, past => [], limit => 100, share => 20, removed => 0, added => 0, @_) }
+sub judge {
+    my %given = (known => 500, @_);
+    return LsyncdAsCode::Gate::judge(
+        now => 10_000, past => [], limit => 100, share => 20, removed => 0, added => 0, emptied => 0, refilled => 0, files => 50, bytes => 1 << 30,
+        altered => 0, databases => 0, total => sub { return $given{known} // 1000 }, lost_together => sub { return undef }, %given,
+    );
+}
+sub held { return judge(@_)->{would} // '' }
 
-ok(!judge(known => 500, removed => 100)->{held}, 'a hundred of 500 go');
-ok(judge(known => 500, removed => 101)->{held}, '101 of 500 are held');
-ok(!judge(known => 5000, removed => 1000)->{held}, 'a fifth of 5000 goes');
-ok(judge(known => 5000, removed => 1001)->{held}, 'one more than a fifth is held');
-ok(!judge(known => 5000, removed => 4000, added => 3500)->{held}, 'what is renamed does not count');
-ok(judge(known => 450, past => [ [ 9500, 500 ] ], removed => 60)->{held}, 'what went within ten minutes counts as well');
-ok(!judge(known => 450, past => [ [ 9300, 500 ], [ 9390, 450 ] ], removed => 60)->{held}, 'what went longer ago does not');
-is(judge(known => 500, removed => 30)->{most}, 100, 'a pass that takes 30 may take 70 more');
-is_deeply([ @{ judge(known => 500, removed => 101) }{qw(shrinks of)} ], [ 101, 500 ], 'the message has both numbers');
-is_deeply(judge(known => undef, past => [ [ 9990, 7 ] ], removed => 9)->{memory}, [ [ 9990, 7 ], [ 10_000, 0 ] ],
+is(held(removed => 100), '', 'a hundred of 500 go');
+is(held(removed => 101), '101 of its 500 files and directories would have been deleted within ten minutes', '101 of 500 are held');
+is(held(known => 5000, removed => 1000), '', 'a fifth of 5000 goes');
+isnt(held(known => 5000, removed => 1001), '', 'one more than a fifth is held');
+is(held(known => 5000, removed => 4000, added => 3500), '', 'what is renamed does not count');
+isnt(held(known => 450, past => [ [ 9500, 500, 0 ] ], removed => 60), '', 'what went within ten minutes counts as well');
+is(held(known => 450, past => [ [ 9300, 500, 0 ], [ 9390, 450, 0 ] ], removed => 60), '', 'what went longer ago does not');
+is(held(known => 450, past => [ [ 9500, 900, 0 ] ]), '', 'a pass that takes nothing is not held for others');
+
+like(held(emptied => 101), qr/\A101 of its 500 .* deleted or emptied/, 'what is emptied counts with what is deleted');
+isnt(held(past => [ [ 9900, 500, 60 ] ], emptied => 50, removed => 60), '', 'both add up');
+is(held(past => [ [ 9000, 500, 0 ], [ 9900, 500, 60 ] ], emptied => 60, refilled => 60), '', 'a file that is filled again is none that is lost');
+isnt(held(past => [ [ 9000, 500, 0 ], [ 9900, 500, 60 ] ], emptied => 60), '', 'two passes that empty files add up');
+
+is(held(known => 20, removed => 15), '', 'three quarters of a small mirror go');
+like(held(known => 20, removed => 16), qr/\Anearly all of it, 16 of its 20/, 'four fifths are held');
+is(held(known => 1, removed => 1, files => 1, bytes => 100), '', 'one small file goes');
+isnt(held(known => 1, removed => 1, files => 1, bytes => 1 << 20), '', 'one large file is held');
+is(held(known => 1, removed => 1, files => 0, bytes => 0), '', 'what holds nothing is no loss');
+isnt(held(known => 400, removed => 380, limit => 1_000_000), '', 'nearly everything is held whatever the limit is');
+isnt(held(known => 10, past => [ [ 9900, 20, 0 ] ], removed => 6), '', 'in several passes as well');
+
+is(held(altered => 100, known => 150), '', 'a hundred altered files go');
+like(held(altered => 101, known => 150), qr/\A101 of its 150 files would have been rewritten/, '101 of 150 are held');
+is(held(altered => 101, known => 500), '', 'less than half of all go');
+is(held(altered => 101, known => undef), '', 'also where the file system does not count');
+
+is(held(databases => 3, lost_together => sub { 'all 3 databases of a' }), 'all 3 databases of a would have been lost (deleted, emptied or made unrecognisable)',
+    'databases that go together are held');
+
+is_deeply(judge(known => undef, past => [ [ 9990, 7, 0 ] ], removed => 9, files => 0, bytes => 0)->{memory}, [ [ 9990, 7, 0 ], [ 10_000, 0, 0 ] ],
     'a file system that does not say is counted on, and not below zero');
-is(scalar @{ judge(known => 5, past => [ [ 10_000, 5 ] ])->{memory} }, 1, 'one line a second is remembered');
+is(scalar @{ judge(known => 5, past => [ [ 10_000, 5, 0 ] ])->{memory} }, 1, 'one line a second is remembered');
 
-my @plan = map { LsyncdAsCode::Itemize::parse($_) } '*deleting   0 a', 'cd+++++++++ 0 b/', '>f+++++++++ 0 c', '>f.st...... 0 d', '.d..t...... 0 e/';
-is_deeply([ LsyncdAsCode::Gate::Count::of_plan(@plan) ], [ 1, 2 ], 'of what rsync says it would do, deletions and new entries count');
+# Names.
+my @stems = ([ 'a/b.eml.locked', 'a/b.eml' ], [ 'a/b.locked', 'a/b' ], [ 'a.d/b', undef ], [ 'a/.hidden', undef ], [ 'b.eml', 'b' ]);
+is(LsyncdAsCode::Gate::Tally::stem($_->[0]), $_->[1], "the stem of $_->[0]") for @stems;
+isnt(LsyncdAsCode::Gate::hash('a'), LsyncdAsCode::Gate::hash('b'), 'hashes differ');
+
+# Permissions.
+my $tally = { removed => 200, emptied => 0, altered => [] };
+my $name = LsyncdAsCode::Gate::Permit::name(5, $tally);
+is($name, 'held 5 lost 200 altered 0', 'a permission names what was held');
+my $permit = { at => 5, lost => 200, altered => 0 };
+ok(LsyncdAsCode::Gate::Permit::covers($permit, $tally), 'it covers that');
+ok(LsyncdAsCode::Gate::Permit::covers($permit, { %$tally, removed => 220 }), 'and a tenth more');
+ok(!LsyncdAsCode::Gate::Permit::covers($permit, { %$tally, removed => 221 }), 'and no more than that');
+ok(!LsyncdAsCode::Gate::Permit::covers($permit, { %$tally, altered => [ 1 .. 11 ] }), 'nor another loss');
+ok(LsyncdAsCode::Gate::Permit::covers({}, { %$tally, removed => 1e6 }), 'an empty one is for whatever its pass takes');
+
+# Generations.
+is(LsyncdAsCode::Gate::Generation::refuses(undef, undef), undef, 'no generation anywhere: a first pass');
+is(LsyncdAsCode::Gate::Generation::refuses(7, undef), undef, 'a new mirror');
+is(LsyncdAsCode::Gate::Generation::refuses(7, 7), undef, 'the same');
+is(LsyncdAsCode::Gate::Generation::refuses(8, 7), undef, 'a source that is ahead');
+like(LsyncdAsCode::Gate::Generation::refuses(6, 7), qr/older than its mirror/, 'a source that is behind');
+like(LsyncdAsCode::Gate::Generation::refuses(undef, 7), qr/has no generation/, 'a source that has none');
 
 done_testing();

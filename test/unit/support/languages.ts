@@ -2,6 +2,7 @@ import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { run } from "../../../toolchain/run";
+import { programs } from "../../../tools/torture/settings";
 
 /**
  * The languages that values are written into, asked to read them back. Each function takes many texts and starts one
@@ -88,7 +89,7 @@ export async function evaluatePerl(lists: string[]): Promise<string[][]> {
 /** Compiles Perl texts without running them; rejects with the message of the first that does not compile. */
 export async function compilePerl(texts: string[]): Promise<void> {
   const program = texts.map((text, index) => `package Case${index}; sub {\n${text}\n};\n`).join("");
-  await withFiles({ program }, (folder) => run("perl", ["-c", join(folder, "program")]));
+  await withFiles({ program }, (folder) => run("perl", ["-I", programs, "-c", join(folder, "program")]));
 }
 
 /**

@@ -52,8 +52,19 @@ mounted_inside() {
   return 1
 }
 
-# Prints the first file below a directory, or nothing. Empty directories and lost+found do not count. Returns 1 when
-# it cannot be looked at within so many seconds.
+# Whether the volume mounted at $1 can be written to. A subvolume can be read-only by itself, whatever it is mounted with.
+writable() {
+  [ -w "$1" ] && ! findmnt -n -o OPTIONS --mountpoint "$1" | tail -n 1 | grep -qE '(^|,)ro(,|$)'
+}
+
+# Whether the volume mounted at $1 is on dm-crypt. Sets mount_device.
+encrypted() {
+  local mount_root mount_type
+  mounted_at "$1" && lsblk -n -s -l -o TYPE -- "$mount_device" 2>/dev/null | grep -qx 'crypt'
+}
+
+# Prints the first file below a directory, or nothing. Empty directories, lost+found and what this program keeps there do
+# not count. Returns 1 when it cannot be looked at within so many seconds.
 first_file() { # directory seconds
-  (cd "$1" && timeout "$2" find . -path ./lost+found -prune -o ! -type d -print -quit)
+  (cd "$1" && timeout "$2" find . \( -path ./lost+found -o -path ./.lsyncd-as-code -o -path ./.lsyncd-monitor-probe \) -prune -o ! -type d -print -quit)
 }

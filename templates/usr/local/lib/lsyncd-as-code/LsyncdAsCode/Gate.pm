@@ -1,25 +1,30 @@
-# The gate: what a pass would take from the mirror is counted here and let through or not.
-#
-# What is limited is by how much the mirror shrinks: entries now, plus what is about to be added, minus what is about to be
-# removed, compared with the most it had within ten minutes. So files that are renamed, or created and deleted again, do not
-# add up. Why: docs/decisions/0003-safety.md.
+# The gate: what a pass would take from the mirror is counted (Gate/Tally.pm), judged here, and let through or not. Nothing else
+# on a host deletes anything from the mirror. Why, and what is detected with which figures: docs/decisions/0007-gate.md.
 package LsyncdAsCode::Gate;
 use strict;
 use warnings;
 use POSIX ();
-use LsyncdAsCode::Gate::Count ();
-use LsyncdAsCode::Pass qw(GIVE_UP);
+use LsyncdAsCode::Gate::Names ();
+use LsyncdAsCode::Gate::Permit ();
+use LsyncdAsCode::Paths ();
 
-# Seconds within which the mirror may shrink by the limit.
+# Seconds within which the mirror may lose what the limits say.
 use constant WINDOW => 600;
-# Seconds for which a deletion that was allowed once is allowed.
-use constant ALLOWED_FOR => 86_400;
+# Percent of what there was: losing so much is always held, whatever the limits are.
+use constant NEARLY_ALL => 80;
+# Percent of what there is: altering more than that within the window is held.
+use constant MOST => 50;
+# A single file that goes is no loss of everything unless it is a database or has so many bytes.
+use constant MATTERS => 1 << 20;
+# Databases in one directory from which losing all of them is held; of a whole volume, one is enough.
+use constant TOGETHER => 3;
+# Entries that a search for other databases looks at.
+use constant SEARCHED => 20_000;
 
 sub new {
     my ($class, $settings, $limits) = @_;
     return bless {
         source => $settings->text('source'),
-        target => $settings->text('target'),
         held   => $settings->text('held_file'),
         allow  => $settings->text('allow_file'),
         memory => $settings->text('entries_file'),
@@ -29,73 +34,117 @@ sub new {
     }, $class;
 }
 
-# Holds the mirror until someone has looked, and ends lsyncd.
-sub hold {
-    my ($self, $would) = @_;
-    my $text = sprintf 'the mirror was stopped at %s: %s. Look at %s; if that is right, let it happen once with `lsyncd-release`',
-        POSIX::strftime('%Y-%m-%d %H:%M:%S', localtime), $would, $self->{source};
-    if (open my $file, '>', "$self->{held}.new") {
-        print {$file} "$text\n";
-        close $file and rename "$self->{held}.new", $self->{held};
+# Decides on a tally and remembers it. $kept: entries of deleted files that the mirror's volume still holds. Returns undef when the
+# pass may go on, or what would happen, for `hold`.
+sub refuses {
+    my ($self, $pass, $tally, $used, $kept) = @_;
+    my $now     = time;
+    my $known   = defined $used ? $used - $kept : undef;
+    my @past    = past($self->{memory}, $now);
+    my %altered = altered("$self->{memory}.altered", $now);
+    $altered{ hash($_) } = $now for @{ $tally->{altered} };
+    my $verdict = judge(
+        now => $now, past => \@past, known => $known, limit => $self->{limit}, share => $self->{share},
+        (map { $_ => $tally->{$_} } qw(removed added emptied refilled files bytes)),
+        altered   => @{ $tally->{altered} } ? scalar keys %altered : 0,
+        databases => scalar keys %{ $tally->{databases} },
+        total     => sub { total($tally->{target}, @_) },
+        lost_together => sub { lost_together($tally) },
+    );
+    if (defined $verdict->{would} && !$pass->is_event) {
+        # What was allowed once is allowed for a pass over everything, which is what the next start of lsyncd begins with.
+        my $permit = LsyncdAsCode::Gate::Permit::read($self->{allow}, $now);
+        if ($permit && LsyncdAsCode::Gate::Permit::covers($permit, $tally)) {
+            @$self{qw(permitted)} = (1);
+            return undef;
+        }
     }
-    warn "$text\n";
-    exit GIVE_UP;
+    return $verdict->{would} if defined $verdict->{would};
+    replace($self->{memory}, join '', map { "@$_\n" } @{ $verdict->{memory} });
+    replace("$self->{memory}.altered", pack '(NN)*', %altered) if @{ $tally->{altered} };
+    return undef;
 }
 
-# Whether a deletion is allowed, whatever it takes.
-sub is_allowed {
-    my ($self) = @_;
-    my @allowed = stat $self->{allow} or return 0;
-    return 1 if time - $allowed[9] < ALLOWED_FOR;
-    unlink $self->{allow};
-    return 0;
-}
-
-# A pass over everything has done what was allowed once, and what the mirror has now is what counts from here on.
-sub passed {
-    my ($self) = @_;
-    unlink @$self{qw(memory allow)} if -e $self->{allow};
+# Ends what was allowed once: the pass over everything that it was for has come as far as its deletions. What the mirror has then
+# is what counts from there on.
+sub end_permit {
+    my ($self, $pass) = @_;
+    return if $pass->is_event;
+    LsyncdAsCode::Gate::Permit::remove($self->{allow});
+    unlink $self->{memory}, "$self->{memory}.altered" if $self->{permitted};
     return;
 }
 
-# Holds the mirror when a pass would shrink it too much. Returns how many deletions the pass may make, or undef when
-# there is no limit.
-sub most_deletions {
-    my ($self, $pass) = @_;
-    return undef if $self->is_allowed;
-    my ($removed, $added) =
-        $pass->is_event
-        ? LsyncdAsCode::Gate::Count::of_list($self->{source}, $self->{target}, $pass->entries)
-        : LsyncdAsCode::Gate::Count::of_plan($pass->plan);
-    my $now     = time;
-    my $known   = LsyncdAsCode::Gate::Count::used($self->{target});
-    my @past    = past($self->{memory}, $now);
-    my $verdict = judge(
-        now => $now, past => \@past, known => $known, removed => $removed, added => $added,
-        limit => $self->{limit}, share => $self->{share},
-    );
-    $self->hold(sprintf '%d of its %d files and directories would have been deleted within ten minutes', @$verdict{qw(shrinks of)})
-        if $verdict->{held};
-    if (open my $file, '>', "$self->{memory}.new") {
-        print {$file} map { "$_->[0] $_->[1]\n" } @{ $verdict->{memory} };
-        close $file and rename "$self->{memory}.new", $self->{memory};
-    }
-    return $verdict->{most};
+# Holds the mirror until someone has looked. The first line is for people, the second for lsyncd-release.
+sub hold {
+    my ($self, $would, $tally) = @_;
+    my $at = time;
+    my $text = sprintf 'the mirror was stopped at %s: %s. Look at %s; if that is right, let it happen once with `lsyncd-release`',
+        POSIX::strftime('%Y-%m-%d %H:%M:%S', localtime $at), $would, $self->{source};
+    write_held($self->{held}, $text, LsyncdAsCode::Gate::Permit::name($at, $tally));
+    warn "$text\n";
+    return $text;
 }
 
-# What is remembered: pairs of seconds since 1970 and entries, the oldest first.
+# Holds it because the source is older than its mirror. No permission for a pass ends that.
+sub hold_older {
+    my ($self, $why) = @_;
+    my $text = sprintf 'the mirror was stopped at %s: %s. If the source at %s is right all the same, mirror it with `lsyncd-release --accept-source`; to bring back what the mirror has: docs/disaster-recovery.md',
+        POSIX::strftime('%Y-%m-%d %H:%M:%S', localtime), $why, $self->{source};
+    write_held($self->{held}, $text, 'older');
+    warn "$text\n";
+    return $text;
+}
+
+sub write_held {
+    my ($path, @lines) = @_;
+    replace($path, join '', map { "$_\n" } @lines);
+    return;
+}
+
+# --- what is remembered ----------------------------------------------------------------------------------------------
+
+sub replace {
+    my ($path, $text) = @_;
+    open my $file, '>', "$path.new" or return;
+    print {$file} $text;
+    close $file and rename "$path.new", $path;
+    return;
+}
+
+# The mirror's entries in the last minutes: [seconds since 1970, entries, files emptied so far], the oldest first.
 sub past {
     my ($path, $now) = @_;
     open my $file, '<', $path or return;
     # What lies in the future is of a clock that was wrong then.
-    my @past = map { /^(\d+) (\d+)$/ ? [ $1 > $now ? $now : $1 + 0, $2 + 0 ] : () } <$file>;
+    my @past = map { /^(\d+) (\d+)(?: (-?\d+))?$/ ? [ $1 > $now ? $now : $1 + 0, $2 + 0, $3 // 0 ] : () } <$file>;
     close $file;
     return @past;
 }
 
+# What was altered within the window: hash of the path => seconds since 1970.
+sub altered {
+    my ($path, $now) = @_;
+    open my $file, '<:raw', $path or return;
+    my %altered = unpack '(NN)*', do { local $/ = undef; readline($file) // '' };
+    close $file;
+    return map { $_ => $altered{$_} } grep { $altered{$_} > $now - WINDOW && $altered{$_} <= $now } keys %altered;
+}
+
+# FNV-1a, 32 bits (perl-base has no digests): paths need only be told apart well enough to be counted.
+sub hash {
+    my ($text) = @_;
+    my $hash = 0x811c9dc5;
+    $hash = (($hash ^ $_) * 0x01000193) & 0xffffffff for unpack 'C*', $text;
+    return $hash;
+}
+
+# --- what is decided ---------------------------------------------------------------------------------------------------
+
 # Decides. Takes now (seconds), past (see above), known (entries of the mirror, undef where its file system does not say),
-# removed and added (entries), limit (entries) and share (percent). Returns held; shrinks and of, for the message; most, the
-# deletions that the pass may make; memory, what is to be remembered.
+# removed, added, emptied, refilled, files, bytes (see Tally.pm), altered (files within the window), databases (that are lost),
+# limit (entries) and share (percent); total($most), which counts the mirror's entries up to a number; and lost_together, which
+# says what databases are lost as a whole. Returns would: what would happen, when it is held; memory: what is to be remembered.
 sub judge {
     my %given = @_;
     my ($now, $known, $removed, $added) = @given{qw(now known removed added)};
@@ -109,16 +158,87 @@ sub judge {
     unshift @recent, $before[-1] if @before;
     my ($largest) = sort { $b <=> $a } $entries, map { $_->[1] } @recent;
     my $shrinks = $largest - ($entries + $added - $removed);
+    # Files emptied so far, less those that were filled again; what counts is the rise from the least of the window.
+    my $already = @recent ? $recent[-1][2] : 0;
+    my $empty = $already + $given{emptied} - $given{refilled};
+    my ($least) = sort { $a <=> $b } $already, map { $_->[2] } @recent;
+    my $lost = $shrinks + ($empty > $least ? $empty - $least : 0);
     my $allowed = $given{limit};
     $allowed = $largest * $given{share} / 100 if defined $known && $largest * $given{share} / 100 > $given{limit};
-    return { held => 1, shrinks => $shrinks, of => $largest > $shrinks ? $largest : $shrinks } if $shrinks > $allowed;
+    my $how = $empty > $least ? 'deleted or emptied' : 'deleted';
+    my $takes = $removed + $given{emptied} > 0;
+
+    return { would => sprintf '%d of its %d files and directories would have been %s within ten minutes', $lost, $largest > $lost ? $largest : $lost, $how }
+        if $takes && $lost > $allowed;
+
+    # Nearly everything of a small mirror is less than the limit.
+    if ($takes && $lost > 0 && ($given{files} > 1 || $given{bytes} >= MATTERS)) {
+        my $gone = $shrinks - ($removed - $added);    # by earlier passes
+        $gone = 0 if $gone < 0;
+        my $enough = int($lost * 100 / NEARLY_ALL) + 1;
+        my $there = $given{total}->($enough) + $gone;
+        return { would => sprintf 'nearly all of it, %d of its %d files and directories, would have been %s within ten minutes', $lost, $there, $how }
+            if $there < $enough;
+    }
+    if ($given{databases}) {
+        my $which = $given{lost_together}->();
+        return { would => "$which would have been lost (deleted, emptied or made unrecognisable)" } if defined $which;
+    }
+    if ($given{altered} > $given{limit}) {
+        my $there = $given{total}->(int($given{altered} * 100 / MOST) + 1);
+        return { would => sprintf '%d of its %d files would have been rewritten or renamed to another suffix within ten minutes', $given{altered}, $there }
+            if $given{altered} > $there * MOST / 100;
+    }
 
     # Counted on, a number must not fall below zero.
     my $after = defined $known ? $known : $entries + $added - $removed;
     $after = 0 if $after < 0;
     # One line a second is enough, and bounds the file.
-    pop @recent if defined $known && @recent && $recent[-1][0] == $now && $recent[-1][1] <= $after;
-    return { held => 0, shrinks => $shrinks, of => $largest, most => int($removed + $allowed - $shrinks), memory => [ @recent, [ $now, $after ] ] };
+    pop @recent if defined $known && @recent && $recent[-1][0] == $now && $recent[-1][1] <= $after && $recent[-1][2] >= $empty;
+    return { memory => [ @recent, [ $now, $after, $empty ] ] };
+}
+
+# The entries of a volume without our own, counted up to a number.
+sub total {
+    my ($volume, $most) = @_;
+    my $count = 0;
+    $volume->walk('', sub { my ($path) = @_; return 0 if LsyncdAsCode::Gate::Names::is_own($path); return ++$count >= $most });
+    return $count;
+}
+
+# Says which databases would be lost as a whole: all of a directory, or of the volume; undef when there are others. As many that
+# come make it a move.
+sub lost_together {
+    my ($tally) = @_;
+    my $lost = $tally->{databases};
+    return undef if $tally->{new_databases} >= keys %$lost;
+    my %in;
+    for my $path (keys %$lost) { push @{ $in{ $path =~ m{\A(.*)/}s ? $1 : '' } }, $path }
+    my $alone = 1;
+    for my $directory (sort keys %in) {
+        my $many = @{ $in{$directory} };
+        my $others = $tally->{target}->any_name($directory, sub {
+            return is_other($tally, length $directory ? "$directory/$_[0]" : $_[0]);
+        });
+        $alone = 0 if $others;
+        return sprintf 'all %d databases of %s', $many, length $directory ? LsyncdAsCode::Paths::printable($directory) : 'its root directory' if !$others && $many >= TOGETHER;
+    }
+    return undef unless $alone;
+    my $searched = 0;
+    my $found = $tally->{target}->walk('', sub { my ($path) = @_; return ++$searched > SEARCHED || is_other($tally, $path) });
+    my $many = keys %$lost;
+    return $found ? undef : $many == 1 ? 'its only database' : "all its $many databases";
+}
+
+# Whether a path is a database of the mirror that is not lost.
+sub is_other {
+    my ($tally, $path) = @_;
+    return 0 if $tally->{databases}{$path} || LsyncdAsCode::Gate::Names::is_own($path) || LsyncdAsCode::Gate::Names::is_temporary($path);
+    my $there = $tally->{target}->look($path) // return 0;
+    return 0 unless $there->{type} eq 'f' && $there->{size} > 0 && $tally->{is_database}->($tally->{target}, $path);
+    # What waits to be deleted is no other one.
+    my $here = $tally->{source}->look($path);
+    return $here && $here->{type} eq 'f' ? 1 : 0;
 }
 
 1;

@@ -3,11 +3,12 @@ package LsyncdAsCode::Pass;
 use strict;
 use warnings;
 use POSIX ();
+use LsyncdAsCode::Gate::Names qw(PRIVATE);
 use LsyncdAsCode::Itemize ();
 use LsyncdAsCode::Paths ();
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(GIVE_UP AGAIN IO_ERROR PARTIAL VANISHED STOPPED);
+our @EXPORT_OK = qw(GIVE_UP AGAIN IO_ERROR PARTIAL VANISHED);
 
 use constant {
     # Exit codes as lsyncd understands them (lsyncd.lua, default.rsyncExitCodes): 1 ends lsyncd, which systemd
@@ -15,12 +16,10 @@ use constant {
     GIVE_UP => 1,
     AGAIN   => 12,
     # Exit codes of rsync (rsync(1), EXIT VALUES): 11 is an error in file I/O, such as a full target; 23 means
-    # that some files were not transferred, which lsyncd takes for success; 24 that some had vanished before they were;
-    # 25 that --max-delete has ended the deletions.
+    # that some files were not transferred, which lsyncd takes for success; 24 that some had vanished before they were.
     IO_ERROR => 11,
     PARTIAL  => 23,
     VANISHED => 24,
-    STOPPED  => 25,
 };
 
 # Files that go when this process ends, however it does.
@@ -36,11 +35,19 @@ sub begin {
         rsync   => $settings->text('rsync_program'),
         # Copies in rsync's place: the program that copies databases under their own locks, or rsync itself.
         copier  => $settings->text('copy_program'),
-        without_errors(@arguments),
+        for_rsync(@arguments),
     }, $class;
     $self->mark($settings->text('pass_prefix'));
     $self->hold_volumes($settings->text('guard'));
-    $self->{list} = $self->{has_list} ? do { local $/; <STDIN> // '' } : undef;
+    $self->{list} = $self->{has_list} ? do { local $/ = undef; readline(*STDIN) // '' } : undef;
+    # Nobody looks at our own files: an event of theirs is none, a pass over everything leaves them out.
+    if ($self->{is_event}) {
+        my @listed = split /\0/, $self->{list};
+        my @others = grep { index($_, '/' . PRIVATE) != 0 } @listed;
+        $self->{list} = join "\0", @others;
+        $self->{only_own} = @others < @listed && !grep { $_ ne '/' && $_ ne '' } @others;
+    }
+    else { unshift @{ $self->{arguments} }, '--exclude=/' . PRIVATE }
     $self->{entries} = $self->{is_event} ? [ LsyncdAsCode::Paths::from_lsyncd($self->{list}) ] : [];
     # The copier works on for as long as lsyncd lives.
     $ENV{LSYNCD_PID} = getppid;
@@ -48,8 +55,9 @@ sub begin {
 }
 
 # The arguments for rsync out of those that lsyncd gives, and what they say about the call.
-sub without_errors {
-    my @arguments = grep { $_ ne '--ignore-errors' } @_;
+sub for_rsync {
+    # rsync deletes nothing: neither with --delete nor, where a directory became something else, with --force.
+    my @arguments = grep { $_ !~ /\A--(?:ignore-errors|force|delete(?:-(?:before|during|delay|after))?)\z/ } @_;
     unshift @arguments, '--modify-window=-1' unless grep { /^--modify-window=/ } @arguments;
     return (
         arguments => \@arguments,
@@ -70,6 +78,9 @@ sub input {
     return $self->{list} if !$self->is_event || $self->{copier} ne $self->{rsync};
     return LsyncdAsCode::Paths::to_rsync($self->entries);
 }
+
+# Whether the list is about our own files and nothing else.
+sub is_own { my ($self) = @_; return $self->{only_own} }
 
 # Whether this is about the listed paths, and not about everything.
 sub is_event { my ($self) = @_; return $self->{is_event} }
@@ -113,6 +124,9 @@ sub hold_volumes {
 
 sub give_up { my ($why) = @_; warn "$why\n"; exit GIVE_UP }
 
+# The target, by its name.
+sub target { my ($self) = @_; return $self->{target} }
+
 # The two volumes, as paths that lead to the directories that are held.
 sub roots { my ($self) = @_; return @{ $self->{roots} } }
 
@@ -123,7 +137,7 @@ sub anchored {
     return @with;
 }
 
-# What rsync would do, as items of LsyncdAsCode::Itemize. Ends the program when rsync cannot say: a plan that is not whole
+# What rsync would do if it deleted as well, as items of LsyncdAsCode::Itemize. Ends the program when rsync cannot say: a plan that is not whole
 # says nothing about what would be deleted.
 sub plan {
     my ($self) = @_;
@@ -131,7 +145,8 @@ sub plan {
     if ($child == 0) {
         begin_child();
         open STDIN, '<', '/dev/null';
-        my @command = ($self->{rsync}, '--dry-run', LsyncdAsCode::Itemize::options(0), $self->anchored($self->arguments));
+        $ENV{LC_ALL} = 'C';
+        my @command = ($self->{rsync}, '--dry-run', '--delete', LsyncdAsCode::Itemize::options(0), $self->anchored($self->arguments));
         exec { $command[0] } @command or POSIX::_exit(1);
     }
     my @items;

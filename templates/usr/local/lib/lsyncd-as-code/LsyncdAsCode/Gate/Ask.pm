@@ -1,0 +1,32 @@
+# What the copier's worker asks of the gate: it deletes no database by itself.
+package LsyncdAsCode::Gate::Ask;
+use strict;
+use warnings;
+use LsyncdAsCode::Beneath      qw(open_beneath remove);
+use LsyncdAsCode::Gate::Delete ();
+use LsyncdAsCode::Gate::Grants ();
+use LsyncdAsCode::Gate::Kept   ();
+use LsyncdAsCode::Gate::Volume ();
+use LsyncdAsCode::System       qw(fd_path stat_ns);
+
+# Deletes a database that is gone from the source, with what belongs to it, if the gate has counted it and let it through. $root:
+# the target; $identity: what it must be (see Beneath.pm); $path: below it; $grants: the file of what is granted; $days: how long
+# deleted files are kept. Returns whether it is gone. One that is not granted stays: the pass over its change is still to come.
+sub delete_database {
+    my ($root, $identity, $path, $grants, $days) = @_;
+    my ($above, $name) = LsyncdAsCode::Gate::Volume::split_path($path);
+    my $directory = open_beneath($root, $above, $identity) // return 1;
+    my $place = fd_path($directory) . "/$name";
+    return 0 unless LsyncdAsCode::Gate::Grants::allows($grants, $path, $place);
+    if ($days > 0) {
+        my $kept   = LsyncdAsCode::Gate::Kept->new($root, $days);
+        my $volume = LsyncdAsCode::Gate::Volume->new($root);
+        for ('', '-wal', '-journal') { $kept->take($volume, "$path$_", 1) if stat_ns("$place$_") }
+        $kept->save;
+    }
+    # The main file first: what is left of the others is no database any more.
+    remove("$place$_") for '', '-wal', '-shm', '-journal';
+    return 1;
+}
+
+1;

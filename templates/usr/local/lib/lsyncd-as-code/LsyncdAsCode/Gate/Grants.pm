@@ -1,0 +1,77 @@
+# Databases that the worker may delete. A database goes from the mirror only when no copy waits that may be its new name, so
+# the copier's worker does it; and it asks here. The gate grants the very file that it has counted: its inode and the time of
+# its last change are named, so a grant is of no use for a file that has been copied since.
+package LsyncdAsCode::Gate::Grants;
+use strict;
+use warnings;
+use Fcntl qw(:DEFAULT :flock);
+use LsyncdAsCode::System qw(stat_ns);
+
+# Bytes from which old grants are dropped, and seconds after which they are old.
+use constant { LONG => 1 << 20, OLD => 3600 };
+
+# Grants the deletion of databases of the mirror. $fresh: nothing that was granted before counts any more (a pass over
+# everything counts anew).
+sub grant {
+    my ($file, $target, $units, $fresh) = @_;
+    return if !@$units && !-e $file;
+    my $now  = time;
+    my $text = '';
+    for my $unit (@$units) {
+        my $there = $target->look($unit) // next;
+        $text .= "$now " . id($there) . " $unit\0";
+    }
+    my $lock = lock_grants($file);
+    if ($fresh || (-s $file // 0) > LONG) {
+        my $old = $fresh ? '' : join '', map { "$_\0" } grep { /\A(\d+) / && $1 > $now - OLD } split /\0/, slurp($file);
+        open my $new, '>', "$file.new" or die "cannot write $file.new: $!\n";
+        print {$new} $old, $text;
+        close $new or die "cannot write $file.new: $!\n";
+        rename "$file.new", $file or die "cannot replace $file: $!\n";
+        return;
+    }
+    open my $more, '>>', $file or die "cannot write $file: $!\n";
+    print {$more} $text;
+    close $more or die "cannot write $file: $!\n";
+    return;
+}
+
+sub id { my ($found) = @_; return "$found->{ino}:$found->{ctime}" }
+
+sub lock_grants {
+    my ($file) = @_;
+    sysopen my $lock, "$file.lock", O_RDWR | O_CREAT, 0600 or die "cannot open $file.lock: $!\n";
+    flock $lock, LOCK_EX or die "cannot lock $file.lock: $!\n";
+    return $lock;
+}
+
+sub slurp {
+    my ($file) = @_;
+    open my $handle, '<', $file or return '';
+    local $/ = undef;
+    return readline($handle) // '';
+}
+
+# What was read so far, for a worker that lives long: by file, its inode, how far, and the grants.
+my %read;
+
+# Whether the deletion of a database is granted: its path below the volume, and where it is looked at.
+sub allows {
+    my ($file, $unit, $place) = @_;
+    my $there = stat_ns($place) // return 1;
+    my $known = $read{$file} //= { inode => 0, at => 0, grants => {} };
+    my @is = stat $file or return 0;
+    if ($is[1] != $known->{inode} || $is[7] < $known->{at}) { %$known = (inode => $is[1], at => 0, grants => {}) }
+    if ($is[7] > $known->{at} && open my $handle, '<', $file) {
+        sysseek $handle, $known->{at}, 0;
+        sysread $handle, my $text, $is[7] - $known->{at};
+        # A record that is being written is read the next time.
+        $text =~ s/[^\0]*\z//;
+        $known->{at} += length $text;
+        for (split /\0/, $text) { $known->{grants}{$3} = "$2" if /\A(\d+) (\d+:\d+) (.+)\z/s }
+    }
+    my $granted = $known->{grants}{$unit} // return 0;
+    return $granted eq id($there) ? 1 : 0;
+}
+
+1;

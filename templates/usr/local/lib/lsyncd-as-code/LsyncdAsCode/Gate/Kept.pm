@@ -1,0 +1,115 @@
+# Deleted files that are kept for some days (setting keepDeletedDays): on the target, in a directory that only root can enter,
+# below the hour in which they went and with the path that they had. `lsyncd-undelete` lists them and brings them back.
+package LsyncdAsCode::Gate::Kept;
+use strict;
+use warnings;
+use Errno ();
+use Fcntl qw(:DEFAULT :mode);
+use POSIX ();
+use LsyncdAsCode::Beneath qw(absent);
+use LsyncdAsCode::Gate::Private qw(below open_private read_file write_file);
+use LsyncdAsCode::System  qw(fd_path stat_ns O_CLOEXEC);
+
+# Where it is in the private directory, and the file that holds the number of its entries.
+use constant { PLACE => 'deleted', COUNT => 'deleted.count' };
+
+# $root: the target. $days: how long, 0 for not at all.
+sub new {
+    my ($class, $root, $days) = @_;
+    my $private = open_private($root, $days > 0);
+    my $self = bless { days => $days, private => $private, count => 0 }, $class;
+    return $self unless $private;
+    $self->{place} = below($private, PLACE, $days > 0) // return $self;
+    $self->{count} = (read_file($private, COUNT) // '') =~ /\A(\d+)$/ ? $1 + 0 : 0;
+    return $self;
+}
+
+sub keeps { my ($self) = @_; return $self->{days} > 0 && $self->{place} ? 1 : 0 }
+
+# Entries of the mirror's file system that are kept here: they are none of the mirror's.
+sub count { my ($self) = @_; return $self->{count} }
+
+# The hours in which something went that is still here, the oldest first.
+sub hours {
+    my ($self) = @_;
+    return () unless $self->{place};
+    opendir my $names, fd_path($self->{place}) . '/.' or die "cannot read what is kept: $!\n";
+    return sort grep { /\A\d{4}-\d\d-\d\dT\d\d(?:\.\d+)?\z/ } readdir $names;
+}
+
+# Takes an entry of the mirror, with all that is in it. Gives up the oldest when there is no room. Returns whether it is kept.
+sub take {
+    my ($self, $target, $path, $entries) = @_;
+    while (!eval { $self->move($target, $path, $entries); 1 }) {
+        my $error = $@;
+        die $error unless $!{ENOSPC} || $!{EDQUOT};
+        defined $self->make_room or return 0;
+    }
+    return 1;
+}
+
+sub move {
+    my ($self, $target, $path, $entries) = @_;
+    my ($above, $name) = LsyncdAsCode::Gate::Volume::split_path($path);
+    my $from = $target->directory($above) // return;
+    my $hour = POSIX::strftime('%Y-%m-%dT%H', gmtime);
+    for (my $number = 1;; $number++) {
+        my $into = below($self->{place}, $number == 1 ? $hour : "$hour.$number", 1);
+        for my $part (grep { length } split m{/}, $above) { $into = $into && like($into, $part) }
+        # What went an hour's second time goes beside the first.
+        next if !$into || stat_ns(fd_path($into) . "/$name");
+        rename fd_path($from) . "/$name", fd_path($into) . "/$name" or die "cannot keep $path: $!\n";
+        last;
+    }
+    $self->{count} += $entries;
+    return;
+}
+
+# A directory on the way to what is kept; undef when something else has its name.
+sub like {
+    my ($into, $part) = @_;
+    my $path = fd_path($into) . "/$part";
+    mkdir $path, 0700 or $!{EEXIST} or die "cannot make a directory for what is kept: $!\n";
+    sysopen my $handle, $path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC or return absent($part);
+    return $handle;
+}
+
+# Remembers how many entries are here.
+sub save {
+    my ($self) = @_;
+    return unless $self->{private} && $self->{place};
+    write_file($self->{private}, COUNT, "$self->{count}\n");
+    return;
+}
+
+# Removes what is older than its days. Returns how many hours went.
+sub purge {
+    my ($self, $now) = @_;
+    my $oldest = POSIX::strftime('%Y-%m-%dT%H', gmtime $now - $self->{days} * 86_400);
+    return $self->drop(grep { substr($_, 0, 13) lt $oldest } $self->hours);
+}
+
+# Removes the oldest hour; returns it, or undef when nothing is left.
+sub make_room {
+    my ($self) = @_;
+    my ($hour) = $self->hours;
+    return undef unless defined $hour;
+    $self->drop($hour);
+    return $hour;
+}
+
+sub drop {
+    my ($self, @hours) = @_;
+    return 0 unless @hours;
+    for my $hour (@hours) {
+        my $budget = 1e15;
+        my $before = $budget;
+        LsyncdAsCode::Gate::Delete::take($self->{place}, $hour, $hour, \$budget, { leave => {} });
+        $self->{count} -= $before - $budget;
+    }
+    $self->{count} = 0 if $self->{count} < 0 || !$self->hours;
+    $self->save;
+    return scalar @hours;
+}
+
+1;

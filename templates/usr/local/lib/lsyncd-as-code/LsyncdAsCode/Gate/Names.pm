@@ -1,0 +1,36 @@
+# Which names are whose: our own, the copier's, and those of databases.
+package LsyncdAsCode::Gate::Names;
+use strict;
+use warnings;
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(is_own is_temporary base_of PRIVATE);
+
+# The directory at the root of each volume that only root can enter.
+use constant PRIVATE => '.lsyncd-as-code';
+
+# What this program keeps on a volume: no data of anybody's.
+sub is_own {
+    my ($path) = @_;
+    return $path eq '.lsyncd-monitor-probe' || $path eq PRIVATE || index($path, PRIVATE . '/') == 0 || $path eq 'lost+found';
+}
+
+# The copier's unfinished copies.
+sub is_temporary { my ($path) = @_; return $path =~ m{(?:\A|/)\.lsyncd-rsync\.[^/]+\z} }
+
+# The database that a path with one of SQLite's suffixes would belong to; undef when it has none.
+sub base_of { my ($path) = @_; return $path =~ /\A(.+)-(?:wal|shm|journal)\z/s ? $1 : undef }
+
+# A function that says whether a path below a volume is a database: by its name (shell patterns with * and ?) or its header.
+sub database_test {
+    my @patterns = @_;
+    my $any = join('|', map { my $p = quotemeta; $p =~ s/\\\*/.*/g; $p =~ s/\\\?/./g; $p } @patterns) || '(?!)';
+    my $match = qr/\A(?:$any)\z/s;
+    return sub {
+        my ($volume, $path) = @_;
+        return 1 if substr($path, 1 + rindex $path, '/') =~ $match;
+        return $volume->head($path, 16) eq "SQLite format 3\0" ? 1 : 0;
+    };
+}
+
+1;

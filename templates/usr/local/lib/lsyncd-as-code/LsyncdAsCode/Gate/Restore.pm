@@ -1,0 +1,87 @@
+# Brings back what was deleted: copies it from where it is kept into the source, never over anything that is there.
+package LsyncdAsCode::Gate::Restore;
+use strict;
+use warnings;
+use Fcntl qw(:DEFAULT :mode);
+use LsyncdAsCode::Beneath qw(absent);
+use LsyncdAsCode::System  qw(fd_path read_at set_mtime stat_ns write_at CHUNK O_CLOEXEC);
+
+# Copies $path, which lies below the open directory $from, to the same path below $to. Returns how many entries were made; what
+# cannot be brought back (a socket, a device) is told. Dies when something is there already.
+sub restore {
+    my ($from, $to, $path) = @_;
+    my @parts = grep { length } split m{/}, $path;
+    die "a path must not contain . or ..\n" if !@parts || grep { $_ eq '.' || $_ eq '..' } @parts;
+    my $name = pop @parts;
+    for my $part (@parts) {
+        $from = inside($from, $part) // die "$path is not kept\n";
+        $to = parent($to, $part);
+    }
+    stat_ns(fd_path($from) . "/$name") // die "$path is not kept\n";
+    return copy($from, $to, $name, $path);
+}
+
+sub inside {
+    my ($above, $name) = @_;
+    sysopen my $handle, fd_path($above) . "/$name", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC or return absent($name);
+    return $handle;
+}
+
+# A directory on the way, made like the one above it when it is missing.
+sub parent {
+    my ($above, $name) = @_;
+    my $there = inside($above, $name);
+    return $there if $there;
+    my @like = stat $above;
+    my $handle = make_directory($above, $name);
+    own($handle, @like[ 2, 4, 5 ]);
+    return $handle;
+}
+
+sub make_directory {
+    my ($above, $name) = @_;
+    mkdir fd_path($above) . "/$name", 0700 or die "cannot make $name: $!\n";
+    return inside($above, $name) // die "$name was replaced while it was made\n";
+}
+
+sub own {
+    my ($handle, $mode, $user, $group) = @_;
+    chown $user, $group, $handle or die "cannot set the owner: $!\n";
+    chmod S_IMODE($mode), $handle or die "cannot set the mode: $!\n";
+    return;
+}
+
+sub copy {
+    my ($from, $to, $name, $path) = @_;
+    my ($old, $new) = map { fd_path($_) . "/$name" } $from, $to;
+    my $found = stat_ns($old) // return 0;
+    my $mode  = $found->{mode};
+    die "$path is there already: nothing is written over it\n" if stat_ns($new);
+    if (S_ISLNK($mode)) {
+        symlink readlink($old) // die("cannot read the link $path: $!\n"), $new or die "cannot make $path: $!\n";
+        return 1;
+    }
+    if (S_ISDIR($mode)) {
+        my $source = inside($from, $name) // return 0;
+        my $made   = make_directory($to, $name);
+        opendir my $names, fd_path($source) . '/.' or die "cannot read $path: $!\n";
+        my $count = 1;
+        $count += copy($source, $made, $_, "$path/$_") for sort grep { $_ ne '.' && $_ ne '..' } readdir $names;
+        own($made, @$found{qw(mode uid gid)});
+        set_mtime(fd_path($made) . '/.', $found->{mtime});
+        return $count;
+    }
+    if (!S_ISREG($mode)) { print {*STDERR} "$path is neither a file, a directory nor a link: it was left out\n"; return 0 }
+    sysopen my $in, $old, O_RDONLY | O_NOFOLLOW | O_CLOEXEC or die "cannot read $path: $!\n";
+    sysopen my $out, $new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600 or die "cannot make $path: $!\n";
+    for (my $at = 0;; $at += CHUNK) {
+        my $data = read_at($in, $at, CHUNK);
+        last if $data eq '';
+        write_at($out, $at, $data);
+    }
+    own($out, @$found{qw(mode uid gid)});
+    set_mtime(fd_path($out), $found->{mtime});
+    return 1;
+}
+
+1;

@@ -1,0 +1,99 @@
+# What the gate does for one pass: has it counted, deletes what was let through, makes room.
+package LsyncdAsCode::Gate::Work;
+use strict;
+use warnings;
+use LsyncdAsCode::Gate::Delete ();
+use LsyncdAsCode::Gate::Grants ();
+use LsyncdAsCode::Gate::Kept   ();
+use LsyncdAsCode::Gate::Names  ();
+use LsyncdAsCode::Gate::Tally  ();
+use LsyncdAsCode::Gate::Volume ();
+
+# Percent of the target that what is kept of deleted files leaves free.
+use constant FREE => 5;
+
+sub new {
+    my ($class, $settings, $limits, $pass) = @_;
+    my ($source, $target) = map { LsyncdAsCode::Gate::Volume->new($_) } $pass->roots;
+    my $kept = LsyncdAsCode::Gate::Kept->new(($pass->roots)[1], $limits->number('keep_deleted_days'));
+    my $self = bless {
+        pass => $pass, source => $source, target => $target, kept => $kept, left => [], done => 0,
+        grants => $settings->text('grants_file'), purged => $settings->text('purged_file'),
+        copier => $settings->text('copy_program') ne $settings->text('rsync_program'),
+    }, $class;
+    my $test  = LsyncdAsCode::Gate::Names::database_test($settings->list('sqlite_pattern'));
+    my $tally = LsyncdAsCode::Gate::Tally->new($source, $target, $test, $self->{copier});
+    $self->{tally} = $pass->is_event
+        ? $tally->of_list($pass->entries)
+        : $tally->of_plan($pass->plan);
+    return $self;
+}
+
+sub tally { my ($self) = @_; return $self->{tally} }
+
+# The entries of the mirror's file system, or undef where it does not say (btrfs); and how many of them are kept deleted files.
+sub used {
+    my ($self) = @_;
+    open my $df, '-|', 'df', '--output=iused', '--', $self->{pass}->target or return (undef, 0);
+    my (undef, $line) = <$df>;
+    close $df;
+    return ($line && $line =~ /(\d+)/ && $1 > 0 ? $1 : undef, $self->{kept}->count);
+}
+
+sub remove {
+    my ($self, $items, %how) = @_;
+    return unless @$items;
+    my $kept = $self->{kept}->keeps ? $self->{kept} : undef;
+    push @{ $self->{left} }, LsyncdAsCode::Gate::Delete::all($self->{source}, $self->{target}, $items, %how, kept => $kept);
+    if ($kept) { eval { $kept->save; 1 } or warn $@ }
+    return;
+}
+
+# Deletes what stands in the way of something else.
+sub clear_way { my ($self) = @_; $self->remove($self->{tally}{before}, replaced => 1); return }
+
+# Lets the worker delete the databases that go.
+sub grant {
+    my ($self) = @_;
+    return unless $self->{copier};
+    my $units = $self->{tally}{units};
+    # Without room for the grant the database stays, and a later pass finds it.
+    eval { LsyncdAsCode::Gate::Grants::grant($self->{grants}, $self->{target}, $units, !$self->{pass}->is_event); 1 } or do {
+        warn $@;
+        push @{ $self->{left} }, @$units;
+    };
+    return;
+}
+
+# Deletes what goes, but for the databases of the worker. Once.
+sub delete {    ## no critic (ProhibitBuiltinHomonyms)
+    my ($self) = @_;
+    return if $self->{done}++;
+    $self->remove($self->{tally}{after}, leave => { map { $_ => 1 } @{ $self->{tally}{units} } });
+    if ($self->{kept}->keeps || $self->{kept}->hours) { $self->{kept}->purge(time) }
+    while ($self->is_full && $self->make_room) { }
+    return;
+}
+
+# Whether there is a path that was left although it should have gone.
+sub left { my ($self) = @_; return scalar @{ $self->{left} } }
+
+# Whether the target is so full that what is kept has to go.
+sub is_full {
+    my ($self) = @_;
+    return 0 unless $self->{kept}->hours;
+    my ($size, $free) = LsyncdAsCode::System::space($self->{pass}{roots}[1] . '/.');
+    return $free < $size * FREE / 100;
+}
+
+# Gives up the oldest of what is kept, and says so where the monitor finds it. Returns whether there was any.
+sub make_room {
+    my ($self) = @_;
+    my $hour = $self->{kept}->make_room // return 0;
+    my $text = "deleted files of $hour (UTC) were given up before their time: the target is full";
+    warn "$text\n";
+    if (open my $mark, '>', $self->{purged}) { print {$mark} "$text\n"; close $mark }
+    return 1;
+}
+
+1;

@@ -1,0 +1,112 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { run } from "../../toolchain/run";
+import { renderPrograms } from "../../tools/torture/render";
+import { programs, writeSettings } from "../../tools/torture/settings";
+import { installTime, needPrograms } from "../support/programs";
+
+// The wrapper, the copier and its worker together: who deletes databases, and when.
+
+jest.setTimeout(120_000);
+
+let folder: string;
+const at = (name: string): string => join(folder, name);
+const shell = (text: string) => run("bash", ["-c", `cd '${folder}' && ${text}`]);
+const mirrored = async () => (await readdir(at("target"))).filter((name) => !name.startsWith(".lsyncd")).sort();
+
+/** Python with a database of the source open, until it is killed. */
+const python = (text: string): ChildProcess =>
+  spawn("python3", ["-c", `import sqlite3, time, sys\n${text}`], { cwd: at("source"), stdio: "inherit" });
+
+async function eventually(check: () => Promise<boolean>, seconds = 20): Promise<void> {
+  for (let i = 0; i < seconds * 10; i++) {
+    if (await check()) return;
+    await sleep(100);
+  }
+  throw new Error(`not within ${seconds} s: ${(await shell("cat state/status.tsv output; ls -a target")).stdout}`);
+}
+
+async function call(args: string[], input = ""): Promise<number> {
+  const env = { ...process.env, LSYNCD_SETTINGS: at("settings") };
+  // The worker outlives the call: its output goes to a file.
+  const command = `exec perl '${programs}/rsync-wrapper' "$@" >>'${at("output")}' 2>&1`;
+  return (await run("bash", ["-c", command, "bash", ...args], { env, input, allowFailure: true })).code;
+}
+
+const options = [
+  "-lptgoD",
+  "--delete",
+  "--ignore-errors",
+  "--delete-after",
+  "--inplace",
+  "--no-perms",
+  "--omit-dir-times",
+];
+const pass = () => call([...options, "-r", at("source/"), at("target/")]);
+const events = (...paths: string[]) =>
+  call(
+    [...options, "--force", "--from0", "--include-from=-", "--exclude=*", "-r", at("source/"), at("target/")],
+    ["/", ...paths.map((path) => `/${path}`)].join("\0"),
+  );
+
+beforeAll(() => needPrograms("rsync", "python3"), installTime);
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-worker-"));
+  await shell("mkdir source target");
+  const given = { source: at("source"), target: at("target"), sqliteStateDirectory: at("state") };
+  await renderPrograms(at("bin"), { ...given, grantsFile: at("marks/grants") });
+  await writeSettings(at("settings"), {
+    ...given,
+    state: at("marks"),
+    copyProgram: at("bin/lsyncd-rsync"),
+    deletionLimit: 1e8,
+  });
+  await shell(
+    `cd source && for i in 1 2 3 4 5 6; do python3 -c "import sqlite3; c=sqlite3.connect('$i.sqlite'); c.executescript('create table t(x); insert into t values(zeroblob(5000))')"; done`,
+  );
+  expect(await pass()).toBe(0);
+  await eventually(async () => (await mirrored()).length === 6);
+});
+afterEach(async () => {
+  await sleep(3000); // an idle worker ends
+  await rm(folder, { recursive: true, force: true });
+});
+
+it("a database that waits is not deleted because its source is gone: that has not been counted", async () => {
+  const writer = python(
+    "c=sqlite3.connect('1.sqlite', isolation_level=None); c.execute('begin exclusive'); c.execute('insert into t values(1)'); time.sleep(60)",
+  );
+  try {
+    await sleep(700);
+    await shell("touch source/1.sqlite");
+    expect(await events("1.sqlite")).toBe(0);
+    await sleep(500);
+    await shell("rm source/1.sqlite*");
+  } finally {
+    writer.kill("SIGKILL");
+  }
+  await sleep(3000);
+  expect(await mirrored()).toContain("1.sqlite");
+  // The pass over that change counts it.
+  expect(await events("1.sqlite", "1.sqlite-journal")).toBe(0);
+  await eventually(async () => !(await mirrored()).includes("1.sqlite"));
+});
+
+it("databases that go are deleted by the worker, with their directory", async () => {
+  await shell("mkdir source/d && cp source/1.sqlite source/2.sqlite source/d/");
+  expect(await pass()).toBe(0);
+  await eventually(async () => (await shell("ls target/d 2>/dev/null | wc -l")).stdout.trim() === "2");
+  await shell("rm -r source/d source/2.sqlite");
+  expect(await events("d", "d/", "d/***", "2.sqlite")).toBe(0);
+  await eventually(async () => (await mirrored()).join(" ") === "1.sqlite 3.sqlite 4.sqlite 5.sqlite 6.sqlite");
+});
+
+it("all of them are held, and none is deleted by anybody", async () => {
+  await shell("rm source/*.sqlite");
+  expect(await events(...["1", "2", "3", "4", "5", "6"].map((name) => `${name}.sqlite`))).toBe(1);
+  await sleep(2500);
+  expect(await mirrored()).toHaveLength(6);
+});
