@@ -19,6 +19,7 @@ const packages = {
   openssl: "openssl",
   perl: "perl",
   python3: "python3-venv",
+  "qemu-system-x86_64": "qemu-system-x86",
   rsync: "rsync",
   shellcheck: "shellcheck",
   ssh: "openssh-client",

@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { parse, stringify } from "yaml";
 import { run, type Finished } from "../toolchain/run";
-import type { SandboxHost } from "./sandbox";
+import type { Reachable } from "./sandbox";
 import { ensureToolchain } from "../toolchain";
 
 const root = resolve(__dirname, "..");
@@ -47,7 +47,7 @@ export class Stack {
   }
 
   /** Writes the hosts and settings; everything set before is forgotten, except what encrypts secrets. */
-  async configure(hosts: SandboxHost[], stack: Extra = {}, perHost: Record<string, Extra> = {}): Promise<void> {
+  async configure(hosts: Reachable[], stack: Extra = {}, perHost: Record<string, Extra> = {}): Promise<void> {
     const before = parse(await readFile(this.configFile, "utf8").catch(() => "{}")) as { config?: Extra } | null;
     const entries = hosts.map(({ name, address, port, hostKey }) => ({
       name,

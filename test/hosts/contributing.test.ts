@@ -65,7 +65,6 @@ describe("a recipe of CONTRIBUTING.md touches no more than it says", () => {
       "})[] = [\n",
       '  { name: "hello", path: "/usr/local/bin/lsyncd-hello", mode: "0755", restart: "none" },\n',
     );
-    expect((await unit("unit/files", "--ci")).code).not.toBe(0);
     await passes("unit/(files|mirror|commands|rendered)");
   });
 });

@@ -52,6 +52,16 @@ describe("npm run sandbox", () => {
       ["ssh", "--name", "two", "sqlite-1", "ls", "-la", "--help"],
       { action: "ssh", name: "two", host: "sqlite-1", command: ["ls", "-la", "--help"] },
     ],
+    [["up", "--vm"], { action: "up vm", name: "vm", hosts: 1 }],
+    [["up", "--vm", "--filesystem", "xfs"], { action: "up vm", name: "vm", hosts: 1, fileSystem: "xfs" }],
+    [["reboot", "sqlite-1"], { action: "reboot", name: "sandbox", host: "sqlite-1" }],
+    [["unlock", "sqlite-1"], { action: "unlock", name: "vm", host: "sqlite-1", volumes: ["source", "target"] }],
+    [["lock", "sqlite-1", "2"], { action: "lock", name: "vm", host: "sqlite-1", volumes: ["target"] }],
+    [["cut", "sqlite-1", "drop", "7"], { action: "cut", name: "vm", host: "sqlite-1", mode: "drop", seed: 7 }],
+    [
+      ["fail", "--name", "two", "sqlite-1", "target", "write"],
+      { action: "fail", name: "two", host: "sqlite-1", volume: "target", failing: "write" },
+    ],
     [["ssh", "sqlite-1", "--", "ls"], { action: "ssh", name: "sandbox", host: "sqlite-1", command: ["ls"] }],
   ])("%j", (argv, wish) => {
     expect(readArguments(argv)).toEqual(wish);
@@ -59,6 +69,13 @@ describe("npm run sandbox", () => {
 
   test.each([
     [["start"], '"start" is none of up, down, list, ssh'],
+    [["up", "--filesystem", "xfs"], "add --vm"],
+    [["up", "--vm", "--filesystem", "ntfs"], "ext4, xfs, btrfs"],
+    [["unlock", "sqlite-1", "3"], "1 (the source) or 2 (the target)"],
+    [["cut", "sqlite-1", "some"], "drop, keep, random"],
+    [["cut", "sqlite-1", "drop", "x"], "a seed is a number"],
+    [["fail", "sqlite-1", "source"], "read, write or none"],
+    [["reboot"], "name of a host"],
     [["up", "--hosts", "none"], 'not "none"'],
     [["up", "--hosts", "0"], 'not "0"'],
     [["up", "--release", "sid"], "bookworm or trixie"],

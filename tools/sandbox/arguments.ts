@@ -1,5 +1,7 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
-import { releases, type Release } from "./types";
+import { releases, volumeNames, type Release, type VolumeName } from "./types";
+import { lossModes, type Failing, type LossMode } from "./vm/disk";
+import { fileSystems, type FileSystem } from "./vm/types";
 
 /** A mistake in the command line. */
 export class UsageError extends Error {}
@@ -8,28 +10,41 @@ export class UsageError extends Error {}
 export type Wish =
   | { action: "help" }
   | { action: "up"; name: string; hosts: number; release?: Release }
+  | { action: "up vm"; name: string; hosts: number; release?: Release; fileSystem?: FileSystem }
   | { action: "down"; name: string }
   | { action: "down all" }
   | { action: "list" }
+  | { action: "reboot"; name: string; host: string }
+  | { action: "lock" | "unlock"; name: string; host: string; volumes: readonly VolumeName[] }
+  | { action: "cut"; name: string; host: string; mode: LossMode; seed: number }
+  | { action: "fail"; name: string; host: string; volume: VolumeName; failing: Failing }
   | { action: "ssh"; name: string; host: string; command: string[] };
 
-/** The sandbox that is meant when none is named. */
+/** The sandbox that is meant when none is named, and the one of virtual machines. */
 export const defaultName = "sandbox";
+export const defaultVmName = "vm";
 
 const options = {
   name: { type: "string" },
   hosts: { type: "string" },
   release: { type: "string" },
+  filesystem: { type: "string" },
+  vm: { type: "boolean" },
   all: { type: "boolean" },
   help: { type: "boolean", short: "h" },
 } as const satisfies ParseArgsConfig["options"];
 
 /** Which options each action takes, beside --help. */
 const takes: Record<string, (keyof typeof options)[]> = {
-  up: ["name", "hosts", "release"],
+  up: ["name", "hosts", "release", "vm", "filesystem"],
   down: ["name", "all"],
   list: [],
   ssh: ["name"],
+  reboot: ["name"],
+  unlock: ["name"],
+  lock: ["name"],
+  cut: ["name"],
+  fail: ["name"],
 };
 
 /** Reads the words after `npm run sandbox --`. Throws UsageError, with one line that says what is wrong. */
@@ -42,7 +57,9 @@ export function readArguments(argv: string[]): Wish {
   if (!allowed) throw new UsageError(`"${action}" is none of ${Object.keys(takes).join(", ")}`);
   const wrong = Object.keys(values).find((option) => !allowed.some((name) => name === option));
   if (wrong !== undefined) throw new UsageError(`${action} has no option --${wrong}`);
-  const name = values.name ?? defaultName;
+  const ofMachines = values.vm === true || ["unlock", "lock", "cut", "fail"].includes(action);
+  const name = values.name ?? (ofMachines ? defaultVmName : defaultName);
+  if (["reboot", "unlock", "lock", "cut", "fail"].includes(action)) return onHost(action, name, rest);
   if (action === "ssh") {
     const [host] = rest;
     if (host === undefined) throw new UsageError("ssh wants the name of a host");
@@ -51,11 +68,50 @@ export function readArguments(argv: string[]): Wish {
   if (rest.length > 0) throw new UsageError(`${action} takes no "${rest.join(" ")}"`);
   if (action === "up") {
     const release = values.release === undefined ? {} : { release: releaseOf(values.release) };
-    return { action, name, hosts: hostCount(values.hosts ?? "1"), ...release };
+    const wanted = { name, hosts: hostCount(values.hosts ?? "1"), ...release };
+    if (values.vm) return { action: "up vm", ...wanted, ...fileSystemOf(values.filesystem) };
+    if (values.filesystem !== undefined) throw new UsageError("--filesystem is for virtual machines: add --vm");
+    return { action, ...wanted };
   }
   if (action === "list") return { action };
   if (values.all && values.name !== undefined) throw new UsageError("down takes --name or --all, not both");
   return values.all ? { action: "down all" } : { action: "down", name };
+}
+
+/** What is done to one host. */
+function onHost(action: string, name: string, [host, first, second, ...more]: string[]): Wish {
+  if (host === undefined) throw new UsageError(`${action} wants the name of a host`);
+  if (more.length > 0) throw new UsageError(`${action} takes no "${more.join(" ")}"`);
+  if (action === "cut") {
+    const mode = lossModes.find((known) => known === (first ?? "random"));
+    if (!mode) throw new UsageError(`cut wants ${lossModes.join(", ")}, not "${String(first)}"`);
+    if (second !== undefined && !/^\d+$/.test(second)) throw new UsageError(`a seed is a number, not "${second}"`);
+    return { action, name, host, mode, seed: Number(second ?? Date.now() % 1e9) };
+  }
+  if (action === "fail") {
+    const volume = volumeNames.find((known) => known === first);
+    const failing = (["none", "read", "write"] as const).find((known) => known === second);
+    if (!volume || !failing) throw new UsageError("fail wants source or target, then read, write or none");
+    return { action, name, host, volume, failing };
+  }
+  if (second !== undefined || (action === "reboot" && first !== undefined)) {
+    throw new UsageError(`${action} takes no "${String(second ?? first)}"`);
+  }
+  if (action === "lock" || action === "unlock") {
+    const volumes =
+      first === undefined ? volumeNames : [volumeNames[Number(first) - 1]].filter((one) => one !== undefined);
+    if (volumes.length === 0)
+      throw new UsageError(`${action} wants 1 (the source) or 2 (the target), not "${String(first)}"`);
+    return { action, name, host, volumes };
+  }
+  return { action: "reboot", name, host };
+}
+
+function fileSystemOf(text: string | undefined): { fileSystem?: FileSystem } {
+  if (text === undefined) return {};
+  const fileSystem = fileSystems.find((known) => known === text);
+  if (!fileSystem) throw new UsageError(`--filesystem wants ${fileSystems.join(", ")}, not "${text}"`);
+  return { fileSystem };
 }
 
 /** What follows `ssh HOST` is for the host, dashes and all. */

@@ -7,7 +7,7 @@ export type { VolumeSizes } from "./host";
 export { boot, kill, powerCut, powerOff, reboot } from "./machine";
 export { consoleTail, initPid, isRunning } from "./running";
 export { listSandboxes, reset, sandboxDown, sandboxesDownOf, sandboxUp, type SandboxOptions } from "./sandbox";
-export { execOn, quote, sshArgs, type ExecOptions } from "./ssh";
+export { execOn, quote, sshArgs, type ExecOptions, type Reachable } from "./ssh";
 export { until } from "./until";
 export { mountpoints, releases } from "./types";
 export type { AtBoot, Disk, Log, Release, Sandbox, SandboxHost, Volume, VolumeName } from "./types";

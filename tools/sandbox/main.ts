@@ -4,21 +4,38 @@ import { defaultName, readArguments, UsageError, type Wish } from "./arguments";
 import { isRunning } from "./running";
 import { listSandboxes, sandboxDown, sandboxUp } from "./sandbox";
 import { sshArgs } from "./ssh";
+import { reboot } from "./machine";
 import { sandboxNames } from "./state";
+import { lock, rebootVm, unlock } from "./vm/host";
+import { cutPower, failDisk, isOn } from "./vm/process";
+import { vmHostsOf, vmSandboxDown, vmSandboxNames, vmSandboxUp } from "./vm/sandbox";
+import type { VmHost } from "./vm/types";
 import type { Sandbox, SandboxHost } from "./types";
 
 const usage = `Debian hosts under systemd-nspawn, each with sshd and two ext4 volumes at /mnt/storage_do_1 and /mnt/storage_do_2.
 
   npm run sandbox -- up [--name NAME] [--hosts N] [--release bookworm|trixie]
       make a sandbox, or boot and extend the one there is
+  npm run sandbox -- up --vm [--name NAME] [--hosts N] [--release bookworm|trixie] [--filesystem ext4|xfs|btrfs]
+      the same as virtual machines, with a kernel of their own and LUKS volumes; emulated, so slow
   npm run sandbox -- down [--name NAME | --all]
       remove a sandbox and everything it left on this machine
   npm run sandbox -- list
       show the sandboxes and their hosts
   npm run sandbox -- ssh [--name NAME] HOST [COMMAND…]
       open a shell on a host, or run a command there
+  npm run sandbox -- reboot [--name NAME] HOST
+      reboot a host
 
-NAME is "sandbox" unless told. Hosts are called sqlite-1, sqlite-2, …`;
+Virtual machines only:
+  npm run sandbox -- unlock HOST [1|2]    open and mount both volumes, or the source (1) or the target (2)
+  npm run sandbox -- lock HOST [1|2]      unmount and close them
+  npm run sandbox -- cut HOST [drop|keep|random] [SEED]
+      the power fails: of what was not flushed to its disks nothing, all or a random part is left; boot it with up
+  npm run sandbox -- fail HOST source|target read|write|none
+      the disk answers with I/O errors, or no longer
+
+NAME is "sandbox" unless told, and "vm" for virtual machines. Hosts are called sqlite-1, sqlite-2, …`;
 
 const log = (line: string): void => {
   console.error(line);
@@ -43,6 +60,24 @@ function findHost(sandboxName: string, name: string): SandboxHost {
   );
 }
 
+function describeVms(name: string, hosts: VmHost[]): string {
+  const lines = hosts.map(
+    (host) =>
+      `  ${host.name.padEnd(12)}${(isOn(host) ? "running" : "off").padEnd(9)}${host.address} port ${String(host.port)}, ${host.release}, ${host.fileSystem} on LUKS`,
+  );
+  return [`${name} (virtual machines)`, ...lines].join("\n");
+}
+
+const findVm = (sandbox: string, name: string): VmHost | undefined =>
+  vmHostsOf(sandbox).find((host) => host.name === name);
+
+function needVm({ name, host }: { name: string; host: string }): VmHost {
+  const found = findVm(name, host);
+  if (!found)
+    throw new UsageError(`There is no virtual machine "${host}" in sandbox "${name}": npm run sandbox -- up --vm`);
+  return found;
+}
+
 async function fulfil(wish: Wish): Promise<number> {
   switch (wish.action) {
     case "help":
@@ -55,19 +90,47 @@ async function fulfil(wish: Wish): Promise<number> {
       console.log(`Log in: npm run sandbox -- ssh ${named}sqlite-1`);
       return 0;
     }
+    case "up vm": {
+      const hosts = await vmSandboxUp({ ...wish, log });
+      console.log(describeVms(wish.name, hosts));
+      return 0;
+    }
     case "down":
     case "down all": {
-      const names =
-        wish.action === "down" ? [wish.name].filter((name) => sandboxNames().includes(name)) : sandboxNames();
-      for (const name of wish.action === "down" ? [wish.name] : names) await sandboxDown(name, log);
+      const known = [...sandboxNames(), ...vmSandboxNames()];
+      const names = wish.action === "down" ? [wish.name].filter((name) => known.includes(name)) : known;
+      for (const name of wish.action === "down" ? [wish.name] : names) {
+        if (vmSandboxNames().includes(name)) await vmSandboxDown(name, log);
+        if (sandboxNames().includes(name)) await sandboxDown(name, log);
+      }
       console.log(names.length === 0 ? "There was no such sandbox" : `Removed ${names.join(", ")}`);
       return 0;
     }
     case "list":
-      console.log(listSandboxes().map(describe).join("\n") || "There is no sandbox");
+      console.log(
+        [...listSandboxes().map(describe), ...vmSandboxNames().map((name) => describeVms(name, vmHostsOf(name)))].join(
+          "\n",
+        ) || "There is no sandbox",
+      );
+      return 0;
+    case "reboot": {
+      const host = findVm(wish.name, wish.host);
+      if (host) await rebootVm(host, log);
+      else await reboot(findHost(wish.name, wish.host), log);
+      return 0;
+    }
+    case "unlock":
+    case "lock":
+      for (const volume of wish.volumes) await (wish.action === "lock" ? lock : unlock)(needVm(wish), volume);
+      return 0;
+    case "cut":
+      console.log(`${await cutPower(needVm(wish), wish.mode, wish.seed)} (seed ${String(wish.seed)})`);
+      return 0;
+    case "fail":
+      await failDisk(needVm(wish), wish.volume, wish.failing);
       return 0;
     case "ssh": {
-      const [ssh = "ssh", ...args] = sshArgs(findHost(wish.name, wish.host));
+      const [ssh = "ssh", ...args] = sshArgs(findVm(wish.name, wish.host) ?? findHost(wish.name, wish.host));
       return spawnSync(ssh, [...args, ...wish.command], { stdio: "inherit" }).status ?? 1;
     }
   }

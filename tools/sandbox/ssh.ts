@@ -1,6 +1,12 @@
 import { run, type Finished } from "../../toolchain/run";
 import type { SandboxHost } from "./types";
 
+/** What is needed to log in to a host, container or virtual machine. */
+export type Reachable = Pick<
+  SandboxHost,
+  "name" | "address" | "port" | "user" | "hostKey" | "privateKeyPath" | "knownHostsPath"
+>;
+
 /** What `execOn` may be told. */
 export interface ExecOptions {
   /** Text for the command's standard input; none means it is empty. */
@@ -20,7 +26,7 @@ export const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)
  * The command line (program first) that opens a shell on a host: with the sandbox's own key and known_hosts, and with nothing from
  * the user's ssh configuration or agent.
  */
-export function sshArgs(host: SandboxHost, user: "root" | "admin" = host.user): string[] {
+export function sshArgs(host: Reachable, user: "root" | "admin" = host.user): string[] {
   const options = [
     `IdentityFile=${sshQuote(host.privateKeyPath)}`,
     "IdentitiesOnly=yes",
@@ -43,7 +49,7 @@ const sshQuote = (path: string): string => `"${path.replaceAll("%", "%%").replac
 
 /** Runs a shell command (a string) or a program with its arguments (a list) on a host, over ssh. */
 export async function execOn(
-  host: SandboxHost,
+  host: Reachable,
   command: string | string[],
   options: ExecOptions = {},
 ): Promise<Finished> {

@@ -1,0 +1,35 @@
+import type { SandboxHost } from "../types";
+import type { Owner } from "../state";
+
+/** The file systems that a volume of a virtual machine can have. */
+export const fileSystems = ["ext4", "xfs", "btrfs"] as const;
+
+/** One of them. */
+export type FileSystem = (typeof fileSystems)[number];
+
+/** The volumes, by the name their disk has on this machine: the LUKS device below each and its mapper name, as documented. */
+export const vmVolumes = {
+  source: { device: "/dev/vdb", mapper: "nvme1n1", mountpoint: "/mnt/storage_do_1" },
+  target: { device: "/dev/vdc", mapper: "nvme2n1", mountpoint: "/mnt/storage_do_2" },
+} as const;
+
+/** What opens both volumes. It protects nothing: the disks are files of a sandbox. */
+export const passphrase = "sandbox";
+
+/** A virtual machine of a sandbox, with a kernel of its own: what is needed to reach it, to boot it and to cut its power. */
+export interface VmHost extends Pick<
+  SandboxHost,
+  "name" | "sandbox" | "release" | "address" | "port" | "user" | "hostKey" | "privateKeyPath" | "knownHostsPath" | "dir"
+> {
+  fileSystem: FileSystem;
+  /** Its image: a folder with `vmlinuz`, `initrd` and `root.img`. */
+  image: string;
+}
+
+/** vm.json: a host, and the process it goes with (none for one that stays until it is taken down). */
+export interface VmState {
+  host: VmHost;
+  owner?: Owner;
+  /** False while it is being made. */
+  complete: boolean;
+}
