@@ -5,7 +5,7 @@
 # What follows finds in ASKED whether sudo asked for the password. Exit codes beside those of what follows: 124, sudo
 # refuses the password; 125, sudo asks for one and there is none.
 become() {
-  local answer asked=false marker=lsyncd-as-code-begins
+  local answer asked=false marker=lsyncd-as-code-begins begun line
   export LC_ALL=C
   if [ -n "${REFUSED_BY-}" ]; then
     explain "incorrect password attempt"
@@ -18,51 +18,92 @@ become() {
     fi
     if ! answer=$(sudo -n -- bash -c : 2>&1 </dev/null); then
       explain "$answer"
-      case "$answer" in *"a password is required"*) exit 125 ;; esac
+      case "$answer" in *"a password is required"* | *"interactive authentication is required"*) exit 125 ;; esac
       exit 1
     fi
     # shellcheck disable=SC2016 # for the inner shell
     exec sudo -n -- bash -c 'eval "$(cat)"' "$@"
   fi
-  # Whether sudo asks is told by what it leaves of the input. -k: no password is asked for less, or remembered.
-  # shellcheck disable=SC2016
-  if ! answer=$(printf '%s\n' "$PASSWORD" |
-    sudo -S -k -p '' -- bash -c 'if IFS= read -r _; then echo unused; else echo used; fi' 2>&1); then
+  if ! answer=$(try_password); then
     explain "$answer"
-    case "$answer" in *"incorrect password attempt"*) exit 124 ;; esac
+    case "$answer" in *"incorrect password attempt"* | *"Authentication failed"*) exit 124 ;; esac
     exit 1
   fi
   answer=${answer##*$'\n'}
   [ "${answer##* }" != used ] || asked=true
   # For who waits to hear whether the password was needed.
   if [ -n "${TAKE-}" ]; then echo "password asked: $asked"; fi
+  # The script follows when the command has begun: sudo-rs reads more than the one line that it needs.
+  begun=$(mktemp -d) && mkfifo "$begun/fifo" || exit 1
   {
     if $asked; then printf '%s\n' "$PASSWORD"; fi
+    read -r _ <"$begun/fifo"
+    rm -rf "$begun"
     printf '%s\n' "$marker"
     cat
     # What sudo itself prints is a lecture at most; what the command prints there comes with the rest.
-  } | sudo -S -k -p '' -- bash -c "exec 2>&1; ASKED=$asked; until [ \"\$line\" = $marker ]; do IFS= read -r line || exit 1; done; ${TAKE:-eval \"\$(cat)\"}" "$@" 2>/dev/null
-  # Of sudo: the last in the pipeline. Whatever is left of the input is not for this shell.
-  exit
+  } | sudo -S -k -p '' -- bash -c "exec 2>&1; echo $marker; ASKED=$asked; until [ \"\$line\" = $marker ]; do IFS= read -r line || exit 1; done; ${TAKE:-eval \"\$(cat)\"}" "$@" 2>/dev/null |
+    {
+      IFS= read -r line
+      echo >"$begun/fifo"
+      [ "$line" = "$marker" ] || printf '%s\n' "$line"
+      exec cat
+    }
+  # Of sudo. Whatever is left of the input is not for this shell.
+  exit "${PIPESTATUS[1]}"
+}
+
+# Tries the password once, and prints what sudo says, and last whether it asked: sudo tells it by what it leaves of the
+# input. -k: no password is asked for less, or remembered.
+try_password() {
+  local line said=
+  case "$(sudo --version 2>&1)" in
+  sudo-rs*) ;;
+  *)
+    # shellcheck disable=SC2016 # for the inner shell
+    printf '%s\n' "$PASSWORD" |
+      sudo -S -k -p '' -- bash -c 'if IFS= read -r _; then echo unused; else echo used; fi' 2>&1
+    return
+    ;;
+  esac
+  # sudo-rs takes the end of its input for a second and a third password: so the input stays open, and sudo is ended when it
+  # asks again.
+  # shellcheck disable=SC2016
+  coproc ASKED_SUDO { exec sudo -S -k -p '' -- bash -c 'if IFS= read -r -t 1 _; then echo unused; else echo used; fi' 2>&1; }
+  # Both are gone from the array as soon as sudo is.
+  exec 7<&"${ASKED_SUDO[0]}" 8>&"${ASKED_SUDO[1]}"
+  line=$ASKED_SUDO_PID
+  { printf '%s\n' "$PASSWORD" >&8; } 2>/dev/null
+  while IFS= read -r said <&7; do
+    printf '%s\n' "$said"
+    case "$said" in
+    *"Authentication failed"*)
+      kill -KILL "$line"
+      break
+      ;;
+    esac
+  done
+  exec 7<&- 8>&-
+  wait "$line" 2>/dev/null
 }
 
 # What sudo said, in one line for a person.
 explain() {
   local said
-  said=$(printf '%s\n' "$1" | grep '^sudo: ' | tail -n 1)
+  said=$(printf '%s\n' "$1" | grep -E '^sudo(-rs)?: ' | tail -n 1)
   case "$1" in
-  *"incorrect password attempt"*)
+  *"incorrect password attempt"* | *"Authentication failed"*)
     said="sudo on ${REFUSED_BY:-$HOST} refuses the password for $LOGIN. It was tried once"
     [ "${REFUSED_BY:-$HOST}" = "$HOST" ] || said="$said, and not on $HOST"
     echo "$said; set the right one: pulumi config set --secret lsyncd:becomePassword"
     ;;
-  *"a password is required"*)
+  *"a password is required"* | *"interactive authentication is required"*)
     echo "sudo on $HOST asks $LOGIN for a password. Run it with: npm run up -- --ask-become-pass; or set lsyncd:becomePassword"
     ;;
   *"must have a tty"*)
     echo "sudo on $HOST wants a terminal (requiretty), and there is none. Exempt the user in its sudoers: Defaults:$LOGIN !requiretty"
     ;;
-  *"not in the sudoers file"* | *"not allowed to"* | *"may not run sudo"*)
+  *"not in the sudoers file"* | *"not allowed to"* | *"may not run sudo"* | *"afraid I can't do that"*)
     echo "$LOGIN may not run bash as root with sudo on $HOST. Allow it in its sudoers, or log in as another user (lsyncd:user)"
     ;;
   *) echo "sudo on $HOST failed for $LOGIN: ${said:-$(printf '%s' "$1" | tail -n 1)}" ;;

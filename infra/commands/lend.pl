@@ -43,7 +43,7 @@ sub serve {
     my ($client) = @_;
     $SIG{$_} = 'DEFAULT' for qw(CHLD TERM INT HUP PIPE);
     my $request = do { local $/; <$client> };
-    exit 1 if !defined $request;
+    exit 1 if ($request // '') eq '';
     my ($arguments, $text) = split /\n/, $request, 2;
     # Which run asks is not known when it is announced, and no matter: see becauseOf.
     (my $asked = $request) =~ s/\A([^\n]*) run [0-9TZ]+\n/$1\n/;
