@@ -22,10 +22,12 @@ export interface Look {
   /** Whether sudo asked for the password. */
   asked: boolean;
   drift: Difference[];
+  /** The paths of the files there, when a version has deployed them that sent each by itself; see takeover.ts. */
+  staged: string[];
 }
 
 /** What is known of a host that did not answer. */
-export const unanswered: Look = { answered: false, deployed: false, asked: false, drift: [] };
+export const unanswered: Look = { answered: false, deployed: false, asked: false, drift: [], staged: [] };
 
 // A time, as `reasons` makes it. What a host says is written into commands: nothing else is taken from it.
 const aRun = /^\d{8}T\d{6}Z$/;
@@ -34,12 +36,13 @@ const aRun = /^\d{8}T\d{6}Z$/;
 export function parseLook(stdout: string): { look: Look; said: string } | undefined {
   const end = /^looked\n/m.exec(stdout);
   if (!end) return undefined;
-  const look: Look = { ...unanswered, answered: true, deployed: true, drift: [] };
+  const look: Look = { ...unanswered, answered: true, deployed: true, drift: [], staged: [] };
   for (const line of stdout.slice(0, end.index).split("\n")) {
     const [word, ...rest] = line.split("\t");
     const [first = ""] = rest;
     if ((word === "run" || word === "since") && aRun.test(first)) look[word] = first;
     else if (word === "new") look.deployed = false;
+    else if (word === "staged") look.staged.push(first);
     else if (word === "asked") look.asked = true;
     else if (word === "drift") look.drift.push({ what: first, how: rest.slice(1).join("\t"), lines: [] });
     else if (word === "line") look.drift.at(-1)?.lines.push(rest.join("\t"));
@@ -49,10 +52,10 @@ export function parseLook(stdout: string): { look: Look; said: string } | undefi
 
 /** Why commands are called although no setting has changed; undefined for no reason, and never any. */
 export interface Reasons {
-  /** Of those that repair: preflight, packages and activation. */
+  /** Of those that repair: packages and activation. */
   run: string | undefined;
-  /** Of those that send a file: a host that differs keeps copies of them, one with nothing on it does not. */
-  stage: string | undefined;
+  /** Of the preflight, which leaves files with secrets: a host that differs keeps copies of them, one with nothing on it does not. */
+  first: string | undefined;
 }
 
 /**
@@ -62,8 +65,8 @@ export interface Reasons {
  */
 export function reasons({ deployed, run, since, drift }: Look, now: Date): Reasons {
   const again = now.toISOString().replaceAll(/[-:]|\.\d+/g, "");
-  if (!deployed) return { run: again, stage: again };
-  return { run: drift.length === 0 ? run : again, stage: since };
+  if (!deployed) return { run: again, first: again };
+  return { run: drift.length === 0 ? run : again, first: since };
 }
 
 /** What was changed by hand, for a person; numbered, with the lines of files below. */

@@ -3,9 +3,10 @@ import * as commands from "./commands";
 import type { HostSettings } from "./config";
 import { commandConnection, type Connection } from "./connection";
 import { reasons } from "./drift";
-import { digest, type RenderedFile } from "./files";
+import type { RenderedFile } from "./files";
 import { tell, type Looked } from "./observe";
 import * as pulumi from "./pulumi";
+import { stagedBefore } from "./takeover";
 
 /** What a mirror needs. */
 export interface MirrorArgs {
@@ -37,8 +38,9 @@ export function parseReport(stdout: string): Pick<MirrorState, "service" | "time
 }
 
 /**
- * The mirror of one host, in order: preflight, packages, one staged file each, activation. Each step waits for the one
- * before; nothing on the host changes before the preflight has passed, and nothing in force before activation.
+ * The mirror of one host, in order: preflight, packages, activation with all files. Each step waits for the one before;
+ * nothing on the host changes before the preflight has passed, and nothing in force before activation. What is deployed is
+ * an input of the activation alone, so the state has it once it is in force.
  */
 export class Mirror extends pulumi.ComponentResource {
   readonly state: pulumi.Output<MirrorState>;
@@ -56,7 +58,7 @@ export class Mirror extends pulumi.ComponentResource {
     const reason = reasons(looked, args.now);
     // Of a host that did not answer nobody knows what its commands were called with last. A preview says nothing of it. An
     // update runs what it begins with, which fails with the host's name, or else the host is there again.
-    const kept = looked.answered ? [] : ["create", "update"];
+    const unknown = looked.answered || !pulumi.isDryRun() ? [] : ["create", "update"];
     const connection = commandConnection(args.connection);
     // The password for sudo is in the standard input of what runs as root.
     const locked = host.user !== "root" && host.becomePassword !== undefined;
@@ -69,8 +71,7 @@ export class Mirror extends pulumi.ComponentResource {
       dependsOn: pulumi.Resource[],
       hide: { stdin?: boolean } = {},
     ): Command => {
-      const staging = step.startsWith("file-");
-      const run = commands.becauseOf(create, staging ? reason.stage : reason.run);
+      const run = commands.becauseOf(create, step === "preflight" ? reason.first : reason.run);
       return new Command(
         `${name}-${step}`,
         {
@@ -82,21 +83,18 @@ export class Mirror extends pulumi.ComponentResource {
           addPreviousOutputInEnv: false,
           logging: step === "preflight" ? "stdoutAndStderr" : "stderr",
         },
-        { parent: this, dependsOn, ignoreChanges: staging || pulumi.isDryRun() ? kept : [] },
+        { parent: this, dependsOn, ignoreChanges: unknown },
       );
     };
 
-    const preflight = command("preflight", commands.preflight(identity, digest(files)), [], {
+    const preflight = command("preflight", commands.preflight(identity, files), [], {
       stdin: hidden || locked,
     });
     const packages = command("packages", commands.installPackages(identity), [preflight], { stdin: locked });
-    const staged = files.map((file) =>
-      command(`file-${file.name}`, commands.stage(identity, file), [preflight, packages], { stdin: file.secret }),
-    );
-    const before = [preflight, packages, ...staged];
-    const activation = command("activation", commands.activate(identity, files), before, {
-      stdin: hidden || locked,
+    const activation = command("activation", commands.activate(identity, files), [preflight, packages], {
+      stdin: locked,
     });
+    stagedBefore(name, looked.staged, connection, this);
 
     this.state = pulumi.unsecret(activation.stdout).apply((stdout) => ({
       source: host.source,

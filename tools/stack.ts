@@ -17,6 +17,8 @@ export interface StackOptions {
   directory: string;
   /** Environment for the program, such as LSYNCD_SOURCE. */
   env?: Record<string, string>;
+  /** Where the program is, for another version of it than this one. */
+  program?: string;
 }
 
 /** Settings beside those that name the host, for the stack or for one host. */
@@ -105,7 +107,7 @@ export class Stack {
     const makes = args[0] === "stack" && args[1] === "init";
     const where = makes ? [] : ["--stack", this.options.name, ...config];
     return run(join(root, "node_modules", ".bin", "pulumi"), [...args, "--color", "never", ...where], {
-      cwd: root,
+      cwd: this.options.program ?? root,
       env: { ...this.environment(), ...env },
       ...rest,
     });

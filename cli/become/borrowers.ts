@@ -64,7 +64,7 @@ function announcements(host: HostSettings, stack: string, settings: Settings): (
   const files = renderFiles(host);
   const deployment = digest(files);
   const steps = [
-    commands.preflight(identity, deployment),
+    commands.preflight(identity, files),
     commands.installPackages(identity),
     commands.activate(identity, files),
   ];

@@ -1,5 +1,5 @@
 import { defaults, type HostSettings } from "../../infra/config";
-import { renderFiles, type ManagedFile } from "../../infra/files";
+import { renderFiles, type Restart } from "../../infra/files";
 
 /** A host with everything switched on, so that every managed file is there. */
 const everything: HostSettings = {
@@ -8,7 +8,7 @@ const everything: HostSettings = {
   smtp: { host: "smtp.example.com", from: "root@example.com", tls: "starttls" },
 };
 
-/** The managed files, by their names in the resource tree. */
-export function managedFiles(): Map<string, ManagedFile> {
-  return new Map(renderFiles(everything).map(({ name, path, mode, restart }) => [name, { name, path, mode, restart }]));
+/** What has to be restarted when a managed file changes, by its path. */
+export function restartsOf(): Map<string, Restart> {
+  return new Map(renderFiles(everything).map(({ path, restart }) => [path, restart]));
 }

@@ -21,6 +21,20 @@ export interface Step {
 /** The inputs of a resource. */
 export type Inputs = Record<string, unknown>;
 
+/** Stands in for a secret. */
+export const secret = Symbol("secret");
+
+/** An input as a text: empty where there is none. */
+export const text = (inputs: Inputs | undefined, key: string): string | typeof secret => {
+  const value = inputs?.[key];
+  if (value === secret) return secret;
+  return typeof value === "string" ? value : "";
+};
+
+/** What the engine calls it when a resource is made, or goes. */
+export const made = ["create", "create-replacement", "replace"];
+export const unmade = ["delete", "delete-replaced"];
+
 /** Something that was said: by the program, a resource or the engine. */
 export interface Message {
   severity: "error" | "warning";
@@ -36,9 +50,6 @@ export interface Preview {
   /** Whether it came to an end without an error; undefined when it did not come to an end. */
   succeeded?: boolean;
 }
-
-/** Stands in for a secret. */
-export const secret = Symbol("secret");
 
 // How the engine marks a secret in its events (sdk/go/common/resource/sig). Its value is blinded by the engine as well.
 const signature = "4dabf18193072939515e22adb298388d";

@@ -1,8 +1,9 @@
 import { withoutReason as callWithoutReason } from "../../infra/commands";
-import type { ManagedFile, Restart } from "../../infra/files";
-import { managedFiles } from "./catalogue";
-import { secret, type Inputs, type Message, type Preview, type Step } from "./events";
-import { compareLines, type Lines } from "./lines";
+import type { Restart } from "../../infra/files";
+import { restartsOf } from "./catalogue";
+import { deploymentChanges, scriptChange } from "./deployment";
+import { made, secret, text, unmade, type Inputs, type Message, type Preview, type Step } from "./events";
+import type { Lines } from "./lines";
 
 /** One thing that changes on a host. */
 export interface Change {
@@ -47,77 +48,22 @@ export interface StackReport {
   messages: Message[];
 }
 
-const text = (inputs: Inputs | undefined, key: string): string | typeof secret => {
-  const value = inputs?.[key];
-  if (value === secret) return secret;
-  return typeof value === "string" ? value : "";
-};
-
-/** Compares an input; undefined when it is the same. */
-function compare(step: Step, key: string): Pick<Change, "lines" | "note"> | undefined {
-  const before = text(step.old, key);
-  const after = text(step.new, key);
-  if (before === secret || after === secret) {
-    return step.differing.some((name) => name === key || name.startsWith(`${key}.`)) || before !== after
-      ? { note: "not shown, it holds a secret" }
-      : undefined;
-  }
-  return before === after ? undefined : { lines: compareLines(before, after) };
-}
-
-const withoutReason = (inputs: Inputs | undefined): string | typeof secret => {
+/** What a step is called with beside its settings (infra/drift.ts); nothing is known of a hidden call. */
+const reasonOf = (inputs: Inputs | undefined): string => {
   const call = text(inputs, "create");
-  return call === secret ? secret : callWithoutReason(call);
+  return call === secret ? "" : call.slice(callWithoutReason(call).length);
 };
 
-/** Whether a step is called in another way, be it only for a reason that is no setting (infra/drift.ts). */
-const runsAnew = (step: Step): boolean => text(step.old, "create") !== text(step.new, "create");
-const changesOtherwise = (step: Step): boolean => withoutReason(step.old) !== withoutReason(step.new);
+/** Whether a step is called again for a reason that is no setting. */
+const runsAnew = (step: Step): boolean => reasonOf(step.old) !== reasonOf(step.new);
 
-const made = ["create", "create-replacement", "replace"];
-const unmade = ["delete", "delete-replaced"];
-
-/** A managed file as the change of a host; undefined when it stays as it is. */
-function fileChange(step: Step, file: ManagedFile | undefined): Change | undefined {
-  const what = file?.path ?? step.part;
-  if (unmade.includes(step.op)) return { what, how: "removed" };
-  const added = made.includes(step.op) && step.old === undefined;
-  const content = compare(step, "stdin");
-  if (content) return { what, how: added ? "added" : "changed", ...content };
-  const command = compare(step, "create");
-  // Sent again to a host on which nothing is deployed: that is told once, for all files.
-  if (runsAnew(step) && !changesOtherwise(step)) return undefined;
-  return command ? { what, how: "changed", note: "only its mode or the way it is sent" } : undefined;
-}
-
-// What follows from other changes: the checksums in the activation's list, and the digest of all of them.
-const derived = /^[+-](?:(?:MANIFEST=')?[0-7]{4} [0-9a-f]{64} (?:lsyncd|monitor|none) \/.*'?|DEPLOYMENT=[0-9a-f]{12})$/;
-
-// The lines at a script's top that name its host: left out where they stay, so that equal changes are equal.
-const naming = /^(HOST|ADDRESS|PLACE|ID|STAGED)=/;
-
-function withoutNames(before: string, after: string): [string, string] {
-  const kept = new Set(
-    after.split("\n").filter((line) => naming.test(line) && `\n${before}\n`.includes(`\n${line}\n`)),
-  );
-  const strip = (script: string): string =>
-    script
-      .split("\n")
-      .filter((line) => !kept.has(line))
-      .join("\n");
-  return [strip(before), strip(after)];
-}
-
-/** A step of the program that is no file; undefined when it only runs again because files change. */
+/** A step of the program beside the activation; undefined when it only runs again because files change. */
 function stepChange(step: Step): Change | undefined {
   if (made.includes(step.op) || unmade.includes(step.op)) return undefined;
   const before = text(step.old, "stdin");
   const after = text(step.new, "stdin");
-  // A hidden script changes with every file, as its checksums do: there is nothing to tell.
-  if (before === secret || after === secret || before === after) return undefined;
-  const lines = compareLines(...withoutNames(before, after));
-  if (lines.text.filter((line) => /^[+-]/.test(line)).every((line) => derived.test(line))) return undefined;
-  return { what: `the script of the step ${step.part}`, how: "changed", lines };
+  // A hidden script holds a password or files that the activation tells of.
+  return before === secret || after === secret ? undefined : scriptChange(step.part, before, after);
 }
 
 const isStep = (step: Step): boolean => step.type === "command:remote:Command";
@@ -134,10 +80,10 @@ function items(text: string): string[] {
 }
 
 /** One thing that someone changed by hand, as the program tells it (infra/drift.ts). */
-function driftChange(item: string, files: Map<string, ManagedFile>): Change {
+function driftChange(item: string, restarts: Map<string, Restart>): Change {
   const [first = "", ...lines] = item.split("\n");
   const [what = "", how = "differs"] = /^(package \S+|\S+) (.*)$/.exec(first)?.slice(1) ?? [first];
-  const restart = [...files.values()].find(({ path }) => path === what)?.restart;
+  const restart = restarts.get(what);
   const count = (sign: string): number => lines.filter((line) => line.startsWith(sign)).length;
   return {
     ...{ what, how: "changed by hand" },
@@ -195,35 +141,32 @@ function hostReport(
   host: string,
   steps: Step[],
   messages: Message[],
-  files: Map<string, ManagedFile>,
+  known: Map<string, Restart>,
 ): { report: HostReport; used: Message[] } {
   const changes: Change[] = [];
   const restarts = new Set<Exclude<Restart, "none">>();
 
-  const commands = steps.filter((step) => isStep(step) && step.op !== "same");
+  const commands = steps.filter((step) => isStep(step) && step.op !== "same" && !step.part.startsWith("file-"));
   const activation = steps.find((step) => step.part === "activation");
   const isNew = activation !== undefined && made.includes(activation.op) && activation.old === undefined;
   const removed = activation !== undefined && unmade.includes(activation.op);
   for (const step of commands) {
-    const file = files.get(step.part.replace(/^file-/, ""));
-    const change = step.part.startsWith("file-") ? fileChange(step, file) : stepChange(step);
-    if (!change) continue;
-    const restart = file && change.how !== "removed" && file.restart !== "none" ? file.restart : undefined;
-    changes.push({ ...change, ...(restart === undefined ? {} : { restart }) });
-    if (restart !== undefined) restarts.add(restart);
+    const change = step === activation ? deploymentChanges(step) : [stepChange(step)];
+    changes.push(...change.filter((one) => one !== undefined));
   }
+  for (const { restart } of changes) if (restart !== undefined) restarts.add(restart);
   if (
     !isNew &&
     commands.some(({ op, differing }) => op === "update" && differing.some((key) => /^connection\b/.test(key)))
   )
     changes.push({ what: "how to log in", how: "changed", note: "not shown, it holds a secret" });
   const drift = messages.filter(({ text }) => text.startsWith(`Changed by hand on ${host} (`));
-  for (const change of drift.flatMap(({ text }) => items(text)).map((item) => driftChange(item, files))) {
+  for (const change of drift.flatMap(({ text }) => items(text)).map((item) => driftChange(item, known))) {
     changes.push(change);
     if (change.restart !== undefined) restarts.add(change.restart);
   }
   if (!isNew && drift.length === 0 && activation?.op === "update" && runsAnew(activation)) {
-    const sent = commands.some((step) => step.part.startsWith("file-") && runsAnew(step));
+    const sent = commands.some((step) => step.part === "preflight" && runsAnew(step));
     const note = sent ? "nothing is deployed there now" : "deployed again: the state does not know the last time";
     changes.push({ what: "all of it", how: "changed", note });
   }
@@ -253,13 +196,13 @@ export function stackReport(preview: Preview, stack: string): StackReport {
     }
   }
   names.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
-  const files = managedFiles();
+  const known = restartsOf();
   const hosts = names.map((host) =>
     hostReport(
       host,
       preview.steps.filter((step) => step.host === host),
       preview.messages,
-      files,
+      known,
     ),
   );
   const used = new Set(hosts.flatMap((host) => host.used));

@@ -1,6 +1,7 @@
-# Puts a staged deployment into force, all or nothing; `remove` takes it away again.
-# Variables: those of checks.sh, and STAGED LOG TEST_ALERT ALERTS MANIFEST
-#   MANIFEST: one line per managed file: mode, SHA-256, what to restart (lsyncd, monitor or none), path
+# Puts a deployment into force, all or nothing; `remove` takes it away again.
+# Variables: those of checks.sh, and LOG TEST_ALERT ALERTS KEPT (where the preflight has left files with secrets) STAGED (where
+# files waited in earlier versions) CATALOGUE and the array `content`, the texts of the files by their paths
+#   CATALOGUE: one line per managed file: mode, what to restart (lsyncd, monitor or none), `sent` or `kept`, path
 set -u
 exec </dev/null
 export LC_ALL=C.UTF-8
@@ -9,6 +10,8 @@ trap '' HUP PIPE
 
 # Relative to the directory it starts in, the home directory of the user who logged in.
 STAGED=$PWD/$STAGED
+# What is deployed, a line per managed file: mode, SHA-256, what to restart, path. Made by `collect`.
+MANIFEST=
 # Seconds to wait for another run on this host, and for lsyncd to prove that it works.
 LOCK_WAIT=300
 PROOF=30
@@ -22,8 +25,6 @@ fail() {
 }
 # What the operator should read also when all went well: only this output is shown then.
 remind() { printf '%s\n' "$*" >&2; }
-
-sum() { sha256sum -- "$1" 2>/dev/null | cut -d ' ' -f 1; }
 
 # The part of systemd's view that is restored when an activation fails.
 enabled() { systemctl is-enabled --quiet "$1" 2>/dev/null; }
@@ -40,25 +41,61 @@ each_file() {
   done <<<"$MANIFEST"
 }
 
-# --- collect: the new files, from what was staged now or from what is in force already -----------------------------
+# --- collect: the new files, and what they are ------------------------------------------------------------------------
 
-collect_one() { # mode hash restart path
-  local new=$TRANSACTION/new$4 candidate
-  mkdir -p "${new%/*}" || return 1
-  for candidate in "$STAGED$4" "$STATE/files$4" "$4"; do
-    # What counts is the copy: the staged file belongs to whoever logs in.
-    if [ -f "$candidate" ] && cp -- "$candidate" "$new" && [ "$(sum "$new")" = "$2" ]; then
-      chmod -- "$1" "$new"
+# Writes all files into the transaction, with their modes, and makes the manifest.
+collect() {
+  local mode restart from path new folder='' hash
+  local news=() line sums=()
+  local -A modes=()
+  while IFS=' ' read -r mode restart from path; do
+    new=$TRANSACTION/new$path
+    if [ "${new%/*}" != "$folder" ]; then
+      folder=${new%/*}
+      mkdir -p "$folder" || return 1
+    fi
+    if [ "$from" = kept ]; then
+      take_kept "$path" "$new" || return 1
+    elif [ -n "${content[$path]+x}" ]; then
+      printf '%s' "${content[$path]}" >"$new" || return 1
+    else
+      fail "$path did not arrive."
+      return 1
+    fi
+    modes[$mode]+=$new$'\n'
+    news+=("$new")
+  done <<<"$CATALOGUE"
+  for mode in "${!modes[@]}"; do
+    xargs -d '\n' chmod -- "$mode" <<<"${modes[$mode]%$'\n'}" || return 1
+  done
+  mapfile -t sums < <(sha256sum -- "${news[@]}")
+  [ "${#sums[@]}" -eq "${#news[@]}" ] || return 1
+  while IFS=' ' read -r mode restart from path; do
+    hash=${sums[0]%% *}
+    sums=("${sums[@]:1}")
+    MANIFEST+="$mode $hash $restart $path"$'\n'
+  done <<<"$CATALOGUE"
+  MANIFEST=${MANIFEST%$'\n'}
+  DEPLOYMENT=$(printf '%s' "$MANIFEST" | sha256sum | head -c 12)
+}
+
+# A file with a secret: from what the preflight left, or else as it is in force.
+take_kept() { # path new
+  local candidate
+  for candidate in "$KEPT/$ID$1" "$STATE/files$1" "$1"; do
+    if [ -f "$candidate" ]; then
+      cp -- "$candidate" "$2"
       return
     fi
   done
-  fail "$4 did not arrive whole. Send it again: pulumi up --replace '**-file-*'"
+  fail "$1 is not there, which the preflight leaves. Send it again: npm run up -- --replace '**-preflight'"
 }
 
 # --- verify: each file by the program that will read it ----------------------------------------------------------------
 
 verify_one() { # mode hash restart path
   local new=$TRANSACTION/new$4 copy output
+  is_changed "$4" || return 0
   case "$4" in
   "$CONFIG")
     # lsyncd itself reads it and ends before it mirrors; the guard is not asked, it may not be installed yet.
@@ -108,6 +145,7 @@ verify_unit() { # file path
 
 changed_lsyncd=false
 changed_monitor=false
+changed_units=false
 changed_files=()
 
 # How far the transaction is, as the guard and a later run read it. On the disk before anything else happens.
@@ -116,15 +154,26 @@ phase() {
     mv "$TRANSACTION/phase.new" "$TRANSACTION/phase" && sync "$TRANSACTION"
 }
 
-note_change() { # mode hash restart path
-  if [ "$(sum "$4")" != "$2" ] || [ "$(stat -c '%a %u %g' -- "$4" 2>/dev/null)" != "${1#0} 0 0" ]; then
-    changed_files+=("$4")
-    case "$3" in
+# Compares all files with what is in their places: two programs for all of them.
+note_changes() {
+  local mode hash restart path line
+  local paths=()
+  local -A now=() attributes=()
+  while IFS=' ' read -r mode hash restart path; do paths+=("$path"); done <<<"$MANIFEST"
+  while read -r hash path; do now[$path]=$hash; done < <(sha256sum -- "${paths[@]}" 2>/dev/null)
+  while read -r mode line path; do attributes[$path]="$mode $line"; done < <(stat -c '%a %u:%g %n' -- "${paths[@]}" 2>/dev/null)
+  while IFS=' ' read -r mode hash restart path; do
+    if [ "${now[$path]-}" = "$hash" ] && [ "${attributes[$path]-}" = "${mode#0} 0:0" ]; then continue; fi
+    changed_files+=("$path")
+    is_unit "$path" && changed_units=true
+    case "$restart" in
     lsyncd) changed_lsyncd=true ;;
     monitor) changed_monitor=true ;;
     esac
-  fi
+  done <<<"$MANIFEST"
 }
+
+is_unit() { case "$1" in /etc/systemd/system/*) return 0 ;; *) return 1 ;; esac } # path
 
 back_up() { # path
   if [ -e "$1" ]; then
@@ -151,7 +200,13 @@ swap_one() { # mode hash restart path
   mv -fT -- "$4.new" "$4"
 }
 
-sync_one() { sync -- "${4%/*}"; } # mode hash restart path
+# The folders of what was swapped, once each.
+sync_folders() {
+  local path
+  local -A folders=()
+  for path in "${changed_files[@]}"; do folders[${path%/*}]=; done
+  [ "${#folders[@]}" -eq 0 ] || sync -- "${!folders[@]}"
+}
 
 # Files of the deployment before this one that this one does not have.
 orphans() {
@@ -189,7 +244,7 @@ swap() {
     wanted lsyncd-monitor.timer && echo running lsyncd-monitor.timer
   } >"$TRANSACTION/units.old"
   # What can be undone is on the disk before anything is done.
-  find "$TRANSACTION" -exec sync -- {} + || return 1
+  find "$TRANSACTION" -path "$TRANSACTION/new" -prune -o -exec sync -- {} + || return 1
   # From here on lsyncd does not start until the swap is complete or undone, and this runs to its end.
   trap '' INT TERM
   phase swapping || return 1
@@ -199,8 +254,9 @@ swap() {
     # A timer without its file would stay in systemd's memory.
     case "$path" in /etc/systemd/system/*.timer) systemctl stop "${path##*/}" 2>/dev/null ;; esac
     [ -z "$path" ] || rm -f -- "$path"
+    is_unit "$path" && changed_units=true
   done <<<"$orphaned"
-  each_file sync_one || return 1
+  sync_folders || return 1
   record_volumes && phase proving
 }
 
@@ -218,9 +274,14 @@ record_volumes() {
 
 # --- put into force -----------------------------------------------------------------------------------------------------
 
+# Whether systemd has to read its units anew: it takes a dozen programs and a tenth of a second.
+stale_units() {
+  $changed_units || systemctl show -p NeedDaemonReload --value lsyncd.service lsyncd-monitor.timer lsyncd-monitor.service | grep -qx yes
+}
+
 start() {
   local since=0
-  systemctl daemon-reload || return 1
+  if stale_units; then systemctl daemon-reload || return 1; fi
   systemctl enable --quiet lsyncd-monitor.timer 2>&1 || return 1
   $operator_stopped || systemctl enable --quiet lsyncd.service 2>&1 || return 1
   if $changed_monitor || ! running lsyncd-monitor.timer; then
@@ -288,17 +349,25 @@ activate() {
     say "An earlier deployment to $HOST was interrupted, undoing it first."
   fi
   roll_back || return 1
-  # Minutes may have passed since the preflight, with another deployment or another disk in them.
-  read_waivers
-  rm -f "$WAIVER_FILE"
-  check_all || return 1
   mkdir -m 0700 "$TRANSACTION" || return 1
-  if ! each_file collect_one || ! each_file verify_one; then
+  if ! collect; then
     rm -rf "$TRANSACTION"
     say "Nothing was changed on $HOST."
     return 1
   fi
-  each_file note_change
+  # Minutes may have passed since the preflight, with another deployment or another disk in them.
+  read_waivers
+  rm -f "$WAIVER_FILE"
+  if ! check_all; then
+    rm -rf "$TRANSACTION"
+    return 1
+  fi
+  note_changes
+  if ! each_file verify_one; then
+    rm -rf "$TRANSACTION"
+    say "Nothing was changed on $HOST."
+    return 1
+  fi
   local operator_stopped=false first=false
   [ -e "$STATE/manifest" ] || first=true
   stopped_by_operator && operator_stopped=true
@@ -321,8 +390,7 @@ activate() {
     undo
     return 1
   fi
-  each_file forget_staged
-  rm -rf "$TRANSACTION"
+  rm -rf "$TRANSACTION" "$KEPT"
   if $first && [ "$TEST_ALERT" = true ]; then
     # A mail that does not leave is no reason to undo a mirror that works.
     lsyncd-monitor.sh --test-alert || warn_about_mail
@@ -344,17 +412,8 @@ in_force() {
     [ "$(recorded source)" = "$source_id" ] && [ "$(recorded target)" = "$target_id" ]
 }
 
-# Takes away what has been put into force, and not what another run has staged meanwhile.
-forget_staged() { # mode hash restart path
-  [ "$(sum "$STAGED$4")" != "$2" ] || rm -f -- "$STAGED$4"
-}
-
 warn_about_mail() {
   say "The test mail from $HOST could not be sent, see above. Mend it, then try again there: sudo lsyncd-monitor.sh --test-alert"
-}
-
-remember_one() { # mode hash restart path
-  mkdir -p "$STATE/files.new${4%/*}" && cp -a -- "$TRANSACTION/new$4" "$STATE/files.new$4"
 }
 
 # By which run this activation was asked for, if by more than its settings, and by which the first one here: the next look
@@ -366,13 +425,12 @@ remember_run() { # file
 
 # Keeps a copy of what is in force: a later run takes from it what did not change. The last step ends the transaction.
 remember() {
-  rm -rf "$STATE/files.new"
-  mkdir -m 0700 "$STATE/files.new" &&
-    each_file remember_one &&
-    rm -rf "$STATE/files" && mv "$STATE/files.new" "$STATE/files" &&
+  rm -rf "$STATE/files.new" "$STATE/files"
+  chmod 0700 "$TRANSACTION/new" && mv "$TRANSACTION/new" "$STATE/files" &&
     { [ -e "$STATE/manifest" ] || remember_run since; } &&
     printf '%s\n' "$MANIFEST" >"$STATE/manifest.new" && mv "$STATE/manifest.new" "$STATE/manifest" &&
     printf '%s\n' "$PLACE" >"$STATE/place.new" && mv "$STATE/place.new" "$STATE/place" &&
+    : >"$STATE/bundled" &&
     printf '%s\n' "$ID" >"$STATE/id.new" && mv "$STATE/id.new" "$STATE/id" &&
     remember_run run &&
     # It runs again: what stops it from here on is an operator.
@@ -402,12 +460,12 @@ deactivate() {
     rm -f -- "$path"
     # Not one that was there before, such as /usr/local/bin or a home, however empty.
     case "${path%/*}" in *lsyncd*) rmdir --ignore-fail-on-non-empty -- "${path%/*}" 2>/dev/null ;; esac
-  done < <({ [ -e "$STATE/manifest" ] && cut -d ' ' -f 4- "$STATE/manifest"; cut -d ' ' -f 4- <<<"$MANIFEST"; } | sort -u)
+  done < <({ [ -e "$STATE/manifest" ] && cut -d ' ' -f 4- "$STATE/manifest"; cut -d ' ' -f 4- <<<"$CATALOGUE"; } | sort -u)
   systemctl daemon-reload
   systemctl reset-failed lsyncd.service 2>/dev/null
   rm -f -- "$LOG" "${LOG%.log}.status"
   rmdir --ignore-fail-on-non-empty -- "${LOG%/*}" 2>/dev/null
-  rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/place" "$STATE/run" "$STATE/since"
+  rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/place" "$STATE/run" "$STATE/since" "$STATE/bundled" "$KEPT"
   rm -rf "$STATE/reinstalled" "$STAGED"
   rmdir -p --ignore-fail-on-non-empty -- "${STAGED%/*}" 2>/dev/null
   rm -rf "$STATE/alerts" "$ALERTS" "$STATE/held" "$STATE/allow-deletion" "$STATE/accept-source" "$STATE/entries" "$STATE/entries.altered" "$STATE/grants" "$STATE/grants.lock" "$STATE/purged" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"

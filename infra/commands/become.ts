@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { runDirectory } from "../paths";
 import { sh } from "../quote";
+import { bundle, partsOf, scriptOf, unpacked, unpacking, type Parts } from "./bundle";
 import { fragment, run, script, withoutReason } from "./script";
 
 /** Who logs in to a host, and how that user becomes root. */
@@ -46,9 +47,16 @@ function head(login: Login, password: string, more: Record<string, string> = {})
   return [script(values, []), given, fragment("become.sh")].join("\n");
 }
 
+/** The script that a command's standard input stands for. */
+const scriptIn = (stdin: string): string => {
+  const parts = partsOf(stdin);
+  return parts ? scriptOf(parts) : stdin;
+};
+
 /** Whether a command's standard input has a password for sudo in it. */
 export function hasPassword(stdin: string): boolean {
-  return stdin.slice(0, stdin.indexOf("become()")).includes(`\n${taking}\n`);
+  const text = scriptIn(stdin);
+  return text.slice(0, text.indexOf("become()")).includes(`\n${taking}\n`);
 }
 
 /** What runs a script as root: the script itself for root, with sudo before it for everyone else. */
@@ -60,14 +68,25 @@ export function asRoot(login: Login, name: string, text: string): Rooted {
   };
 }
 
+/** The same for a script in parts, sent as one JSON object. */
+export function bundleAsRoot(login: Login, name: string, parts: Parts): Rooted {
+  if (login.user === "root") return { command: (...args) => unpacking(run(name, ...args)), stdin: bundle(parts) };
+  return {
+    command: (...args) => unpacking(prefix + [name, ...args].map(sh).join(" ")),
+    stdin: bundle({ login: head(login, login.becomePassword ?? ""), ...parts }),
+  };
+}
+
 /**
  * The digest by which a lender of root's rights knows a command; undefined for a command that does not ask for them.
  * Commands of an earlier deployment, as the state has them, have one as well.
  */
 export function announcement(command: string, stdin: string): string | undefined {
-  const end = stdin.indexOf(call);
-  if (!command.startsWith(prefix) || end < 0) return undefined;
-  const request = `${withoutReason(command.slice(prefix.length))}\n${stdin.slice(end + call.length)}`;
+  const text = scriptIn(stdin);
+  const own = unpacked(command) ?? command;
+  const end = text.indexOf(call);
+  if (!own.startsWith(prefix) || end < 0) return undefined;
+  const request = `${withoutReason(own.slice(prefix.length))}\n${text.slice(end + call.length)}`;
   return createHash("sha256").update(request).digest("hex");
 }
 

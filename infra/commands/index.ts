@@ -1,9 +1,10 @@
+import { createHmac, scryptSync } from "node:crypto";
 import type { HostSettings, Waiver } from "../config";
 import { digest, manifest, type RenderedFile } from "../files";
 import { paths, runDirectory, stateDirectory } from "../paths";
 import { sh } from "../quote";
-import { asRoot, type Login } from "./become";
-import { script } from "./script";
+import { asRoot, bundleAsRoot, type Login } from "./become";
+import { assignments, fragment, script } from "./script";
 
 export { becauseOf, withoutReason } from "./script";
 export { announcement, asRoot, hasPassword, lend, passwordMissing, passwordRefused } from "./become";
@@ -36,14 +37,14 @@ export interface Identity {
 
 const id = ({ stack, host }: Identity): string => `${stack}/${host.name}`;
 
-/**
- * Where files wait for their activation, below the home directory of the user who logs in. Each deployment has a place
- * of its own: two that run at once do not take each other's files.
- */
+/** Where files waited for their activation in earlier versions, below the home directory of the user who logs in. */
 const staged = (identity: Identity): string => `.lsyncd-as-code/staged/${id(identity)}`;
 
 /** The file that tells a preflight which refusals to pass over in this very run. */
 const waiverFile = `${runDirectory}/waivers`;
+
+/** Where the preflight leaves the files with secrets for the activation, in a folder for each deployment. */
+const keptDirectory = `${stateDirectory}/kept`;
 
 /** The shell variables that scripts are written with; a script gets those it uses. */
 function variables(identity: Identity) {
@@ -78,12 +79,19 @@ function checked(identity: Identity) {
   };
 }
 
+/** The files whose text holds a password or the like, and what is made of it must not be shown. */
+const secretsOf = (files: RenderedFile[]): RenderedFile[] => files.filter(({ secret }) => secret);
+
 /**
- * Looks at the host and refuses what would lose data. `deployment`, a digest, makes it run again when anything changes. It
- * is made of secret files as well, so it is in the standard input: the text of a command that fails is shown.
+ * Looks at the host and refuses what would lose data; keeps the files with secrets there for the activation, which shows
+ * all others. DEPLOYMENT, a digest, makes it run again when anything changes. It is made of secret files as well, so it is in
+ * the standard input: the text of a command that fails is shown.
  */
-export function preflight(identity: Identity, deployment: string): HostCommand {
-  const text = script({ ...checked(identity), DEPLOYMENT: deployment }, [...checks, "output.sh", "preflight.sh"]);
+export function preflight(identity: Identity, files: RenderedFile[]): HostCommand {
+  const contents = secretsOf(files).map(({ path, content }) => [path, content] as const);
+  const values = { ...checked(identity), DEPLOYMENT: digest(files), KEPT: keptDirectory };
+  const kept = contents.length === 0 ? [] : assignments("kept", new Map(contents));
+  const text = script(values, [...checks, "output.sh", "preflight.sh"], kept);
   const { command, stdin } = asRoot(identity.host, "preflight", text);
   return { create: command(), stdin };
 }
@@ -96,31 +104,48 @@ export function installPackages(identity: Identity): HostCommand {
   return { create: command(), delete: command("remove"), stdin };
 }
 
-/** Puts a file where activation takes it from; the file's content is the standard input. Needs no rights of root. */
-export function stage(identity: Identity, file: RenderedFile): HostCommand {
-  const path = `${staged(identity)}${file.path}`;
-  return {
-    create: `sh -c ${sh('umask 077; mkdir -p "${1%/*}" && cat >"$1.new" && mv "$1.new" "$1"')} ${file.mode} ${sh(path)}`,
-    delete: `rm -f ${sh(path)}`,
-    stdin: file.content,
-  };
-}
-
 /**
- * Puts the staged files into force, all or nothing, after the checks of the preflight once more; on destroy removes all
- * that was installed.
+ * Puts the files into force, all or nothing, after the checks of the preflight once more; on destroy removes all that was
+ * installed. The files are parts of one bundle, under their paths; those with secrets the preflight has left on the host.
+ * SECRETS is a mark that is another one when such a file is.
  */
 export function activate(identity: Identity, files: RenderedFile[]): HostCommand {
+  const secrets = secretsOf(files);
   const rest = {
-    DEPLOYMENT: digest(files),
     TEST_ALERT: identity.host.testAlert,
     STAGED: staged(identity),
     ALERTS: paths.alertsRunDirectory,
-    MANIFEST: manifest(files),
+    KEPT: keptDirectory,
+    ...(secrets.length === 0 ? {} : { SECRETS: markOf(identity, secrets) }),
   };
-  const text = script({ ...checked(identity), ...rest }, [...checks, "output.sh", "undo.sh", "activate.sh"]);
-  const { command, stdin } = asRoot(identity.host, "activate", text);
+  const { command, stdin } = bundleAsRoot(identity.host, "activate", {
+    settings: script({ ...checked(identity), ...rest }, []) + "\ndeclare -A content=()\n",
+    ...Object.fromEntries(files.filter(({ secret }) => !secret).map(({ path, content }) => [path, content])),
+    catalogue: `CATALOGUE=${sh(catalogue(files))}\n`,
+    program: [...checks, "output.sh", "undo.sh", "activate.sh"].map(fragment).join("\n"),
+  });
   return { create: command("install"), delete: command("remove"), stdin };
+}
+
+/**
+ * A mark that is another one when a file with a secret is another. It is shown, so it must not let anyone try passwords: it
+ * needs the private key to be made, or where there is none a tenth of a second for each try (scrypt).
+ */
+function markOf({ host }: Identity, files: RenderedFile[]): string {
+  const texts = manifest(files);
+  const { privateKey, password = "", name } = host;
+  const mark =
+    privateKey === undefined
+      ? scryptSync(texts, `${name} ${password}`, 16, { N: 1 << 15, maxmem: 1 << 26 })
+      : createHmac("sha256", privateKey).update(texts).digest();
+  return mark.toString("hex").slice(0, 16);
+}
+
+/** The managed files as an activation reads them: mode, what to restart, whether it was sent or kept, path. */
+function catalogue(files: RenderedFile[]): string {
+  return files
+    .map(({ mode, restart, path, secret }) => [mode, restart, secret ? "kept" : "sent", path].join(" "))
+    .join("\n");
 }
 
 /**

@@ -12,12 +12,23 @@ export function fragment(file: string): string {
 }
 
 /**
- * A script for a host: the values as shell variables, then the files one after the other. It is sent
+ * A script for a host: the values as shell variables, `more` lines, then the files one after the other. It is sent
  * on standard input, so that an error of the command shows one line and not the whole text.
  */
-export function script(variables: Record<string, Value>, files: string[]): string {
-  const assignments = Object.entries(variables).map(([name, value]) => `${name}=${sh(value)}`);
-  return ["# shellcheck shell=bash", ...assignments, "", ...files.map(fragment)].join("\n");
+export function script(variables: Record<string, Value>, files: string[], more: string[] = []): string {
+  const values = Object.entries(variables).map(([name, value]) => `${name}=${sh(value)}`);
+  return [
+    "# shellcheck shell=bash",
+    ...values,
+    "",
+    ...(more.length > 0 ? [...more, ""] : []),
+    ...files.map(fragment),
+  ].join("\n");
+}
+
+/** The lines that make an associative array of Bash. */
+export function assignments(name: string, values: Map<string, string>): string[] {
+  return [`declare -A ${name}=()`, ...[...values].map(([key, value]) => `${name}[${sh(key)}]=${sh(value)}`)];
 }
 
 /**

@@ -26,22 +26,25 @@ beforeAll(async () => {
 const state = "/var/lib/lsyncd-as-code";
 
 describe("a deployment that does not work", () => {
-  it("because a staged file was damaged changes nothing, and is sent again as it says", async () => {
-    await c.change();
-    const id = await on(c.d.host, "cat /var/lib/lsyncd-as-code/id");
-    const path = `.lsyncd-as-code/staged/${id}/etc/lsyncd/lsyncd.conf.lua`;
+  it("because a file with a secret is not there any more changes nothing, and is sent again as it says", async () => {
+    // Reached with another key from one run to the next, it would say so as well.
+    await c.change({ heartbeatUrl: "https://hc.example.com/ping/one" });
+    // Whatever the preflight leaves is taken away before the activation.
     const damage = attempt(
       c.d.host,
-      `for i in $(seq 3000); do if [ -e ${path} ]; then echo damaged >${path}; break; fi; sleep 0.01; done`,
+      `for i in $(seq 3000); do if [ -e ${state}/kept ]; then rm -rf ${state}/kept ${state}/files/etc/lsyncd/alerts.conf; break; fi; sleep 0.01; done
+       mv /etc/lsyncd/alerts.conf /root/alerts.conf; sleep 20; mv /root/alerts.conf /etc/lsyncd/alerts.conf`,
     );
-    const text = await c.rolledBack();
+    const text = failed(await c.d.stack.up());
     await damage;
-    expect(text).toContain("/etc/lsyncd/lsyncd.conf.lua did not arrive whole");
+    expect(text).toContain("/etc/lsyncd/alerts.conf is not there, which the preflight leaves");
     expect(text).toContain("Nothing was changed on sqlite-1");
-    succeeded(await c.d.stack.up(["--skip-preview", "--replace", "**-file-*"]));
+    succeeded(await c.d.stack.up(["--skip-preview", "--replace", "**-preflight"]));
+    expect(await on(c.d.host, "grep -c ping/one /etc/lsyncd/alerts.conf")).toBe("1");
+    await c.change();
     await c.completes();
     await row({
-      injected: "A staged file damaged before its activation",
+      injected: "A file with a secret lost before its activation",
       happened: "refused before anything was changed; `--replace` sent it again",
       lost: await c.lost(),
     });
@@ -64,7 +67,7 @@ describe("a deployment that does not work", () => {
         c.d.host,
         `STATE=/tmp/verify HOST=sqlite-1 STAGED=none CONFIG=/etc/lsyncd/lsyncd.conf.lua; ${functions}
          rm -rf /tmp/verify; mkdir -p "$TRANSACTION/new$(dirname ${path})"; ${content} >"$TRANSACTION/new${path}"
-         verify_one 0644 x none ${path}`,
+         changed_files=(${path}); verify_one 0644 x none ${path}`,
       );
     expect(await verify(`cat ${path}`)).toMatchObject({ code: 0, output: "" });
     const refused = await verify(`printf '%s\n' ${quote(text)}`);

@@ -120,7 +120,7 @@ describe("a part of the fleet", () => {
     // Two under other names: those are other resources, and their old ones are taken away.
     await d.configure({ delay: 3 }, { "sqlite-3": { name: "sqlite-10" }, "sqlite-4": { name: "sqlite-1-eu" } });
     const text = succeeded(await d.stack.preview(one));
-    expect(text).toMatch(/::sqlite-1-file-config\]/);
+    expect(text).toMatch(/::sqlite-1-activation\]/);
     expect(text).not.toMatch(/::sqlite-(1-eu|10|2|3|4)-/);
   });
 

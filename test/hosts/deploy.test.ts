@@ -117,7 +117,10 @@ describe("a second run", () => {
     expect(preview).toMatch(/-\s+delay\s+= 1,/);
     expect(preview).toMatch(/\+\s+delay\s+= 5,/);
     const text = succeeded(await d.stack.up());
-    expect(text.match(/sqlite-1-file-\S+ updated/g)).toEqual(["sqlite-1-file-config updated"]);
+    expect(text.match(/sqlite-1-\S+ (updated|created)/g)).toEqual([
+      "sqlite-1-preflight updated",
+      "sqlite-1-activation updated",
+    ]);
     expect(await on(d.host, "grep delay /etc/lsyncd/lsyncd.conf.lua")).toContain("= 5,");
     expect(await mainPid()).not.toBe(before);
     const wait = await on(

@@ -25,6 +25,8 @@ export interface Deployment {
   configure: (stack?: Extra, perHost?: Record<string, Extra>, hosts?: SandboxHost[]) => Promise<void>;
   /** A stack of its own for the same hosts, as another operator would have. */
   otherStack: (name: string) => Promise<Stack>;
+  /** The same stack as another version of the program sees it, which is in that directory. */
+  sameStack: (program: string) => Stack;
   remove: () => Promise<void>;
 }
 
@@ -53,6 +55,7 @@ export async function prepare(
       await made.configure(sandbox.hosts);
       return made;
     },
+    sameStack: (program) => new Stack({ name, directory, program }),
     remove: async () => {
       await sandboxDown(name);
       await rm(directory, { recursive: true, force: true });

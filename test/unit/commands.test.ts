@@ -1,6 +1,7 @@
 import * as commands from "../../infra/commands";
+import { partsOf } from "../../infra/commands/bundle";
 import { script } from "../../infra/commands/script";
-import { digest, renderFiles, type RenderedFile } from "../../infra/files";
+import { renderFiles, type RenderedFile } from "../../infra/files";
 import { entry, hostile, hostOf, settingsOf } from "./support/settings";
 
 const identity = { stack: "organization/lsyncd/prod", host: hostOf() };
@@ -8,11 +9,12 @@ const asUser = { ...identity, host: hostOf({ user: "deploy" }) };
 const files = renderFiles(identity.host);
 
 /** The assignments a script begins with. */
-const head = ({ stdin }: commands.HostCommand): string[] => stdin.split("\n\n")[0]?.split("\n") ?? [];
+const head = ({ stdin }: commands.HostCommand): string[] =>
+  (partsOf(stdin)?.settings ?? stdin).split("\n\n")[0]?.split("\n") ?? [];
 
 describe("what runs is short and tells nothing of the settings", () => {
   it("as root", () => {
-    expect(commands.preflight(identity, "0123456789ab").create).toBe(`bash -c 'eval "$(cat)"' preflight`);
+    expect(commands.preflight(identity, files).create).toBe(`bash -c 'eval "$(cat)"' preflight`);
     expect(commands.leaveWaivers(identity, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]).create).toBe(
       `bash -c 'eval "$(cat)"' waive`,
     );
@@ -20,21 +22,20 @@ describe("what runs is short and tells nothing of the settings", () => {
       create: `bash -c 'eval "$(cat)"' packages`,
       delete: `bash -c 'eval "$(cat)"' packages remove`,
     });
-    expect(commands.activate(identity, files)).toMatchObject({
-      create: `bash -c 'eval "$(cat)"' activate install`,
-      delete: `bash -c 'eval "$(cat)"' activate remove`,
-    });
+    const { create, delete: remove } = commands.activate(identity, files);
+    expect(create).toMatch(/^perl -e '[^'\n]{1,600}' bash -c 'eval "\$\(cat\)"' activate install$/);
+    expect(remove).toBe(create.replace(/install$/, "remove"));
   });
 
   it("for everyone else with what gets root's rights before it", () => {
     const each = [
-      commands.preflight(asUser, "0123456789ab"),
+      commands.preflight(asUser, files),
       commands.leaveWaivers(asUser, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]),
       commands.installPackages(asUser),
       commands.activate(asUser, files),
     ];
     for (const command of each.flatMap(({ create, ...rest }) => [create, ...(rest.delete ? [rest.delete] : [])]))
-      expect(command).toMatch(/^bash -s -- (preflight|waive|packages|activate)( [a-z0-9]+)*$/);
+      expect(command).toMatch(/^(perl -e '[^'\n]+' )?bash -s -- (preflight|waive|packages|activate)( [a-z0-9]+)*$/);
     for (const { stdin } of each) expect(stdin.indexOf("become")).toBeGreaterThan(0);
   });
 
@@ -42,10 +43,9 @@ describe("what runs is short and tells nothing of the settings", () => {
     const identity = { stack: "organization/lsyncd/prod", host: hostOf(hostile) };
     const rendered = renderFiles(identity.host);
     const each = [
-      commands.preflight(identity, "0123456789ab"),
+      commands.preflight(identity, rendered),
       commands.installPackages(identity),
       commands.activate(identity, rendered),
-      ...rendered.map((file) => commands.stage(identity, file)),
     ];
     for (const { create, ...rest } of each) {
       for (const text of [create, rest.delete ?? ""]) {
@@ -62,12 +62,7 @@ it("the text of a command, which a failure shows, is the same whatever the secre
     const host = hostOf({ smtp: { ...hostile.smtp, password } });
     const own = { stack: identity.stack, host };
     const rendered = renderFiles(host);
-    const each = [
-      commands.preflight(own, digest(rendered)),
-      commands.installPackages(own),
-      commands.activate(own, rendered),
-      ...rendered.map((file) => commands.stage(own, file)),
-    ];
+    const each = [commands.preflight(own, rendered), commands.installPackages(own), commands.activate(own, rendered)];
     return each.map(({ create, delete: remove }) => [create, remove]);
   };
   expect(texts("one")).toEqual(texts("another"));
@@ -75,7 +70,7 @@ it("the text of a command, which a failure shows, is the same whatever the secre
 
 describe("preflight", () => {
   it("is given the host, the paths and where the waivers would be", () => {
-    expect(head(commands.preflight(identity, "0123456789ab"))).toEqual(
+    expect(head(commands.preflight(identity, files))).toEqual(
       expect.arrayContaining([
         "HOST=sqlite-1",
         "ADDRESS=192.0.2.11",
@@ -89,8 +84,10 @@ describe("preflight", () => {
   });
 
   it("runs again when the deployment changes, and only then", () => {
-    expect(commands.preflight(identity, "a").stdin).not.toBe(commands.preflight(identity, "b").stdin);
-    expect(commands.preflight(identity, "a")).toEqual(commands.preflight(identity, "a"));
+    const [first, ...rest] = files as [RenderedFile, ...RenderedFile[]];
+    const other = commands.preflight(identity, [{ ...first, content: "x" }, ...rest]);
+    expect(other.stdin).not.toBe(commands.preflight(identity, files).stdin);
+    expect(commands.preflight(identity, renderFiles(identity.host))).toEqual(commands.preflight(identity, files));
   });
 
   it("in a preview is part of the look at the host, told of waivers by its arguments", () => {
@@ -102,7 +99,7 @@ describe("preflight", () => {
   });
 
   it("does not know of waivers otherwise: a run without them shows no change", () => {
-    const { create, stdin } = commands.preflight(identity, "a");
+    const { create, stdin } = commands.preflight(identity, files);
     expect(create).not.toContain("LSYNCD");
     expect(stdin.split("\n\n")[0]).not.toContain("LSYNCD_");
     expect(head(commands.leaveWaivers(identity, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]))).toEqual([
@@ -131,28 +128,6 @@ describe("packages", () => {
   });
 });
 
-describe("stage", () => {
-  const file: RenderedFile = {
-    name: "x",
-    restart: "none",
-    secret: false,
-    path: "/etc/lsyncd/x.conf",
-    mode: "0600",
-    content: "hi\n",
-  };
-
-  it("writes the file below the login directory, readable for its owner only, without rights of root", () => {
-    const put = `'umask 077; mkdir -p "\${1%/*}" && cat >"$1.new" && mv "$1.new" "$1"'`;
-    const expected = {
-      create: `sh -c ${put} 0600 .lsyncd-as-code/staged/organization/lsyncd/prod/sqlite-1/etc/lsyncd/x.conf`,
-      delete: "rm -f .lsyncd-as-code/staged/organization/lsyncd/prod/sqlite-1/etc/lsyncd/x.conf",
-      stdin: "hi\n",
-    };
-    expect(commands.stage(identity, file)).toEqual(expected);
-    expect(commands.stage(asUser, file)).toEqual(expected);
-  });
-});
-
 describe("activation", () => {
   const command = commands.activate(identity, files);
 
@@ -163,11 +138,32 @@ describe("activation", () => {
         "ID=organization/lsyncd/prod/sqlite-1",
         "CONFIG=/etc/lsyncd/lsyncd.conf.lua",
         "LOG=/var/log/lsyncd/lsyncd.log",
+        "KEPT=/var/lib/lsyncd-as-code/kept",
         "STAGED=.lsyncd-as-code/staged/organization/lsyncd/prod/sqlite-1",
       ]),
     );
-    const manifest = /^MANIFEST='([^']*)'$/m.exec(command.stdin)?.[1]?.split("\n");
-    expect(manifest?.map((line) => line.split(" ")[3])).toEqual(files.map(({ path }) => path));
+    const catalogue = /^CATALOGUE='([^']*)'$/m.exec(partsOf(command.stdin)?.catalogue ?? "")?.[1]?.split("\n");
+    expect(catalogue).toEqual(files.map(({ mode, restart, path }) => `${mode} ${restart} sent ${path}`));
+  });
+
+  it("has each file under its path, so that a preview shows its lines", () => {
+    const parts = partsOf(command.stdin);
+    for (const { path, content } of files) expect(parts?.[path]).toBe(content);
+  });
+
+  it("runs again when only a file with a secret changes, and no input that is shown says more", () => {
+    const of = (heartbeatUrl: string, privateKey?: string) => {
+      const host = { ...hostOf({ heartbeatUrl }), ...(privateKey === undefined ? {} : { privateKey }) };
+      return commands.activate({ ...identity, host }, renderFiles(host));
+    };
+    const [one, other] = [of("https://example.com/ping/1"), of("https://example.com/ping/2")];
+    const mark = /SECRETS=[0-9a-f]{16}/;
+    expect(one.stdin).toMatch(mark);
+    expect(one.stdin).not.toBe(other.stdin);
+    expect({ ...one, stdin: one.stdin.replace(mark, "") }).toEqual({ ...other, stdin: other.stdin.replace(mark, "") });
+    // Whoever reads the mark lacks what it is made with, so nobody can try passwords with it.
+    const [a, b] = ["k1", "k2"].map((key) => mark.exec(of("https://example.com/ping/1", key).stdin)?.[0]);
+    expect(a).not.toBe(b);
   });
 
   it("changes with a file's content and with its mode", () => {
@@ -181,11 +177,13 @@ describe("activation", () => {
     expect(head(other)).toContain("ID=organization/lsyncd/test/sqlite-1");
   });
 
-  it("holds no text of a file, so no secret", () => {
+  it("holds no secret: the preflight has those files", () => {
     const host = hostOf(hostile);
     const { stdin } = commands.activate({ ...identity, host }, renderFiles(host));
-    expect(stdin).not.toContain(hostile.smtp.password);
-    expect(stdin).not.toContain("/ping/");
+    const text = Object.values(partsOf(stdin) ?? {}).join("");
+    expect(text).not.toContain(hostile.smtp.password);
+    expect(text).not.toContain("/ping/");
+    expect(commands.preflight({ ...identity, host }, renderFiles(host)).stdin).toContain("/ping/");
   });
 });
 
@@ -194,10 +192,9 @@ it("no command and no file holds the private key", () => {
   const [host = identity.host] = settingsOf({ hosts: [entry], privateKey: key }).hosts;
   const rendered = renderFiles(host);
   const all = [
-    commands.preflight({ ...identity, host }, "a"),
+    commands.preflight({ ...identity, host }, rendered),
     commands.installPackages({ ...identity, host }),
     commands.activate({ ...identity, host }, rendered),
-    ...rendered.map((file) => commands.stage({ ...identity, host }, file)),
   ];
   expect(JSON.stringify(all)).not.toContain("hunter2");
 });

@@ -19,6 +19,7 @@ describe("what a host says", () => {
           { what: "/etc/x", how: "has other content", lines: ["@@ -1 +1 @@", "-\tindented"] },
           { what: "lsyncd.service", how: "is dead (exit-code)", lines: [] },
         ],
+        staged: [],
       },
       said: "Preflight warns about a (b):\n  1. x\n",
     });
@@ -44,17 +45,17 @@ describe("the reason to run", () => {
   const again = "20260102T030405Z";
 
   it("stays what it was while nothing differs", () => {
-    expect(reasons(answered, now)).toEqual({ run: undefined, stage: undefined });
-    expect(reasons(known, now)).toEqual({ run: known.run, stage: known.since });
+    expect(reasons(answered, now)).toEqual({ run: undefined, first: undefined });
+    expect(reasons(known, now)).toEqual({ run: known.run, first: known.since });
   });
 
   it("is a new one when something differs, also for the second time, and no file is sent for it", () => {
-    expect(reasons({ ...answered, drift }, now)).toEqual({ run: again, stage: undefined });
-    expect(reasons({ ...known, drift }, now)).toEqual({ run: again, stage: known.since });
+    expect(reasons({ ...answered, drift }, now)).toEqual({ run: again, first: undefined });
+    expect(reasons({ ...known, drift }, now)).toEqual({ run: again, first: known.since });
   });
 
   it("is a new one for all when nothing is deployed", () => {
-    expect(reasons({ ...known, deployed: false }, now)).toEqual({ run: again, stage: again });
+    expect(reasons({ ...known, deployed: false }, now)).toEqual({ run: again, first: again });
   });
 });
 

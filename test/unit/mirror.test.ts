@@ -2,7 +2,8 @@ import { remote } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { Command } from "../../infra/command";
 import * as commands from "../../infra/commands";
-import { digest, renderFiles } from "../../infra/files";
+import { partsOf } from "../../infra/commands/bundle";
+import { renderFiles } from "../../infra/files";
 import type { Looked } from "../../infra/observe";
 import { Mirror, parseReport, type MirrorArgs } from "../../infra/mirror";
 import { unanswered } from "../../infra/drift";
@@ -43,13 +44,12 @@ describe("parseReport", () => {
 });
 
 describe("a mirror", () => {
-  it("is one tree: preflight, packages, a command for each managed file, activation", async () => {
+  it("is one tree of four: preflight, packages, activation", async () => {
     const seen = await deploy();
     expect(seen.resources.map(({ type, name }) => `${type} ${name}`)).toEqual([
       "lsyncd:index:Mirror sqlite-1",
       "command:remote:Command sqlite-1-preflight",
       "command:remote:Command sqlite-1-packages",
-      ...renderFiles(hostOf()).map(({ name }) => `command:remote:Command sqlite-1-file-${name}`),
       "command:remote:Command sqlite-1-activation",
     ]);
   });
@@ -60,12 +60,8 @@ describe("a mirror", () => {
       expect(order).toContain(event);
       return order.indexOf(event);
     };
-    const files = renderFiles(hostOf()).map(({ name }) => `sqlite-1-file-${name}`);
     expect(at("end sqlite-1-preflight")).toBeLessThan(at("begin sqlite-1-packages"));
-    for (const file of files) {
-      expect(at("end sqlite-1-packages")).toBeLessThan(at(`begin ${file}`));
-      expect(at(`end ${file}`)).toBeLessThan(at("begin sqlite-1-activation"));
-    }
+    expect(at("end sqlite-1-packages")).toBeLessThan(at("begin sqlite-1-activation"));
   });
 
   it("runs what infra/commands builds, on an update as on a create", async () => {
@@ -76,14 +72,13 @@ describe("a mirror", () => {
     const expected = {
       "sqlite-1-packages": commands.installPackages(identity),
       "sqlite-1-activation": commands.activate(identity, files),
-      ...Object.fromEntries(files.map((file) => [`sqlite-1-file-${file.name}`, commands.stage(identity, file)])),
     };
     for (const [name, command] of Object.entries(expected)) {
       const inputs = commandsOf(seen).find((one) => one.name === name)?.inputs;
       expect(inputs).toMatchObject({ ...command, update: command.create, addPreviousOutputInEnv: false });
     }
     const preflight = commandsOf(seen).find(({ name }) => name === "sqlite-1-preflight")?.inputs;
-    expect(preflight).toMatchObject({ stdin: commands.preflight(identity, digest(files)).stdin });
+    expect(preflight).toMatchObject({ stdin: commands.preflight(identity, files).stdin });
     expect(preflight).not.toHaveProperty("delete");
   });
 
@@ -113,14 +108,16 @@ describe("a host that differs from what was deployed", () => {
         ({ inputs }) => String(inputs.create).endsWith(" run 20260102T030405Z") && inputs.create === inputs.update,
       )
       .map(({ name }) => name);
-  const three = ["sqlite-1-preflight", "sqlite-1-packages", "sqlite-1-activation"];
+  const repairing = ["sqlite-1-packages", "sqlite-1-activation"];
 
-  it("has its preflight, packages and activation run again, and no file is sent again", async () => {
-    expect(ranAgain(await deploy({}, { drift: [{ what: "/etc/x", how: "is missing", lines: [] }] }))).toEqual(three);
+  it("has its packages and its activation run again, which makes the checks of the preflight itself", async () => {
+    expect(ranAgain(await deploy({}, { drift: [{ what: "/etc/x", how: "is missing", lines: [] }] }))).toEqual(
+      repairing,
+    );
   });
 
   it("is called the same way from then on, so that nothing changes any more", async () => {
-    expect(ranAgain(await deploy({}, { run: "20260102T030405Z" }))).toEqual(three);
+    expect(ranAgain(await deploy({}, { run: "20260102T030405Z" }))).toEqual(repairing);
   });
 
   it("is called without a reason when it never differed", async () => {
@@ -128,12 +125,20 @@ describe("a host that differs from what was deployed", () => {
   });
 
   it.each([
-    ["is sent all files again when nothing is deployed there", { deployed: false }],
+    ["runs all again when nothing is deployed there", { deployed: false }],
     ["is called the same way from then on", { run: "20260102T030405Z", since: "20260102T030405Z" }],
   ])("%s", async (_what, looked) => {
     const seen = await deploy({}, looked);
     expect(ranAgain(seen)).toEqual(commandsOf(seen).map(({ name }) => name));
-    expect(ranAgain(seen)).toContain("sqlite-1-file-config");
+  });
+});
+
+describe("a host that an earlier version deployed, with a resource for each file", () => {
+  it("has those of its files registered once more, so that they go without their `delete`", async () => {
+    const seen = await deploy({}, { staged: ["/etc/lsyncd/lsyncd.conf.lua", "/etc/lsyncd/limits.conf"] });
+    const files = commandsOf(seen).filter(({ name }) => name.includes("-file-"));
+    expect(files.map(({ name }) => name)).toEqual(["sqlite-1-file-config"]);
+    expect(files[0]?.inputs).not.toHaveProperty("delete");
   });
 });
 
@@ -141,8 +146,8 @@ describe("a host whose password is refused", () => {
   const settings = { user: "deploy", becomePassword: "s3cret" };
   const asRoot = (seen: Seen): string[] =>
     commandsOf(seen)
-      .filter(({ name }) => !name.includes("-file-"))
-      .map(({ inputs }) => String(inputs.stdin));
+      .map(({ inputs }) => String(inputs.stdin))
+      .map((stdin) => Object.values(partsOf(stdin) ?? { stdin }).join(""));
 
   it("is not tried again: the commands say why, and do not have it", async () => {
     const seen = asRoot(await deploy(settings, { ...unanswered, refusedBy: "sqlite-9" }));
@@ -186,12 +191,9 @@ describe("secrets", () => {
   it("files that hold a password are, and so is what could tell it", async () => {
     const seen = await deploy({ smtp: hostile.smtp, heartbeatUrl: hostile.heartbeatUrl });
     const secrets = Object.fromEntries(commandsOf(seen).map(({ name, secrets }) => [name, secrets]));
-    expect(secrets["sqlite-1-file-msmtp"]).toContain("stdin");
-    expect(secrets["sqlite-1-file-alert-settings"]).toContain("stdin");
-    expect(secrets["sqlite-1-file-config"]).not.toContain("stdin");
-    // It holds the checksum of these files.
-    expect(secrets["sqlite-1-activation"]).toContain("stdin");
     expect(secrets["sqlite-1-preflight"]).toContain("stdin");
+    // All other files are shown.
+    expect(secrets["sqlite-1-activation"]).toEqual(["connection"]);
     const visible = commandsOf(seen).map(({ inputs, secrets }) =>
       Object.fromEntries(Object.entries(inputs).filter(([input]) => !secrets.includes(input))),
     );

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parse } from "yaml";
+import { bundle } from "../../infra/commands/bundle";
 import { describeDrift } from "../../infra/drift";
 import { readArguments } from "../../cli/preview/arguments";
 import { readEvents } from "../../cli/preview/events";
@@ -45,22 +46,32 @@ async function reportOf(...events: object[]): Promise<StackReport> {
   return stackReport(await readEvents(events.map((event) => JSON.stringify(event))), "prod");
 }
 
+/** The standard input of an activation that deploys these files: path, text and what they restart. */
+const deploys = (files: [path: string, text: string, restart?: string][], more: object = {}): object => ({
+  stdin: bundle({
+    settings: "HOST=x\n",
+    ...Object.fromEntries(files.map(([path, text]) => [path, text])),
+    catalogue: `CATALOGUE='${files.map(([path, , restart = "none"]) => `0644 ${restart} sent ${path}`).join("\n")}'\n`,
+    ...more,
+    program: "main\n",
+  }),
+});
+
+const configFile = "/etc/lsyncd/lsyncd.conf.lua";
+
 /** Events of a host whose configuration gets another delay. */
 const slower = (host: string) => [
   mirror(host),
-  step(host, "preflight", { old: { create: "run a", stdin: "check" }, new: { create: "run b", stdin: "check" } }),
-  step(host, "file-config", {
-    old: { stdin: "sync {\n  delay = 1,\n}\n" },
-    new: { stdin: "sync {\n  delay = 5,\n}\n" },
-  }),
-  step(host, "file-guard", { op: "same", old: { stdin: "x" }, new: { stdin: "x" } }),
+  step(host, "preflight", { old: { stdin: "DEPLOYMENT=a\ncheck" }, new: { stdin: "DEPLOYMENT=b\ncheck" } }),
   step(host, "activation", {
-    old: {
-      stdin: `HOST=${host}\nDEPLOYMENT=0123456789ab\nMANIFEST='0644 ${"a".repeat(64)} lsyncd /etc/lsyncd/lsyncd.conf.lua'\n`,
-    },
-    new: {
-      stdin: `HOST=${host}\nDEPLOYMENT=ba9876543210\nMANIFEST='0644 ${"b".repeat(64)} lsyncd /etc/lsyncd/lsyncd.conf.lua'\n`,
-    },
+    old: deploys([
+      [configFile, "sync {\n  delay = 1,\n}\n", "lsyncd"],
+      ["/x", "x"],
+    ]),
+    new: deploys([
+      [configFile, "sync {\n  delay = 5,\n}\n", "lsyncd"],
+      ["/x", "x"],
+    ]),
   }),
 ];
 
@@ -78,7 +89,10 @@ describe("the comment", () => {
   it("restarts nothing for a file that lsyncd does not read", async () => {
     const report = await reportOf(
       mirror("sqlite-1"),
-      step("sqlite-1", "file-monitor", { old: { stdin: "a\n" }, new: { stdin: "b\n" } }),
+      step("sqlite-1", "activation", {
+        old: deploys([["/usr/local/bin/lsyncd-monitor.sh", "a\n"]]),
+        new: deploys([["/usr/local/bin/lsyncd-monitor.sh", "b\n"]]),
+      }),
       end(),
     );
     expect(report.hosts[0]?.restarts).toEqual([]);
@@ -95,9 +109,12 @@ describe("the comment", () => {
 
   it("stays within the limit when nothing is equal, and says that there is more", async () => {
     const names = Array.from({ length: 100 }, (_, index) => `${"é".repeat(40)}${index}x`);
-    const events = names.flatMap((host) => [
+    const events = names.flatMap((host, index) => [
       mirror(host),
-      step(host, `file-${host}`, { old: { stdin: "" }, new: { stdin: `${host}\n`.repeat(500) } }),
+      step(host, "activation", {
+        old: deploys([[`/${index}`, ""]]),
+        new: deploys([[`/${index}`, `${host}\n`.repeat(500)]]),
+      }),
       says(`${host} could not be reached, its preflight was not run: Timed out at ${host}`, "warning"),
     ]);
     const text = comment([await reportOf(...events, end())]);
@@ -108,27 +125,72 @@ describe("the comment", () => {
   });
 
   it("never shows a secret, and says that it changes", async () => {
+    const kept = (paths: string[], mark = "") =>
+      deploys([], {
+        settings: `HOST=x\nSECRETS=${mark}\n`,
+        catalogue: `CATALOGUE='${paths.map((path) => `0600 none kept ${path}`).join("\n")}'\n`,
+      });
+    const changes = async (old: object, now: object, diffs: string[]) => {
+      const report = await reportOf(
+        mirror("sqlite-1"),
+        step("sqlite-1", "preflight", { old: { stdin: hidden }, new: { stdin: hidden }, diffs: ["stdin"] }),
+        step("sqlite-1", "activation", { old, new: now, diffs }),
+        end(),
+      );
+      expect(comment([report])).not.toContain("[secret]");
+      return report.hosts[0]?.changes.map(({ what, how, note }) => [what, how, note]);
+    };
+    const note = "not shown, it holds a secret";
+    const mail = "/root/.msmtprc-lsyncd";
+    expect(await changes(kept([mail]), kept([mail], "1"), ["stdin"])).toEqual([[mail, "changed", note]]);
+    expect(await changes(kept([mail]), kept([mail]), ["connection"])).toEqual([
+      ["how to log in", "changed", "not shown, it holds a secret"],
+    ]);
+    expect(await changes(kept(["/a", mail]), kept(["/a", mail], "1"), ["stdin"])).toEqual([
+      [`/a or ${mail}`, "changed", note],
+    ]);
+    expect(await changes(kept([]), kept([mail]), ["stdin"])).toEqual([[mail, "added", note]]);
+    // One that was a secret is not shown as what it is now, beside what it was.
+    expect(await changes(kept(["/x"]), deploys([["/x", "plain now"]]), ["stdin"])).toEqual([["/x", "changed", note]]);
+    // With a password for sudo all of it is one.
+    expect(await changes({ stdin: hidden }, { stdin: hidden }, ["stdin"])).toEqual([
+      ["the deployment", "changed", note],
+    ]);
+  });
+
+  it("tells a file's mode, one that goes, and a changed script, each once", async () => {
+    const old = deploys([
+      ["/mode", "x"],
+      ["/gone", "x"],
+    ]);
+    const now = deploys([["/mode", "x"]], { catalogue: "CATALOGUE='0755 none sent /mode'\n", more: "more\n" });
+    const { hosts } = await reportOf(mirror("sqlite-1"), step("sqlite-1", "activation", { old, new: now }), end());
+    expect(hosts[0]?.changes.map(({ what, how, note }) => [what, how, note])).toEqual([
+      ["/mode", "changed", "only its mode"],
+      ["/gone", "removed", undefined],
+    ]);
+  });
+
+  it("says of what an earlier version deployed that it is sent in another form", async () => {
     const report = await reportOf(
       mirror("sqlite-1"),
-      step("sqlite-1", "file-msmtp", { old: { stdin: hidden }, new: { stdin: hidden }, diffs: ["stdin"] }),
-      step("sqlite-1", "file-alert-settings", {
-        old: { stdin: hidden },
-        new: { stdin: "plain now" },
-        diffs: ["stdin"],
-      }),
+      step("sqlite-1", "file-config", { op: "delete", old: { stdin: "a" } }),
+      step("sqlite-1", "activation", { old: { stdin: "HOST=sqlite-1\n" }, new: deploys([["/x", "x"]]) }),
       end(),
     );
-    const text = comment([report]);
-    expect(text).toContain("`/root/.msmtprc-lsyncd` changed on sqlite-1: not shown, it holds a secret");
-    expect(text).not.toContain("plain now");
-    expect(text).not.toContain("[secret]");
+    expect(report.hosts[0]?.changes).toEqual([
+      { what: "all of it", how: "changed", note: "an earlier version deployed it, and sent it in another form" },
+    ]);
   });
 
   it("cannot be broken out of by what a file holds", async () => {
     const text = comment([
       await reportOf(
         mirror("sqlite-1"),
-        step("sqlite-1", "file-monitor", { old: { stdin: "" }, new: { stdin: "```\n</details>@everyone\u001b[2J\n" } }),
+        step("sqlite-1", "activation", {
+          old: deploys([["/x", ""]]),
+          new: deploys([["/x", "```\n</details>@everyone\u001b[2J\n"]]),
+        }),
         end(),
       ),
     ]);
@@ -190,10 +252,8 @@ describe("the comment", () => {
   it("tells a new host and one that is taken out", async () => {
     const report = await reportOf(
       mirror("sqlite-1"),
-      step("sqlite-1", "file-config", { op: "create", new: { stdin: "a" } }),
-      step("sqlite-1", "activation", { op: "create", new: { stdin: "a" } }),
-      step("sqlite-2", "file-config", { op: "delete", old: { stdin: "a" } }),
-      step("sqlite-2", "activation", { op: "delete", old: { stdin: "a" } }),
+      step("sqlite-1", "activation", { op: "create", new: deploys([["/x", "x"]]) }),
+      step("sqlite-2", "activation", { op: "delete", old: deploys([["/x", "x"]]) }),
       mirror("sqlite-2"),
       end(),
     );
@@ -206,7 +266,7 @@ describe("the comment", () => {
     const same = { stdin: "x" };
     const report = await reportOf(
       mirror("sqlite-1"),
-      step("sqlite-1", "file-guard", { old: same, new: same, diffs: ["connection"] }),
+      step("sqlite-1", "preflight", { old: same, new: same, diffs: ["connection"] }),
       step("sqlite-1", "packages", { old: same, new: same, diffs: ["connection"] }),
       end(),
     );
@@ -260,9 +320,9 @@ describe("what someone changed by hand", () => {
   });
 
   it("is all of it when a host was set up anew, told once", async () => {
-    const call = "sh -c x 0644 y";
+    const call = "preflight deployment 0123456789ab";
     const sent = { old: { create: call, stdin: "a" }, new: { create: `${call} run 20260102T030405Z`, stdin: "a" } };
-    const report = await reportOf(mirror("sqlite-1"), step("sqlite-1", "file-config", sent), again("sqlite-1"), end());
+    const report = await reportOf(mirror("sqlite-1"), step("sqlite-1", "preflight", sent), again("sqlite-1"), end());
     expect(report.hosts[0]?.changes).toEqual([
       { what: "all of it", how: "changed", note: "nothing is deployed there now" },
     ]);

@@ -1,4 +1,5 @@
 import * as commands from "../../infra/commands";
+import { partsOf, scriptOf } from "../../infra/commands/bundle";
 import { readSettings, type HostSettings } from "../../infra/config";
 import { renderFiles, type RenderedFile } from "../../infra/files";
 
@@ -52,19 +53,19 @@ export interface Sample {
 function sampleOf(name: string, host: HostSettings): Sample {
   const identity = { stack: "organization/lsyncd/sample", host };
   const files = renderFiles(host);
-  const [file] = files;
+  // The scripts hold the files, which are read by themselves.
+  const withoutTexts = files.map((file) => ({ ...file, content: "" }));
   return {
     name,
     files,
     scripts: [
-      { name: "preflight", text: commands.preflight(identity, "0123456789ab").stdin },
+      { name: "preflight", text: commands.preflight(identity, withoutTexts).stdin },
       { name: "packages", text: commands.installPackages(identity).stdin },
-      { name: "activate", text: commands.activate(identity, files).stdin },
+      { name: "activate", text: scriptOf(partsOf(commands.activate(identity, withoutTexts).stdin) ?? {}) },
       { name: "look", text: commands.look(identity).stdin },
       { name: "look in a preview", text: commands.look(identity, []).stdin },
       { name: "status", text: commands.status(host).stdin },
       { name: "waive", text: commands.leaveWaivers(identity, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]).stdin },
-      ...(file ? [{ name: "stage", text: `#!/bin/sh\n${commands.stage(identity, file).create}\n` }] : []),
     ],
   };
 }

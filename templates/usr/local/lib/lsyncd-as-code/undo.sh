@@ -7,7 +7,7 @@
 TRANSACTION=$STATE/transaction
 : "${NO_BLOCK:=}"
 # What the state directory says of a deployment: kept before a swap, put back with the files.
-RECORDS=(manifest id place volumes allow-deletion held)
+RECORDS=(manifest bundled id place volumes allow-deletion held)
 
 is_as_before() { # path
   [ ! -L "$TRANSACTION/old$1" ] && cmp -s "$TRANSACTION/old$1" "$1" &&
