@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
+import { readdirSync } from "node:fs";
 import type { HostSettings } from "./config";
 import { libDirectory, paths } from "./paths";
-import { contentOf, type Context } from "./render";
+import { contentOf, sourceOf, type Context } from "./render";
 
 /** What has to be restarted when a file changes. A restart of lsyncd costs a full pass over the volume. */
 export type Restart = "lsyncd" | "monitor" | "none";
@@ -18,6 +19,21 @@ export interface ManagedFile {
 }
 
 const verifies = ({ sqliteSafe, verifySchedule }: HostSettings): boolean => sqliteSafe && verifySchedule !== "";
+
+/** A library in Bash, by its name below the directory of libraries without `.sh`. */
+const libraryOf = (name: string): ManagedFile => ({
+  ...{
+    name: `${name.replaceAll("/", "-")}-library`,
+    path: `${libDirectory}/${name}.sh`,
+    mode: "0644",
+    restart: "none",
+  },
+});
+
+/** The checks of the monitor: one file each. */
+const checkNames = readdirSync(sourceOf(`${libDirectory}/checks`).file)
+  .map((name) => name.replace(/\.sh$/, ""))
+  .sort();
 
 /** Every file the program can install, in the order in which they are put in place: what others call comes first. */
 const catalogue: (ManagedFile & {
@@ -75,7 +91,7 @@ const catalogue: (ManagedFile & {
   { name: "release", path: "/usr/local/sbin/lsyncd-release", mode: "0755", restart: "none" },
   { name: "undelete", path: "/usr/local/sbin/lsyncd-undelete", mode: "0755", restart: "none" },
   { name: "failover", path: "/usr/local/sbin/lsyncd-failover", mode: "0755", restart: "none" },
-  { name: "alert-common", path: `${libDirectory}/alert-common.sh`, mode: "0644", restart: "none" },
+  ...["jobs", "alert-state", "alert-common"].map(libraryOf),
   { name: "alert-message", path: `${libDirectory}/alert-message`, mode: "0755", restart: "none" },
   { name: "alert", path: paths.alertProgram, mode: "0755", restart: "none" },
   {
@@ -94,6 +110,8 @@ const catalogue: (ManagedFile & {
     secret: ({ smtp }) => smtp?.password !== undefined,
   },
   { name: "logrotate", path: "/etc/logrotate.d/lsyncd-as-code", mode: "0644", restart: "none" },
+  ...["monitor/lsyncd", "monitor/errors", "monitor/findings", "monitor/deployments", "monitor"].map(libraryOf),
+  ...checkNames.map((name) => libraryOf(`checks/${name}`)),
   { name: "monitor", path: "/usr/local/bin/lsyncd-monitor.sh", mode: "0755", restart: "none" },
   { name: "undo-service", path: "/etc/systemd/system/lsyncd-undo.service", mode: "0644", restart: "none" },
   { name: "monitor-service", path: "/etc/systemd/system/lsyncd-monitor.service", mode: "0644", restart: "none" },

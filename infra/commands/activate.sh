@@ -440,7 +440,7 @@ remember() {
 }
 
 deactivate() {
-  local path
+  local path folder
   lock || return 1
   if [ -e "$STATE/id" ] && [ "$(cat "$STATE/id")" != "$ID" ]; then
     say "$HOST is left as it is: it now belongs to $(cat "$STATE/id")."
@@ -459,7 +459,8 @@ deactivate() {
     [ -n "$path" ] || continue
     rm -f -- "$path"
     # Not one that was there before, such as /usr/local/bin or a home, however empty.
-    case "${path%/*}" in *lsyncd*) rmdir --ignore-fail-on-non-empty -- "${path%/*}" 2>/dev/null ;; esac
+    folder=${path%/*}
+    while [[ $folder == *lsyncd* ]] && rmdir -- "$folder" 2>/dev/null; do folder=${folder%/*}; done
   done < <({ [ -e "$STATE/manifest" ] && cut -d ' ' -f 4- "$STATE/manifest"; cut -d ' ' -f 4- <<<"$CATALOGUE"; } | sort -u)
   systemctl daemon-reload
   systemctl reset-failed lsyncd.service 2>/dev/null

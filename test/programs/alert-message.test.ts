@@ -1,18 +1,21 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import * as fc from "fast-check";
 import { simpleParser } from "mailparser";
-import { render } from "../../infra/render";
 import { run } from "../../toolchain/run";
+import { library } from "../support/monitor";
 import { installTime, needPrograms } from "../support/programs";
 
 beforeAll(() => needPrograms("perl"), installTime);
 
+const program = readFileSync(join(library, "alert-message"), "utf8");
 const header =
   "From: Lsyncd on h <lsyncd@example.org>\nTo: ops@example.org\nTo: dba@example.org\nSubject: [ALERT] é\n\n";
 
 async function message(text: Buffer): Promise<string> {
   // Bytes go in by way of hexadecimal, because a child's standard input is text here.
   const script = `BEGIN { close STDIN; open STDIN, '<', \\ do { my $hex = '${text.toString("hex")}'; pack 'H*', $hex } }\n`;
-  const { stdout } = await run("perl", ["-e", script + render("usr/local/lib/lsyncd-as-code/alert-message.hbs", {})]);
+  const { stdout } = await run("perl", ["-e", script + program]);
   return stdout;
 }
 
@@ -55,8 +58,7 @@ it("is plain ASCII in short lines whatever bytes come, and hides nothing behind 
 it("cuts a line of a megabyte, and says how much is missing", async () => {
   const { stdout } = await run("perl", [
     "-e",
-    `BEGIN { close STDIN; open STDIN, '<', \\ ("To: a\\@b\\n\\n" . 'x' x 1_000_000) }\n` +
-      render("usr/local/lib/lsyncd-as-code/alert-message.hbs", {}),
+    `BEGIN { close STDIN; open STDIN, '<', \\ ("To: a\\@b\\n\\n" . 'x' x 1_000_000) }\n` + program,
   ]);
   expect(stdout.length).toBeLessThan(2000);
   expect((await simpleParser(stdout)).text).toMatch(/^x{1000} \[\.\.\. 999000 bytes more\]\n$/);

@@ -1,0 +1,20 @@
+# shellcheck shell=bash disable=SC2154 # monitor.sh sets them
+
+check_disk() {
+  local used inodes
+  if ! volumes_fine && [[ ! -e $failover_mark ]]; then
+    skipped "see volumes"
+    return
+  fi
+  if ! read -r used inodes < <(df --output=pcent,ipcent -- "$lsyncd_target" 2>"$work/df" | tail -n 1 | tr -d %) || [[ -z $used ]]; then
+    unknown disk "df: $(<"$work/df")"
+    return
+  fi
+  if [[ $used =~ ^[0-9]+$ ]] && ((used > disk_limit)); then
+    problem disk-space "the target is $used % full (limit $disk_limit %)"
+  elif [[ $inodes =~ ^[0-9]+$ ]] && ((inodes > disk_limit)); then
+    problem disk-inodes "the target has used $inodes % of its inodes (limit $disk_limit %)"
+  else
+    ok "the target is $used % full, $inodes % of its inodes"
+  fi
+}

@@ -1,0 +1,71 @@
+# shellcheck shell=bash disable=SC2154 # monitor.sh sets them
+
+mark_of() {
+  head -c "$2" -- "$1" 2>/dev/null | cksum
+}
+
+# What was written to the log since the last run and has been rotated away: on standard output.
+rotated() {
+  local inode=$1 offset=$2 head=$3 mark=$4 first=$lsyncd_log.1 older born read_at
+  if [[ -r $first && $(stat -c %i -- "$first") == "$inode" && $(mark_of "$first" "$head") == "$mark" ]]; then
+    tail -c "+$((offset + 1))" -- "$first"
+    return
+  fi
+  # Rotated twice since: the rest of that file, and all of the next. Without a beginning any file would be that one.
+  for older in "$lsyncd_log".{1,2}.gz; do
+    if ((head > 0)) && [[ $(zcat -- "$older" 2>/dev/null | head -c "$head" | cksum) == "$mark" ]]; then
+      zcat -- "$older" | tail -c "+$((offset + 1))"
+      break
+    fi
+  done
+  # Rotated a moment ago: it is the one that is open, and is read as such.
+  if [[ $(stat -c %i -- "$first" 2>/dev/null) == "$(stat -L -c %i -- /proc/self/fd/6)" ]]; then return; fi
+  [[ -r $first ]] || return 0
+  # All of it is new when it began after the last run, and when the file that was read then was cut and filled anew.
+  born=$(stat -c %.9W -- "$first") read_at=$(stat -c %.9Y -- "$state/log")
+  if [[ $(stat -c %i -- "$first") == "$inode" ]] || ((10#${born//[!0-9]/} >= 10#${read_at//[!0-9]/})); then
+    cat -- "$first"
+  fi
+}
+
+# Reads what is new in lsyncd's log, at most 4 MiB of it, and never a line twice. The place is remembered as the file's
+# number, its first bytes and the offset: so it survives rotation, truncation, and a file number used again.
+check_log() {
+  local inode=0 offset=0 head=0 mark='' from size skipped=0 most=$((4 << 20)) chunk=$work/log.chunk cut log=/proc/self/fd/6
+  local stamp='^[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4} '
+  # Opened once: it may be rotated while it is read.
+  if ! exec 6<"$lsyncd_log"; then
+    ok "there is no $lsyncd_log"
+    return
+  fi 2>/dev/null
+  if [[ -r $state/log ]]; then read -r inode offset head mark <"$state/log"; fi
+  size=$(stat -L -c %s -- "$log")
+  : >"$chunk"
+  if ! [[ $inode =~ ^[0-9]+$ && $offset =~ ^[0-9]+$ && $head =~ ^[0-9]+$ ]] || ((inode == 0)); then
+    from=$size # never an alert for what was there before the monitor
+  elif [[ $(stat -L -c %i -- "$log") == "$inode" && $(mark_of "$log" "$head") == "$mark" ]] && ((size >= offset)); then
+    from=$offset
+  else
+    from=0
+    rotated "$inode" "$offset" "$head" "$mark" | tail -c "$most" >"$chunk"
+  fi
+  if ((size - from > most)); then
+    skipped=$((size - from - most))
+    from=$((size - most))
+  fi
+  tail -c "+$((from + 1))" -- "$log" | head -c "$((size - from))" >>"$chunk"
+  # A line that is being written is left for the next time.
+  if [[ -s $chunk && $(tail -c 1 "$chunk" | wc -l) -eq 0 ]]; then
+    cut=$(tail -n 1 "$chunk" | wc -c)
+    if ((cut < size - from)); then size=$((size - cut)) && truncate -s "-$cut" "$chunk"; fi
+  fi
+  # The stamp, because file names stand in the log at the start of lines, and may say anything.
+  # 24 (a file vanished while it was read) is what a living volume does: its deletion is an event of its own.
+  grep -aE "$stamp(Error: |Normal: (Retrying |--- OVERFLOW|Finished a list after exitcode: [1-9]))" "$chunk" |
+    cut -b 1-400 | grep -avE 'Finished a list after exitcode: 24$' | tail -n 200 >"$work/log.trouble"
+  head=$((size < 256 ? size : 256))
+  put "$work/remember/log" "$(stat -L -c %i -- "$log") $size $head $(mark_of "$log" "$head")"
+  exec 6<&-
+  report_trouble "$lsyncd_log" "$work/log.trouble"
+  if ((skipped > 0)); then problem log-skipped "$lsyncd_log grew so fast that $skipped bytes of it were not read"; fi
+}

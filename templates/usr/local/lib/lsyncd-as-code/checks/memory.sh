@@ -1,0 +1,21 @@
+# shellcheck shell=bash disable=SC2154 # monitor.sh sets them
+
+# The anonymous memory of lsyncd and its children: the control group's own count holds the page cache as well, which
+# the kernel gives back and which a large copy always fills.
+check_memory() {
+  local limit pid used=0 line
+  limit=$(unit_is MemoryMax)
+  [[ $limit =~ ^[0-9]+$ ]] || limit=$(unit_is MemoryHigh)
+  while read -r pid; do
+    while read -r line; do
+      if [[ $line =~ ^RssAnon:[^0-9]*([0-9]+) ]]; then used=$((used + BASH_REMATCH[1])); fi
+    done 2>/dev/null <"/proc/$pid/status"
+  done < <(unit_processes)
+  if ! [[ $limit =~ ^[1-9][0-9]*$ ]] || ((limit > 1 << 60)); then
+    ok "$((used / 1024)) MiB, no limit"
+  elif ((used * 1024 * 100 > limit * memory_limit)); then
+    problem memory "lsyncd uses $((used / 1024)) MiB of the $((limit >> 20)) MiB its unit may (over $memory_limit %)"
+  else
+    ok "$((used / 1024)) of $((limit >> 20)) MiB"
+  fi
+}

@@ -1,0 +1,30 @@
+# shellcheck shell=bash disable=SC2154 # monitor.sh sets them
+
+# What this script remembers of its own last run. Uptime, because it does not jump.
+check_monitor() {
+  local boot up last_boot=- last_up=0 since timer booted
+  boot=$(</proc/sys/kernel/random/boot_id)
+  up=$(($(ticks) / 100))
+  if [[ -r $state/last-run ]]; then read -r last_boot last_up <"$state/last-run"; fi
+  [[ $last_up =~ ^[0-9]{1,12}$ ]] || last_up=0
+  if ((state_kept == 0)); then
+    problem state "$kept_state cannot be written: what was told is remembered until the next boot only"
+  fi
+  timer=$(systemctl show lsyncd-monitor.timer --property ActiveState,UnitFileState --value | tr '\n' ' ')
+  if [[ $timer != "active enabled "* ]]; then
+    problem monitor-timer "no check runs by itself, lsyncd-monitor.timer is ${timer:-unknown}(sudo systemctl enable --now lsyncd-monitor.timer)"
+  fi
+  # In a container the time since boot is that of its machine.
+  booted=$(systemctl show --property UserspaceTimestampMonotonic --value)
+  [[ $booted =~ ^[0-9]{1,18}$ ]] || booted=0
+  if [[ $last_boot == "$boot" ]]; then since=$((up - last_up)); else since=$((up - booted / 1000000 - 120)); fi
+  if [[ -n ${interrupted:-} ]]; then
+    problem monitor "the run before this one was cut short (systemctl status lsyncd-monitor.service)"
+  elif [[ $last_boot == - ]]; then
+    ok "first run"
+  elif ((since > 2 * period + 60)); then
+    problem monitor "no check ran for $((since / 60)) minutes (systemctl status lsyncd-monitor.timer)"
+  else
+    ok "the last run was $((since / 60)) minutes ago"
+  fi
+}

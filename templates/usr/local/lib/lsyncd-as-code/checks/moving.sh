@@ -1,0 +1,175 @@
+# shellcheck shell=bash disable=SC2154 # monitor.sh sets them
+
+# A number that changes while lsyncd's children work. The copier of databases, which has a session of its own, holds
+# nothing else up.
+work_done() {
+  local pid line sum=0 main own name run_state session
+  main=$(unit_is MainPID)
+  process "$main" && own=$session
+  while read -r pid; do
+    if ! process "$pid" || [[ $pid == "$main" || $name == lsyncd || $session != "${own:-}" ]]; then continue; fi
+    while read -r _ line; do sum=$((sum + line)); done 2>/dev/null <"/proc/$pid/io"
+    sum=$((sum + pid))
+  done < <(unit_processes)
+  printf '%s' "$sum"
+}
+
+# Waits for a condition at most so many seconds: until_true SECONDS COMMAND...
+until_true() {
+  local end=$(($(ticks) + $1 * 100))
+  shift
+  until "$@"; do
+    (($(ticks) < end)) || return 1
+    sleep 0.2
+  done
+}
+
+arrived() { [[ $(head -c 100 -- "$lsyncd_target/$probe_name" 2>/dev/null) == "$1" ]]; }
+
+gone() { [[ ! -e $lsyncd_target/$probe_name ]]; }
+
+# Is it just slow? Prints why the mirror is excused, or fails.
+busy() {
+  local pid name run_state session
+  if grep -m 1 -a -qE '^(active|wait|block) *Init' "$lsyncd_status" 2>/dev/null; then
+    echo "the first pass over the volume is under way"
+    return
+  elif [[ $(work_done) != "$1" ]]; then
+    echo "a new change waits behind others that are being copied"
+    return
+  fi
+  while read -r pid; do
+    if process "$pid" && [[ $run_state == R ]]; then
+      echo "lsyncd waits for the processor"
+      return
+    fi
+  done < <(unit_processes)
+  return 1
+}
+
+# The verdict on a mirror that works but has not shown the change yet. Not for ever: what spins works as well, for an
+# hour; and a first pass may take days, but not stand still from one run to the next.
+excuse() {
+  local up since last moved_at moved
+  up=$(($(ticks) / 100))
+  if [[ $1 == *"first pass"* ]]; then
+    moved=$(work_done)
+    if [[ -r $state/first-pass ]]; then read -r last moved_at <"$state/first-pass"; fi
+    if [[ ${last:-} != "$moved" || ! ${moved_at:-} =~ ^[0-9]{1,12}$ ]] || ((moved_at > up)); then moved_at=$up; fi
+    put "$work/remember/first-pass" "$moved $moved_at"
+    if ((up - moved_at >= period - 60)); then
+      problem moving-stuck "$1, but has not moved for $(((up - moved_at) / 60)) minutes"
+    else
+      ok "$1"
+    fi
+    return
+  fi
+  # Since when, in seconds since boot: a clock that jumps, or a host that was off, is no delay.
+  since=$(number_in "$state/busy-since" "$up")
+  ((since <= up)) || since=$up
+  put "$work/remember/busy-since" "$since"
+  if ((up - since >= 3600)); then
+    problem moving-slow "no change has reached the target for $(((up - since) / 60)) minutes: $1"
+  else
+    ok "$1"
+  fi
+}
+
+proved() {
+  put "$work/remember/busy-since" ""
+  ok "$1"
+}
+
+remove_probe() {
+  rm -f -- "$lsyncd_source/$probe_name"
+}
+
+# lsyncd's own configuration says its delay, in seconds: so a deployment that changes it changes no other file.
+delay_of_lsyncd() {
+  local delay
+  delay=$(sed -n 's/^ *delay *= *\([1-9][0-9]\{0,3\}\),$/\1/p' "$config_file" 2>/dev/null | head -n 1)
+  printf '%s' "${delay:-1}"
+}
+
+# The proof: a change in the source reaches the target, and so does its undoing. Neither is left behind.
+check_moving() {
+  local lsyncd_delay token before begun why='' soon most=10 lock=$run_dir/probe.lock
+  lsyncd_delay=$(delay_of_lsyncd)
+  soon=$((lsyncd_delay + 4))
+  if [[ -e $failover_mark ]]; then
+    held "held for failover"
+    return
+  elif ! volumes_fine; then
+    skipped "see volumes"
+    return
+  elif lsyncd_is_dead >/dev/null; then
+    skipped "see service"
+    return
+  fi
+  # The check of a run that was killed goes on, for seconds, and would take this one's probe for its own.
+  exec 8>>"$lock"
+  if ! flock -n 8; then
+    why="the check of a run that was killed is still under way"
+    if (($(ticks) - $(number_in "$lock" 0) < 6000)); then skipped "$why"; else unknown moving "$why"; fi
+    return
+  fi
+  ticks >"$lock"
+  if ((lsyncd_delay > 5)); then
+    moving_between_runs
+    return
+  fi
+  token="$now $$ $RANDOM$RANDOM"
+  begun=$(ticks)
+  before=$(work_done)
+  trap remove_probe EXIT
+  if ! { printf '%s\n' "$token" >"$lsyncd_source/$probe_name"; } 2>"$work/probe.err"; then
+    problem source-unwritable "the source cannot be written: $(<"$work/probe.err")"
+    return
+  fi
+  if ! until_true "$soon" arrived "$token" && ! until_true "$((most - soon))" arrived_or_busy "$token" "$before"; then
+    problem moving "a change in the source did not reach the target within $most s, and nothing is being copied"
+  elif ! arrived "$token"; then
+    excuse "${why:-$(busy "$before" || echo "a new change waits")}"
+  else
+    remove_probe
+    if until_true "$((most - ($(ticks) - begun) / 100))" gone; then
+      proved "a change reached the target, and its undoing too, within $((($(ticks) - begun + 99) / 100)) s"
+    elif why=$(busy "$before") || ((lsyncd_delay > 2)); then
+      proved "a change reached the target, its undoing waits${why:+: $why}"
+    else
+      problem moving "a deletion in the source did not reach the target, and nothing is being copied"
+    fi
+  fi
+  remove_probe
+  if ! until_true 1 gone; then rm -f -- "$lsyncd_target/$probe_name"; fi
+}
+
+# Leaves in `why` what busy says.
+arrived_or_busy() {
+  arrived "$1" || why=$(busy "$2")
+}
+
+# With a delay that is longer than a run may last, a probe made at one run is looked for at the next.
+moving_between_runs() {
+  local token='' before why
+  if [[ -r $state/probe ]]; then read -r token <"$state/probe"; fi
+  if [[ -z $token ]]; then
+    token="$now $$ $RANDOM$RANDOM"
+    if { printf '%s\n' "$token" >"$lsyncd_source/$probe_name"; } 2>"$work/probe.err"; then
+      put "$work/remember/probe" "$token"
+      ok "made a change that the next run looks for"
+    else
+      problem source-unwritable "the source cannot be written: $(<"$work/probe.err")"
+    fi
+    return
+  fi
+  put "$work/remember/probe" ""
+  remove_probe
+  if arrived "$token"; then
+    proved "the change made at the last run has reached the target"
+  elif before=$(work_done) && sleep 5 && why=$(busy "$before"); then
+    excuse "$why"
+  else
+    problem moving "a change made at the last run has not reached the target"
+  fi
+}

@@ -1,0 +1,25 @@
+# shellcheck shell=bash disable=SC2154 # monitor.sh sets them
+
+check_service() {
+  local why changed
+  if [[ -e $failover_mark ]]; then
+    if [[ $(unit_is ActiveState) == active ]]; then
+      problem failover-running "lsyncd runs although $failover_mark holds the mirror: stop it, or remove the mark"
+    else
+      held "held for failover: $(head -c 200 "$failover_mark" | head -n 1)"
+    fi
+    return
+  fi
+  if [[ $(unit_is ActiveState) == activating ]]; then
+    # Its failure has been noted by lsyncd-alert, and how often it happens is for `restarts` to say.
+    skipped "it is being started ($(unit_is SubState), last result $(unit_is Result)), see restarts"
+    return
+  fi
+  # A restart takes a second: look again before calling it down.
+  changed=$(unit_is StateChangeTimestampMonotonic)
+  if lsyncd_is_dead >/dev/null && [[ $changed =~ ^[0-9]+$ ]] && (($(ticks) - changed / 10000 < 500)); then
+    sleep 3
+    "${ask_systemd[@]}" >"$work/unit.again" && mv "$work/unit.again" "$work/unit.out"
+  fi
+  if why=$(lsyncd_is_dead); then problem service "$why"; else ok "lsyncd.service is running, process $(unit_is MainPID)"; fi
+}

@@ -1,0 +1,20 @@
+# shellcheck shell=bash disable=SC2154 # monitor.sh sets them
+
+check_source() {
+  local first
+  if ! volumes_fine; then
+    if [[ -e $failover_mark ]]; then held "held for failover"; else skipped "see volumes"; fi
+    return
+  fi
+  # `ls -U` prints as it reads, so it ends with the first name that counts.
+  # shellcheck disable=SC2010 # the names do not matter, only whether there is one
+  first=$(ls -U1A -- "$lsyncd_source" | grep -avxF -m 1 -e lost+found -e "$probe_name")
+  if [[ -n $first ]]; then
+    put "$work/remember/source-had-files" 1
+    ok "it has files"
+  elif [[ -e $state/source-had-files ]]; then
+    problem source-emptied "the source is empty now, and so will be the mirror. If that is meant: sudo rm $state/source-had-files"
+  else
+    ok "it is empty, and has been since the deployment"
+  fi
+}

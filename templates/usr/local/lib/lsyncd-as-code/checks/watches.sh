@@ -1,0 +1,18 @@
+# shellcheck shell=bash disable=SC2154 # monitor.sh sets them
+
+# lsyncd says itself how many directories it watches: counting them would cost as much as there are.
+check_watches() {
+  local limit used
+  if not_while_dead; then return; fi
+  limit=$(number_in /proc/sys/fs/inotify/max_user_watches 0)
+  used=$(grep -m 1 -a -oE '^Inotify watching [0-9]+' "$lsyncd_status" 2>/dev/null | tr -dc 0-9)
+  if ((limit == 0)); then
+    unknown watches "the kernel does not say how many inotify watches there may be"
+  elif [[ -z $used ]]; then
+    ok "limit $limit, lsyncd has not said yet how many it has"
+  elif ((used * 100 > limit * watch_limit)); then
+    problem watches "lsyncd watches $used directories of $limit it may (over $watch_limit %): raise fs.inotify.max_user_watches, it stops when they are used up"
+  else
+    ok "$used of $limit"
+  fi
+}

@@ -1,0 +1,210 @@
+# shellcheck shell=bash disable=SC2154 # lsyncd-monitor.sh and alert-common.sh set them
+# One run of the monitor. Read by lsyncd-monitor.sh, which sets the limits and says how it is called.
+#
+# A check is a file checks/NAME.sh with a function check_NAME that prints lines "verdict<TAB>key<TAB>text", the verdict one of
+#   ok       fine
+#   held     not working, on purpose
+#   skipped  not looked at, because of a finding of another check
+#   problem  not fine; the key says which problem it is and stays the same while that lasts (no counts in it)
+#   unknown  could not be checked
+# To add one, write the file and put its name into `checks`. It runs beside the others, is left behind after
+# `check_limit` seconds, and what it wants remembered it writes to $work/remember (kept once its findings are told).
+# shellcheck disable=SC2034 # the checks and alert-common.sh read them
+
+monitor_library=${BASH_SOURCE[0]%/*}
+# shellcheck source=/dev/null
+for part in alert-common monitor/lsyncd monitor/errors monitor/findings monitor/deployments; do
+  source "$monitor_library/$part.sh" || return
+done
+unset part
+
+read_settings mirror config_file sqlite_state_directory monitor_ran_file guard
+deployment_phase=$state_directory/transaction/phase
+
+# In the order in which they are printed. `volumes` comes before them all.
+checks=(monitor service restarts memory watches log journal backlog databases verify disk source moving)
+# Seconds between two runs (lsyncd-monitor.timer).
+period=300
+# Seconds. With the mail (12 s) a run stays under 30 whatever hangs.
+guard_limit=3
+check_limit=12
+
+# Where the copier of databases and lsyncd-verify say how they are doing; they say there how to read it.
+databases=$sqlite_state_directory/status.tsv
+verified=$sqlite_state_directory/verify.tsv
+probe_name=.lsyncd-monitor-probe
+
+# Runs one check in this process: run_check NAME.
+run_check() {
+  # shellcheck source=/dev/null
+  source "$monitor_library/checks/$1.sh" && "check_$1"
+}
+
+pause() {
+  local seconds
+  if ! [[ ${1:-} =~ ^([1-9][0-9]{0,4})([mhd])$ ]]; then
+    echo "how long? --pause 30m, --pause 2h or --pause 1d, at most 7d" >&2
+    return 2
+  fi
+  case ${BASH_REMATCH[2]} in
+  m) seconds=$((BASH_REMATCH[1] * 60)) ;;
+  h) seconds=$((BASH_REMATCH[1] * 3600)) ;;
+  *) seconds=$((BASH_REMATCH[1] * 86400)) ;;
+  esac
+  if ((seconds > 7 * 86400)); then
+    echo "a pause lasts at most 7d" >&2
+    return 2
+  fi
+  if ! put "$state/paused" "$now $((now + seconds))"; then
+    echo "could not write $state/paused" >&2
+    return 2
+  fi
+  echo "no alerts until $(date -d "@$((now + seconds))" '+%F %T %z'); lsyncd itself goes on. End it sooner: $0 --resume"
+}
+
+# Ends the checks of a run that ends before them, and waits until they have tidied up: they would go on beside those of
+# the next run.
+end_checks() {
+  local name group groups=() end=$(($(ticks) + 200))
+  for name in volumes "${checks[@]}"; do
+    if [[ -n ${started[$name]:-} ]]; then groups+=("${started[$name]}"); fi
+  done
+  for group in "${groups[@]}"; do kill -TERM -- "-$group" || kill -TERM "$group"; done 2>/dev/null
+  for group in "${groups[@]}"; do
+    while kill -0 -- "-$group" && (($(ticks) < end)); do sleep 0.05; done 2>/dev/null
+  done
+}
+
+finish() {
+  local status=$?
+  trap - EXIT
+  if ((finished == 0)); then end_checks; fi
+  rm -rf "$work"
+  if ((finished == 0)); then
+    echo "the check itself broke off" >&2
+    exit 2
+  fi
+  exit "$status"
+}
+
+# For check_monitor of the next run, and for `npm run status`: note_run VERDICT, its exit status.
+note_run() {
+  put "$run_dir/verdict" "$(($(ticks) / 100)) $1$found"
+  put "$state/last-run" "$(</proc/sys/kernel/random/boot_id) $(($(ticks) / 100))"
+  rm -f "$run_dir/running"
+}
+
+run() {
+  local name paused_until='' silent=0 status=0 problem_text deployed
+  exec 9>"$run_dir/monitor.lock"
+  if ! flock -w 3 9; then
+    echo "another check is under way" >&2
+    finished=1
+    return 2
+  fi
+  if [[ -e $run_dir/running ]]; then export interrupted=1; fi
+  : >"$run_dir/running"
+  # Ended on purpose, by a person.
+  trap 'rm -f "$run_dir/running"; end_checks; finished=1; exit 2' INT HUP TERM
+  # lsyncd-supervisor looks at it, and starts a run when there was none for too long.
+  put "$monitor_ran_file" "$(($(ticks) / 100))"
+  mkdir "$work/remember"
+  export work state state_kept now volumes_outcome=
+
+  deployed=$(last_deployment)
+  if deploying; then
+    hold_for_deployment
+    return 0
+  fi
+  if paused; then silent=1; fi
+
+  # Left by a deployment that was killed; does nothing while one is at work.
+  if [[ -e $deployment_phase ]]; then start undo systemctl start --no-block lsyncd-undo.service; fi
+
+  # Which volumes are there comes first: nothing else may touch a volume that is missing or hangs.
+  start unit "${ask_systemd[@]}"
+  start volumes "$0" --check volumes
+  await "$guard_limit"
+  if [[ ${outcome[volumes]} == 0 && $(<"$work/volumes.out") == ok* ]]; then volumes_outcome=fine; fi
+  if [[ ${outcome[unit]} != 0 ]]; then : >"$work/unit.out"; fi
+  for name in "${checks[@]}"; do start "$name" "$0" --check "$name"; done
+  if ((!silent)); then start failures "$alert" failures; fi
+  await "$check_limit"
+  # A check that was killed could not tidy up after itself.
+  if [[ ${outcome[moving]} == hung ]] && volumes_fine; then start tidy rm -f -- "$lsyncd_source/$probe_name"; fi
+
+  # One that began meanwhile has stopped what was looked at.
+  if deploying || [[ $(last_deployment) != "$deployed" ]]; then
+    hold_for_deployment
+    return 0
+  fi
+  if ((silent)); then printf 'PAUSED   %-9s no alerts until %s\n' alerts "$(date -d "@$paused_until" '+%F %T %z')"; fi
+  for name in volumes "${checks[@]}"; do collect "$name"; done
+
+  if ((${#findings[@]} > 0)); then status=1; elif ((${#unknowns[@]} > 0)); then status=2; fi
+  load told
+  load recovered
+  if ((silent)); then
+    :
+  elif ((status != 0)); then
+    alert_of_trouble || status=2
+  elif [[ ! -e $failover_mark ]]; then
+    tell_recovery || status=2
+  fi
+  # From here on what was read counts as told.
+  if [[ -n $(ls -A "$work/remember") ]]; then mv -f "$work"/remember/* "$state/"; fi
+  if [[ -n $heartbeat_url ]]; then
+    if ((status == 0 || silent)); then start_heartbeat "$heartbeat_url" ""; else start_heartbeat "$heartbeat_url" /fail; fi
+  fi
+  if ((!silent)); then start flush "$alert" flush 4; fi
+  await 6
+  if [[ ${outcome[heartbeat]:-0} != 0 ]]; then
+    printf 'note     heartbeat not reached: %s\n' "$(one_line "$(tail -n 1 "$work/heartbeat.err")")"
+  fi
+  if ((${#recipients[@]} == 0)); then
+    echo "note     mail      no recipient is set: nobody is told"
+  elif [[ ${outcome[flush]:-0} != 0 ]]; then
+    problem_text=$(one_line "$(tail -n 1 "$work/flush.out")")
+    echo "note     mail      could not be handed over, tried again at the next run: ${problem_text:-no answer}"
+  elif [[ -s $work/flush.out ]]; then
+    echo "note     mail      $(one_line "$(tail -n 1 "$work/flush.out")")"
+  fi
+  note_run "$status"
+  finished=1
+  return "$status"
+}
+
+# The program: monitor [OPTION]...
+monitor() {
+  if ((EUID != 0)); then
+    echo "this needs root: sudo $0" >&2
+    exit 2
+  fi
+  case ${1:-} in
+  --check)
+    # Inside a run: one check, in its own process.
+    run_check "$2"
+    ;;
+  --test-alert) exec "$alert" test ;;
+  --pause)
+    choose_state
+    pause "${2:-}"
+    ;;
+  --resume)
+    choose_state
+    rm -f "$state/paused"
+    echo "alerts are on"
+    ;;
+  "")
+    finished=0
+    choose_state
+    make_work || exit 2
+    trap finish EXIT
+    run
+    ;;
+  *)
+    sed -n '/^# Is the/,/^# Exit/s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+    ;;
+  esac
+}

@@ -1,0 +1,106 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # monitor.sh sets and reads them
+# What checks print, and what is made of it: lines, mails. Read by monitor.sh.
+
+ok() { printf 'ok\t-\t%s\n' "$(one_line "$1")"; }
+
+skipped() { printf 'skipped\t-\t%s\n' "$(one_line "$1")"; }
+
+held() { printf 'held\t-\t%s\n' "$(one_line "$1")"; }
+
+problem() { printf 'problem\t%s\t%s\n' "$(one_line "$1")" "$(one_line "$2")"; }
+
+unknown() { printf 'unknown\t%s\t%s\n' "$(one_line "$1")" "$(one_line "$2")"; }
+
+findings=()
+unknowns=()
+keys=()
+# The lines of what is not fine, each after a line end.
+found=
+
+# Prints a check's line and gathers what it found.
+collect() {
+  local name=$1 verdict key text line='' word=ok limit=$check_limit
+  if [[ $name == volumes ]]; then limit=$guard_limit; fi
+  if [[ ${outcome[$name]:-} == hung ]]; then
+    printf 'problem\thang: %s\tno answer within %s s: a dead disk, or a host under heavy load\n' "$name" "$limit" >"$work/$name.out"
+  elif [[ ! -s $work/$name.out || ${outcome[$name]:-1} != 0 ]]; then
+    printf 'unknown\t%s\tthe check failed: %s\n' "$name" "$(one_line "$(tail -n 1 "$work/$name.err" 2>/dev/null)")" >>"$work/$name.out"
+  fi
+  while IFS=$'\t' read -r verdict key text; do
+    case $verdict in
+    problem)
+      word=PROBLEM
+      findings+=("$name: $text")
+      keys+=("$key")
+      ;;
+    unknown)
+      [[ $word == PROBLEM ]] || word=UNKNOWN
+      unknowns+=("$name: $text")
+      # Told like a trouble, or nobody would know that the monitor is blind.
+      keys+=("unknown: $key")
+      ;;
+    held | skipped) [[ $word == ok ]] && word=$verdict ;;
+    esac
+    line+="${line:+; }$text"
+  done <"$work/$name.out"
+  printf '%-8s %-9s %s\n' "$word" "$name" "$line"
+  if [[ $word == PROBLEM || $word == UNKNOWN ]]; then found+=$'\n'"$word $name $line"; fi
+}
+
+alert_of_trouble() {
+  local key fresh=0 due=0 line
+  for key in "${keys[@]}"; do
+    if [[ -z ${told[$key]:-} ]]; then
+      fresh=1
+      if recent "${recovered[$key]:-0}"; then put "$state/flapping" 1; fi
+    elif ! recent "${told[$key]}"; then
+      due=1
+    fi
+  done
+  put "$state/last-trouble" "$now"
+  # A repeat says nothing new while the last mail still waits to be handed over.
+  if ((fresh == 0)) && { ((due == 0)) || waiting alert; }; then return 0; fi
+  {
+    for line in "${findings[@]}"; do printf -- '- %s\n' "$line"; done
+    if ((${#unknowns[@]} > 0 && ${#findings[@]} > 0)); then printf '\nCOULD NOT BE CHECKED\n'; fi
+    for line in "${unknowns[@]}"; do printf -- '- could not be checked: %s\n' "$line"; done
+  } | "$alert" compose alert "$alert_subject" || return 1
+  for key in "${keys[@]}"; do told["$key"]=$now; done
+  save told
+}
+
+# A recovery is told at once. But when the same trouble comes back within an interval of that, the next one is told
+# only after an interval without any: who reads "recovered" can rely on it, and no mirror sends a mail at each run.
+tell_recovery() {
+  local key
+  ((${#told[@]} > 0)) || return 0
+  if [[ -e $state/flapping ]] && recent "$(number_in "$state/last-trouble" 0)"; then return 0; fi
+  {
+    echo "- none: all checks are fine again."
+    echo
+    echo "What had been told:"
+    for key in "${!told[@]}"; do printf -- '- %s (%s)\n' "$key" "$(date -d "@${told[$key]}" '+%F %T')"; done
+  } | "$alert" compose recovered "[RECOVERED] Lsyncd Health Check on $host" || return 1
+  # Not `unset`: it would expand what stands in a key.
+  for key in "${!recovered[@]}"; do recent "${recovered[$key]}" || recovered["$key"]=; done
+  for key in "${!told[@]}"; do recovered["$key"]=$now; done
+  save recovered
+  rm -f "$state/told" "$state/flapping"
+}
+
+# The dead man's switch (Healthchecks and its like): the address when all is well, the address + /fail when not.
+# It is a secret, so curl reads it from stdin.
+start_heartbeat() {
+  local url=$1 suffix=$2
+  if ! command -v curl >/dev/null; then
+    echo "note     heartbeat curl is not installed, nobody is called"
+    return
+  fi
+  if [[ $url == *\?* ]]; then url="${url%%\?*}$suffix?${url#*\?}"; else url+=$suffix; fi
+  url=${url//\\/\\\\}
+  put "$work/heartbeat.conf" "url = \"${url//\"/\\\"}\""
+  run_stdin=$work/heartbeat.conf
+  # -q and -g: no ~/.curlrc, and no meaning in { and [.
+  start heartbeat curl -q -g -fsS -o /dev/null --connect-timeout 3 -m 4 -K -
+  run_stdin=/dev/null
+}

@@ -1,0 +1,79 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # monitor.sh and the checks set and read them
+# What several checks ask of lsyncd.service and its processes. Read by monitor.sh.
+
+# A property of lsyncd.service, as systemd gave it at the start of the run.
+unit_is() {
+  local line
+  while IFS= read -r line; do
+    if [[ $line == "$1="* ]]; then printf '%s' "${line#*=}" && return; fi
+  done <"$work/unit.out"
+}
+
+ask_systemd=(systemctl show "$unit" --property
+  "LoadState,ActiveState,SubState,Result,MainPID,NRestarts,ControlGroup,MemoryMax,MemoryHigh,InvocationID,StateChangeTimestampMonotonic")
+
+# Did systemd say anything about the service?
+systemd_answered() {
+  [[ -s $work/unit.out ]]
+}
+
+# The processes of lsyncd.service, one number a line.
+unit_processes() {
+  local group root
+  group=$(unit_is ControlGroup)
+  [[ -n $group ]] || return 0
+  for root in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+    if [[ -r $root$group/cgroup.procs ]]; then cat "$root$group/cgroup.procs" && return; fi
+  done 2>/dev/null
+}
+
+# Sets `name`, `run_state` (proc(5): R, S, D, T, Z, ...) and `session` of a process.
+process() {
+  local line
+  { line=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
+  name=${line#*\(}
+  name=${name%)*}
+  read -r run_state _ _ session _ <<<"${line##*) }"
+}
+
+# Does lsyncd live? Prints why not. systemd's word is not enough: the unit that it makes of Debian's init script stays
+# "active (exited)" when lsyncd is dead, and a process that is stopped is active as well.
+lsyncd_is_dead() {
+  local state pid name run_state session why
+  state=$(unit_is ActiveState)
+  if ! systemd_answered; then
+    echo "systemd does not say whether lsyncd.service is running"
+    return
+  elif [[ $(unit_is LoadState) != loaded ]]; then
+    echo "lsyncd.service is not installed"
+    return
+  elif [[ $state != active ]]; then
+    echo "lsyncd.service is not running ($state, $(unit_is SubState), last result $(unit_is Result))"
+    return
+  fi
+  why="systemd shows lsyncd.service as active ($(unit_is SubState)), but no lsyncd process lives"
+  while read -r pid; do
+    if ! process "$pid" || [[ $name != lsyncd ]]; then continue; fi
+    case $run_state in
+    T | t) why="lsyncd (process $pid) is stopped by a signal" ;;
+    Z | X) ;;
+    *) return 1 ;;
+    esac
+  done < <(unit_processes)
+  echo "$why"
+}
+
+# What says nothing while lsyncd does not run: prints that, or fails.
+not_while_dead() {
+  if [[ -e $failover_mark ]]; then
+    held "held for failover"
+  elif lsyncd_is_dead >/dev/null; then
+    skipped "see service"
+  else
+    return 1
+  fi
+}
+
+volumes_fine() {
+  [[ ${volumes_outcome:-} == fine ]]
+}

@@ -1,0 +1,511 @@
+import { readdirSync } from "node:fs";
+import { appendFile, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as fc from "fast-check";
+import { run } from "../../toolchain/run";
+import { library, PretendedHost, type CheckRun } from "../support/monitor";
+import { installTime, needPrograms } from "../support/programs";
+
+// The checks of the monitor, each called by itself, without a host: what they ask (systemd, the journal, df) is a function here.
+
+let host: PretendedHost;
+beforeAll(() => needPrograms("bash"), installTime);
+beforeEach(async () => {
+  host = await PretendedHost.make();
+});
+afterEach(() => host.remove());
+
+/** The only line a check printed, as `verdict key text`. */
+const only = ({ findings, stderr }: CheckRun): string => {
+  const [first, ...more] = findings;
+  if (first === undefined || more.length > 0) throw new Error(`${JSON.stringify(findings)} ${stderr}`);
+  return `${first.verdict} ${first.key} ${first.text}`;
+};
+const now = Math.floor(Date.now() / 1000);
+/** What systemd says of the service. */
+const unit = (values: Record<string, string | number>): string =>
+  Object.entries({ LoadState: "loaded", ActiveState: "active", SubState: "running", Result: "success", ...values })
+    .map(([key, value]) => `echo '${key}=${value}'`)
+    .join(";")
+    .replace(/^(.*)$/, '{ $1; } >"$work/unit.out"');
+/** An lsyncd that lives: a process of that name. It ends with the check. */
+const lives = `cp /bin/sleep "$folder/lsyncd"; "$folder/lsyncd" 30 >/dev/null 2>&1 & lsyncd=$!
+  until [[ $(</proc/$lsyncd/comm) == lsyncd ]]; do :; done
+  unit_processes() { echo $lsyncd; }
+  systemctl() { cat "$work/unit.out"; }\n`;
+const alive = (values: Record<string, string | number> = {}): string => lives + unit({ MainPID: 1, ...values });
+
+it("each file of checks/ is a check that the monitor runs, and the only one that knows its function", async () => {
+  const names = readdirSync(join(library, "checks")).map((name) => name.replace(/\.sh$/, ""));
+  const { stdout } = await host.bash('echo "volumes ${checks[*]}"');
+  expect(stdout.trim().split(" ").sort()).toEqual(names.sort());
+  for (const name of names)
+    expect(await readFile(join(library, `checks/${name}.sh`), "utf8")).toContain(`\ncheck_${name}() {\n`);
+});
+
+describe("service", () => {
+  const dead = "unit_processes() { :; }; ";
+
+  it.each([
+    ["a living lsyncd", alive({ MainPID: 77 }), "ok - lsyncd.service is running, process 77"],
+    [
+      "a unit that is active without a process",
+      alive({ SubState: "exited" }) + "; kill -KILL $lsyncd; wait $lsyncd 2>/dev/null; " + dead,
+      "problem service systemd shows lsyncd.service as active (exited), but no lsyncd process lives",
+    ],
+    [
+      "one that is stopped by a signal",
+      alive() + "; kill -STOP $lsyncd; until grep -q 'T (stopped)' /proc/$lsyncd/status; do :; done",
+      /^problem service lsyncd \(process \d+\) is stopped by a signal$/,
+    ],
+    [
+      "an inactive unit",
+      `systemctl() { cat "$work/unit.out"; }\n${unit({ ActiveState: "inactive", SubState: "dead", Result: "exit-code" })}`,
+      "problem service lsyncd.service is not running (inactive, dead, last result exit-code)",
+    ],
+    [
+      "a unit that is not installed",
+      `systemctl() { cat "$work/unit.out"; }\n${unit({ LoadState: "not-found" })}`,
+      "problem service lsyncd.service is not installed",
+    ],
+    [
+      "a unit that starts again",
+      unit({ ActiveState: "activating", SubState: "auto-restart" }),
+      "skipped - it is being started (auto-restart, last result success), see restarts",
+    ],
+    ["a silent systemd", "", "problem service systemd does not say whether lsyncd.service is running"],
+    [
+      "a mirror in use",
+      `echo 'since today' >"$folder/state/failover"; ${unit({ ActiveState: "inactive" })}`,
+      "held - held for failover: since today",
+    ],
+    [
+      "an lsyncd that runs although the mirror is in use",
+      `echo x >"$folder/state/failover"; ${alive()}`,
+      /^problem failover-running lsyncd runs although .*\/state\/failover holds the mirror: stop it, or remove the mark$/,
+    ],
+  ])("%s", async (_, before, expected) => {
+    const said = only(await host.check("service", before));
+    if (typeof expected === "string") expect(said).toBe(expected);
+    else expect(said).toMatch(expected);
+  });
+});
+
+describe("volumes", () => {
+  it.each([
+    ["exit 0", "ok - both are mounted, and the ones that were deployed"],
+    ["echo 'lsyncd-guard: a' >&2; exit 1", "problem volumes: a a"],
+    ["exit 3", "problem volumes: the guard failed with exit status 3 and gave no reason the guard failed"],
+  ])("guard: %s", async (guard, expected) => {
+    await host.write({ guard: `#!/bin/bash\n${guard}\n` });
+    expect(only(await host.check("volumes"))).toContain(expected);
+  });
+
+  it("says each reason, or that the mirror is in use, or that there is no guard", async () => {
+    expect(only(await host.check("volumes"))).toBe(`unknown volumes ${host.at("guard")} is missing`);
+    await host.write({ guard: "#!/bin/bash\nprintf 'lsyncd-guard: %s\\n' a b >&2\nexit 1\n" });
+    expect((await host.check("volumes")).findings.map(({ text }) => text)).toEqual(["a", "b"]);
+    await host.write({ "state/failover": "x\n" });
+    expect(only(await host.check("volumes"))).toMatch(/^held - held for failover: a b/);
+  });
+});
+
+describe("monitor", () => {
+  const timer = (state: string, booted = 0) =>
+    `systemctl() { case "$*" in *UserspaceTimestamp*) echo ${booted} ;; *) printf '%s\\n' ${state} ;; esac; }`;
+  const boot = "$(</proc/sys/kernel/random/boot_id)";
+  const ran = (ago: number) => `echo "${boot} $(($(ticks) / 100 - ${ago}))" >"$state/last-run"; `;
+
+  it.each([
+    ["a first run", timer("active enabled", 9e15), "ok - first run"],
+    ["a run 5 minutes ago", ran(310) + timer("active enabled"), "ok - the last run was 5 minutes ago"],
+    ["no run for 20 minutes", ran(1201) + timer("active enabled"), "problem monitor no check ran for 20 minutes"],
+    [
+      "a run that was cut short",
+      ran(10) + timer("active enabled") + "; interrupted=1",
+      "problem monitor the run before this one was cut short",
+    ],
+  ])("%s", async (_, before, expected) => {
+    expect(only(await host.check("monitor", before))).toContain(expected);
+  });
+
+  it("says that its timer does not run, and that nothing can be remembered", async () => {
+    const { findings } = await host.check("monitor", `${timer("inactive masked")}; state_kept=0`);
+    expect(findings.map(({ verdict, key }) => `${verdict} ${key}`)).toEqual([
+      "problem state",
+      "problem monitor-timer",
+      "ok -",
+    ]);
+    expect(findings[1]?.text).toContain("lsyncd-monitor.timer is inactive masked");
+  });
+});
+
+describe("restarts", () => {
+  it("counts those of the last hour, through a start by hand that makes systemd count from 0", async () => {
+    const at = async (restarts: number, time: number) =>
+      only(await host.check("restarts", `now=${time}; ${unit({ NRestarts: restarts })}`));
+    expect(await at(7, now)).toBe("ok - restarted 0 times in the last hour");
+    expect(await at(9, now + 300)).toBe("ok - restarted 2 times in the last hour");
+    expect(await at(2, now + 600)).toBe("ok - restarted 4 times in the last hour");
+    expect(await at(3, now + 900)).toBe("problem restarts systemd restarted lsyncd 5 times in the last hour (limit 5)");
+    expect(await at(3, now + 4300)).toBe("ok - restarted 1 times in the last hour");
+  });
+
+  it("does not count refused starts while a volume is missing", async () => {
+    await host.check("restarts", unit({ NRestarts: 0 }));
+    const run = await host.check("restarts", `volumes_outcome=; ${unit({ NRestarts: 50 })}`);
+    expect(only(run)).toBe("ok - restarted 0 times in the last hour");
+  });
+
+  it("cannot say without systemd", async () => {
+    expect(only(await host.check("restarts"))).toBe(
+      "unknown restarts systemd does not say how often it restarted lsyncd",
+    );
+  });
+});
+
+describe("memory", () => {
+  it.each([
+    [{ MemoryMax: "infinity" }, /^ok - \d+ MiB, no limit$/],
+    [{ MemoryMax: 2 ** 30 }, /^ok - \d+ of 1024 MiB$/],
+    [{ MemoryMax: 65536 }, /^problem memory lsyncd uses \d+ MiB of the 0 MiB its unit may \(over 90 %\)$/],
+    [{ MemoryMax: "infinity", MemoryHigh: 65536 }, /^problem memory /],
+  ])("%j", async (limits, expected) => {
+    expect(only(await host.check("memory", alive(limits)))).toMatch(expected);
+  });
+});
+
+describe("watches", () => {
+  const limit = async () => Number(await readFile("/proc/sys/fs/inotify/max_user_watches", "utf8"));
+
+  it("compares what lsyncd says with what the kernel allows", async () => {
+    expect(only(await host.check("watches", alive()))).toMatch(/^ok - limit \d+, lsyncd has not said yet/);
+    await host.write({ "lsyncd.status": `x\nInotify watching 12 directories\n` });
+    expect(only(await host.check("watches", alive()))).toMatch(/^ok - 12 of \d+$/);
+    await host.write({ "lsyncd.status": `Inotify watching ${await limit()} directories\n` });
+    expect(only(await host.check("watches", alive()))).toMatch(/^problem watches .*raise fs\.inotify/);
+  });
+
+  it("says nothing while lsyncd does not run", async () => {
+    const stopped = unit({ ActiveState: "inactive" });
+    expect(only(await host.check("watches", stopped))).toBe("skipped - see service");
+    await host.write({ "state/failover": "x\n" });
+    expect(only(await host.check("watches", stopped))).toBe("held - held for failover");
+  });
+});
+
+describe("log", () => {
+  const stamp = "Sat Nov 28 10:00:00 2026";
+  const log = () => host.at("lsyncd.log");
+
+  it("begins at the end, reads on, and counts by kind", async () => {
+    expect(only(await host.check("log"))).toBe(`ok - there is no ${log()}`);
+    await writeFile(log(), `${stamp} Error: from before\n`);
+    expect(only(await host.check("log"))).toBe(`ok - no new trouble in ${log()}`);
+    await appendFile(
+      log(),
+      `${stamp} Normal: Finished a list after exitcode: 23\n${stamp} Normal: Finished a list after exitcode: 24\n` +
+        `${stamp} Normal: --- OVERFLOW in event queue ---\n${stamp} Normal: Retrying a list after exitcode = 12\n` +
+        `/a\nError: a name\n${stamp} Normal: fine\n${stamp} Error: half a line`,
+    );
+    const { findings } = await host.check("log");
+    expect(findings.map(({ key }) => key)).toEqual(["sync-error-23", "overflow", "sync-error-12"]);
+    await appendFile(log(), " made whole\n");
+    expect(only(await host.check("log"))).toMatch(/^problem sync-error 1 new in .*Error: half a line made whole$/);
+    expect(only(await host.check("log"))).toMatch(/^ok/);
+  });
+
+  it("reads at most 4 MiB and says so", async () => {
+    await writeFile(log(), "");
+    await host.check("log");
+    await writeFile(log(), `${stamp} Error: lost\n${"x".repeat(100)}\n${`${"y".repeat(99)}\n`.repeat(50_000)}`);
+    await appendFile(log(), `${stamp} Error: seen\n`);
+    const { findings } = await host.check("log");
+    expect(findings.map(({ key }) => key)).toEqual(["sync-error", "log-skipped"]);
+    expect(findings[0]?.text).toMatch(/^1 new .*Error: seen$/);
+  });
+
+  it("reports each error once, whatever is rotated, cut or written between two runs", async () => {
+    const step = fc.oneof(
+      fc.constantFrom("run", "rotate", "part", "rewrite"),
+      fc.integer({ min: 1, max: 4 }).map((count) => `errors ${count}`),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 14 }), async (steps) => {
+        const each = await PretendedHost.make();
+        try {
+          const file = each.at("lsyncd.log");
+          let written = 0;
+          let found = 0;
+          // What a run can still find: rotated twice since the last run, a log is compressed and still read.
+          let rotations = 0;
+          const look = async () => {
+            for (const { verdict, text } of (await each.check("log")).findings)
+              if (verdict === "problem") found += Number(/^(\d+) new/.exec(text)?.[1]);
+            rotations = 0;
+          };
+          await writeFile(file, `${stamp} Normal: begin ${Math.random()}\n`);
+          await look();
+          for (const one of [...steps, "end", "run"]) {
+            const [what, count] = one.split(" ");
+            if (what === "run") await look();
+            else if (what === "part") await appendFile(file, `${stamp} Normal: part`);
+            else if (what === "end") await appendFile(file, "\n");
+            else if (what === "rewrite") {
+              // Truncated in place: only what was read before is gone.
+              await appendFile(file, "\n");
+              await look();
+              await writeFile(file, `${stamp} Normal: anew ${Math.random()}\n`);
+              // Cut and then rotated twice before the next run, what was written in between is not found.
+              rotations = 1;
+            } else if (what === "rotate") {
+              // A line under way goes on in the file where it began.
+              await appendFile(file, "\n");
+              if (rotations === 2) continue;
+              rotations += 1;
+              const older = await readFile(each.at("lsyncd.log.1")).catch(() => undefined);
+              if (older) {
+                await run("bash", [
+                  "-c",
+                  'cd "$1" && gzip -f lsyncd.log.1 && mv lsyncd.log.1.gz lsyncd.log.2.gz',
+                  "-",
+                  each.folder,
+                ]);
+              }
+              await rename(file, each.at("lsyncd.log.1"));
+              await writeFile(file, `${stamp} Normal: next ${Math.random()}\n`);
+            } else
+              for (let index = 0; index < Number(count); index++) {
+                written += 1;
+                await appendFile(file, `\n${stamp} Error: number ${written}\n`);
+              }
+          }
+          expect(found).toBe(written);
+        } finally {
+          await each.remove();
+        }
+      }),
+      { numRuns: 4 },
+    );
+  }, 120_000);
+});
+
+describe("journal", () => {
+  const line = (who: string, text: string) => `[   12.345678] sqlite-1 ${who}: ${text}\n`;
+  const read = async (text: string, before = "") => {
+    await host.write({ journal: `${text}-- cursor: s=1;i=2\n` });
+    return host.check(
+      "journal",
+      `journalctl() { printf '%s\\n' "$*" >"$work/asked"; cat "$folder/journal"; }; ${before}`,
+    );
+  };
+
+  it("finds rsync's own words, with its exit code as one finding", async () => {
+    const run = await read(
+      line("lsyncd-run[7]", "rsync: [receiver] write failed on /mnt/x: No space left on device (28)") +
+        line("lsyncd-run[7]", "rsync error: error in file IO (code 11) at receiver.c(374)"),
+    );
+    expect(only(run)).toBe(
+      "problem sync-error-11 1 new in the journal, the last: rsync error: error in file IO (code 11) at receiver.c(374)" +
+        " <- rsync: [receiver] write failed on /mnt/x: No space left on device (28)",
+    );
+    expect(run.remembered.journal).toBe("s=1;i=2\n");
+    await read("");
+    expect(await readFile(host.at("work/asked"), "utf8")).toContain("-u lsyncd.service --after-cursor=s=1;i=2");
+  });
+
+  it("is not deceived by names of files, and ignores what happens during a stop", async () => {
+    const run = await read(
+      line("lsyncd[9]", "12:00:00 Normal: Calling rsync with filter-list") +
+        line("lsyncd[9]", "rsync error: forged (code 23)") +
+        line("systemd[1]", "Stopping lsyncd.service...") +
+        line("lsyncd-run[7]", "rsync error: received SIGTERM (code 20)") +
+        line("systemd[1]", "Started lsyncd.service.") +
+        line("lsyncd-run[8]", "rsync: file has vanished: x (code 24)"),
+    );
+    expect(only(run)).toBe("ok - no new trouble in the journal");
+  });
+
+  it("says when the kernel ran out of memory, and when it cannot read on", async () => {
+    expect(only(await read(line("systemd[1]", "lsyncd.service: A process was killed by the OOM killer.")))).toContain(
+      "problem out-of-memory ",
+    );
+    const broken = await host.check("journal", "journalctl() { echo 'Failed to seek' >&2; return 1; }");
+    expect(only(broken)).toContain("unknown journal the journal could not be read on");
+    expect(broken.remembered.journal).toBe("\n");
+  });
+});
+
+describe("backlog", () => {
+  const quick = "sleep() { :; }; ";
+
+  it("says how many wait, when they are too many, and when lsyncd says nothing for three runs", async () => {
+    await host.write({ "lsyncd.status": "There are 100 delays\n" });
+    expect(only(await host.check("backlog", alive()))).toBe("ok - 100 changes wait");
+    await host.write({ "lsyncd.status": "There are 101 delays\n" });
+    expect(only(await host.check("backlog", quick + alive()))).toBe(
+      "problem backlog 101 changes wait to be mirrored (limit 100)",
+    );
+    await host.write({ "lsyncd.status": "" });
+    const runs = [];
+    for (let count = 0; count < 3; count++) runs.push(only(await host.check("backlog", quick + alive())));
+    expect(runs).toEqual([
+      "ok - lsyncd has not written its status",
+      "ok - lsyncd has not written its status",
+      expect.stringMatching(/^problem backlog-unknown .* has said nothing of the backlog for 3 runs$/),
+    ]);
+  });
+
+  it("looks again before it calls a burst a backlog", async () => {
+    await host.write({ "lsyncd.status": "There are 900 delays\n" });
+    const over = `sleep() { echo 'There are 3 delays' >"$folder/lsyncd.status"; }; ${alive()}`;
+    expect(only(await host.check("backlog", over))).toBe("ok - 3 changes wait");
+  });
+});
+
+it("databases: those that are behind, by cause, the oldest named", async () => {
+  expect(only(await host.check("databases", alive()))).toBe("ok - none is behind");
+  const line = (age: number, cause: string, path: string) => `${now - age}.5\t${cause}\t${path}\tbusy\n`;
+  await host.write({
+    "state/sqlite/status.tsv": `updated\t1.0\tpending\t3\n${line(10, "queued", "d")}`,
+  });
+  expect(only(await host.check("databases", alive()))).toBe("ok - 1 wait to be copied, none for more than 300 s");
+  await host.write({
+    "state/sqlite/status.tsv": line(900, "locked", "a b.sqlite") + line(500, "locked", "c") + line(400, "error", "e"),
+  });
+  const { findings } = await host.check("databases", `now=${now}; ${alive()}`);
+  expect(findings.map(({ key, text }) => `${key} ${text}`).sort()).toEqual([
+    "stale-databases-error 1 databases are behind in the mirror (error): e for 400 s (busy)",
+    "stale-databases-locked 2 databases are behind in the mirror (locked): a b.sqlite for 900 s (busy)",
+  ]);
+});
+
+describe("verify", () => {
+  const fine = "systemctl() { return 1; }";
+  const finished = (faults: number, unchecked: number) =>
+    `finished\t${now}\t1\t1\t1\t1\t1\t${faults}\t0\t${unchecked}\t0\nfault\tmail.sqlite\tis malformed\n`;
+
+  it.each([
+    [finished(0, 0), "ok - lsyncd-verify found no fault at "],
+    [finished(2, 0), "problem verify 2 faults in the mirror at "],
+    [finished(0, 3), "problem verify-unchecked 3 files of the mirror could not be verified at "],
+    ["junk\n", "unknown verify "],
+  ])("%j", async (text, expected) => {
+    await host.write({ "state/sqlite/verify.tsv": text });
+    expect(only(await host.check("verify", fine))).toContain(expected);
+  });
+
+  it("says that one broke off, and that none has run", async () => {
+    const { findings } = await host.check("verify", "systemctl() { return 0; }");
+    expect(findings.map(({ key, text }) => `${key} ${text}`)).toEqual([
+      "verify-failed the verification of the mirror broke off (systemctl status lsyncd-verify.service)",
+      "- lsyncd-verify has not run",
+    ]);
+  });
+});
+
+describe("disk", () => {
+  it.each([
+    ["90 3", "ok - the target is 90 % full, 3 % of its inodes"],
+    ["91 3", "problem disk-space the target is 91 % full (limit 90 %)"],
+    ["9 91", "problem disk-inodes the target has used 91 % of its inodes (limit 90 %)"],
+    ["50 -", "ok - the target is 50 % full, - % of its inodes"],
+  ])("%s", async (numbers, expected) => {
+    const df = `df() { printf '%s\\n' 'Use%% IUse%%' ' ${numbers.replaceAll(/(\d+)/g, "$1%%")}'; }`;
+    expect(only(await host.check("disk", df.replaceAll("%%", "%")))).toBe(expected);
+  });
+
+  it("asks nothing of a volume that is not there, and cannot say when df cannot", async () => {
+    expect(only(await host.check("disk", "volumes_outcome=; df() { echo asked >&2; }"))).toBe("skipped - see volumes");
+    expect(only(await host.check("disk", "df() { echo 'df: no' >&2; return 1; }"))).toBe("unknown disk df: df: no");
+  });
+});
+
+it("source: was emptied, not just empty", async () => {
+  expect(only(await host.check("source"))).toBe("ok - it is empty, and has been since the deployment");
+  await host.write({ "source/.lsyncd-monitor-probe": "", "source/mail": "" });
+  expect(only(await host.check("source"))).toBe("ok - it has files");
+  await rm(host.at("source/mail"));
+  expect(only(await host.check("source"))).toMatch(/^problem source-emptied the source is empty now/);
+  expect(only(await host.check("source", "volumes_outcome="))).toBe("skipped - see volumes");
+});
+
+describe("moving", () => {
+  // What lsyncd does, as far as the probe goes.
+  const mirrors = (then = "") => `${alive()}
+    work_done() { echo 1; }
+    (while sleep 0.05; do
+      if [[ -e $folder/source/$probe_name ]]; then cp "$folder/source/$probe_name" "$folder/target/"; ${then}
+      else rm -f "$folder/target/$probe_name"; fi
+    done) >/dev/null 2>&1 &\n`;
+  const still = `${alive()}\nwork_done() { echo 1; }; until_true() { "\${@:2}"; }; `;
+  const left = async () =>
+    (
+      await run("bash", ["-c", `ls -A '${host.at("source")}' '${host.at("target")}' | grep -c probe`], {
+        allowFailure: true,
+      })
+    ).stdout.trim();
+
+  it("is proved by a change that arrives, and by its undoing; nothing is left behind", async () => {
+    expect(only(await host.check("moving", mirrors()))).toMatch(
+      /^ok - a change reached the target, and its undoing too, within \d s$/,
+    );
+    expect(await left()).toBe("0");
+  });
+
+  it("is a problem when nothing arrives and nothing is being copied", async () => {
+    expect(only(await host.check("moving", still))).toBe(
+      "problem moving a change in the source did not reach the target within 10 s, and nothing is being copied",
+    );
+    expect(await left()).toBe("0");
+  });
+
+  it("is excused while something is being copied, but not for an hour", async () => {
+    const works = `${still} work_done() { echo $RANDOM$RANDOM; }; `;
+    const since = (minutes: number) => `echo $(($(ticks) / 100 - ${minutes * 60})) >"$state/busy-since"; `;
+    expect(only(await host.check("moving", works))).toBe("ok - a new change waits behind others that are being copied");
+    expect(only(await host.check("moving", works + since(59)))).toMatch(/^ok/);
+    expect(only(await host.check("moving", works + since(61)))).toMatch(
+      /^problem moving-slow no change has reached the target for 61 minutes: a new change waits/,
+    );
+  });
+
+  it("is excused for days by a first pass, as long as that moves", async () => {
+    await host.write({ "lsyncd.status": "active Init\n" });
+    const moved = (work: number, ago: number) =>
+      `${still} work_done() { echo 7; }; echo "${work} $(($(ticks) / 100 - ${ago}))" >"$state/first-pass"; `;
+    expect(only(await host.check("moving", moved(6, 7200)))).toBe("ok - the first pass over the volume is under way");
+    expect(only(await host.check("moving", moved(7, 300)))).toBe(
+      "problem moving-stuck the first pass over the volume is under way, but has not moved for 5 minutes",
+    );
+  });
+
+  it.each([
+    ["volumes_outcome=", "skipped - see volumes"],
+    [unit({ ActiveState: "inactive" }), "skipped - see service"],
+    ['echo x >"$failover_mark"', "held - held for failover"],
+    [`${alive()}\nprobe_name=no/such/place`, "problem source-unwritable the source cannot be written: "],
+    [
+      `${alive()}\nticks >"$run_dir/probe.lock"; exec 7>>"$run_dir/probe.lock"; flock 7`,
+      "skipped - the check of a run that was killed is still under way",
+    ],
+  ])("makes no probe: %s", async (before, expected) => {
+    expect(only(await host.check("moving", before))).toContain(expected);
+    expect(await left()).toBe("0");
+  });
+
+  it("with a long delay a change of one run is looked for at the next", async () => {
+    await host.write({ "lsyncd.conf.lua": "sync {\n    delay  = 60,\n}\n" });
+    const { remembered, ...made } = await host.check("moving", alive());
+    expect(only({ remembered, ...made })).toBe("ok - made a change that the next run looks for");
+    await host.write({ "target/.lsyncd-monitor-probe": remembered.probe ?? "" });
+    expect(only(await host.check("moving", alive()))).toBe(
+      "ok - the change made at the last run has reached the target",
+    );
+    await host.check("moving", alive());
+    await rm(host.at("target/.lsyncd-monitor-probe"));
+    expect(only(await host.check("moving", `${alive()}\nsleep() { :; }; work_done() { echo 1; }`))).toBe(
+      "problem moving a change made at the last run has not reached the target",
+    );
+  });
+});
