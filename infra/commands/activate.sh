@@ -192,7 +192,8 @@ is_changed() { # path
 # Next to where it belongs and on the disk, so that only a rename is left to do.
 prepare_one() { # mode hash restart path
   is_changed "$4" || return 0
-  mkdir -p "${4%/*}" && install -o root -g root -m "$1" -T -- "$TRANSACTION/new$4" "$4.new" && sync -- "$4.new"
+  # Without -T, which rust-coreutils does not have: so a directory of that name is told apart first.
+  mkdir -p "${4%/*}" && [ ! -d "$4.new" ] && install -o root -g root -m "$1" -- "$TRANSACTION/new$4" "$4.new" && sync -- "$4.new"
 }
 
 swap_one() { # mode hash restart path

@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import * as commands from "../../infra/commands";
 import { partsOf } from "../../infra/commands/bundle";
 import { script } from "../../infra/commands/script";
@@ -208,4 +210,12 @@ describe("script", () => {
   it("refuses what no shell variable can hold", () => {
     expect(() => script({ A: "a\0b" }, [])).toThrow("NUL");
   });
+});
+
+it("no script asks install for -T, which rust-coreutils 0.0.30 of Debian 13 does not have", () => {
+  const folder = join(__dirname, "../../infra/commands");
+  const using = readdirSync(folder).filter((file) =>
+    /\binstall\b[^|;&]* -T\b/.test(readFileSync(join(folder, file), "utf8")),
+  );
+  expect(using).toEqual([]);
 });
