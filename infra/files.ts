@@ -66,6 +66,7 @@ const catalogue: (ManagedFile & {
   { name: "limits", path: "/etc/lsyncd/limits.conf", mode: "0644", restart: "none" },
   { name: "mirror-settings", path: "/etc/lsyncd/mirror.conf", mode: "0644", restart: "lsyncd" },
   { name: "guard", path: paths.guard, mode: "0755", restart: "none" },
+  { name: "lock-library", path: `${libDirectory}/lock.sh`, mode: "0644", restart: "none" },
   { name: "undo-library", path: `${libDirectory}/undo.sh`, mode: "0644", restart: "none" },
   { name: "undo", path: paths.undoProgram, mode: "0755", restart: "none" },
   { name: "watches-library", path: `${libDirectory}/inotify.sh`, mode: "0644", restart: "none" },

@@ -352,8 +352,7 @@ show_journal() {
 # --- the two things it does ----------------------------------------------------------------------------------------------
 
 lock() {
-  exec 9>/run/lsyncd-as-code.lock
-  flock -w "$LOCK_WAIT" 9 || fail "another run works on this host for more than $LOCK_WAIT s. Wait for it, then run \`pulumi up\` again."
+  take_deployment_lock "$LOCK_WAIT" || fail "another run works on this host for more than $LOCK_WAIT s. Wait for it, then run \`pulumi up\` again."
 }
 
 activate() {
@@ -404,6 +403,7 @@ activate() {
     return 1
   fi
   rm -rf "$TRANSACTION" "$KEPT"
+  drop_earlier_lock
   if $first && [ "$TEST_ALERT" = true ]; then
     # A mail that does not leave is no reason to undo a mirror that works.
     lsyncd-monitor.sh --test-alert || warn_about_mail

@@ -99,7 +99,11 @@ export function preflight(identity: Identity, files: RenderedFile[]): HostComman
 /** Installs the packages that are missing; on destroy removes those it installed. */
 export function installPackages(identity: Identity): HostCommand {
   const { HOST, ID, STATE } = variables(identity);
-  const text = script({ HOST, ID, STATE, PACKAGES: packages(identity.host).join(" ") }, ["output.sh", "packages.sh"]);
+  const text = script({ HOST, ID, STATE, PACKAGES: packages(identity.host).join(" ") }, [
+    "output.sh",
+    "lock.sh",
+    "packages.sh",
+  ]);
   const { command, stdin } = asRoot(identity.host, "packages", text);
   return { create: command(), delete: command("remove"), stdin };
 }
@@ -122,7 +126,7 @@ export function activate(identity: Identity, files: RenderedFile[]): HostCommand
     settings: script({ ...checked(identity), ...rest }, []) + "\ndeclare -A content=()\n",
     ...Object.fromEntries(files.filter(({ secret }) => !secret).map(({ path, content }) => [path, content])),
     catalogue: `CATALOGUE=${sh(catalogue(files))}\n`,
-    program: [...checks, "output.sh", "undo.sh", "activate.sh"].map(fragment).join("\n"),
+    program: [...checks, "output.sh", "undo.sh", "lock.sh", "activate.sh"].map(fragment).join("\n"),
   });
   return { create: command("install"), delete: command("remove"), stdin };
 }

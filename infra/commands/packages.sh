@@ -14,8 +14,7 @@ apt_get() { apt-get -q -y -o "DPkg::Lock::Timeout=$WAIT" "$@"; }
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
 lock() {
-  exec 9>/run/lsyncd-as-code.lock
-  flock -w "$WAIT" 9 && return
+  take_deployment_lock "$WAIT" && return
   printf 'Packages on %s: another run works on this host for more than %s s. Wait for it, then run pulumi up again.\n' "$HOST" "$WAIT"
   return 1
 }

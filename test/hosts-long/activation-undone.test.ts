@@ -58,7 +58,7 @@ describe("a deployment that does not work", () => {
     ["systemd", "/etc/systemd/system/lsyncd-monitor.timer", "[Timer]\nOnCalendar=every now and then"],
   ])("because %s refuses a file is refused before anything is changed: %s", async (program, path, text) => {
     // What is rendered is right, so the very functions that the activation runs are given something that is not.
-    const functions = ["undo.sh", "activate.sh"]
+    const functions = ["undo.sh", "lock.sh", "activate.sh"]
       .map(fragment)
       .join("\n")
       .replace(/\nmain "\$@"\n$/, "\n");

@@ -198,7 +198,7 @@ describe("a mirror that is held", () => {
   it("is one that is being deployed, but not for ever", async () => {
     await install();
     await host.sh(`systemctl stop lsyncd; sleep 6; mkdir -p ${state}/transaction; echo swapping >${state}/transaction/phase
-      (flock 9; sleep 300) 9>/run/lsyncd-as-code.lock >/dev/null 2>&1 & echo $! >/tmp/holder; sleep 0.5`);
+      (flock 9; sleep 300) 9>/run/lsyncd-as-code/locks/deployment >/dev/null 2>&1 & echo $! >/tmp/holder; sleep 0.5`);
     const held = await host.monitor();
     // As if the lock had been held for eleven minutes.
     await host.sh("read -r up _ </proc/uptime; echo $((10#${up/./} - 66000)) >/run/lsyncd-as-code/alerts/deploying");

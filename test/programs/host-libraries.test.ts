@@ -85,6 +85,49 @@ describe("inotify.sh", () => {
   });
 });
 
+describe("lock.sh", () => {
+  const lock = (text: string, options: { as?: string } = {}) =>
+    run(
+      options.as === undefined ? "bash" : "setpriv",
+      [
+        ...(options.as === undefined ? [] : ["--reuid", options.as, "--clear-groups", "bash"]),
+        "-c",
+        `cd '${folder}'; LSYNCD_LOCK='${at("locks/deployment")}'; source '${library}/lock.sh'; EARLIER_LOCK=earlier; ${text}`,
+      ],
+      { allowFailure: true },
+    );
+
+  it("is one that only root can open, and so lock", async () => {
+    await run("chmod", ["755", folder]);
+    expect((await lock("umask 0; take_deployment_lock 1")).code).toBe(0);
+    expect((await run("stat", ["-c", "%a", at("locks"), at("locks/deployment")])).stdout).toBe("700\n600\n");
+    const { code, stderr } = await run(
+      "setpriv",
+      ["--reuid", "65534", "--clear-groups", "flock", at("locks/deployment"), "true"],
+      { allowFailure: true },
+    );
+    expect([code === 0, stderr]).toEqual([false, expect.stringContaining("Permission denied")]);
+  });
+
+  it("is held by one run at a time", async () => {
+    const { stdout } = await lock(
+      `take_deployment_lock 1; (exec 9>&-; LSYNCD_LOCK=$DEPLOYMENT_LOCK; take_deployment_lock 1) && echo both || echo one`,
+    );
+    expect(stdout).toBe("one\n");
+  });
+
+  it("waits for a run of an earlier version, and not for anybody else who holds its lock", async () => {
+    await run("bash", ["-c", `cd '${folder}' && chmod 755 . && touch earlier && chmod 644 earlier`]);
+    const busy = await lock(`flock earlier sleep 4 & sleep 0.3; take_deployment_lock 1; echo $?; kill %1; wait`);
+    expect(busy.stdout).toBe("1\n");
+    const anybody = await lock(
+      `setpriv --reuid 65534 --clear-groups flock earlier sleep 4 & sleep 0.3; take_deployment_lock 1; echo $?; drop_earlier_lock; kill %1; wait`,
+    );
+    expect(anybody.stdout).toBe("0\n");
+    await expect(stat(at("earlier"))).rejects.toThrow("ENOENT");
+  });
+});
+
 describe("undo.sh, as lsyncd-undo runs it", () => {
   // What was before: a file with its mode, and none at `absent`. What the interrupted deployment has put there: others.
   beforeEach(async () => {
@@ -113,7 +156,7 @@ describe("undo.sh, as lsyncd-undo runs it", () => {
         ...process.env,
         PATH: `${at("bin")}:${process.env.PATH ?? ""}`,
         LSYNCD_STATE: at("state"),
-        LSYNCD_LOCK: at("lock"),
+        LSYNCD_LOCK: at("locks/deployment"),
         LSYNCD_ALERT: at("no-alert"),
       },
       allowFailure: true,
@@ -135,8 +178,9 @@ describe("undo.sh, as lsyncd-undo runs it", () => {
   });
 
   it("does nothing while a deployment holds its lock, and nothing when there is nothing to undo", async () => {
-    const env = { ...process.env, LSYNCD_STATE: at("state"), LSYNCD_LOCK: at("lock") };
-    await run("flock", [at("lock"), join(library, "lsyncd-undo")], { env });
+    const env = { ...process.env, LSYNCD_STATE: at("state"), LSYNCD_LOCK: at("locks/deployment") };
+    await run("mkdir", [at("locks")]);
+    await run("flock", [at("locks/deployment"), join(library, "lsyncd-undo")], { env });
     expect(await readFile(at("etc/kept"), "utf8")).toBe("new");
     await undo();
     const { code, stdout, stderr } = await undo();

@@ -51,7 +51,8 @@ it("keeps secrets in files that only root reads, and says that they are secret",
 it("holds off while a deployment has the lock that deployments take", () => {
   const [, lock = ""] =
     /^deployment_lock=(\S+)$/m.exec(text("/usr/local/lib/lsyncd-as-code/monitor/deployments.sh")) ?? [];
-  for (const script of ["activate.sh", "packages.sh"]) expect(fragment(script)).toContain(`exec 9>${lock}\n`);
+  expect(fragment("lock.sh")).toContain(`DEPLOYMENT_LOCK=\${LSYNCD_LOCK:-${lock}}\n`);
+  for (const script of ["activate.sh", "packages.sh"]) expect(fragment(script)).toContain("take_deployment_lock ");
 });
 
 it("rotates under names at which the monitor reads on", () => {

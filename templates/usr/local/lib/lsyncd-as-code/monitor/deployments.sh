@@ -2,7 +2,7 @@
 # While a deployment changes the host. Read by monitor.sh.
 
 # A deployment (or an installation of packages) holds this lock while it replaces files and restarts lsyncd.
-deployment_lock=/run/lsyncd-as-code.lock
+deployment_lock=/run/lsyncd-as-code/locks/deployment
 # Seconds for which a deployment may keep the monitor from checking.
 deployment_limit=600
 
