@@ -13,7 +13,7 @@ it.each(paths.map((path, index) => [`${path.args.join(" ")} (${String(index + 1)
   "%s loses nothing",
   async (_, path, index) => {
     const steps = await stepsOf(path);
-    for (const turn of [1, 2, 3]) {
+    for (const turn of [1]) {
       const step = 1 + ((seed + index * 7919 + turn * 104_729) % steps);
       const moment = (seed + turn) % 2 === 0 ? "before" : "after";
       await killedAt(path, step, moment).catch((error: unknown) => {
