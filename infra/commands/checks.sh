@@ -89,6 +89,19 @@ check_packages() {
   fi
 }
 
+# Older ones follow a link that the application's user has put into a path while they work there, as root: files outside
+# of the volumes became that user's within seconds (docs/decisions/0012-who-is-trusted.md).
+SAFE_RSYNC=3.5
+
+check_rsync() {
+  local version
+  version=$(dpkg-query -W -f '${Version}' rsync 2>/dev/null)
+  [ -n "$version" ] || return 0
+  if dpkg --compare-versions "$version" lt "$SAFE_RSYNC"; then
+    warn "rsync $version lets whoever may write to the volumes get files of root's, by swapping links under it. Upgrade it to $SAFE_RSYNC or newer: apt-get update && apt-get install rsync (on Debian 12 from bookworm-security)"
+  fi
+}
+
 # --- the two volumes --------------------------------------------------------------------------------------------------
 
 is_system() { # path
@@ -330,6 +343,7 @@ check_all() {
   local both=true
   check_host
   check_packages
+  check_rsync
   check_volume source "$SOURCE" || both=false
   check_volume target "$TARGET" || both=false
   check_places

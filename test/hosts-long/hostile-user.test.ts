@@ -1,0 +1,61 @@
+import { readFile } from "node:fs/promises";
+import { on, prepare, succeeded, type Deployment } from "../support/deployment";
+import { attempt, row } from "../support/faults";
+import { hostileProgram } from "../support/hostile";
+
+// An unprivileged user of a host who swaps the entries of both volumes in a loop, a minute for each program of root's that
+// works there. See hostile-user in test/programs for the same in seconds.
+
+jest.setTimeout(900_000);
+
+const seconds = Number(process.env.SECONDS ?? 60);
+let d: Deployment;
+
+/** What is outside: checksums, owners and modes. */
+const outside = () =>
+  on(
+    d.host,
+    `cd /srv/outside && find . -printf '%p %U:%G %m %l\\n' | sort && find . -type f -exec sha256sum {} + | sort; stat -c '%n %U %G %a' /etc/shadow /etc/passwd; sha256sum /etc/shadow /etc/passwd`,
+  );
+
+beforeAll(async () => {
+  d = await prepare("hostile");
+  const { host } = d;
+  await on(
+    host,
+    `mkdir -p /srv/outside ${host.source}/mail && for n in secret 1 2 3 4 5; do echo "root only $n" >/srv/outside/$n; echo "mail $n" >${host.source}/mail/$n; done
+     chmod 600 /srv/outside/*; echo x >${host.source}/top; rm -rf ${host.source}/lost+found
+     sqlite3 ${host.source}/mail/data.sqlite 'create table t(x); insert into t values (1)'
+     chown -R nobody:nogroup ${host.source}`,
+  );
+  succeeded(await d.stack.up());
+  await on(host, "cat >/srv/hostile.pl", { input: await readFile(hostileProgram, "utf8") });
+});
+afterAll(() => d.remove());
+
+it.each([
+  ["the copier and rsync's own passes", "sleep 1"],
+  ["the monitor", "timeout 60 lsyncd-monitor.sh"],
+  ["the verification", "timeout 60 lsyncd-verify"],
+  ["a failover and its end", "lsyncd-failover begin; timeout 60 lsyncd-failover end --keep target"],
+])("gets nothing outside through %s", async (what, command) => {
+  const { host } = d;
+  const before = await outside();
+  const swaps = Number(
+    (
+      await attempt(
+        host,
+        `setpriv --reuid 65534 --regid 65534 --clear-groups perl /srv/hostile.pl /srv/outside ${host.source} ${host.target} >/tmp/swaps &
+         end=$((SECONDS + ${String(seconds)})); while [ $SECONDS -lt $end ]; do { ${command}; } >/dev/null 2>&1; done; kill %1; wait; cat /tmp/swaps`,
+      )
+    ).output.trim(),
+  );
+  expect(swaps).toBeGreaterThan(1000);
+  expect(await outside()).toBe(before);
+  expect(await on(host, `grep -rl --devices=skip 'root only' ${host.source} ${host.target} || true`)).toBe("");
+  await row({
+    injected: `${String(seconds)} s of swapped directories, links, FIFOs and hard links against ${what}`,
+    happened: "nothing outside of the volumes changed, by checksum, owner and mode",
+    lost: 0,
+  });
+});

@@ -1,0 +1,93 @@
+import { join } from "node:path";
+import { run } from "../../toolchain/run";
+import { PretendedVolumes } from "../support/failover";
+import { library } from "../support/host-settings";
+import { outsideOf, underAttack } from "../support/hostile";
+import { installTime, needPrograms } from "../support/programs";
+
+// An unprivileged user who owns every entry of both volumes, and swaps them in a loop while root works there. Nothing
+// outside of the volumes changes, and nothing that only root may read gets into one. Seconds here; a minute each on a
+// host with all its programs: npm run test:long -- --testPathPatterns hostile-user.
+
+jest.setTimeout(120_000);
+
+/** For how long each program is attacked, in milliseconds. */
+const time = Number(process.env.SECONDS ?? 3) * 1000;
+
+let host: PretendedVolumes;
+
+beforeAll(() => needPrograms("rsync"), installTime);
+beforeEach(async () => {
+  host = await PretendedVolumes.make();
+  await host.shell(`chmod 755 .; mkdir outside source/mail
+    for n in secret 1 2 3 4 5; do echo "root only $n" >outside/$n; echo "mail $n" >source/mail/$n; done
+    echo x >source/top; echo y >source/mail/data.sqlite; cp -a source/. target/; chmod 600 outside/*; chown -R 65534:65534 source target`);
+});
+afterEach(() => host.remove());
+
+/** Repeats something under attack, and proves that nothing was got. */
+async function attacked(work: () => Promise<unknown>): Promise<void> {
+  const before = await outsideOf(host.at("outside"));
+  const swaps = await underAttack(host.at("outside"), [host.at("source"), host.at("target")], async () => {
+    const end = Date.now() + time;
+    while (Date.now() < end) await work();
+  });
+  expect(swaps).toBeGreaterThan(100);
+  expect(await outsideOf(host.at("outside"))).toBe(before);
+  const leaked = await run("grep", ["-rl", "--devices=skip", "root only", host.at("source"), host.at("target")], {
+    allowFailure: true,
+  });
+  // -r follows no links: what it finds is a file of a volume.
+  expect(leaked.stdout).toBe("");
+}
+
+const file = (how: string, side: string, name: string, input = "") =>
+  run("timeout", ["5", join(library, "volume-file"), how, host.at(side), name], { input, allowFailure: true });
+
+it("the loop does reach outside through what goes by a path", async () => {
+  const before = await outsideOf(host.at("outside"));
+  await underAttack(host.at("outside"), [host.at("source")], async () => {
+    const end = Date.now() + time;
+    while (Date.now() < end)
+      await host.shell(
+        `for i in $(seq 50); do timeout 1 bash -c 'echo probe >source/.lsyncd-monitor-probe' || true; done`,
+      );
+  });
+  expect(await outsideOf(host.at("outside"))).not.toBe(before);
+});
+
+it("a probe is made, read and removed: volume-file", async () => {
+  const ends = new Set<number>();
+  await attacked(async () => {
+    for (const side of ["source", "target"]) {
+      ends.add((await file("make", side, ".lsyncd-monitor-probe", "token\n")).code);
+      ends.add((await file("make", side, "mail/1", "token\n")).code);
+      for (const name of [".lsyncd-monitor-probe", "mail/1", "mail/secret"]) {
+        const { code, stdout } = await file("read", side, name);
+        ends.add(code);
+        expect(stdout).not.toContain("root only");
+      }
+      ends.add((await file("remove", side, ".lsyncd-monitor-probe")).code);
+    }
+  });
+  // It waits for nothing (124 is timeout's).
+  expect([...ends].sort()).toEqual(expect.arrayContaining([0]));
+  expect(ends).not.toContain(124);
+});
+
+it("the mirror is copied back to the source: lsyncd-failover", async () => {
+  await host.failover(["begin"]);
+  let begun = false;
+  await attacked(async () => {
+    await host.failover(["end", "--keep", "target"], ["timeout", "20"]);
+    begun ||= (await host.records()).root !== "in-use";
+    if ((await host.records()).root === "mirroring") await host.failover(["begin"]);
+  });
+  expect(begun).toBe(true);
+});
+
+it("rsync's own passes, with the options that lsyncd gives it", async () => {
+  await attacked(() =>
+    host.shell(`timeout 5 rsync -lptgoD --delete --force -r source/ target/ >/dev/null 2>&1 || true`),
+  );
+});

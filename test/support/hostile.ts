@@ -1,0 +1,40 @@
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { run } from "../../toolchain/run";
+
+/** The loop of an unprivileged user who swaps the entries of directories for links to files outside; see hostile.pl. */
+export const hostileProgram = join(__dirname, "hostile.pl");
+
+/** Nobody: what an application that was taken over may be. */
+const user = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+
+/** What is outside of the volumes, with checksums, owners and modes, as one text to compare. */
+export async function outsideOf(folder: string): Promise<string> {
+  const script = `cd "$0" && find . -printf '%p %U:%G %m %y %l\\n' | sort && find . -type f -exec sha256sum {} + | sort`;
+  return (await run("bash", ["-c", script, folder])).stdout;
+}
+
+/**
+ * Runs something while the user swaps the entries of these directories. Returns how often something was swapped: a
+ * user who did nothing proves nothing.
+ */
+export async function underAttack(
+  outside: string,
+  directories: string[],
+  action: () => Promise<void>,
+): Promise<number> {
+  const attacker = spawn("setpriv", [...user, "perl", hostileProgram, outside, ...directories], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let printed = "";
+  attacker.stdout.on("data", (chunk: Buffer) => (printed += chunk.toString()));
+  const ended = new Promise((resolve) => attacker.on("close", resolve));
+  try {
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await action();
+  } finally {
+    attacker.kill("SIGTERM");
+    await ended;
+  }
+  return Number(printed);
+}
