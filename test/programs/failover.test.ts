@@ -223,6 +223,15 @@ describe("a restore that was interrupted", () => {
   });
 });
 
+it("ends on file systems that have no place for a record, which the root disk keeps alone", async () => {
+  // /proc and the like have none; ramfs, too, as far as security. goes.
+  await host.shell(`umount source target; mount -t ramfs volume-one source; mount -t ramfs volume-two target
+    printf 'source\\tramfs:volume-one\\ntarget\\tramfs:volume-two\\n' >state/volumes; echo new >target/a`);
+  expect((await host.failover(["begin"])).text).toContain("could not take a note");
+  expect((await host.failover(["end", "--keep", "target"])).code).toBe(0);
+  expect(await host.shell("cat source/a")).toBe("new\n");
+});
+
 it("an end that was interrupted after the copy does not copy again: the application may be at work on the source", async () => {
   await inUse();
   await host.shell(`mv bin/systemctl bin/real; printf '#!/bin/bash\\ncase "$*" in *restart*) exit 1 ;; esac; exec "\${0%%/*}/real" "$@"\\n' >bin/systemctl

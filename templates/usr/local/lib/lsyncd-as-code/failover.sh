@@ -16,8 +16,8 @@
 
 FAILOVER_STATES=(mirroring 'done' in-use restoring)
 
-# Reads (or, with a text, writes) the record of the volume mounted at a path. Returns 1 when it cannot be written or
-# read; a file system without extended attributes has no record. The numbers are those of fsetxattr(2) and fgetxattr(2).
+# Reads (or, with a text, writes) the record of the volume mounted at a path. Fails when it cannot be written or read; on
+# a file system without extended attributes there is none, and writing one returns 3. The numbers are those of fsetxattr(2) and fgetxattr(2).
 # shellcheck disable=SC2016 # Perl's
 volume_record() { # path [text]
   timeout 8 perl -MErrno=ENODATA,EOPNOTSUPP -MFcntl -MIO::Handle -MPOSIX=uname -e '
@@ -26,7 +26,10 @@ volume_record() { # path [text]
     my $name = "security.lsyncd-as-code";
     sysopen my $root, $path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW or die "cannot open $path: $!\n";
     if (defined $text) {
-      syscall($set, fileno $root, $name, $text, length $text, 0) == 0 or die "cannot record the failover on $path: $!\n";
+      syscall($set, fileno $root, $name, $text, length $text, 0) == 0 or do {
+        exit 3 if $! == EOPNOTSUPP;
+        die "cannot record the failover on $path: $!\n";
+      };
       $root->sync or die "cannot record the failover on $path: $!\n";
       exit;
     }
