@@ -18,6 +18,8 @@ export interface HostStatus {
   memory?: { used?: number | undefined; limit?: number | undefined };
   /** What its last run said, and until when its alerts are paused. */
   monitor?: { verdict: string; seconds?: number | undefined; says: string[]; paused?: string | undefined };
+  /** What is held, bypassed or switched off, as its monitor says. */
+  exceptions?: string[];
   drift?: string[];
 }
 
@@ -63,6 +65,8 @@ export function readStatus(host: Limits, stdout: string, now: number): HostStatu
   if (text("deployed") === "no") return unknownStatus(host, "nothing is deployed here: npm run up");
   if (text("end") === undefined) return unknownStatus(host, "it was cut short while it was asked");
 
+  // The monitor's line of what is held, bypassed or switched off is no problem by itself.
+  const exception = /^held exceptions /;
   const since = number("since");
   const state = text("state") ?? "unknown";
   const sub = text("substate");
@@ -84,9 +88,10 @@ export function readStatus(host: Limits, stdout: string, now: number): HostStatu
     monitor: {
       verdict: monitor,
       seconds: number("monitor-age"),
-      says: texts("monitor-says"),
+      says: texts("monitor-says").filter((line) => !line.startsWith("held ")),
       paused: text("paused"),
     },
+    exceptions: texts("monitor-says").flatMap((line) => (exception.test(line) ? [line.replace(exception, "")] : [])),
     drift: texts("drift"),
   };
   const problems = judge(host, status, { state: text("timer"), seconds: number("timer-age") });
@@ -180,8 +185,9 @@ const cells: [string, (status: HostStatus) => string][] = [
 /** One table, a row for each host; below it what is wrong, and who is not told. */
 export function statusText(all: HostStatus[]): string {
   const rows = [cells.map(([title]) => title), ...all.map((status) => cells.map(([, cell]) => cell(status)))];
-  const problems = all.flatMap(({ host, problems, monitor }) => [
+  const problems = all.flatMap(({ host, problems, monitor, exceptions = [] }) => [
     ...problems.map((problem) => `${host}: ${problem}`),
+    ...exceptions.map((exception) => `${host}: held, bypassed or switched off: ${exception}`),
     ...(monitor?.paused === undefined ? [] : [`${host}: alerts are paused until ${monitor.paused}`]),
   ]);
   const sick = all.filter(({ healthy }) => !healthy).length;

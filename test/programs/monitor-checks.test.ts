@@ -509,3 +509,59 @@ describe("moving", () => {
     );
   });
 });
+
+describe("exceptions", () => {
+  const mark = "since 2026-11-28 18:00:00 UTC, primary lost\nstate in-use\n";
+
+  it("finds nothing where nothing is held, bypassed or switched off", async () => {
+    expect(only(await host.check("exceptions"))).toBe("ok - nothing is held, bypassed or switched off");
+  });
+
+  it("names a failover, and makes it a problem when there has been no second copy for a day", async () => {
+    await host.write({ "state/failover": mark });
+    expect(only(await host.check("exceptions"))).toContain("held - the mirror is in use (since 2026-11-28");
+    const later = { LSYNCD_MONITOR_NOW: String(now + 3 * 86_400 + 60) };
+    expect(only(await host.check("exceptions", "", later))).toMatch(
+      /^problem failover-long for 3 d there has been no second copy: the mirror is in use/,
+    );
+  });
+
+  it("names a restore that is half done", async () => {
+    await host.write({ "state/failover": mark.replace("in-use", "restoring") });
+    expect(only(await host.check("exceptions"))).toContain("which is half of a copy");
+  });
+
+  it("names a brake that holds, and a deletion that is permitted, until they end", async () => {
+    await host.write({ held: "500 of 600 files would have been deleted\nmore\n", allow: "" });
+    const settings = 'held_file="$folder/held" allow_file="$folder/allow"';
+    const { findings } = await host.check("exceptions", settings);
+    expect(findings.map(({ verdict, text }) => `${verdict} ${text}`)).toEqual([
+      "held nothing is deleted from the mirror: 500 of 600 files would have been deleted",
+      expect.stringMatching(/^held deletions are not counted until the next full pass is done: allowed at /),
+    ]);
+    await rm(host.at("held"));
+    await rm(host.at("allow"));
+    expect(only(await host.check("exceptions", settings))).toContain("ok - nothing is held");
+  });
+});
+
+describe("the probe", () => {
+  it.each([
+    ["a symbolic link", `ln -s ../outside source/.lsyncd-monitor-probe`],
+    ["a FIFO", `mkfifo source/.lsyncd-monitor-probe`],
+    ["a hard link", `ln mine source/.lsyncd-monitor-probe`],
+  ])("in whose place somebody has put %s is made all the same, and writes nowhere else", async (_, put) => {
+    await run("bash", ["-c", `cd '${host.folder}' && echo precious >outside && echo mine >mine && ${put}`]);
+    const before = `${alive()}\narrived() { cp -f "$folder/source/$probe_name" "$folder/made"; }; gone() { :; }`;
+    expect(only(await host.check("moving", before))).toContain("ok - a change reached the target");
+    expect(await readFile(host.at("outside"), "utf8")).toBe("precious\n");
+    expect(await readFile(host.at("mine"), "utf8")).toBe("mine\n");
+    expect(await readFile(host.at("made"), "utf8")).toMatch(/^\d+ \d+ \d+\n$/);
+  });
+
+  it("of which a directory has the place is not made, and the directory stays", async () => {
+    await run("bash", ["-c", `mkdir '${host.at("source/.lsyncd-monitor-probe")}'`]);
+    expect(only(await host.check("moving", alive()))).toMatch(/^problem source-unwritable .* is a directory$/);
+    await run("rmdir", [host.at("source/.lsyncd-monitor-probe")]);
+  });
+});

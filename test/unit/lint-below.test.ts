@@ -1,4 +1,5 @@
-import { belowByPath } from "../../tools/lint/below";
+import { belowByPath, programsBelowByPath } from "../../tools/lint/below";
+import { root } from "../../tools/lint/checks";
 
 const inShell = (line: string) => belowByPath("templates/usr/local/sbin/x", `#!/bin/bash\n${line}\n`);
 const inPerl = (line: string) => belowByPath("templates/usr/local/lib/x.pm", `${line}\n`);
@@ -31,3 +32,7 @@ it.each(['rsync -a "$source/" "$target/"', 'df -- "$source"', '# rm -rf "$target
     expect(inShell(line)).toEqual([]);
   },
 );
+
+it("no program of a host goes below a volume by a path", () => {
+  expect(programsBelowByPath(root)).toBe("");
+});

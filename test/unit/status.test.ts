@@ -83,6 +83,16 @@ describe("a host's status", () => {
     );
   });
 
+  it("shows what is held, bypassed or switched off, which is no problem by itself", () => {
+    const status = read({
+      "monitor-says": "held exceptions deletions are not counted until the next full pass is done",
+    });
+    expect(status.healthy).toBe(true);
+    expect(statusText([status])).toContain(
+      "\nsqlite-1: held, bypassed or switched off: deletions are not counted until the next full pass is done\n",
+    );
+  });
+
   it("says of a monitor that was held by a deployment just that, and nothing of one that is still to run", () => {
     expect(read({ monitor: "held" })).toMatchObject({ healthy: true, monitor: { verdict: "held" } });
     expect(read({ monitor: "", "monitor-age": "", "timer-age": "30" })).toMatchObject({

@@ -6,6 +6,7 @@ import { libDirectory } from "../../infra/paths";
 import { sourceOf } from "../../infra/render";
 import { run } from "../../toolchain/run";
 import { languageOf, type Language } from "./language";
+import { programsBelowByPath } from "./below";
 import { isOnPath } from "../../toolchain/programs";
 import { hostileName, type Sample } from "./samples";
 import { verifyUnits } from "./units";
@@ -32,6 +33,7 @@ export const sourceChecks: Check[] = [
   { name: "eslint", find: () => node("eslint", "--max-warnings=0", ".") },
   { name: "prettier", find: () => node("prettier", "--check", "--log-level=warn", ".") },
   { name: "types", find: () => node("tsc") },
+  { name: "handles below volumes", find: () => Promise.resolve(programsBelowByPath(root)) },
 ];
 
 interface Text {

@@ -13,16 +13,16 @@
 
 monitor_library=${BASH_SOURCE[0]%/*}
 # shellcheck source=/dev/null
-for part in alert-common monitor/lsyncd monitor/errors monitor/findings monitor/deployments; do
+for part in alert-common failover monitor/lsyncd monitor/errors monitor/findings monitor/deployments; do
   source "$monitor_library/$part.sh" || return
 done
 unset part
 
-read_settings mirror config_file sqlite_state_directory monitor_ran_file guard
+read_settings mirror held_file allow_file config_file sqlite_state_directory monitor_ran_file guard
 deployment_phase=$state_directory/transaction/phase
 
 # In the order in which they are printed. `volumes` comes before them all.
-checks=(monitor service restarts memory watches log journal backlog databases verify disk source moving)
+checks=(monitor service restarts memory watches log journal backlog databases verify disk source moving exceptions)
 # Seconds between two runs (lsyncd-monitor.timer).
 period=300
 # Seconds. With the mail (12 s) a run stays under 30 whatever hangs.
@@ -131,14 +131,17 @@ run() {
   if ((!silent)); then start failures "$alert" failures; fi
   await "$check_limit"
   # A check that was killed could not tidy up after itself.
-  if [[ ${outcome[moving]} == hung ]] && volumes_fine; then start tidy rm -f -- "$lsyncd_source/$probe_name"; fi
+  if [[ ${outcome[moving]} == hung ]] && volumes_fine; then start tidy "$monitor_library/volume-file" remove "$lsyncd_source" "$probe_name"; fi
 
   # One that began meanwhile has stopped what was looked at.
   if deploying || [[ $(last_deployment) != "$deployed" ]]; then
     hold_for_deployment
     return 0
   fi
-  if ((silent)); then printf 'PAUSED   %-9s no alerts until %s\n' alerts "$(date -d "@$paused_until" '+%F %T %z')"; fi
+  if ((silent)); then
+    printf 'PAUSED   %-9s no alerts until %s\n' alerts "$(date -d "@$paused_until" '+%F %T %z')"
+    found+=$'\n'"held alerts paused until $(date -d "@$paused_until" '+%F %T %z')"
+  fi
   for name in volumes "${checks[@]}"; do collect "$name"; done
 
   if ((${#findings[@]} > 0)); then status=1; elif ((${#unknowns[@]} > 0)); then status=2; fi

@@ -24,9 +24,15 @@ until_true() {
   done
 }
 
-arrived() { [[ $(head -c 100 -- "$lsyncd_target/$probe_name" 2>/dev/null) == "$1" ]]; }
+# By handle, for the application's user can put a link or a FIFO in the place of any of its files, on both volumes.
+probe() { "$monitor_library/volume-file" "$1" "$2" "$probe_name"; } # make|read|remove|is VOLUME
 
-gone() { [[ ! -e $lsyncd_target/$probe_name ]]; }
+arrived() { [[ $(probe read "$lsyncd_target" 2>/dev/null) == "$1" ]]; }
+
+gone() {
+  probe is "$lsyncd_target" 2>/dev/null
+  (($? == 1))
+}
 
 # Is it just slow? Prints why the mirror is excused, or fails.
 busy() {
@@ -81,7 +87,7 @@ proved() {
 }
 
 remove_probe() {
-  rm -f -- "$lsyncd_source/$probe_name"
+  probe remove "$lsyncd_source"
 }
 
 # lsyncd's own configuration says its delay, in seconds: so a deployment that changes it changes no other file.
@@ -122,7 +128,7 @@ check_moving() {
   begun=$(ticks)
   before=$(work_done)
   trap remove_probe EXIT
-  if ! { printf '%s\n' "$token" >"$lsyncd_source/$probe_name"; } 2>"$work/probe.err"; then
+  if ! probe make "$lsyncd_source" <<<"$token" 2>"$work/probe.err"; then
     problem source-unwritable "the source cannot be written: $(<"$work/probe.err")"
     return
   fi
@@ -141,7 +147,7 @@ check_moving() {
     fi
   fi
   remove_probe
-  if ! until_true 1 gone; then rm -f -- "$lsyncd_target/$probe_name"; fi
+  if ! until_true 1 gone; then probe remove "$lsyncd_target"; fi
 }
 
 # Leaves in `why` what busy says.
@@ -155,7 +161,7 @@ moving_between_runs() {
   if [[ -r $state/probe ]]; then read -r token <"$state/probe"; fi
   if [[ -z $token ]]; then
     token="$now $$ $RANDOM$RANDOM"
-    if { printf '%s\n' "$token" >"$lsyncd_source/$probe_name"; } 2>"$work/probe.err"; then
+    if probe make "$lsyncd_source" <<<"$token" 2>"$work/probe.err"; then
       put "$work/remember/probe" "$token"
       ok "made a change that the next run looks for"
     else

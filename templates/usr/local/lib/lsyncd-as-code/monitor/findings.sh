@@ -14,6 +14,8 @@ unknown() { printf 'unknown\t%s\t%s\n' "$(one_line "$1")" "$(one_line "$2")"; }
 findings=()
 unknowns=()
 keys=()
+# What is held, bypassed or switched off.
+exceptions=()
 # The lines of what is not fine, each after a line end.
 found=
 
@@ -39,12 +41,24 @@ collect() {
       # Told like a trouble, or nobody would know that the monitor is blind.
       keys+=("unknown: $key")
       ;;
-    held | skipped) [[ $word == ok ]] && word=$verdict ;;
+    held)
+      if [[ $word == ok ]]; then word=held; fi
+      if [[ $name == exceptions ]]; then exceptions+=("$text"); fi
+      ;;
+    skipped) if [[ $word == ok ]]; then word=skipped; fi ;;
     esac
     line+="${line:+; }$text"
   done <"$work/$name.out"
   printf '%-8s %-9s %s\n' "$word" "$name" "$line"
-  if [[ $word == PROBLEM || $word == UNKNOWN ]]; then found+=$'\n'"$word $name $line"; fi
+  if [[ $word == PROBLEM || $word == UNKNOWN || $name$word == exceptionsheld ]]; then found+=$'\n'"$word $name $line"; fi
+}
+
+# A part of each mail, until it ends.
+list_exceptions() {
+  local line
+  ((${#exceptions[@]} > 0)) || return 0
+  printf '\nHELD, BYPASSED OR SWITCHED OFF\n'
+  for line in "${exceptions[@]}"; do printf -- '- %s\n' "$line"; done
 }
 
 alert_of_trouble() {
@@ -64,6 +78,7 @@ alert_of_trouble() {
     for line in "${findings[@]}"; do printf -- '- %s\n' "$line"; done
     if ((${#unknowns[@]} > 0 && ${#findings[@]} > 0)); then printf '\nCOULD NOT BE CHECKED\n'; fi
     for line in "${unknowns[@]}"; do printf -- '- could not be checked: %s\n' "$line"; done
+    list_exceptions
   } | "$alert" compose alert "$alert_subject" || return 1
   for key in "${keys[@]}"; do told["$key"]=$now; done
   save told
@@ -80,6 +95,7 @@ tell_recovery() {
     echo
     echo "What had been told:"
     for key in "${!told[@]}"; do printf -- '- %s (%s)\n' "$key" "$(date -d "@${told[$key]}" '+%F %T')"; done
+    list_exceptions
   } | "$alert" compose recovered "[RECOVERED] Lsyncd Health Check on $host" || return 1
   # Not `unset`: it would expand what stands in a key.
   for key in "${!recovered[@]}"; do recent "${recovered[$key]}" || recovered["$key"]=; done

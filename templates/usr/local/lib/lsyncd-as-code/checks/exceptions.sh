@@ -1,0 +1,29 @@
+# shellcheck shell=bash disable=SC2154 # monitor.sh sets them
+
+# Seconds for which the mirror may be in use before people are reminded: there is no second copy meanwhile.
+failover_limit=86400
+
+# What is held, bypassed or switched off, until it ends: who looks at a mirror that seems fine sees it here, in
+# `npm run status` and in each mail. A pause of the alerts has a line of its own, see monitor.sh.
+check_exceptions() {
+  local count=0 since
+  read_failover "$failover_mark" "$lsyncd_source" "$lsyncd_target"
+  if [[ $failover_state != mirroring ]]; then
+    count=1
+    since=$(stat -c %Y -- "$failover_mark" 2>/dev/null) || since=$now
+    if ((now - since > failover_limit)); then
+      problem failover-long "for $(((now - since) / 86400)) d there has been no second copy: $(failover_sentence "$failover_mark")"
+    else
+      held "$(failover_sentence "$failover_mark")"
+    fi
+  fi
+  if [[ -e $held_file ]]; then
+    count=$((count + 1))
+    held "nothing is deleted from the mirror: $(head -n 1 "$held_file")"
+  fi
+  if [[ -e $allow_file ]]; then
+    count=$((count + 1))
+    held "deletions are not counted until the next full pass is done: allowed at $(date -r "$allow_file" '+%F %T %z') (end it: sudo rm $allow_file)"
+  fi
+  if ((count == 0)); then ok "nothing is held, bypassed or switched off"; fi
+}
