@@ -9,6 +9,8 @@ release() {
   [ "$(printf '%s' "$(cat "$STATE/manifest")" | sha256sum | head -c 12)" = "$DEPLOYMENT" ] || return 0
   recorded=$(sed -n 's/^source	//p' "$STATE/volumes")
   [ "$(volume_identity "$SOURCE")" = "$recorded" ] && [ -z "$(first_file "$SOURCE" 30 || echo unknown)" ] || return 0
+  # An emptied source may have lost its generation as well.
+  if [ "$(sed -n 2p "$STATE/held")" = older ]; then lsyncd-release --accept-source; fi
   lsyncd-release --ahead
 }
 

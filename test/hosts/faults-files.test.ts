@@ -211,6 +211,57 @@ describe("the source", () => {
     expect(await exists(held)).toBe(false);
   });
 
+  it.each([
+    ["truncated", `for i in mail/a/*.eml mail/b/*.eml; do : >$i; done`, "would have been deleted or emptied"],
+    [
+      "encrypted",
+      `for i in mail/a/*.eml mail/b/*.eml; do head -c 99 /dev/urandom >$i; done`,
+      "would have been rewritten",
+    ],
+    ["renamed to another suffix", `for i in mail/a/*.eml mail/b/*.eml; do mv $i $i.locked; done`, "to another suffix"],
+  ])("with most of its files %s stops the mirror, which keeps every file", async (how, change, message) => {
+    const { host } = d;
+    const before = await files(host, host.target);
+    await on(host, `cp -a ${host.source} /srv/before && cd ${host.source} && ${change}`);
+    await eventually(async () => exists(held), 30);
+    await stopped(host);
+    expect(await on(host, `cat ${held}`)).toContain(message);
+    const now = await files(host, host.target);
+    // Less than what is held may have been mirrored before it was enough.
+    expect(missingFrom(now, before)).toBeLessThanOrEqual(100);
+    await row({
+      injected: `Most files of the source ${how} (300)`,
+      happened: "the mirror was stopped and held",
+      lost: 0,
+    });
+    await on(host, `rsync -aX --acls --delete /srv/before/ ${host.source}/ && rm -r /srv/before && lsyncd-release`);
+    await mirrors(host);
+    await identical(host);
+  });
+
+  it("set back in time stops the mirror until someone accepts it", async () => {
+    const { host } = d;
+    const ours = (volume: "source" | "target") => `${host[volume]}/.lsyncd-as-code/generation`;
+    await on(host, `cp -a ${ours("source")} /srv/generation; touch -d '2 minutes ago' ${ours("target")}`);
+    await mirrors(host);
+    await eventually(async () => (await on(host, `cat ${ours("source")}`)) !== (await on(host, "cat /srv/generation")));
+    await on(host, `systemctl stop lsyncd; cp -a /srv/generation ${ours("source")}; echo old >${host.source}/alive`);
+    const before = await files(host, host.target);
+    await on(host, "systemctl start lsyncd");
+    await eventually(async () => exists(held), 30);
+    await stopped(host);
+    expect(missingFrom(await files(host, host.target), before)).toBe(0);
+    expect((await attempt(host, "lsyncd-release")).output).toContain("lsyncd-release --accept-source");
+    await row({
+      injected: "A source that was set back in time (a restored snapshot)",
+      happened: "the mirror was stopped and held until someone accepted it",
+      lost: missingFrom(await files(host, host.target), before),
+    });
+    await on(host, "lsyncd-release --accept-source");
+    await mirrors(host);
+    await identical(host);
+  });
+
   it("emptied stops the mirror, which keeps every file, also after a reboot of lsyncd", async () => {
     const { host } = d;
     const before = await files(host, host.target);

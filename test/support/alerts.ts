@@ -52,6 +52,8 @@ export function useAlertHost(purpose: string, release: Release = "bookworm"): vo
     });
     succeeded(await deployment.stack.up());
     await host.prepare();
+    // Files that stay, so that what a test takes away again is not nearly everything.
+    await host.sh(`mkdir ${source}/stays && cd ${source}/stays && touch $(seq 400)`);
   }, minutes(9));
 
   afterAll(async () => {
