@@ -26,9 +26,8 @@ export const paths = {
   passPrefix: `${runDirectory}/pass.`,
   /** How many files the mirror had in the last minutes. */
   entriesFile: `${stateDirectory}/entries`,
-  /** Databases that the copier's worker may delete, and what the monitor says about kept files that went before their time. */
+  /** Databases that the copier's worker may delete. */
   grantsFile: `${stateDirectory}/grants`,
-  purgedFile: `${stateDirectory}/purged`,
   /** Mark: the source that is there is the one to mirror, although it is older than its mirror. */
   acceptFile: `${stateDirectory}/accept-source`,
   lsyncdProgram: "/usr/bin/lsyncd",

@@ -166,9 +166,17 @@ describe("the copier", () => {
   it("ends with lsyncd, and the next one takes up what was left", async () => {
     await on(d.host, "systemctl stop lsyncd");
     expect(await on(d.host, `${worker} | wc -l`)).toBe("0");
-    const before = await on(d.host, `find ${d.host.target} -type f -not -path '*/.lsyncd-as-code/*' -printf '%p %s %T@\\n' | sort | sha256sum`);
+    const before = await on(
+      d.host,
+      `find ${d.host.target} -type f -not -path '*/.lsyncd-as-code/*' -printf '%p %s %T@\\n' | sort | sha256sum`,
+    );
     await writing();
-    expect(await on(d.host, `find ${d.host.target} -type f -not -path '*/.lsyncd-as-code/*' -printf '%p %s %T@\\n' | sort | sha256sum`)).toBe(before);
+    expect(
+      await on(
+        d.host,
+        `find ${d.host.target} -type f -not -path '*/.lsyncd-as-code/*' -printf '%p %s %T@\\n' | sort | sha256sum`,
+      ),
+    ).toBe(before);
     await on(d.host, "systemctl start lsyncd");
     await caughtUp(20);
   });

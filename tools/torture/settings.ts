@@ -27,7 +27,6 @@ export async function writeSettings(
     failoverFile: join(state, "failover"),
     entriesFile: join(state, "entries"),
     grantsFile: join(state, "grants"),
-    purgedFile: join(state, "purged"),
     passPrefix: join(state, "pass."),
     monitorRanFile: join(state, "ran"),
   };

@@ -1,8 +1,12 @@
 use strict;
 use warnings;
 use Test::More;
+use File::Temp ();
 use LsyncdAsCode::Gate ();
 use LsyncdAsCode::Gate::Generation ();
+use LsyncdAsCode::Gate::Delete ();
+use LsyncdAsCode::Gate::Kept ();
+use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Gate::Permit ();
 use LsyncdAsCode::Gate::Tally ();
 
@@ -73,5 +77,32 @@ is(LsyncdAsCode::Gate::Generation::refuses(7, 7), undef, 'the same');
 is(LsyncdAsCode::Gate::Generation::refuses(8, 7), undef, 'a source that is ahead');
 like(LsyncdAsCode::Gate::Generation::refuses(6, 7), qr/older than its mirror/, 'a source that is behind');
 like(LsyncdAsCode::Gate::Generation::refuses(undef, 7), qr/has no generation/, 'a source that has none');
+
+# What is kept of deleted files.
+my $root = File::Temp::tempdir(CLEANUP => 1);
+my $kept = LsyncdAsCode::Gate::Kept->new($root, 2);
+my $target = LsyncdAsCode::Gate::Volume->new($root);
+mkdir "$root/d" or die;
+for my $name ('d/a', 'b') { open my $file, '>', "$root/$name" or die; print {$file} $name; close $file }
+ok($kept->take($target, 'd', 2) && $kept->take($target, 'b', 1), 'two entries are taken');
+is($kept->count, 4, 'and counted, with the directory that was made for them');
+my ($hour) = $kept->hours;
+ok(-f "$root/.lsyncd-as-code/deleted/$hour/d/a" && !-e "$root/d", 'they have their paths');
+rename "$root/.lsyncd-as-code/deleted/$hour", "$root/.lsyncd-as-code/deleted/2020-01-01T00" or die;
+open my $file, '>', "$root/b" or die; close $file;
+$kept->take($target, 'b', 1);
+{
+    open my $quiet, '>&', \*STDERR or die;
+    close STDERR; my $said = ''; open STDERR, '>', \$said or die;
+    is($kept->make_room, '2020-01-01T00', 'without room the oldest goes first');
+    open STDERR, '>&', $quiet or die;
+    like($said, qr/\Arsync: the target is full: .* 2020-01-01T00/, 'and that is said where the monitor reads it');
+}
+is($kept->count, 2, 'and counts no more');
+is($kept->purge(time), 0, 'what is young stays');
+is($kept->purge(time + 3 * 86_400), 1, 'what is older than its days goes');
+is($kept->make_room, undef, 'then nothing is left to give up');
+chmod 0755, "$root/.lsyncd-as-code";
+ok(!eval { LsyncdAsCode::Gate::Kept->new($root, 2) } && $@ =~ /not for root alone/, 'a directory that others may enter is refused');
 
 done_testing();

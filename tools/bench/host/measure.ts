@@ -88,7 +88,11 @@ async function memoryOf(host: SandboxHost, key: "VmRSS" | "VmHWM"): Promise<numb
 /** A host with nothing of ours, and nothing in its source: what was there before would still be on its way to the mirror. */
 async function emptyHost(host: SandboxHost): Promise<void> {
   await cleanHost(host);
-  await sh(host, 'find "$1" -mindepth 1 -not -path "$1/lost+found*" -not -path "$1/.lsyncd-as-code*" -delete', host.source);
+  await sh(
+    host,
+    'find "$1" -mindepth 1 -not -path "$1/lost+found*" -not -path "$1/.lsyncd-as-code*" -delete',
+    host.source,
+  );
 }
 
 /** What the monitor and the preflight cost with so many files on the volume. */
@@ -102,7 +106,11 @@ export async function bySize(place: Place, files: number, runs: number): Promise
   const began = Date.now();
   await deploy(place);
   await until("the mirror is complete", patienceMs, async () => {
-    const found = await sh(host, 'find "$1" -type f -not -path "*/lost+found*" -not -path "*/.lsyncd-as-code/*" | wc -l', host.target);
+    const found = await sh(
+      host,
+      'find "$1" -type f -not -path "*/lost+found*" -not -path "*/.lsyncd-as-code/*" | wc -l',
+      host.target,
+    );
     return Number(found) >= files;
   });
   say(`  deployed and mirrored after ${Math.round((Date.now() - began) / 1000)} s`);
@@ -176,7 +184,11 @@ export async function burst(
   const began = Date.now();
   await fill(host, "files", files);
   await until("the mirror is complete", patienceMs, async () => {
-    const found = await sh(host, 'find "$1" -type f -not -path "*/lost+found*" -not -path "*/.lsyncd-as-code/*" | wc -l', host.target);
+    const found = await sh(
+      host,
+      'find "$1" -type f -not -path "*/lost+found*" -not -path "*/.lsyncd-as-code/*" | wc -l',
+      host.target,
+    );
     return Number(found) >= files;
   });
   return { files, before, most: await memoryOf(host, "VmHWM"), seconds: (Date.now() - began) / 1000 };

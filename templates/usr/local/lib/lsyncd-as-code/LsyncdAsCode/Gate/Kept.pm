@@ -34,7 +34,8 @@ sub hours {
     my ($self) = @_;
     return () unless $self->{place};
     opendir my $names, fd_path($self->{place}) . '/.' or die "cannot read what is kept: $!\n";
-    return sort grep { /\A\d{4}-\d\d-\d\dT\d\d(?:\.\d+)?\z/ } readdir $names;
+    my @hours = sort grep { /\A\d{4}-\d\d-\d\dT\d\d(?:\.\d+)?\z/ } readdir $names;
+    return @hours;
 }
 
 # Takes an entry of the mirror, with all that is in it. Gives up the oldest when there is no room. Returns whether it is kept.
@@ -54,8 +55,8 @@ sub move {
     my $from = $target->directory($above) // return;
     my $hour = POSIX::strftime('%Y-%m-%dT%H', gmtime);
     for (my $number = 1;; $number++) {
-        my $into = below($self->{place}, $number == 1 ? $hour : "$hour.$number", 1);
-        for my $part (grep { length } split m{/}, $above) { $into = $into && like($into, $part) }
+        my $into = $self->{place};
+        for my $part ($number == 1 ? $hour : "$hour.$number", grep { length } split m{/}, $above) { $into = $into && $self->directory($into, $part) }
         # What went an hour's second time goes beside the first.
         next if !$into || stat_ns(fd_path($into) . "/$name");
         rename fd_path($from) . "/$name", fd_path($into) . "/$name" or die "cannot keep $path: $!\n";
@@ -66,10 +67,11 @@ sub move {
 }
 
 # A directory on the way to what is kept; undef when something else has its name.
-sub like {
-    my ($into, $part) = @_;
+sub directory {
+    my ($self, $into, $part) = @_;
     my $path = fd_path($into) . "/$part";
-    mkdir $path, 0700 or $!{EEXIST} or die "cannot make a directory for what is kept: $!\n";
+    if    (mkdir $path, 0700) { $self->{count}++ }
+    elsif (!$!{EEXIST})       { die "cannot make a directory for what is kept: $!\n" }
     sysopen my $handle, $path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC or return absent($part);
     return $handle;
 }
@@ -89,11 +91,13 @@ sub purge {
     return $self->drop(grep { substr($_, 0, 13) lt $oldest } $self->hours);
 }
 
-# Removes the oldest hour; returns it, or undef when nothing is left.
+# Removes the oldest hour; returns it, or undef when nothing is left. Says so: the monitor reports what begins like a message of
+# rsync's in the journal.
 sub make_room {
     my ($self) = @_;
     my ($hour) = $self->hours;
     return undef unless defined $hour;
+    print {*STDERR} "rsync: the target is full: the deleted files of $hour (UTC) were given up before their time\n";
     $self->drop($hour);
     return $hour;
 }

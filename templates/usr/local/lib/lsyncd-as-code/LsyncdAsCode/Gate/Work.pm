@@ -18,7 +18,7 @@ sub new {
     my $kept = LsyncdAsCode::Gate::Kept->new(($pass->roots)[1], $limits->number('keep_deleted_days'));
     my $self = bless {
         pass => $pass, source => $source, target => $target, kept => $kept, left => [], done => 0,
-        grants => $settings->text('grants_file'), purged => $settings->text('purged_file'),
+        grants => $settings->text('grants_file'),
         copier => $settings->text('copy_program') ne $settings->text('rsync_program'),
     }, $class;
     my $test  = LsyncdAsCode::Gate::Names::database_test($settings->list('sqlite_pattern'));
@@ -86,14 +86,7 @@ sub is_full {
     return $free < $size * FREE / 100;
 }
 
-# Gives up the oldest of what is kept, and says so where the monitor finds it. Returns whether there was any.
-sub make_room {
-    my ($self) = @_;
-    my $hour = $self->{kept}->make_room // return 0;
-    my $text = "deleted files of $hour (UTC) were given up before their time: the target is full";
-    warn "$text\n";
-    if (open my $mark, '>', $self->{purged}) { print {$mark} "$text\n"; close $mark }
-    return 1;
-}
+# Gives up the oldest of what is kept. Returns whether there was any.
+sub make_room { my ($self) = @_; return defined $self->{kept}->make_room ? 1 : 0 }
 
 1;
