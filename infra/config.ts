@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { loginKey } from "./private-key";
+import { optionsWithoutDatabases } from "./rsync-options";
 import * as field from "./schema";
 import { parseJump, readIdentity, sshHost, type SshHost, type SshLookup } from "./ssh-config";
 
@@ -254,6 +255,12 @@ export function readSettings({ stack: raw, env, ssh = sshHost }: Sources): Setti
             `${namespace}hosts[${String(index)}]: source ${source} and target ${target} must not be the same or inside each other`,
           ]
         : [],
+    ),
+    ...hosts.flatMap(({ sqliteSafe, rsyncOptions }, index) =>
+      optionsWithoutDatabases(sqliteSafe ? rsyncOptions : []).map(
+        (option) =>
+          `${namespace}hosts[${String(index)}]: the option ${option} does not apply to SQLite databases, which are copied under their locks and not by rsync; remove it from rsyncOptions, or set sqliteSafe to false`,
+      ),
     ),
   );
   if (faults.length > 0) throw new SettingsError(faults);

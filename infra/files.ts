@@ -20,6 +20,14 @@ export interface ManagedFile {
 
 const verifies = ({ sqliteSafe, verifySchedule }: HostSettings): boolean => sqliteSafe && verifySchedule !== "";
 
+/** A module of the programs that mirror: those that run have it in their memory, so they start anew with another one. */
+const perlModule = (name: string): ManagedFile => ({
+  name: `perl-${name.toLowerCase()}`,
+  path: `${libDirectory}/LsyncdAsCode/${name}.pm`,
+  mode: "0644",
+  restart: "lsyncd",
+});
+
 /** A library in Bash, by its name below the directory of libraries without `.sh`. */
 const libraryOf = (name: string): ManagedFile => ({
   ...{
@@ -43,8 +51,8 @@ const catalogue: (ManagedFile & {
   { name: "settings-perl", path: `${libDirectory}/LsyncdAsCode/Settings.pm`, mode: "0644", restart: "none" },
   { name: "rsync-paths", path: `${libDirectory}/LsyncdAsCode/Paths.pm`, mode: "0644", restart: "none" },
   { name: "rsync-itemize", path: `${libDirectory}/LsyncdAsCode/Itemize.pm`, mode: "0644", restart: "none" },
-  { name: "system", path: `${libDirectory}/LsyncdAsCode/System.pm`, mode: "0644", restart: "none" },
-  { name: "beneath", path: `${libDirectory}/LsyncdAsCode/Beneath.pm`, mode: "0644", restart: "none" },
+  perlModule("System"),
+  perlModule("Beneath"),
   { name: "settings-bash", path: `${libDirectory}/settings.sh`, mode: "0644", restart: "none" },
   { name: "volume", path: `${libDirectory}/volume.sh`, mode: "0644", restart: "none" },
   { name: "failover-library", path: `${libDirectory}/failover.sh`, mode: "0644", restart: "none" },
@@ -74,13 +82,24 @@ const catalogue: (ManagedFile & {
   { name: "watches", path: paths.watchesProgram, mode: "0755", restart: "none" },
   { name: "supervisor", path: paths.supervisor, mode: "0755", restart: "lsyncd" },
   { name: "mirror", path: paths.mirrorProgram, mode: "0755", restart: "none" },
-  {
-    name: "sqlite-library",
-    path: `${libDirectory}/sqlite.pm`,
-    mode: "0644",
-    restart: "lsyncd",
-    when: ({ sqliteSafe }) => sqliteSafe,
-  },
+  ...[
+    "Locks",
+    "Wal",
+    "Unit",
+    "Kind",
+    "Mark",
+    "Result",
+    "Sparse",
+    "Temporary",
+    "Install",
+    "Plain",
+    "Follow",
+    "Copy",
+    "Snapshot",
+  ].map((name) => ({
+    ...perlModule(name),
+    when: ({ sqliteSafe }: HostSettings) => sqliteSafe,
+  })),
   { name: "sqlite", path: paths.sqliteProgram, mode: "0755", restart: "lsyncd", when: ({ sqliteSafe }) => sqliteSafe },
   { name: "verify", path: paths.verifyProgram, mode: "0755", restart: "none", when: ({ sqliteSafe }) => sqliteSafe },
   {

@@ -198,3 +198,8 @@ export function rsyncOptionConflicts(options: string[]): string[] {
     ...(when.length > 1 ? [`only one of ${when.join(", ")} can be there`] : []),
   ];
 }
+
+/** Of some options those that databases do not get, because they are copied under SQLite's locks and not by rsync. */
+export function optionsWithoutDatabases(options: string[]): string[] {
+  return options.filter((option) => option === "--acls" || option === "--xattrs");
+}

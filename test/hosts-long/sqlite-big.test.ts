@@ -6,6 +6,7 @@ import { defaults } from "../../infra/config";
 import { renderPrograms } from "../../tools/torture/render";
 import { run } from "../../toolchain/run";
 import {
+  copierModules,
   create,
   end,
   events,
@@ -37,21 +38,12 @@ while True:
 
 /** Copies it once, with so many seconds for writers. Returns what came of it, and for how long they were held up. */
 async function copyOnce(lockSeconds: number): Promise<{ outcome: string; held: number }> {
-  const script = `my ($library, $source, $target, $seconds) = @ARGV; require $library;
-    my ($locked, $lock) = (0, \\&LsyncdAsCode::Sqlite::lock_shared); no warnings;
-    *LsyncdAsCode::Sqlite::lock_shared = sub { my $got = $lock->(@_); $locked = LsyncdAsCode::Sqlite::ticks() if $got; return $got };
-    my $freed;
-    for my $name (qw(seal deferred)) {
-      my $end = \\&{"LsyncdAsCode::Sqlite::$name"};
-      *{"LsyncdAsCode::Sqlite::$name"} = sub { $freed = LsyncdAsCode::Sqlite::ticks(); return $end->(@_) };
-    }
-    my %o = (lock_seconds => $seconds, big => 32 << 20, reserve => 0, whole => 1, owner => 0, group => 0, perms => 0);
-    my $done = LsyncdAsCode::Sqlite::sync_unit($source, $target, 'a.sqlite', \\%o);
+  const script = `my ($source, $target, $seconds) = @ARGV; my ($locked, $freed) = (0);
+    replace lock_shared => sub { my $lock = shift; my $got = $lock->(@_); $locked = ticks() if $got; return $got };
+    for my $name (qw(seal deferred)) { replace $name => sub { my $end = shift; $freed = ticks(); return $end->(@_) } }
+    my $done = sync_unit(directory($source), directory($target), 'a.sqlite', options(lock_seconds => $seconds));
     print join ' ', $done->{why} // $done->{state}, $freed - $locked`;
-  const { stdout } = await run("perl", [
-    ...["-e", script, path.join(root, "bin/sqlite.pm")],
-    ...[source, target, String(lockSeconds)],
-  ]);
+  const { stdout } = await run("perl", [...copierModules, ...["-e", script, source, target, String(lockSeconds)]]);
   const [outcome = "", held = ""] = stdout.split(" ");
   return { outcome, held: Number(held) };
 }

@@ -260,7 +260,7 @@ describe("with sqliteSafe false", () => {
       `sed -n "s/^ *binary *= *['\\"]\\(.*\\)['\\"],$/\\1/p" /etc/lsyncd/lsyncd.conf.lua`,
     );
     expect(await on(d.host, `grep '^my .copier' '${program}'`)).toContain("/usr/bin/rsync");
-    expect(await on(d.host, "ls /usr/local/lib/lsyncd-as-code")).not.toContain("sqlite.pm");
+    expect(await on(d.host, "ls /usr/local/lib/lsyncd-as-code/LsyncdAsCode")).not.toContain("Copy.pm");
     await writing();
     await new Promise((done) => setTimeout(done, 4000));
     const wanted = await committed(d.host);

@@ -13,8 +13,10 @@ import {
 } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { programs } from "../../tools/torture/settings";
 import { run } from "../../toolchain/run";
 import {
+  copierModules,
   create,
   end,
   events,
@@ -40,11 +42,9 @@ useCopier();
 
 /** Runs lines of Perl with the copier's library loaded; `$source` and `$target` are the volumes. */
 async function perl(lines: string): Promise<string> {
-  const script = `use POSIX; my ($library, $source, $target) = @ARGV; require $library;
-    my %o = (lock_seconds => 2, big => 32 << 20, reserve => 0, whole => 1, owner => 0, group => 0, perms => 0);
-    sub sync_unit { LsyncdAsCode::Sqlite::sync_unit($source, $target, $_[0], \\%o) } ${lines}`;
-  const { stdout } = await run("perl", ["-e", script, path.join(root, "bin", "sqlite.pm"), source, target]);
-  return stdout.trim();
+  const script = `use POSIX; use Fcntl; my ($source, $target) = @ARGV; my %o = %{ options() };
+    sub copy { sync_unit(directory($source), directory($target), $_[0], \\%o) } ${lines}`;
+  return (await run("perl", [...copierModules, "-e", script, source, target])).stdout.trim();
 }
 
 /** Waits for a state of a mirrored database that the copier brings about by trying again. */
@@ -56,7 +56,7 @@ async function eventually(name: string, wanted: string): Promise<void> {
 /** Cuts the copier short at each of its steps, in each kind of copy. */
 async function cutShort(how: "kill" | "power"): Promise<Record<string, { moments: number; fault: string | null }>> {
   const script = path.join(__dirname, "../support/crash.py");
-  const { stdout } = await run("python3", ["-B", script, path.join(root, "bin", "sqlite.pm"), root, how]);
+  const { stdout } = await run("python3", ["-B", script, programs, root, how]);
   return JSON.parse(stdout) as Record<string, { moments: number; fault: string | null }>;
 }
 
@@ -76,10 +76,10 @@ describe("locks", () => {
     const file = path.join(source, "a.sqlite");
     await sql(file, create, insert(10));
     const holder = run("perl", [
+      ...copierModules,
       "-e",
-      `require $ARGV[0]; open(my $h, "<", $ARGV[1]) or die; LsyncdAsCode::Sqlite::lock_shared($h, 1) or die "no lock";
-       open(my $told, ">", "$ARGV[1].locked"); close $told; sleep 4; kill KILL => $$`,
-      path.join(root, "bin", "sqlite.pm"),
+      `open(my $h, "<", $ARGV[0]) or die; lock_shared($h, 1) or die "no lock";
+       open(my $told, ">", "$ARGV[0].locked"); close $told; sleep 4; kill KILL => $$`,
       file,
     ]).catch(() => undefined);
     while (!existsSync(`${file}.locked`)) await sleep(50);
@@ -114,15 +114,15 @@ describe("locks", () => {
     const open = await hold(file, "pragma journal_mode = wal", create, insert(1000));
     try {
       // The copy is stopped in its middle, with its locks held.
-      const result = await perl(`my $copy = \\&LsyncdAsCode::Sqlite::copy_main; no warnings;
-        *LsyncdAsCode::Sqlite::copy_main = sub { system 'touch', "$source/reached"; select undef, undef, undef, 0.1 until -e "$source/go"; $copy->(@_) };
+      const result =
+        await perl(`replace copy_sparse => sub { my $copy = shift; system 'touch', "$source/reached"; select undef, undef, undef, 0.1 until -e "$source/go"; $copy->(@_) };
         if (!fork) { select undef, undef, undef, 0.1 until -e "$source/reached";
           system 'python3', '-c', q{import sqlite3, sys, time
 c = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)
 for i in range(20): c.execute("insert into t values (1, 1)")
 print(c.execute("pragma wal_checkpoint(passive)").fetchone()[0], c.execute("select count(*) from t").fetchone()[0], flush=True)}, "$source/a.sqlite";
           system 'touch', "$source/go"; POSIX::_exit(0) }
-        my $done = sync_unit('a.sqlite'); wait; print $done->{state};`);
+        my $done = copy('a.sqlite'); wait; print $done->{state};`);
       // SQLite's own answer to a checkpoint while another one runs is 1: busy, the next one does it.
       expect(result).toBe("1 1020\ncopied");
       expect(await rows("a.sqlite")).toBe("ok\n1020");
@@ -137,8 +137,8 @@ print(c.execute("pragma wal_checkpoint(passive)").fetchone()[0], c.execute("sele
     try {
       // Byte 121 of -shm, as a checkpoint locks it.
       const spent =
-        await perl(`open(my $shm, "+<", "$source/a.sqlite-shm") or die; my $l = LsyncdAsCode::Sqlite::flock_struct(F_WRLCK, 121, 1);
-        $| = 1; fcntl($shm, F_SETLK, $l) or die; if (!fork) { my $t = time; my $done = sync_unit('a.sqlite'); print "$done->{why} ", time - $t < 2 ? "soon" : "late"; POSIX::_exit(0) } wait; print "\\n";`);
+        await perl(`open(my $shm, "+<", "$source/a.sqlite-shm") or die; my $l = flock_struct(F_WRLCK, 121, 1);
+        $| = 1; fcntl($shm, F_SETLK, $l) or die; if (!fork) { my $t = time; my $done = copy('a.sqlite'); print "$done->{why} ", time - $t < 2 ? "soon" : "late"; POSIX::_exit(0) } wait; print "\\n";`);
       expect(spent).toBe("locked soon");
     } finally {
       await end(open);
@@ -151,12 +151,11 @@ describe("files that change in a way of their own", () => {
     const file = path.join(source, "a.sqlite");
     await sql(file, create, insert(100));
     // A clock with a coarse tick: the file was written now, is copied, and written again with the same size and time.
-    const time =
-      await perl(`my $s = LsyncdAsCode::Sqlite::now_ns(); LsyncdAsCode::Sqlite::set_mtime("$source/a.sqlite", $s);
-      print sync_unit('a.sqlite')->{state}, " $s"`);
+    const time = await perl(`my $s = now_ns(); set_mtime("$source/a.sqlite", $s);
+      print copy('a.sqlite')->{state}, " $s"`);
     expect(time).toMatch(/^copied /);
     await sql(file, "update t set b = zeroblob(500) where i = 7");
-    await perl(`LsyncdAsCode::Sqlite::set_mtime("$source/a.sqlite", ${time.split(" ")[1]})`);
+    await perl(`set_mtime("$source/a.sqlite", ${time.split(" ")[1]})`);
     await events("/a.sqlite");
     expect(readFileSync(path.join(target, "a.sqlite")).equals(readFileSync(file))).toBe(true);
   });
@@ -166,12 +165,12 @@ describe("files that change in a way of their own", () => {
     await sql(file, create, insert(100));
     // The second write comes while the copy is made without a lock, within the second of the first.
     const result =
-      await perl(`$o{big} = 1; my $second = int(time) * 1_000_000_000; LsyncdAsCode::Sqlite::set_mtime("$source/a.sqlite", $second);
-      my $copy = \\&LsyncdAsCode::Sqlite::copy_main; no warnings;
-      *LsyncdAsCode::Sqlite::copy_main = sub { my @r = $copy->(@_);
+      await perl(`$o{big} = 1; my $second = int(time) * 1_000_000_000; set_mtime("$source/a.sqlite", $second);
+      
+      replace copy_sparse => sub { my $copy = shift; my @r = $copy->(@_);
         open(my $h, "+<", "$source/a.sqlite") or die; seek $h, -100, 2; print {$h} "x" x 100; close $h;
-        LsyncdAsCode::Sqlite::set_mtime("$source/a.sqlite", $second); return @r ? $r[0] : undef };
-      print sync_unit('a.sqlite')->{state}`);
+        set_mtime("$source/a.sqlite", $second); return @r ? $r[0] : undef };
+      print copy('a.sqlite')->{state}`);
     expect(result).toBe("copied");
     expect(readFileSync(path.join(target, "a.sqlite")).equals(readFileSync(file))).toBe(true);
   });
@@ -180,9 +179,9 @@ describe("files that change in a way of their own", () => {
     const [file, other] = ["a.sqlite", "b.new"].map((name) => path.join(source, name)) as [string, string];
     await sql(file, create, insert(100));
     await sql(other, create, insert(40));
-    const result = await perl(`my $copy = \\&LsyncdAsCode::Sqlite::copy_main; no warnings;
-      *LsyncdAsCode::Sqlite::copy_main = sub { my @r = $copy->(@_); rename "$source/b.new", "$source/a.sqlite"; return @r ? $r[0] : undef };
-      print sync_unit('a.sqlite')->{state}`);
+    const result = await perl(`
+      replace copy_sparse => sub { my $copy = shift; my @r = $copy->(@_); rename "$source/b.new", "$source/a.sqlite"; return @r ? $r[0] : undef };
+      print copy('a.sqlite')->{state}`);
     expect(result).toBe("deferred");
     expect(existsSync(path.join(target, "a.sqlite"))).toBe(false);
     await events("/a.sqlite");
@@ -192,14 +191,14 @@ describe("files that change in a way of their own", () => {
   it("one turns to WAL mode, and is written there, while it is copied", async () => {
     const file = path.join(source, "a.sqlite");
     await sql(file, create, insert(100));
-    const result = await perl(`my $copy = \\&LsyncdAsCode::Sqlite::copy_main; my $once; no warnings;
-      *LsyncdAsCode::Sqlite::copy_main = sub { my @r = $copy->(@_);
+    const result = await perl(`my $once;
+      replace copy_sparse => sub { my $copy = shift; my @r = $copy->(@_);
         system 'python3', '-c', q{import sqlite3, sys, os
 c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute("pragma busy_timeout = 100")
 try: c.execute("pragma journal_mode = wal"); c.execute("insert into t values (1, 1)")
 except Exception as e: print(e, flush=True)
 os._exit(0)}, "$source/a.sqlite" unless $once++; return @r ? $r[0] : undef };
-      print sync_unit('a.sqlite')->{state}`);
+      print copy('a.sqlite')->{state}`);
     // Turning needs the lock that the copy keeps from it, like any reader's.
     expect(result).toBe("database is locked\ncopied");
     expect(await rows("a.sqlite")).toBe("ok\n100");
@@ -369,9 +368,9 @@ describe("verification", () => {
     try {
       await fullPass();
       // Each time the main file was read, the mirror's -wal has grown.
-      const answer = await perl(`my $copy = \\&LsyncdAsCode::Sqlite::copy_main; no warnings;
-        *LsyncdAsCode::Sqlite::copy_main = sub { my @r = $copy->(@_); open(my $w, ">>", "$target/a.sqlite-wal"); syswrite $w, "x" x 10; close $w; $r[0] };
-        print LsyncdAsCode::Sqlite::image($target, 'a.sqlite', "$target/.lsyncd-rsync.image")`);
+      const answer =
+        await perl(`replace copy_sparse => sub { my $copy = shift; my @r = $copy->(@_); open(my $w, ">>", "$target/a.sqlite-wal"); syswrite $w, "x" x 10; close $w; $r[0] };
+        print image(directory($target), 'a.sqlite', "$target/.lsyncd-rsync.image")`);
       expect(answer).toBe("1");
     } finally {
       await end(open);

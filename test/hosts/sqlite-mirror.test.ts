@@ -18,6 +18,7 @@ import { run } from "../../toolchain/run";
 import {
   OPTIONS,
   call,
+  copierModules,
   create,
   end,
   events,
@@ -293,14 +294,14 @@ test("a directory that cannot be opened is no directory that is gone", async () 
   mkdirSync(path.join(source, "there"));
   // The process has no file descriptor left, one of the errors that have nothing to do with the directory.
   const { stdout } = await run("perl", [
+    ...copierModules,
     "-e",
-    `require $ARGV[0]; my ($library, $root, @open) = @ARGV;
-     sub try_it { my ($path, $id) = @_; my $h = eval { LsyncdAsCode::Sqlite::open_beneath($root, $path, $id) };
+    `my ($root, @open) = @ARGV;
+     sub try_it { my ($path, $id) = @_; my $h = eval { open_beneath($root, $path, $id) };
        print $@ ? "error" : $h ? "open" : "gone", "\n" }
      try_it("there"); try_it("elsewhere"); try_it("there", "0:0");
      while (open my $h, "<", "/dev/null") { push @open, $h }
      pop @open; try_it("there"); pop @open for 1 .. 9; $root = "$root/none"; try_it("");`,
-    path.join(root, "bin", "sqlite.pm"),
     source,
   ]);
   expect(stdout.trim().split("\n")).toEqual(["open", "gone", "error", "error", "error"]);

@@ -15,9 +15,12 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { renderPrograms } from "../../tools/torture/render";
+import { programs } from "../../tools/torture/settings";
 import { run } from "../../toolchain/run";
 import { installTime, needPrograms } from "./programs";
 
+/** Arguments of perl with which a script has all functions of the copier's modules, and those of Copier.pm. */
+export const copierModules = ["-I", programs, "-I", __dirname, "-MCopier"];
 /** The options with which lsyncd calls rsync, as documented. */
 export const OPTIONS = ["-lptgoD", "--delete-after", "--inplace", "--no-perms", "--omit-dir-times"];
 /** The directories of the running test, and the programs that are rendered for it. */

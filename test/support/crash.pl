@@ -1,6 +1,6 @@
 # One run of the copier over one database, cut short at a chosen moment.
 #
-#   crash.pl LIBRARY SOURCE TARGET NAME HOW AT
+#   perl -I LIBRARY -I test/support crash.pl SOURCE TARGET NAME HOW AT
 #
 # HOW is "kill" (the process ends before step AT, in the middle of it if it writes) or "power" (as a power cut: of what
 # was not synced, a random part is on the disk: bytes of files, their times and marks, and a random number of the last
@@ -9,8 +9,8 @@
 use strict;
 use warnings;
 use POSIX ();
-my ($library, $source, $target, $name, $how, $at) = @ARGV;
-require $library;
+use Copier;
+my ($source, $target, $name, $how, $at) = @ARGV;
 
 my $step = 0;
 # Of many writes in a row only some are steps.
@@ -22,13 +22,13 @@ my (%unsynced, @names);
 # Remembers a file as it is on the disk, before the first write to it that may not get there.
 sub remember {
     my ($handle) = @_;
-    my $state = LsyncdAsCode::Sqlite::fstat_ns($handle);
+    my $state = fstat_ns($handle);
     return if $unsynced{ $state->{ino} };
     open my $own, '+<&', $handle or return;
-    my $path = LsyncdAsCode::Sqlite::fd_path($handle);
+    my $path = fd_path($handle);
     $unsynced{ $state->{ino} } = {
-        handle => $own, mtime => $state->{mtime}, mark => LsyncdAsCode::Sqlite::get_mark($path), at => readlink $path,
-        content => LsyncdAsCode::Sqlite::read_at($own, 0, $state->{size}),
+        handle => $own, mtime => $state->{mtime}, mark => get_mark($own), at => readlink $path,
+        content => read_at($own, 0, $state->{size}),
     };
     return;
 }
@@ -37,11 +37,11 @@ sub cut_power {
     my $keep = int rand(@names + 1);
     while (@names > $keep) {
         my ($from, $to, $replaced) = @{ pop @names };
-        rename $to, $from if defined $from;
+        rename $to, $from or unlink $to if defined $from;
         link $replaced, $to if defined $replaced;
     }
     for my $file (values %unsynced) {
-        my $now = LsyncdAsCode::Sqlite::read_at($file->{handle}, 0, -s $file->{handle});
+        my $now = read_at($file->{handle}, 0, -s $file->{handle});
         my $then = $file->{content};
         my $size = rand() < 0.5 ? length $now : length $then;
         my $text = '';
@@ -51,10 +51,10 @@ sub cut_power {
             $text .= substr $block . "\0" x 512, 0, $size - $from < 512 ? $size - $from : 512;
         }
         truncate $file->{handle}, 0;
-        LsyncdAsCode::Sqlite::write_at($file->{handle}, 0, $text);
-        my $path = LsyncdAsCode::Sqlite::fd_path($file->{handle});
-        LsyncdAsCode::Sqlite::set_mark($file->{handle}, $file->{mark}) if rand() < 0.5;
-        LsyncdAsCode::Sqlite::set_mtime($path, $file->{mtime}) if rand() < 0.5;
+        write_at($file->{handle}, 0, $text);
+        my $path = fd_path($file->{handle});
+        set_mark($file->{handle}, $file->{mark}) if rand() < 0.5;
+        set_mtime($path, $file->{mtime}) if rand() < 0.5;
     }
     return;
 }
@@ -71,15 +71,11 @@ sub reached {
 # Puts a step before each call of a function of the library.
 sub wrap {
     my ($function, $before) = @_;
-    no strict 'refs';
-    no warnings 'redefine';
-    my $full = "LsyncdAsCode::Sqlite::$function";
-    my $original = \&{$full};
-    *{$full} = sub {
-        return $original->(@_) if $at < 0;
-        $before->($original, @_);
-        return $original->(@_);
-    };
+    replace($function => sub {
+        my ($original, @arguments) = @_;
+        $before->($original, @arguments) if $at >= 0;
+        return $original->(@arguments);
+    });
     return;
 }
 
@@ -96,7 +92,7 @@ wrap(set_mark => sub { my (undef, $handle, $text) = @_; remember($handle) unless
 wrap(sync => sub {
     my (undef, $handle) = @_;
     POSIX::_exit(9) if reached(1);
-    delete $unsynced{ LsyncdAsCode::Sqlite::fstat_ns($handle)->{ino} };
+    delete $unsynced{ fstat_ns($handle)->{ino} };
 });
 wrap(sync_directory => sub { POSIX::_exit(9) if reached(1); @names = () });
 my $many = 0;
@@ -106,16 +102,24 @@ sub kept {
     unlink $copy;
     return link($path, $copy) ? $copy : undef;
 }
-wrap(move => sub { my (undef, $from, $to) = @_; POSIX::_exit(9) if reached(1); push @names, [ $from, $to, kept($to) ] });
-wrap(remove => sub {
-    my (undef, $path) = @_;
+sub path_of { my ($directory, $name) = @_; return readlink(fd_path($directory)) . "/$name" }
+wrap(rename_file => sub {
+    my (undef, @names_of) = @_;
+    POSIX::_exit(9) if reached(1);
+    my ($from, $to) = (path_of(@names_of[ 0, 1 ]), path_of(@names_of[ 2, 3 ]));
+    push @names, [ $from, $to, kept($to) ];
+});
+wrap(remove_file => sub {
+    my (undef, @name_of) = @_;
+    my $path = path_of(@name_of);
+    # Of what is only being made the loss is none.
+    return if $path =~ m{/\.lsyncd-rsync\.private/};
     POSIX::_exit(9) if reached(1);
     my $copy = kept($path);
     push @names, [ undef, $path, $copy ] if defined $copy;
 });
 
-my %options = (lock_seconds => 2, big => 32 << 20, reserve => 0, whole => 1, owner => 0, group => 0, perms => 0);
-my $result = LsyncdAsCode::Sqlite::sync_unit($source, $target, $name, \%options);
+my $result = sync_unit(directory($source), directory($target), $name, options());
 print "$result->{state} ", $result->{reason} // '', "\n";
 # Steps of a file that is gone again are nobody's loss.
 my @loose = grep { -e $_->{at} } values %unsynced;

@@ -16,7 +16,8 @@ import sys
 import time
 
 LIBRARY, DIRECTORY, HOW = sys.argv[1:4]
-PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "crash.pl")
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROGRAM, INCLUDE = os.path.join(HERE, "crash.pl"), ["-I", LIBRARY, "-I", HERE]
 SOURCE, TARGET = os.path.join(DIRECTORY, "source"), os.path.join(DIRECTORY, "target")
 NAME = "a.sqlite"
 FILE = os.path.join(SOURCE, NAME)
@@ -58,7 +59,7 @@ def insert(connection, rows):
 
 
 def copier(at=0, how="kill"):
-    done = subprocess.run(["perl", PROGRAM, LIBRARY, SOURCE, TARGET, NAME, how, str(at)], capture_output=True, text=True)
+    done = subprocess.run(["perl", *INCLUDE, PROGRAM, SOURCE, TARGET, NAME, how, str(at)], capture_output=True, text=True)
     if done.returncode not in (0, 9):
         raise Fault("the copier failed: %s" % done.stderr.strip())
     if "not durable" in done.stdout:
@@ -69,7 +70,7 @@ def copier(at=0, how="kill"):
 def sync():
     """A whole run; what has to wait for a clock tick is tried again, as the worker does."""
     for _ in range(200):
-        done = subprocess.run(["perl", PROGRAM, LIBRARY, SOURCE, TARGET, NAME, HOW, "0"], capture_output=True, text=True)
+        done = subprocess.run(["perl", *INCLUDE, PROGRAM, SOURCE, TARGET, NAME, HOW, "0"], capture_output=True, text=True)
         if done.returncode != 0:
             raise Fault("the copier failed: %s" % done.stderr.strip())
         if "not durable" in done.stdout:

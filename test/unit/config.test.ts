@@ -150,6 +150,18 @@ describe("faults", () => {
     expect(faultsOf(stack)).toContain(fault);
   });
 
+  it("of options that databases would not get are told, unless rsync copies them", () => {
+    const rsyncOptions = ["--delete", "--acls", "--xattrs"];
+    const faults = faultsOf({ hosts: [entry, { ...other, rsyncOptions }] });
+    expect(faults).toEqual(
+      ["--acls", "--xattrs"].map(
+        (option) =>
+          `lsyncd:hosts[1]: the option ${option} does not apply to SQLite databases, which are copied under their locks and not by rsync; remove it from rsyncOptions, or set sqliteSafe to false`,
+      ),
+    );
+    expect(settingsOf({ rsyncOptions, sqliteSafe: false, hosts: [entry] }).hosts).toHaveLength(1);
+  });
+
   it("leave settings of other programs in the stack alone", () => {
     const stack = { "lsyncd:hosts": JSON.stringify([entry]), "aws:region": "x", "lsyncd-other:x": "y" };
     expect(readSettings({ stack, env: {} }).hosts).toHaveLength(1);

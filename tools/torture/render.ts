@@ -28,7 +28,7 @@ export async function renderPrograms(directory: string, settings: ProgramSetting
   await mkdir(directory, { recursive: true });
   await symlink(path.join(programs, "LsyncdAsCode"), path.join(directory, "LsyncdAsCode")).catch(() => undefined);
   const marks = path.join(settings.sqliteStateDirectory, "marks");
-  for (const name of ["lsyncd-rsync", "lsyncd-verify", "sqlite.pm"]) {
+  for (const name of ["lsyncd-rsync", "lsyncd-verify"]) {
     const file = path.join(directory, name);
     await writeFile(
       file,

@@ -1,8 +1,8 @@
 import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { run } from "../../../toolchain/run";
 import { programs } from "../../../tools/torture/settings";
+import { run } from "../../../toolchain/run";
 
 /**
  * The languages that values are written into, asked to read them back. Each function takes many texts and starts one

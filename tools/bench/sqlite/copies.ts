@@ -10,8 +10,8 @@ import { say } from "../options";
 import type { Copies } from "./types";
 
 /** Calls the copier's own function for one database. */
-const copyOne = `my ($library, $source, $target, $name) = @ARGV; require $library;
-my $done = LsyncdAsCode::Sqlite::sync_unit($source, $target, $name,
+const copyOne = `my ($source, $target, $name) = @ARGV;
+my $done = sync_unit((map { scalar LsyncdAsCode::Beneath::open_beneath($_, '') } $source, $target), $name,
   { lock_seconds => 2, big => 32 << 20, reserve => 0, whole => 1, owner => 1, group => 1, perms => 0 });
 die "$done->{why}: $done->{reason}" if $done->{state} ne "copied"`;
 
@@ -49,7 +49,9 @@ export async function copies(
     const options = ["-lptgoD", "--inplace", "--no-perms", "--whole-file"];
     for (let turn = 0; turn < runs; turn += 1) {
       await empty();
-      found.safe.push(await seconds(["perl", "-e", copyOne, path.join(bin, "sqlite.pm"), source, target, name]));
+      found.safe.push(
+        await seconds(["perl", "-I", bin, "-MLsyncdAsCode::Copy=sync_unit", "-e", copyOne, source, target, name]),
+      );
       await empty();
       found.rsync.push(await seconds([paths.rsyncProgram, ...options, path.join(source, name), `${target}/`]));
       await empty();

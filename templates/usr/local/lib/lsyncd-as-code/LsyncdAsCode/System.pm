@@ -11,14 +11,20 @@ use POSIX ();
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(
-    clock now_ns ticks pause stat_ns fstat_ns fd_path seconds_of set_mtime free_bytes be_idle set_attribute get_attribute read_at
-    write_at sync NS CHUNK O_CLOEXEC
+    clock now_ns ticks pause number_of stat_ns stat_at fstat_ns fd_path seconds_of set_mtime free_bytes be_idle set_attribute
+    get_attribute read_at write_at sync sync_file_system NS CHUNK O_CLOEXEC
 );
 
 # System call numbers from the kernel's tables (arch/x86/entry/syscalls/syscall_64.tbl, asm-generic/unistd.h).
 my %NUMBERS = (
-    x86_64  => { statx => 332, utimensat => 280, clock_gettime => 228, statfs => 137, fsetxattr => 190, getxattr => 191, ioprio_set => 251 },
-    aarch64 => { statx => 291, utimensat => 88,  clock_gettime => 113, statfs => 43,  fsetxattr => 7,   getxattr => 8,   ioprio_set => 30 },
+    x86_64 => {
+        statx => 332, utimensat => 280, clock_gettime => 228, statfs => 137, fsetxattr => 190, fgetxattr => 193, ioprio_set => 251,
+        openat => 257, openat2 => 437, mkdirat => 258, unlinkat => 263, symlinkat => 266, readlinkat => 267, renameat2 => 316, syncfs => 306,
+    },
+    aarch64 => {
+        statx => 291, utimensat => 88, clock_gettime => 113, statfs => 43, fsetxattr => 7, fgetxattr => 10, ioprio_set => 30,
+        openat => 56, openat2 => 437, mkdirat => 34, unlinkat => 35, symlinkat => 36, readlinkat => 78, renameat2 => 276, syncfs => 267,
+    },
 );
 my $SYS = $NUMBERS{ (POSIX::uname())[4] };
 die "This machine is neither x86_64 nor aarch64: the numbers of its system calls are not known.\n"
@@ -27,6 +33,7 @@ die "This machine is neither x86_64 nor aarch64: the numbers of its system calls
 use constant {
     AT_FDCWD            => -100,
     AT_SYMLINK_NOFOLLOW => 0x100,
+    AT_EMPTY_PATH       => 0x1000,
     STATX_BASIC_STATS   => 0x7ff,
     CLOCK_REALTIME      => 0,
     CLOCK_MONOTONIC     => 1,
@@ -34,6 +41,9 @@ use constant {
     NS                  => 1_000_000_000,
     CHUNK               => 1 << 20,
 };
+
+# The number of a system call, for Beneath.pm.
+sub number_of { my ($name) = @_; return $SYS->{$name} // die "the number of the system call $name is not known\n" }
 
 sub clock {
     my ($which) = @_;
@@ -51,34 +61,40 @@ sub ticks { my ($s, $n) = clock(CLOCK_MONOTONIC); return $s + $n / NS }
 
 sub pause { my ($seconds) = @_; select undef, undef, undef, $seconds; return }
 
-# lstat with nanoseconds; undef when there is no such file.
-sub stat_ns {
-    my ($path) = @_;
+# What statx(2) says: uid gid mode ino nlink size, mtime in nanoseconds since 1970, ctime in seconds, dev (major:minor). undef with $! set.
+sub statx {
+    my ($descriptor, $path, $flags) = @_;
     my $buffer = "\0" x 256;
-    if (syscall($SYS->{statx}, AT_FDCWD, "$path", AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, $buffer) != 0) {
-        return undef if $! == ENOENT || $! == ENOTDIR;
-        die "cannot look at $path: $!\n";
-    }
-    my ($uid, $gid, $mode, $ino, $size) = unpack 'x20 L L S x2 Q Q', $buffer;
+    syscall($SYS->{statx}, $descriptor + 0, "$path", $flags, STATX_BASIC_STATS, $buffer) == 0 or return undef;
+    my ($nlink, $uid, $gid, $mode, $ino, $size) = unpack 'x16 L L L S x2 Q Q', $buffer;
     my ($changed, $seconds, $nanos) = unpack 'x96 q x8 q L', $buffer;
     my ($major, $minor) = unpack 'x136 L L', $buffer;
     return {
-        uid => $uid, gid => $gid, mode => $mode, ino => $ino, size => $size,
+        uid => $uid, gid => $gid, mode => $mode, ino => $ino, nlink => $nlink, size => $size,
         mtime => $seconds * NS + $nanos, ctime => $changed, dev => "$major:$minor",
     };
 }
 
+# The state of an entry, not following a link; undef when there is none. Below a volume: stat_at.
+sub stat_ns {
+    my ($path) = @_;
+    my $is = statx(AT_FDCWD, $path, AT_SYMLINK_NOFOLLOW);
+    return $is if $is || $! == ENOENT || $! == ENOTDIR;
+    die "cannot look at $path: $!\n";
+}
+
+# The same for a name in an open directory.
+sub stat_at {
+    my ($directory, $name) = @_;
+    my $is = statx(fileno $directory, $name, AT_SYMLINK_NOFOLLOW);
+    return $is if $is || $! == ENOENT || $! == ENOTDIR;
+    die "cannot look at $name: $!\n";
+}
+
 sub fd_path { my ($handle) = @_; return '/proc/self/fd/' . fileno $handle }
 
-# The state of an open file (a link of /proc is followed by the trailing "/." only for directories, so: by fstat's twin).
-sub fstat_ns {
-    my ($handle) = @_;
-    my $buffer = "\0" x 256;
-    syscall($SYS->{statx}, AT_FDCWD, fd_path($handle), 0, STATX_BASIC_STATS, $buffer) == 0 or die "statx: $!\n";
-    my ($uid, $gid, $mode, $ino, $size) = unpack 'x20 L L S x2 Q Q', $buffer;
-    my ($seconds, $nanos) = unpack 'x112 q L', $buffer;
-    return { uid => $uid, gid => $gid, mode => $mode, ino => $ino, size => $size, mtime => $seconds * NS + $nanos };
-}
+# The state of an open file.
+sub fstat_ns { my ($handle) = @_; return statx(fileno $handle, '', AT_EMPTY_PATH) // die "statx: $!\n" }
 
 # Seconds and nanoseconds, as the kernel takes them: also before 1970 the second part is never negative. (In floating
 # point the last nanoseconds of a second would round to the next one.)
@@ -92,13 +108,7 @@ sub set_mtime {
 }
 
 # Bytes that may still be written to the file system of $path.
-sub free_bytes {
-    my ($path) = @_;
-    my $buffer = "\0" x 256;
-    syscall($SYS->{statfs}, "$path", $buffer) == 0 or die "cannot ask for free space at $path: $!\n";
-    my (undef, $block, undef, undef, $available) = unpack 'q5', $buffer;
-    return $block * $available;
-}
+sub free_bytes { my ($path) = @_; return (space($path))[1] }
 
 # Bytes of the file system of $path: all of them, and those that may still be written.
 sub space {
@@ -122,11 +132,11 @@ sub set_attribute {
     return syscall($SYS->{fsetxattr}, fileno($handle) + 0, "$name", "$text", length($text) + 0, 0) == 0;
 }
 
-# The first 255 bytes of an extended attribute; empty when there is none.
+# The first 255 bytes of an extended attribute of an open file; empty when there is none.
 sub get_attribute {
-    my ($path, $name) = @_;
+    my ($handle, $name) = @_;
     my $buffer = "\0" x 256;
-    my $length = syscall($SYS->{getxattr}, "$path", "$name", $buffer, 255);
+    my $length = syscall($SYS->{fgetxattr}, fileno($handle) + 0, "$name", $buffer, 255);
     return $length > 0 ? substr($buffer, 0, $length) : '';
 }
 
@@ -152,6 +162,13 @@ sub write_at {
         die "cannot write: $!\n" unless defined $n;
         $done += $n;
     }
+    return;
+}
+
+# Brings all of the file system of an open file to the disk (syncfs(2)). It tells of a write that failed since the file was opened.
+sub sync_file_system {
+    my ($handle) = @_;
+    syscall($SYS->{syncfs}, fileno($handle) + 0) == 0 or die "cannot sync the file system: $!\n";
     return;
 }
 

@@ -1,0 +1,287 @@
+# Copies one SQLite database into the mirror so that the mirror's files form a committed state at every instant.
+#
+# The order of the steps, and why each state in between opens, is docs/decisions/0005-sqlite-copy-order.md.
+# None of this reads a page's content, so it is the same for encrypted databases. Never writes to the source.
+package LsyncdAsCode::Copy;
+use strict;
+use warnings;
+use Fcntl qw(:DEFAULT :mode);
+use LsyncdAsCode::Beneath qw(open_file open_source read_link remove_file rename_file status sync_directory);
+use LsyncdAsCode::Follow qw(append hand_over);
+use LsyncdAsCode::Install qw(finish follow_attributes install install_wal seal);
+use LsyncdAsCode::Locks qw(held_by_other lock_shared poll_for try_lock SHARED_FIRST SHARED_SIZE SHM_CKPT SHM_DMS);
+use LsyncdAsCode::Mark qw(continues read_mark);
+use LsyncdAsCode::Kind qw(is_sqlite);
+use LsyncdAsCode::Plain qw(copy_beside copy_plain);
+use LsyncdAsCode::Sparse qw(copy_sparse has_holes write_sparse);
+use LsyncdAsCode::Result qw(deferred need_space THROTTLED);
+use LsyncdAsCode::System qw(fstat_ns now_ns read_at stat_ns sync ticks write_at CHUNK);
+use LsyncdAsCode::Temporary qw(beside);
+use LsyncdAsCode::Unit qw(committed file_id hot_journal open_unit open_wal settled);
+use LsyncdAsCode::Wal qw(apply_frames copy_frames same_generation shm_header sums_of wal_header WAL_HEADER);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(sync_unit expected_bytes delete_unit sync_database);
+
+# Brings one database of the mirror up to date.
+#   $source, $target  handles of the two directories, see Beneath.pm
+#   $options          lock_seconds: how long writers may be held up; big: bytes from which the file is first copied
+#                     without a lock; owner, group, perms: as rsync's options; reserve: bytes to leave free
+#                     whole: a copy of more than "big" may be made now (an append always may)
+#                     volume: handle of the mirror's root, where copies are made that are not in place yet
+#                     gone: deletes it from the mirror if that is allowed, and returns what sync_unit does
+#                     batch: see Batch.pm; what it holds ("held" in the result) is in place when it is done
+# Returns { state, why, reason, bytes, held }; state is same, copied, deleted, or deferred (try again later).
+# Dies when the target can't be written (full, read-only, …): the mirror is then as good as before.
+sub sync_unit {
+    my ($source, $target, $name, $options) = @_;
+    my $main = status($source, $name);
+    my $temporary = LsyncdAsCode::Temporary->new($target, $options->{volume});
+    my $place = [ $target, $name ];
+    my $result = eval {
+        $main && S_ISLNK($main->{mode}) ? sync_link($source, $place, $temporary)
+            : $main && S_ISREG($main->{mode}) ? sync_database($source, $name, $place, $temporary, $options)
+            : without_database($source, $place, $temporary, $options);
+    };
+    my $error = $@;
+    $result->{held} = 1 if $result && $temporary->{held};
+    $temporary->discard unless $result && $temporary->{held};
+    die $error unless $result;
+    follow_attributes($place, $main, $options) if $main && S_ISREG($main->{mode}) && $result->{state} ne 'deferred';
+    return $result;
+}
+
+# There is no file of that name (any more). What is left beside it is no part of a database: it is mirrored as it is.
+sub without_database {
+    my ($source, $target, $temporary, $options) = @_;
+    my $name = $target->[1];
+    my $beside = grep { status($source, "$name$_") } '-wal', '-shm', '-journal';
+    my $there  = status(@$target);
+    my $result = { state => 'same' };
+    if (!$beside || $there && !S_ISDIR($there->{mode})) {
+        $result = $options->{gone} ? $options->{gone}->() : delete_unit(@$target);
+        return $result unless $beside && $result->{state} eq 'deleted';
+    }
+    return copy_beside([ $source, $name ], $target, $temporary, $options, $result);
+}
+
+# Roughly how many bytes sync_unit will copy; undef when the database is gone.
+sub expected_bytes {
+    my ($source, $target) = @_;
+    my $main = stat_ns($source) or return undef;
+    return 0 unless S_ISREG($main->{mode});
+    my ($wal, $mirrored) = map { open_source("$_-wal") } $source, $target;
+    return $main->{size} unless $wal;
+    my $header = $mirrored && wal_header($mirrored);
+    return abs((-s $wal) - -s $mirrored) if $header && same_generation($wal, $header);
+    return $main->{size} + -s $wal;
+}
+
+# As sync_unit, for one that is a regular file: a name in the directory $source, to the place $target.
+sub sync_database {
+    my ($source, $name, $target, $temporary, $options) = @_;
+    my $unit = open_unit($source, $name) or return deferred('changed', 'disappeared while it was opened');
+    if (!is_sqlite($unit)) {
+        my $result = copy_plain([ $source, $name ], $target, $temporary, $options);
+        return $result->{state} eq 'deferred' ? $result : copy_beside([ $source, $name ], $target, $temporary, $options, $result);
+    }
+    my $mirrored = open_file(@$target);
+    # One with other names may be somebody else's file: it is replaced.
+    my $mark = $mirrored && fstat_ns($mirrored)->{nlink} == 1 ? read_mark($mirrored) : undef;
+    undef $mirrored;
+
+    # WAL mode, and the mirror has a part of this very WAL: append what was committed since. No lock is needed, as
+    # committed frames stay until the header changes; any prefix of them is a state that was committed.
+    if ($mark && $unit->{wal} && $mark->{ino} == fstat_ns($unit->{main})->{ino}) {
+        my $now = committed($unit) or return deferred('changed', 'its WAL is being set up');
+        my $result = append($unit, $now, $target, $options) // hand_over($unit, $now, $target, $temporary, $options);
+        return $result if $result;
+    }
+
+    # From here on a lock is needed. SHARED in WAL mode is held by every connection all the time: it holds up nobody.
+    lock_shared($unit->{main}, 0.03) or return deferred('locked', 'a writer holds the lock');
+    my $since = ticks();
+    # What was opened before the lock may have been removed or replaced meanwhile: an old WAL on a newer main file would
+    # be no state at all. Under SHARED -wal and -shm stay (removing them needs EXCLUSIVE), so they are opened again.
+    open_wal($unit);
+    my $named = status($source, $name);
+    return deferred('changed', 'it was replaced') if !$named || $named->{ino} != fstat_ns($unit->{main})->{ino};
+    return deferred('hot', 'a crash left a journal; the application must open the database to roll it back') if hot_journal($unit);
+    return copy_wal_unit($unit, $target, $temporary, $mark, $options) if $unit->{wal} || $unit->{live};
+    return copy_rollback_unit($unit, $target, $temporary, $mark, $options, $since);
+}
+
+# WAL mode. The checkpoint lock keeps the main file as it is, while writers append to the WAL.
+sub copy_wal_unit {
+    my ($unit, $target, $temporary, $mark, $options) = @_;
+    if ($unit->{live}) {
+        # Not for long: others wait behind this one, and it is tried again.
+        poll_for(0.1, sub { try_lock($unit->{shm}, F_RDLCK, SHM_CKPT, 1) })
+            or return deferred('locked', 'a checkpoint is running');
+        return deferred('changed', 'its connections changed') unless held_by_other($unit->{shm}, SHM_DMS);
+    }
+    my $source = fstat_ns($unit->{main});
+    my @still = map { file_id($unit->{directory}, "$unit->{name}$_") } '', '-wal', '-shm';
+    if (!$unit->{live}) {
+        # With no lock that says no, a change must show in the files' times.
+        for my $handle (grep { defined } @$unit{qw(main wal shm)}) {
+            return deferred('changed', 'it was written a moment ago') unless settled(fstat_ns($handle)->{mtime}, now_ns());
+        }
+    }
+
+    my $now = committed($unit) or return deferred('changed', 'its WAL is being set up');
+    my $wal_bytes = $now->{frames} ? $now->{frames} * $now->{header}{frame} + WAL_HEADER : 0;
+
+    if ($mark && $mark->{mtime} && $mark->{mtime} == $source->{mtime} && $mark->{ino} == $source->{ino}
+        && continues($mark, $unit, $now)) {
+        # No checkpoint has written the main file since it was copied: only the WAL is needed. (If the mirror has a WAL
+        # of another generation, all of that is in the mirror's main file already.)
+        if (!$now->{frames}) {
+            return { state => 'same' } unless remove_file(@{ beside($target, '-wal') });
+            if ($options->{batch}) { $options->{batch}->renamed }
+            else                   { sync_directory($target->[0]) }
+            return { state => 'copied', bytes => 0 };
+        }
+        my $lacking = need_space($target, $wal_bytes, $options);
+        return $lacking if $lacking;
+        my ($place, $copy) = $temporary->file;
+        write_at($copy, 0, $now->{header}{raw});
+        copy_frames($unit->{wal}, $now->{header}, 0, $now->{frames}, $copy)
+            or return deferred('changed', 'its WAL was restarted while it was copied');
+        finish($copy, $source, $options, $now->{frames});
+        install_wal($target, $temporary, $place, $options);
+        return { state => 'copied', bytes => $wal_bytes };
+    }
+
+    return deferred('throttled', THROTTLED) if !$options->{whole} && $source->{size} + $wal_bytes >= $options->{big};
+    my $lacking = need_space($target, $source->{size} + 2 * $wal_bytes, $options);
+    return $lacking if $lacking;
+    my ($place, $copy) = $temporary->file;
+    my $stopped = copy_sparse($unit->{main}, $copy, sub {
+        # Once the last connection is gone, the next one to come needs the checkpoint lock to recover the WAL.
+        return $unit->{live} && !(held_by_other($unit->{shm}, SHM_DMS) && shm_header($unit->{shm})) ? 'its connections changed' : undef;
+    });
+    return deferred('changed', $stopped) if $stopped;
+    # What takes long comes first: the copy is as old as the WAL that is read after it.
+    sync($copy) if $source->{size} >= $options->{big};
+
+    # The WAL after the main file, so that it holds at least what a checkpoint had brought there.
+    my ($wal_place, $wal_copy);
+    for my $try (1 .. 5) {
+        $now = committed($unit) or return deferred('changed', 'its WAL is being set up');
+        last unless $now->{frames};
+        ($wal_place, $wal_copy) = $temporary->file;
+        write_at($wal_copy, 0, $now->{header}{raw});
+        if (copy_frames($unit->{wal}, $now->{header}, 0, $now->{frames}, $wal_copy)) {
+            $now->{sums} = sums_of($wal_copy, $now->{header}, $now->{frames});
+            last;
+        }
+        return deferred('changed', 'its WAL was restarted while it was copied') if $try == 5;
+    }
+    # Without a living connection there is no lock that says no; then nothing may have changed, and nobody have come.
+    # (Who came cannot have left without a trace: -shm is only removed under EXCLUSIVE, which our SHARED prevents.)
+    if (!$unit->{live}) {
+        my @after = map { file_id($unit->{directory}, "$unit->{name}$_") } '', '-wal', '-shm';
+        return deferred('changed', 'it was opened while it was copied')
+            if "@after" ne "@still" || ($unit->{shm} && held_by_other($unit->{shm}, SHM_DMS));
+    }
+    my $copied_at = now_ns();
+    delete @$unit{qw(main wal shm)};    # closes the files: this drops the locks
+
+    apply_frames($wal_copy, $now->{header}, $now->{frames}, $copy) if $now->{frames};
+    seal($copy, $source, $copied_at, $now, $options);
+    finish($wal_copy, $source, $options, $now->{frames}) if $now->{frames};
+    install($target, $temporary, $place, $wal_place, $now->{frames} ? $now->{header} : undef, $options);
+    return { state => 'copied', bytes => (-s $copy) + $wal_bytes };
+}
+
+# Rollback journal (delete, truncate, persist, memory, off): SHARED keeps writers from the main file, for a bounded time.
+sub copy_rollback_unit {
+    my ($unit, $target, $temporary, $mark, $options, $since) = @_;
+    my $deadline = $since + $options->{lock_seconds};
+    my @still = map { file_id($unit->{directory}, "$unit->{name}$_") } '-wal', '-shm';
+    my $source = fstat_ns($unit->{main});
+    if ($mark && $mark->{mtime} && $mark->{mtime} == $source->{mtime} && $mark->{ino} == $source->{ino}
+        && $mark->{size} == $source->{size} && !status(@{ beside($target, '-wal') })) {
+        return { state => 'same' };
+    }
+    return deferred('throttled', THROTTLED) if !$options->{whole} && $source->{size} >= $options->{big};
+    my $lacking = need_space($target, $source->{size}, $options);
+    return $lacking if $lacking;
+    my ($place, $copy, @chunks);
+    my $bytes = $source->{size};
+    if ($source->{size} < $options->{big}) {
+        # Only read under the lock: the mirror's file system may take its time for a write, or for a new file.
+        my $late = copy_sparse($unit->{main}, \@chunks, sub { return ticks() > $deadline ? 'late' : undef });
+        return deferred('slow', "copying it takes longer than writers may be held up ($options->{lock_seconds} s)") if $late;
+    }
+    else {
+        # A big one is first copied without a lock. If nobody wrote meanwhile, that is it; else only the chunks that
+        # differ are copied under the lock.
+        my $before = "$source->{ino} $source->{size} $source->{mtime}";
+        my $settled = settled($source->{mtime}, now_ns());
+        try_lock($unit->{main}, F_UNLCK, SHARED_FIRST, SHARED_SIZE);
+        ($place, $copy) = $temporary->file;
+        copy_sparse($unit->{main}, $copy, sub { return undef });
+        # Here, where nobody waits for it, and not after the lock.
+        sync($copy);
+        lock_shared($unit->{main}, 0.5) or return deferred('locked', 'a writer holds the lock');
+        $deadline = ticks() + $options->{lock_seconds};
+        return deferred('changed', 'a writer crashed while it was copied') if hot_journal($unit);
+        $source = fstat_ns($unit->{main});
+        if (!$settled || $before ne "$source->{ino} $source->{size} $source->{mtime}") {
+            for (my $at = 0; $at < $source->{size}; $at += CHUNK) {
+                return deferred('slow', "comparing it takes longer than writers may be held up ($options->{lock_seconds} s)")
+                    if ticks() > $deadline;
+                my $data = read_at($unit->{main}, $at, CHUNK);
+                next if $data eq read_at($copy, $at, CHUNK);
+                write_at($copy, $at, $data);
+                $bytes += length $data;
+            }
+            truncate $copy, $source->{size} or die "cannot truncate: $!\n";
+        }
+    }
+    # A database that turned to WAL mode meanwhile left its files behind (their removal needs EXCLUSIVE).
+    my @after = map { file_id($unit->{directory}, "$unit->{name}$_") } '-wal', '-shm';
+    return deferred('changed', 'it turned to WAL mode while it was copied') if "@after" ne "@still";
+    my $named = status($unit->{directory}, $unit->{name});
+    return deferred('changed', 'it was replaced while it was copied') if !$named || $named->{ino} != $source->{ino};
+    my $copied_at = now_ns();
+    my $holes = has_holes($unit->{main});
+    delete @$unit{qw(main wal shm)};
+    if (!$copy) {
+        ($place, $copy) = $temporary->file;
+        my $at = 0;
+        for my $chunk (@chunks) {
+            if   ($holes) { write_sparse($copy, $at, $chunk) }
+            else          { write_at($copy, $at, $chunk) }
+            $at += length $chunk;
+        }
+        truncate $copy, $at or die "cannot truncate: $!\n" if $holes;
+    }
+    seal($copy, $source, $copied_at, { frames => 0, complete => 1 }, $options);
+    install($target, $temporary, $place, undef, undef, $options);
+    return { state => 'copied', bytes => $bytes };
+}
+
+# The main file first: what is left of the others is no database any more. A directory of that name is rsync's.
+sub delete_unit {
+    my ($target, $name) = @_;
+    my $there = status($target, $name);
+    my $directory = $there && S_ISDIR($there->{mode});
+    remove_file($target, "$name$_") for $directory ? () : '', '-wal', '-shm', '-journal';
+    return { state => 'deleted' };
+}
+
+sub sync_link {
+    my ($source, $target, $temporary) = @_;
+    my $to = read_link($source, $target->[1]);
+    return deferred('changed', 'the link was replaced') unless defined $to;
+    my $old = read_link(@$target);
+    return { state => 'same' } if defined $old && $old eq $to;
+    rename_file(@{ $temporary->link_to($to) }, @$target);
+    remove_file(@{ beside($target, $_) }) for '-wal', '-shm', '-journal';
+    return { state => 'copied', bytes => 0 };
+}
+
+1;

@@ -1,0 +1,99 @@
+# Follows a source in WAL mode by its -wal alone: appends what was committed, or makes the checkpoint that the source made.
+package LsyncdAsCode::Follow;
+use strict;
+use warnings;
+use Fcntl qw(:DEFAULT);
+use LsyncdAsCode::Beneath qw(open_file rename_file set_times sync_directory);
+use LsyncdAsCode::Install qw(checkpoint finish);
+use LsyncdAsCode::Mark qw(get_mark mark_of mark_wal set_mark sync_wal);
+use LsyncdAsCode::Result qw(deferred need_space);
+use LsyncdAsCode::System qw(fstat_ns read_at write_at CHUNK);
+use LsyncdAsCode::Temporary qw(beside);
+use LsyncdAsCode::Wal qw(closed_frames copy_frames ended_before same_generation sums_of wal_header walk_closed WAL_HEADER);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(mirrored_wal append hand_over);
+
+# The mirror's -wal: its handle, header and number of good frames; empty when there is none. Of what was being appended
+# when the power failed any block may lack, also in the middle: frames that were not known to be on the disk are checked.
+sub mirrored_wal {
+    my ($target) = @_;
+    my $copy = open_file(@{ beside($target, '-wal') }, O_RDWR) or return;
+    my $header = wal_header($copy) or return;
+    my $have = int(((-s $copy) - WAL_HEADER) / $header->{frame});
+    my ($word, $ino, $synced) = split / /, get_mark($copy);
+    $synced = 0 unless defined $synced && $word eq 'wal' && $synced =~ /\A[0-9]+\z/ && $ino =~ /\A[0-9]+\z/ && $ino == fstat_ns($copy)->{ino} && $synced <= $have;
+    return ($copy, $header, $have) if $synced == $have;
+    my $good = closed_frames($copy, $header, $synced, $copy);
+    if ($good < $have) { truncate $copy, WAL_HEADER + $good * $header->{frame} or die "cannot truncate: $!\n" }
+    return ($copy, $header, $good);
+}
+
+# Returns undef when the mirror's -wal is none of this generation, or differs.
+sub append {
+    my ($unit, $now, $target, $options) = @_;
+    my ($copy, $header, $have) = mirrored_wal($target) or return undef;
+    same_generation($unit->{wal}, $header) or return undef;
+    my $frames = $now->{frames};
+    # A checkpoint closed the log, and its frames are all still there: nobody has begun the next one.
+    if (!$frames) {
+        return undef if $have && sums_of($copy, $header, $have) ne sums_of($unit->{wal}, $header, $have);
+        $frames = closed_frames($unit->{wal}, $header, $have, $copy);
+    }
+    elsif ($now->{header}{raw} ne $header->{raw}) { return undef }
+    return undef if $have > $frames || $have && sums_of($copy, $header, $have) ne sums_of($unit->{wal}, $header, $have);
+    return { state => 'same', bytes => 0 } if $have == $frames;
+    copy_frames($unit->{wal}, $header, $have, $frames, $copy)
+        or return deferred('changed', 'its WAL was restarted while it was copied');
+    # Or a power cut would take what the kernel has not written yet: up to half a minute.
+    if (my $batch = $options->{batch}) { $batch->later(sub { mark_wal($copy, $frames) }) }
+    else                               { sync_wal($copy, $frames) }
+    return { state => 'copied', bytes => ($frames - $have) * $header->{frame} };
+}
+
+# The log was restarted once since the last look, so the mirror has one generation, the source the next. If what the
+# mirror lacks of the old one still stands behind the new frames, or provably nothing is lacking, the mirror makes the
+# checkpoint by itself: no copy of the main file is needed. Returns undef when that can't be told; then it is.
+sub hand_over {
+    my ($unit, $now, $target, $temporary, $options) = @_;
+    return undef unless $now->{frames};
+    my ($new, $wal) = ($now->{header}, $unit->{wal});
+    my ($copy, $old, $have) = mirrored_wal($target) or return undef;
+    my ($old_salt, $new_salt) = map { unpack 'N', $_->{salts} } $old, $new;
+    # A restart adds one to the first salt (walformat.html, "WAL Reset").
+    return undef if $new_salt != (($old_salt + 1) & 0xffffffff) || $old->{page} != $new->{page} || !$have;
+    # The last frame we have must still stand there: after a power cut the source may have gone on differently.
+    return undef if sums_of($copy, $old, $have) ne sums_of($wal, $old, $have);
+    my ($frames, $end) = walk_closed($wal, $old, $have, $copy);
+    return undef unless ended_before($wal, $old, $new, $end) && same_generation($wal, $new);
+    my $lacking = need_space($target, ($frames - $have) * $old->{frame} + $now->{frames} * $new->{frame}, $options);
+    return $lacking if $lacking;
+    if ($frames > $have) {
+        my $step = int(CHUNK / $old->{frame}) || 1;
+        for (my $at = $have; $at < $frames; $at += $step) {
+            my $offset = WAL_HEADER + $at * $old->{frame};
+            write_at($copy, $offset, read_at($wal, $offset, ($frames - $at < $step ? $frames - $at : $step) * $old->{frame}));
+        }
+        # Read twice, so judged by what has arrived. (A reader of the mirror ignores what does not fit, too.)
+        return undef if closed_frames($copy, $old, $have, $copy) != $frames || !same_generation($wal, $new);
+    }
+    my ($place, $next) = $temporary->file;
+    write_at($next, 0, $new->{raw});
+    copy_frames($wal, $new, 0, $now->{frames}, $next)
+        or return deferred('changed', 'its WAL was restarted while it was copied');
+    my $source = fstat_ns($unit->{main});
+    # Its order needs syncs of its own.
+    finish($next, $source, { %$options, batch => undef }, $now->{frames});
+
+    my $main = open_file(@$target, O_RDWR) or return undef;
+    checkpoint($copy, $old, $frames, $main, sub {
+        set_times($main, $source->{mtime});
+        # No time of the source belongs to this state of the main file: 0.
+        set_mark($main, mark_of(fstat_ns($main), { %$source, mtime => 0 }, 0, { frames => 0, complete => 0 }));
+    });
+    rename_file(@$place, @{ beside($target, '-wal') });
+    sync_directory($target->[0]);
+    return { state => 'copied', bytes => (2 * $frames - $have + $now->{frames}) * $new->{frame} };
+}
+
+1;

@@ -1,0 +1,37 @@
+# Is a file that is named like a database SQLite's? What is not has no locks to take and is mirrored as it is.
+package LsyncdAsCode::Kind;
+use strict;
+use warnings;
+use LsyncdAsCode::Beneath qw(open_file);
+use LsyncdAsCode::System qw(read_at);
+use LsyncdAsCode::Wal qw(wal_header);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(is_sqlite looks_encrypted);
+
+# The first bytes of a rollback journal (fileformat2.html): plain, whatever the database is encrypted with.
+use constant JOURNAL_MAGIC => pack 'H*', 'd9d505f920a163d7';
+
+# Noise: the first page of an encrypted database, whose size is a number of pages (512 bytes is the smallest). 512 random
+# bytes have 221 different values, give or take 5; a text has less than 100, and tables of numbers less still.
+sub looks_encrypted {
+    my ($size, $start) = @_;
+    return 0 if $size < 512 || $size % 512;
+    my %seen;
+    @seen{ unpack 'C*', $start } = ();
+    return keys %seen >= 160;
+}
+
+# For an open unit (Unit.pm). When in doubt it is one: then the worst is that it waits for a lock.
+sub is_sqlite {
+    my ($unit) = @_;
+    my $size  = -s $unit->{main};
+    my $start = read_at($unit->{main}, 0, 512);
+    # Zeros: a first transaction writes its pages in any order.
+    return 1 if $size == 0 || $start !~ tr/\0//c || substr($start, 0, 16) eq "SQLite format 3\0" || looks_encrypted($size, $start);
+    return 1 if $unit->{live} || $unit->{wal} && wal_header($unit->{wal});
+    my $journal = open_file($unit->{directory}, "$unit->{name}-journal");
+    return $journal && read_at($journal, 0, 8) eq JOURNAL_MAGIC ? 1 : 0;
+}
+
+1;

@@ -1,0 +1,66 @@
+# What a file of the mirror was made from, in an extended attribute of it.
+package LsyncdAsCode::Mark;
+use strict;
+use warnings;
+use LsyncdAsCode::System qw(fstat_ns get_attribute set_attribute sync);
+use LsyncdAsCode::Unit qw(settled);
+use LsyncdAsCode::Wal qw(sums_of);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(set_mark get_mark mark_of read_mark continues mark_wal sync_wal);
+
+my $NAME = 'user.lsyncd-as-code';
+
+# A file system without extended attributes costs speed (every copy is a full one), not safety.
+sub set_mark { my ($handle, $text) = @_; set_attribute($handle, $NAME, $text); return }
+
+sub get_mark { my ($handle) = @_; return get_attribute($handle, $NAME) }
+
+# The mirror's main file bears what it was made from, its own identity first, so that a file that anything else wrote
+# is never taken for ours. A source time that can hide a later write is marked as unknown: 0.
+# $now tells the frames of the WAL that are in it.
+sub mark_of {
+    my ($mirror, $source, $time, $now) = @_;
+    my $settled = settled($source->{mtime}, $time) ? $source->{mtime} : 0;
+    my ($frames, $generation, $sums) = ($now->{frames}, '-', '-');
+    ($generation, $sums) = (unpack('H*', $now->{header}{salts}), unpack 'H*', $now->{sums}) if $frames;
+    return join ' ', 2, @$mirror{qw(ino mtime)}, $source->{ino}, $settled, $source->{size},
+        $frames, $generation, $sums, $now->{complete} ? 1 : 0;
+}
+
+sub read_mark {
+    my ($handle) = @_;
+    my $mirror = fstat_ns($handle);
+    my ($version, $ino, $mtime, @source) = split / /, get_mark($handle);
+    # The owner of the file can write its attributes.
+    return undef unless defined $source[6] && $version eq '2' && !(grep { !/\A-?[0-9]+\z/ } $ino, $mtime, @source[ 0 .. 3, 6 ]) && $ino == $mirror->{ino} && $mtime == $mirror->{mtime};
+    my %mark;
+    @mark{qw(ino mtime size frames generation sums complete)} = @source;
+    return \%mark;
+}
+
+# Does the WAL as it is now continue what is in the mirror's main file, if the source's main file has not changed since?
+sub continues {
+    my ($mark, $unit, $now) = @_;
+    # Of the same generation: all frames that the mirror has must still be there. (They need not: a power cut of the
+    # source can take the last ones, and what is then written in their place are others.)
+    if ($now->{frames} && $mark->{frames} && unpack('H*', $now->{header}{salts}) eq $mark->{generation}) {
+        return $now->{frames} >= $mark->{frames}
+            && unpack('H*', sums_of($unit->{wal}, $now->{header}, $mark->{frames})) eq $mark->{sums};
+    }
+    # Of another: only if the mirror has no frame that the main file lacked.
+    return $mark->{complete};
+}
+
+# Syncs a -wal of the mirror, and then notes how many of its frames are on the disk.
+sub sync_wal {
+    my ($handle, $frames) = @_;
+    sync($handle);
+    mark_wal($handle, $frames);
+    return;
+}
+
+# Notes how many frames of a -wal are on the disk, or will be before it is put in place.
+sub mark_wal { my ($handle, $frames) = @_; set_mark($handle, join ' ', 'wal', fstat_ns($handle)->{ino}, $frames); return }
+
+1;

@@ -1,0 +1,52 @@
+# Copies for a look at a database: of the source under its locks, of the mirror while the worker may be changing it.
+package LsyncdAsCode::Snapshot;
+use strict;
+use warnings;
+use LsyncdAsCode::Beneath qw(create_file open_beneath open_file remove_file);
+use LsyncdAsCode::Copy qw(sync_database);
+use LsyncdAsCode::Sparse qw(copy_sparse);
+use LsyncdAsCode::System qw(pause);
+use LsyncdAsCode::Temporary qw();
+use LsyncdAsCode::Unit qw(file_id);
+use LsyncdAsCode::Wal qw(apply_frames valid_frames wal_header);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(snapshot image);
+
+# The place (Temporary.pm) of a path in a directory of one's own.
+sub place_of { my ($path) = @_; my ($directory, $name) = $path =~ m{\A(.*)/([^/]+)\z}s; return [ open_beneath($directory, ''), $name ] }
+
+# A copy of a database of the source directory at $to, under its locks; as sync_unit, but into a directory of one's own.
+sub snapshot {
+    my ($source, $name, $to, $options) = @_;
+    my $place     = place_of($to);
+    my $temporary = LsyncdAsCode::Temporary->new($place->[0]);
+    my $result    = eval { sync_database($source, $name, $place, $temporary, $options) };
+    my $error     = $@;
+    $temporary->discard;
+    return $result // die $error;
+}
+
+# Copies a unit of the mirror (which the worker may be changing) to another directory and writes its WAL into it, so that
+# two databases can be compared byte by byte. Returns 0 when its main file changed all the time.
+sub image {
+    my ($directory, $name, $to) = @_;
+    my $place = place_of($to);
+    for (1 .. 10) {
+        remove_file($place->[0], "$place->[1]$_") for '', '-wal', '-shm';
+        my $before = file_id($directory, $name);
+        my $main = open_file($directory, $name) or return 0;
+        my $copy = create_file(@$place);
+        copy_sparse($main, $copy, sub { return undef });
+        # Any WAL that was beside this main file fits it, and only grows: so it is the main file that must stay.
+        my $wal = open_file($directory, "$name-wal");
+        my $header = $wal && wal_header($wal);
+        my $frames = $header ? valid_frames($wal, $header, 0) : 0;
+        apply_frames($wal, $header, $frames, $copy) if $frames;
+        return 1 if $before eq file_id($directory, $name);
+        pause(0.3);
+    }
+    return 0;
+}
+
+1;

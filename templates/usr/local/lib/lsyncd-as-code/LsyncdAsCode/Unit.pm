@@ -1,0 +1,77 @@
+# One database of the source with the files beside it, looked at under its locks. Never writes to them.
+package LsyncdAsCode::Unit;
+use strict;
+use warnings;
+use LsyncdAsCode::Beneath qw(open_file status);
+use LsyncdAsCode::Locks qw(held_by_other poll_for RESERVED_BYTE SHM_DMS);
+use LsyncdAsCode::System qw(read_at NS);
+use LsyncdAsCode::Wal qw(shm_header valid_frames wal_header);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(open_unit open_wal settled file_id hot_journal committed);
+
+# Opens the files of a unit in an open directory. {live} tells whether a connection in WAL mode lives now.
+sub open_unit {
+    my ($directory, $name) = @_;
+    my $main = open_file($directory, $name) or return undef;
+    my $unit = { directory => $directory, name => $name, main => $main };
+    open_wal($unit);
+    return $unit;
+}
+
+sub open_wal {
+    my ($unit) = @_;
+    $unit->{$_} = open_file($unit->{directory}, "$unit->{name}-$_") for qw(wal shm);
+    $unit->{live} = $unit->{shm} && held_by_other($unit->{shm}, SHM_DMS) ? 1 : 0;
+    # A log beside an empty database is a leftover that SQLite deletes (pager.c, pagerOpenWalIfPresent).
+    delete $unit->{wal} if !$unit->{live} && !-s $unit->{main};
+    return;
+}
+
+# Does a file's time tell every write up to $at from later ones? Two writes within one tick of the kernel's clock (10 ms
+# at most), or within a second where the file system keeps whole seconds, leave the same time. A time in the future does:
+# a write now leaves another one.
+sub settled {
+    my ($mtime, $at) = @_;
+    return abs($at - $mtime) > ($mtime % NS == 0 ? 2 * NS : NS / 20);
+}
+
+# All that tells that a file is still the one it was, and as it was; '-' when it is not there.
+sub file_id { my ($directory, $name) = @_; my $s = status($directory, $name); return $s ? "$s->{dev} $s->{ino} $s->{size} $s->{mtime}" : '-' }
+
+# Is the journal beside a database that we hold SHARED one that a crash left? Then the main file alone is no committed
+# state. (A journal whose writer holds RESERVED is being built; the main file is untouched until EXCLUSIVE.)
+sub hot_journal {
+    my ($unit) = @_;
+    my $journal = open_file($unit->{directory}, "$unit->{name}-journal") or return 0;
+    return 0 if held_by_other($unit->{main}, RESERVED_BYTE);
+    my $first = read_at($journal, 0, 1);
+    return 0 if $first eq '' || $first eq "\0";
+    # A journal beside an empty database is a leftover that SQLite deletes (pager.c, hasHotJournal).
+    return -s $unit->{main} ? 1 : 0;
+}
+
+# How many frames of the WAL are committed now, its header, and whether all of them are in the main file too.
+# undef: cannot be told at this moment.
+sub committed {
+    my ($unit) = @_;
+    return { frames => 0, complete => 1 } unless $unit->{wal};
+    if ($unit->{live}) {
+        my $found;
+        poll_for(0.2, sub {
+            my $index = shm_header($unit->{shm}) or return 0;
+            if ($index->{frames} == 0) { $found = { frames => 0, complete => 1 }; return 1 }
+            my $header = wal_header($unit->{wal}) or return 0;
+            # They differ for a moment while the log is restarted: the index first, then the file.
+            return 0 if $header->{salts} ne $index->{salts};
+            $found = { frames => $index->{frames}, header => $header, complete => $index->{backfilled} == $index->{frames} };
+            return 1;
+        });
+        return $found;
+    }
+    my $header = wal_header($unit->{wal}) or return { frames => 0, complete => 1 };
+    my $frames = valid_frames($unit->{wal}, $header, 0);
+    return { frames => $frames, header => $header, complete => $frames == 0 };
+}
+
+1;

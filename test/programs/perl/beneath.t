@@ -1,0 +1,144 @@
+# Root's walk by handle: what it opens and makes, and what somebody who swaps entries all the time gets out of it.
+use strict;
+use warnings;
+use Test::More;
+use Fcntl qw(:DEFAULT :mode);
+use File::Temp qw(tempdir);
+use Copier;
+
+plan skip_all => 'only root can have files of other owners' if $> != 0;
+my $root = tempdir(CLEANUP => 1);
+my $nobody = 65534;
+sub put { my ($path, $text) = @_; open my $file, '>', $path or die "$path: $!"; print {$file} $text; close $file; return }
+sub dies_like { my ($code, $pattern, $what) = @_; eval { $code->(); 1 }; like($@, $pattern, $what); return }
+
+for my $how ('the kernel', 'ourselves') {
+    LsyncdAsCode::Beneath::use_openat2($how eq 'the kernel');
+    mkdir "$root/a";
+    mkdir "$root/a/b";
+    mkdir "$root/outside";
+    symlink '../outside', "$root/a/out";
+    symlink "$root/a/b", "$root/a/link";
+    put("$root/a/file", 'text');
+    ok(open_beneath($root, 'a/b'), "a directory, walked by $how");
+    ok(open_beneath(directory($root), 'a/b'), 'from a handle');
+    ok(open_beneath($root, ''), 'the root itself');
+    is(open_beneath($root, $_), undef, "$_ is not there") for 'a/c', 'c/b', 'a/out', 'a/link', 'a/out/x', 'a/file', 'a/file/x';
+    dies_like(sub { open_beneath($root, $_) }, qr/must not contain/, "not $_") for '../x', 'a/../a', './a';
+    dies_like(sub { open_beneath("$root/none", 'a') }, qr/cannot open/, 'a root that is missing is an error');
+    dies_like(sub { open_beneath($root, 'a', '0:0') }, qr/is the volume mounted/, 'so is another root');
+    my $is = stat_ns($root);
+    ok(open_beneath($root, 'a', "$is->{dev}:$is->{ino}"), 'the same root');
+    ok(open_beneath($root, join '/', 'a', ('b') x 1), 'again');
+    # Longer than a path may be for the kernel.
+    my $deep = join '/', ('d' x 200) x 25;
+    my $at = open_beneath($root, '');
+    $at = make_directory($at, 'd' x 200) for 1 .. 25;
+    ok(open_beneath($root, $deep), 'a path of 5 kB');
+}
+LsyncdAsCode::Beneath::use_openat2(1);
+
+my $top = open_beneath($root, '');
+put("$root/1", 'one');
+is(read_at(open_file($top, '1'), 0, 9), 'one', 'a file whose name is a number');
+symlink '1', "$root/link";
+system 'mkfifo', "$root/fifo";
+is(open_file($top, $_), undef, "$_ is no file") for 'link', 'fifo', 'a', 'none';
+is(open_file($top, $_, O_RDWR), undef, "$_ is none to write") for 'link', 'fifo', 'a', 'none';
+ok(open_file($top, '1', O_RDWR), 'one to write');
+link "$root/1", "$root/other";
+is(open_file($top, '1', O_RDWR), undef, 'not when it has another name');
+ok(open_file($top, '1'), 'but to read');
+dies_like(sub { open_file($top, $_) }, qr/no name/, "'$_' is no name") for '', '.', '..', 'a/b', "a\0b";
+dies_like(sub { create_file($top, '1') }, qr/cannot create .*exists/, 'a new file is new');
+dies_like(sub { create_file($top, 'link') }, qr/cannot create/, 'also when a link has its name');
+my $new = create_file($top, 'new');
+is(fstat_ns($new)->{mode} & 07777, 0600, 'it is its own');
+write_at($new, 0, 'x');
+set_owner($new, $nobody, $nobody);
+set_mode($new, 0640);
+set_times($new, -1_750_000_000);
+my $now = status($top, 'new');
+is_deeply([ @$now{qw(uid gid mtime nlink size)}, $now->{mode} & 07777 ], [ $nobody, $nobody, -1_750_000_000, 1, 1, 0640 ], 'owner, time and mode of an open file');
+rename_file($top, 'new', open_beneath($root, 'a'), 'moved');
+ok(-e "$root/a/moved", 'renamed to another directory');
+is(remove_file($top, 'none'), 0, 'what is not there is not removed');
+is(remove_file($top, 'link'), 1, 'a link is, and not what it leads to');
+ok(-e "$root/1", 'that stays');
+is(remove_directory($top, 'a'), 0, 'a directory with entries stays');
+mkdir "$root/empty";
+is(remove_directory($top, 'empty'), 1, 'an empty one goes');
+make_link($top, 'link', 'any where');
+is(read_link($top, 'link'), 'any where', 'a link');
+is(read_link($top, $_), undef, "$_ is none") for '1', 'none', 'a';
+is_deeply([ sort grep { /\A(?:1|a|link)\z/ } names($top) ], [ 1, 'a', 'link' ], 'names');
+sync_directory($top);
+
+# The private directory is refused in every form that is not root's own.
+ok(private_directory($top), 'a private directory');
+is((stat "$root/.lsyncd-rsync.private")[2] & 07777, 0700, 'for root only');
+my $private = "$root/.lsyncd-rsync.private";
+chmod 0755, $private;
+dies_like(sub { private_directory($top) }, qr/must be a directory of root's/, 'not when others can enter');
+chmod 0700, $private;
+chown $nobody, $nobody, $private;
+dies_like(sub { private_directory($top) }, qr/must be a directory of root's/, "not when it is another's");
+rmdir $private;
+symlink 'a', $private;
+dies_like(sub { private_directory($top) }, qr/cannot open/, 'not a link');
+unlink $private;
+put($private, 'x');
+dies_like(sub { private_directory($top) }, qr/cannot open/, 'not a file');
+unlink $private;
+
+# Somebody who owns the mirror's directory swaps what is in it for links, as quickly as can be, while databases are copied.
+subtest 'a swapping loop' => sub {
+    my $seconds = $ENV{LONG} ? 60 : 4;
+    my ($source, $target, $outside) = map { mkdir "$root/$_"; "$root/$_" } qw(source target elsewhere);
+    put("$outside/shadow", "root's own\n");
+    chmod 0600, "$outside/shadow";
+    chown $nobody, $nobody, $source, $target;
+    chmod 0755, $root;
+    system 'python3', '-c', 'import sqlite3, sys
+for mode in "wal", "delete":
+    c = sqlite3.connect(sys.argv[1] + "/" + mode + ".db"); c.execute("pragma journal_mode = " + mode); c.execute("create table t (b)")
+    c.execute("insert into t values (randomblob(200000))"); c.commit(); c.close()', $source;
+    chown $nobody, $nobody, glob "$source/*";
+    my $swapper = fork // die;
+    if (!$swapper) {
+        ($(, $)) = ($nobody, "$nobody $nobody");
+        ($<, $>) = ($nobody, $nobody);
+        chdir $target or POSIX::_exit(1);
+        while (1) {
+            for my $name (map { ("$_.db", "$_.db-wal", "$_.db-shm") } qw(wal delete)) {
+                my $way = int rand 4;
+                unlink $name or rmdir $name;
+                if    ($way == 0) { symlink "$outside/shadow", $name }
+                elsif ($way == 1) { link "$outside/shadow", $name }
+                elsif ($way == 2) { mkdir $name }
+                # Its private directory too.
+                elsif ($way == 3) { rename '.lsyncd-rsync.private', 'x' . int rand 5; symlink $outside, '.lsyncd-rsync.private' }
+                rename "$name", "$name.old";
+            }
+            if (opendir my $d, '.') { for (readdir $d) { unlink $_ if /private|^x/ && -l $_ } }
+        }
+    }
+    my ($end, $copies, %said) = (ticks() + $seconds, 0);
+    my $handles = [ map { directory($_) } $source, $target ];
+    while (ticks() < $end) {
+        for my $name (qw(wal.db delete.db)) {
+            my $done = eval { sync_unit(@$handles, $name, options(owner => 1, group => 1, perms => 1, volume => $handles->[1])) };
+            $copies++ if $done && $done->{state} eq 'copied';
+            $said{ $@ =~ s/\S*\Q$root\E\S*/PATH/gr }++ unless $done;
+        }
+    }
+    kill KILL => $swapper;
+    waitpid $swapper, 0;
+    cmp_ok($copies, '>', 3, "$copies copies were made meanwhile");
+    my @is = stat "$outside/shadow";
+    is_deeply([ $is[2] & 07777, @is[ 4, 5, 7 ] ], [ 0600, 0, 0, 11 ], 'the file outside has the mode, owner and size that it had');
+    is(read_at(open_source("$outside/shadow"), 0, 99), "root's own\n", 'and its content');
+    is_deeply([ glob "$outside/* $outside/.ls*" ], ["$outside/shadow"], 'nothing was made beside it');
+    note "$_: $said{$_}" for sort keys %said;
+};
+done_testing();

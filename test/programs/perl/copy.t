@@ -1,0 +1,211 @@
+# What sync_unit makes of one database, with the real SQLite at the other end. The mirror is opened as after the loss of the source.
+use strict;
+use warnings;
+use Test::More;
+use File::Temp qw(tempdir);
+use IPC::Open2 qw(open2);
+use Copier;
+
+my ($folder, $source, $target, @held);
+
+sub volumes {
+    kill KILL => $_->[0] and waitpid $_->[0], 0 for @held;
+    @held   = ();
+    $folder = tempdir(CLEANUP => 1);
+    ($source, $target) = map { mkdir "$folder/$_"; "$folder/$_" } qw(source target);
+    return;
+}
+
+# A connection of SQLite in a process of its own: each call runs statements and returns what the last one says.
+sub connection {
+    my ($name) = @_;
+    my $pid = open2(my $out, my $in, 'python3', '-u', '-c', <<'END', "$source/$name");
+import sqlite3, sys
+c = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=5)
+for line in sys.stdin:
+    print('|'.join(','.join(map(str, row)) for row in c.execute(line).fetchall()), flush=True)
+END
+    push @held, [ $pid, $in ];
+    return sub { my $said; for (@_) { print {$in} "$_\n"; $said = <$out>; chomp $said } return $said };
+}
+
+sub run_sql { my ($path, @statements) = @_; open my $out, '-|', 'python3', '-c', <<'END', $path, @statements or die; my $said = do { local $/ = undef; <$out> }; chomp $said; return $said }
+import sqlite3, sys
+try:
+    c = sqlite3.connect(sys.argv[1], isolation_level=None)
+    for s in sys.argv[2:]: rows = c.execute(s).fetchall()
+    print('|'.join(','.join(map(str, row)) for row in rows))
+except sqlite3.Error as e: print(e)
+END
+
+# Copies it, again while it says so; returns the state, or why it was deferred.
+sub copied {
+    my ($name, %options) = @_;
+    my $done;
+    for (1 .. 40) {
+        $done = sync_unit(directory($source), directory($target), $name, options(%options));
+        last if $done->{state} ne 'deferred' || $done->{why} ne 'changed';
+        pause(0.02);
+    }
+    return $done->{why} // $done->{state};
+}
+
+sub mirrored {
+    my ($name, @statements) = @_;
+    unlink glob "$folder/opened*";
+    -e "$target/$name$_" and system 'cp', "$target/$name$_", "$folder/opened$_" for '', '-wal', '-shm', '-journal';
+    my $sound = run_sql("$folder/opened", 'pragma integrity_check');
+    return $sound eq 'ok' ? run_sql("$folder/opened", @statements) : substr $sound, 0, 60;
+}
+
+my $SUM = 'select count(*), sum(i) from t';
+sub burst { my ($rows) = @_; return "with recursive n(i) as (select 1 union all select i + 1 from n where i < $rows) insert into t select i, randomblob(900) from n" }
+
+subtest 'the log was cut to its size limit after the last look: nothing tells how far it went' => sub {
+    for my $kilobytes (100, 150) {
+        volumes();
+        my $sql = connection('a.sqlite');
+        $sql->('pragma journal_mode = wal', "pragma journal_size_limit = ${kilobytes}000", 'pragma wal_autocheckpoint = 0', 'create table t (i, b)');
+        $sql->(burst(50));
+        is(copied('a.sqlite'), 'copied', 'the first copy');
+        $sql->(burst(5)) for 1 .. 2;
+        copied('a.sqlite');
+        # A burst longer than the limit, checkpointed; the next commit restarts the log and cuts it.
+        $sql->(burst(40)) for 1 .. 20;
+        $sql->('pragma wal_checkpoint', burst(1));
+        is(copied('a.sqlite'), 'copied', "a limit of $kilobytes kB");
+        is(mirrored('a.sqlite', $SUM), $sql->($SUM), 'the mirror has all rows');
+        # And cut, and grown again by the new log beyond where it was cut.
+        $sql->(burst(30)) for 1 .. 10;
+        $sql->('pragma wal_checkpoint');
+        $sql->(burst(3)) for 1 .. 30;
+        copied('a.sqlite');
+        is(mirrored('a.sqlite', $SUM), $sql->($SUM), 'again');
+    }
+};
+
+subtest 'an empty database next to an old -wal is empty' => sub {
+    volumes();
+    my $sql = connection('a.sqlite');
+    $sql->('pragma journal_mode = wal', 'create table t (i, b)', burst(10));
+    is(copied('a.sqlite'), 'copied', 'the first copy');
+    kill KILL => $held[0][0];
+    waitpid $held[0][0], 0;
+    truncate "$source/a.sqlite", 0;
+    cmp_ok(-s "$source/a.sqlite-wal", '>', 0, 'the -wal is there');
+    copied('a.sqlite');
+    system 'cp', "$source/a.sqlite$_", "$folder/same$_" for '', '-wal';
+    is(mirrored('a.sqlite', 'select count(*) from sqlite_schema'), run_sql("$folder/same", 'select count(*) from sqlite_schema'), 'as SQLite sees it');
+};
+
+subtest 'times that are not of today' => sub {
+    for my $time ('2050-01-01 12:00:00.25', '1969-12-31 23:59:58.25', '1950-01-01 00:00:00.999999999', '2026-01-01 00:00:00.999999999') {
+        for my $mode (qw(wal delete)) {
+            volumes();
+            run_sql("$source/a.sqlite", 'create table t (i, b)', burst(20), "pragma journal_mode = $mode");
+            system 'touch', '-d', "$time UTC", "$source/a.sqlite";
+            # Beside it what a crash leaves.
+            if ($mode eq 'wal') {
+                my $sql = connection('a.sqlite');
+                $sql->(burst(1));
+                kill KILL => $held[0][0];
+                waitpid $held[0][0], 0;
+                system 'touch', '-d', "$time UTC", map { "$source/a.sqlite$_" } '', '-wal', '-shm';
+            }
+            is(copied('a.sqlite'), 'copied', "$time in mode $mode is copied");
+            is(copied('a.sqlite'), 'same', 'once');
+            is(stat_ns("$target/a.sqlite")->{mtime}, stat_ns("$source/a.sqlite")->{mtime}, 'with its time');
+            is(mirrored('a.sqlite', $SUM), $mode eq 'wal' ? '21,211' : '20,210', 'and its rows');
+            system 'touch', '-d', "$time UTC", "$folder/time";
+        }
+    }
+};
+
+subtest 'a database with holes keeps them' => sub {
+    for my $mode (qw(delete wal)) {
+        for my $big (1, 1 << 30) {
+            volumes();
+            run_sql("$source/a.sqlite", "pragma journal_mode = $mode", 'create table t (i, b)', 'pragma secure_delete = on', burst(5000), 'delete from t', burst(20));
+            my $sql = connection('a.sqlite');
+            $sql->($SUM);
+            system 'fallocate', '--dig-holes', "$source/a.sqlite";
+            my $blocks = (stat "$source/a.sqlite")[12];
+            cmp_ok($blocks * 512, '<', (-s "$source/a.sqlite") / 2, 'the source has holes');
+            select undef, undef, undef, 0.1;
+            is(copied('a.sqlite', big => $big), 'copied', "mode $mode, " . ($big > 1 ? 'at once' : 'first without a lock'));
+            cmp_ok((stat "$target/a.sqlite")[12], '<', 2 * $blocks + 3000, 'the mirror has them too');
+            ok(!system('cmp', "$source/a.sqlite", "$target/a.sqlite"), 'and is equal');
+        }
+    }
+};
+
+subtest 'what is no SQLite database is mirrored as it is' => sub {
+    volumes();
+    my %content = (
+        # DuckDB: a checksum, then its name; locked as long as it is open.
+        'duck.db'      => "\x01" x 8 . 'DUCK' . "\0" x 12276,
+        'text.db'      => "a text that somebody named so\n" x 100,
+        'text.db-journal' => "and its diary\n" x 50,
+        'short.db'     => 'x',
+        'orphan.db-wal' => 'a log without its database',
+        'orphan.db-shm' => 'shared by nobody',
+        'old.db-journal' => 'a journal of nothing',
+    );
+    for my $name (keys %content) { open my $file, '>', "$source/$name" or die; print {$file} $content{$name}; close $file }
+    # A write of this very moment cannot be told from the next one.
+    system 'touch', '-d', '2026-01-01 00:00:00.5', map { "$source/$_" } keys %content;
+    my $locker = fork // die;
+    if (!$locker) {
+        open my $file, '+<', "$source/duck.db" or die;
+        fcntl $file, Fcntl::F_SETLK(), flock_struct(Fcntl::F_WRLCK(), 0, 0) or die;
+        open my $told, '>', "$folder/locked";
+        sleep 60;
+        POSIX::_exit(0);
+    }
+    push @held, [$locker];
+    pause(0.02) until -e "$folder/locked";
+    for my $name (qw(duck.db text.db short.db orphan.db old.db)) { copied($name) }
+    for my $name (sort keys %content) {
+        my $there = -e "$target/$name" ? do { local (@ARGV, $/) = "$target/$name"; <> } : undef;
+        is($there, $content{$name}, $name);
+        is(-e "$target/$name" ? stat_ns("$target/$name")->{mtime} : undef, stat_ns("$source/$name")->{mtime}, 'with its time');
+    }
+    is(copied($_), 'same', "$_ is not copied again") for qw(duck.db text.db orphan.db);
+    unlink "$source/text.db-journal", "$source/orphan.db-shm";
+    copied($_) for qw(text.db orphan.db);
+    ok(!-e "$target/$_", "$_ is gone") for qw(text.db-journal orphan.db-shm);
+    ok(-e "$target/orphan.db-wal", 'what is still there stays');
+    # It becomes a database.
+    unlink "$source/text.db";
+    run_sql("$source/text.db", 'create table t (i, b)', burst(3));
+    copied('text.db');
+    is(mirrored('text.db', $SUM), '3,6', 'then it is one');
+    unlink "$source/orphan.db-wal";
+    run_sql("$source/orphan.db", 'create table t (i, b)', burst(4));
+    copied('orphan.db');
+    is(mirrored('orphan.db', $SUM), '4,10', 'and so is the other');
+};
+
+subtest 'an encrypted database is one: it is copied under its locks' => sub {
+    volumes();
+    # Two pages of what looks like noise.
+    open my $file, '>', "$source/secret.db" or die;
+    print {$file} map { chr int rand 256 } 1 .. 8192;
+    close $file;
+    my $locker = fork // die;
+    if (!$locker) {
+        open my $own, '+<', "$source/secret.db" or die;
+        fcntl $own, Fcntl::F_SETLK(), flock_struct(Fcntl::F_WRLCK(), 0x40000000, 512) or die;
+        open my $told, '>', "$folder/locked";
+        sleep 60;
+    }
+    push @held, [$locker];
+    pause(0.02) until -e "$folder/locked";
+    is(copied('secret.db'), 'locked', 'not while a writer has its lock');
+    kill KILL => $locker;
+    waitpid $locker, 0;
+    is(copied('secret.db'), 'copied', 'then it is');
+};
+
+volumes();
+done_testing();

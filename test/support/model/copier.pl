@@ -1,0 +1,50 @@
+# The copier for the model: brings one database up to date for each line it reads, and prints what came of it.
+#
+#   perl -I LIBRARY -I test/support copier.pl SOURCE TARGET NAME     lines: "copy", or "kill N": ended before its Nth step
+#
+# Times are told apart after 12 ms instead of 50, and nothing is synced: a process that is killed loses nothing of what it wrote.
+use strict;
+use warnings;
+use POSIX ();
+use Copier;
+my ($source, $target, $name) = @ARGV;
+$| = 1;
+
+replace(settled => sub { my (undef, $mtime, $at) = @_; return abs($at - $mtime) > 12_000_000 });
+replace($_ => sub { return }) for qw(sync sync_directory);
+
+# Steps at which it can be killed: all that changes something in the mirror. A write is cut in two.
+my $left = 0;
+sub step { return $left > 0 && --$left == 0 }
+replace(write_at => sub {
+    my ($original, $handle, $offset, $data) = @_;
+    if (step()) { $original->($handle, $offset, substr $data, 0, int rand(1 + length $data)); POSIX::_exit(9) }
+    return $original->($handle, $offset, $data);
+});
+for my $name (qw(rename_file remove_file create_file set_mark set_times set_attributes)) {
+    replace($name => sub { my $original = shift; POSIX::_exit(9) if step(); return $original->(@_) });
+}
+
+sub attempt {
+    my $volume = directory($target);
+    my $done = eval { sync_unit(directory($source), $volume, $name, options(volume => $volume, big => rand() < 0.1 ? 1 : 32 << 20)) };
+    return $done ? join ' ', $done->{state}, $done->{why} // '' : "died $@" =~ s/\s+/ /gr;
+}
+
+while (defined(my $line = <STDIN>)) {
+    my ($what, $seed, $at) = split ' ', $line;
+    srand $seed;
+    if ($what eq 'copy') { print attempt(), "\n"; next }
+    # In a process of its own, which may end.
+    pipe my $said, my $say or die;
+    my $pid = fork // die "cannot fork: $!\n";
+    if (!$pid) {
+        $left = $at;
+        syswrite $say, attempt();
+        POSIX::_exit(0);
+    }
+    close $say;
+    my $answer = do { local $/ = undef; <$said> };
+    waitpid $pid, 0;
+    print $answer eq '' ? 'killed' : $answer, "\n";
+}

@@ -1,0 +1,407 @@
+"""Random histories of a database, replayed with the real SQLite; the copier is called at every step.
+
+  model.py LIBRARY FIRST COUNT     seeds FIRST, FIRST + 1, …; prints a line for each fault with its seed, then a summary
+
+A history is a row of operations on one database, by up to three connections of this process and by processes that are
+killed: transactions (small, spilled to the disk, rolled back), checkpoints of each kind, with and without readers that hold
+them up, size limits of the log, exclusive locking, changes of the journal's mode and of the page size, VACUUM, a lost -shm,
+a database that is deleted and begun anew. Every commit has a number and leaves a row with it; what the database holds after
+it is kept as a digest.
+
+After each step the copier is called, once whole or killed at a random step of its own. What the mirror then reads as, opened
+as after the loss of the source, must be a state that was committed, sound, no older than before, and the newest one when the
+copier says that it has copied it. In the end it must come to the newest.
+
+MODEL_SQLITE names another module than sqlite3, MODEL_KEY a key for one that encrypts.
+"""
+import hashlib
+import importlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sqlite3 = importlib.import_module(os.environ.get("MODEL_SQLITE", "sqlite3"))
+KEY = os.environ.get("MODEL_KEY")
+HERE = os.path.dirname(os.path.abspath(__file__))
+FILES = ("", "-wal", "-shm", "-journal")
+NAME = "a.db"
+ROLLBACK = ("delete", "truncate", "persist", "memory")
+
+
+class Fault(Exception):
+    pass
+
+
+def connect(path, pragmas=()):
+    c = sqlite3.connect(path, isolation_level=None, timeout=0)
+    if KEY:
+        c.execute("pragma key = '%s'" % KEY)
+    c.execute("pragma synchronous = off")
+    for pragma in pragmas:
+        c.execute("pragma " + pragma).fetchall()
+    return c
+
+
+def content(c):
+    """The number of the last commit, and a digest of all that the database holds."""
+    digest = hashlib.sha1()
+    number = c.execute("select n from number").fetchone()[0]
+    for row in c.execute("select i, n, b from t order by i"):
+        digest.update(repr(row).encode())
+    return number, digest.hexdigest()
+
+
+class History:
+    def __init__(self, library, folder, seed, trace=False):
+        self.random = random.Random(seed)
+        self.trace = trace
+        self.source, self.target = (os.path.join(folder, name) for name in ("source", "target"))
+        self.opened = os.path.join(folder, "opened")
+        for name in (self.source, self.target):
+            shutil.rmtree(name, ignore_errors=True)
+            os.mkdir(name)
+        self.path = os.path.join(self.source, NAME)
+        self.number, self.states, self.mirrored = 0, {}, -1
+        self.connections, self.readers = [], []
+        self.log = []
+        # What an application sets for each of its connections.
+        self.pragmas = []
+        if self.random.random() < 0.5:
+            self.pragmas.append("journal_size_limit = %d" % self.random.choice((0, 5000, 20000, 50000, 100001)))
+        if self.random.random() < 0.5:
+            self.pragmas.append("wal_autocheckpoint = %d" % self.random.choice((0, 1, 5, 50)))
+        command = ["perl", "-I", library, "-I", os.path.dirname(HERE), os.path.join(HERE, "copier.pl")]
+        self.copier = subprocess.Popen(
+            command + [self.source, self.target, NAME], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+
+    # --- the source ---------------------------------------------------------------------------------------------------
+
+    def connect(self):
+        return connect(self.path, self.pragmas)
+
+    def create(self):
+        c = self.connect()
+        self.connections.append(c)
+        # One that encrypts has a page size of its own.
+        c.execute("pragma page_size = %d" % (4096 if KEY else self.random.choice((512, 1024, 4096, 4096, 8192))))
+        if self.random.random() < 0.3:
+            c.execute("pragma auto_vacuum = %d" % self.random.choice((1, 2)))
+        if self.random.random() < 0.7:
+            c.execute("pragma journal_mode = wal").fetchall()
+        self.number += 1
+        c.execute("begin")
+        c.execute("create table t (i integer primary key, n, b)")
+        c.execute("create table number (n)")
+        c.execute("insert into number values (?)", (self.number,))
+        c.execute("commit")
+        self.states[self.number] = content(c)[1]
+
+    def change(self, c, rows):
+        """Changes of one transaction that is open, with the next number."""
+        c.execute("update number set n = ?", (self.number + 1,))
+        kind = self.random.random()
+        if kind < 0.6:
+            for _ in range(rows):
+                c.execute("insert into t (n, b) values (?, randomblob(?))", (self.number + 1, self.random.choice((10, 300, 3000))))
+        elif kind < 0.8:
+            c.execute("update t set n = ?, b = randomblob(length(b)) where i %% %d = 0" % self.random.choice((1, 2, 7)), (self.number + 1,))
+        else:
+            c.execute("delete from t where i %% %d = 0" % self.random.choice((1, 2, 3)))
+
+    def some(self):
+        return self.random.choice(self.connections)
+
+    def rows(self):
+        return self.random.choice((1, 1, 3, 10, 40, 150))
+
+    def transaction(self, c, end="commit"):
+        if self.random.random() < 0.3:
+            c.execute("pragma cache_size = 2")
+        c.execute("begin immediate")
+        try:
+            self.change(c, self.rows())
+            if end == "commit":
+                state = content(c)
+            c.execute(end)
+        except sqlite3.OperationalError:
+            if c.in_transaction:
+                c.execute("rollback")
+            raise
+        if end == "commit":
+            self.number += 1
+            if state[0] != self.number:
+                raise Fault("the model is wrong")
+            self.states[self.number] = state[1]
+
+    def op_commit(self):
+        for _ in range(self.random.choice((1, 1, 2, 5))):
+            self.transaction(self.some())
+
+    def op_burst(self):
+        """Much is committed and checkpointed between two looks, and the log begun anew."""
+        c = self.some()
+        for _ in range(self.random.choice((2, 4, 8))):
+            self.transaction(c)
+        c.execute("pragma wal_checkpoint(%s)" % self.random.choice(("passive", "passive", "full"))).fetchall()
+        for _ in range(self.random.choice((1, 1, 2, 4))):
+            self.transaction(c)
+
+    def op_rollback(self):
+        self.transaction(self.some(), "rollback")
+
+    def op_open(self):
+        if len(self.connections) < 3:
+            c = self.connect()
+            c.execute("select n from number").fetchall()
+            self.connections.append(c)
+
+    def op_close(self):
+        self.connections.pop(self.random.randrange(len(self.connections))).close()
+        if not self.connections:
+            while self.readers:
+                self.readers.pop().close()
+            if self.random.random() < 0.5:
+                return "closed"
+            self.connections.append(self.connect())
+
+    def op_reader(self):
+        """Holds a snapshot, which limits checkpoints."""
+        c = self.connect()
+        self.readers.append(c)
+        c.execute("begin")
+        c.execute("select n from number").fetchall()
+
+    def op_end_reader(self):
+        if self.readers:
+            self.readers.pop(0).close()
+
+    def op_checkpoint(self):
+        self.some().execute("pragma wal_checkpoint(%s)" % self.random.choice(("passive", "full", "restart", "truncate"))).fetchall()
+
+    def op_limit(self):
+        self.some().execute("pragma journal_size_limit = %d" % self.random.choice((-1, 0, 5000, 50000))).fetchall()
+
+    def op_automatic(self):
+        self.some().execute("pragma wal_autocheckpoint = %d" % self.random.choice((0, 1, 5, 50, 1000))).fetchall()
+
+    def alone(self):
+        while self.readers:
+            self.readers.pop().close()
+        while len(self.connections) > 1:
+            self.connections.pop().close()
+        return self.connections[0]
+
+    def op_mode(self):
+        self.alone().execute("pragma journal_mode = %s" % self.random.choice(("wal", "wal") + ROLLBACK)).fetchall()
+
+    def op_page_size(self):
+        c = self.alone()
+        mode = c.execute("pragma journal_mode").fetchone()[0]
+        c.execute("pragma journal_mode = delete").fetchall()
+        c.execute("pragma page_size = %d" % (4096 if KEY else self.random.choice((512, 1024, 4096, 16384))))
+        c.execute("vacuum")
+        c.execute("pragma journal_mode = %s" % mode).fetchall()
+
+    def op_vacuum(self):
+        self.some().execute("vacuum")
+
+    def op_incremental(self):
+        self.some().execute("pragma incremental_vacuum(3)").fetchall()
+
+    def op_exclusive(self):
+        """A connection that locks everybody out for some commits, without shared memory."""
+        self.alone().close()
+        self.connections.clear()
+        c = self.connect()
+        try:
+            c.execute("pragma locking_mode = exclusive").fetchall()
+            self.connections.append(c)
+            for _ in range(self.random.choice((1, 3))):
+                self.transaction(c)
+                self.look()
+        finally:
+            c.close()
+            self.connections[:] = [self.connect()]
+
+    def op_killed(self):
+        """Another process writes, and is killed: after a commit, or in a transaction that is on the disk in part."""
+        lonely = self.random.random() < 0.5
+        if lonely:
+            self.alone().close()
+            self.connections.clear()
+        seed = self.random.random()
+        receive, send = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self.random.seed(seed)
+                c = self.connect()
+                for _ in range(self.random.choice((0, 1, 2))):
+                    self.transaction(c)
+                    os.write(send, b"%d %s\n" % (self.number, self.states[self.number].encode()))
+                c.execute("pragma cache_size = 2")
+                c.execute("begin immediate")
+                self.change(c, self.rows())
+            except BaseException:
+                pass
+            os._exit(0)
+        os.close(send)
+        with os.fdopen(receive) as told:
+            for line in told:
+                number, state = line.split()
+                self.number = int(number)
+                self.states[self.number] = state
+        os.waitpid(pid, 0)
+        if lonely:
+            self.look()
+            if self.random.random() < 0.3 and os.path.exists(self.path + "-shm"):
+                os.remove(self.path + "-shm")
+                self.look()
+            self.connections.append(self.connect())
+            self.connections[0].execute("select n from number").fetchall()
+
+    def op_anew(self):
+        self.alone().close()
+        self.connections.clear()
+        for suffix in FILES:
+            if os.path.exists(self.path + suffix):
+                os.remove(self.path + suffix)
+        if self.random.random() < 0.5:
+            self.mirrored = -1 if self.look(gone=True) else self.mirrored
+        self.create()
+
+    OPERATIONS = (
+        ("commit", 40), ("burst", 12), ("rollback", 5), ("open", 5), ("close", 5), ("reader", 4), ("end_reader", 5), ("checkpoint", 12), ("limit", 4),
+        ("automatic", 4), ("mode", 4), ("page_size", 2), ("vacuum", 2), ("incremental", 2), ("exclusive", 2), ("killed", 6), ("anew", 1),
+    )  # fmt: skip
+
+    # --- the mirror ---------------------------------------------------------------------------------------------------
+
+    def ask(self, line):
+        self.copier.stdin.write(line + "\n")
+        said = self.copier.stdout.readline().strip()
+        if self.trace:
+            print("   ", line, "->", said, "of", self.number)
+        if not said or said.startswith("died"):
+            raise Fault("the copier: %s" % (said or "ended"))
+        return said
+
+    def look(self, gone=False):
+        """Calls the copier, and looks at what the mirror reads as. Returns whether it is up to date."""
+        seed = self.random.randrange(1 << 30)
+        if self.random.random() < 0.25:
+            said = self.ask("kill %d %d" % (seed, self.random.choice((1, 2, 3, 5, 8, 13, 30))))
+        else:
+            said = self.ask("copy %d" % seed)
+        if gone:
+            if said == "deleted" and os.listdir(self.target) not in ([], [".lsyncd-rsync.private"]):
+                raise Fault("a deleted database left %s" % os.listdir(self.target))
+            return said == "deleted"
+        number = self.read_mirror()
+        if number < self.mirrored:
+            raise Fault("the mirror went back from commit %d to %d (%s)" % (self.mirrored, number, said))
+        if said in ("copied", "same") and number != self.number:
+            raise Fault("%s, and the mirror has commit %d of %d" % (said, number, self.number))
+        self.mirrored = number
+        return said in ("copied", "same")
+
+    def read_mirror(self):
+        for suffix in FILES:
+            there = os.path.join(self.target, NAME) + suffix
+            if os.path.exists(self.opened + suffix):
+                os.remove(self.opened + suffix)
+            if os.path.exists(there):
+                if suffix in ("-shm", "-journal"):
+                    raise Fault("the mirror has a %s" % suffix)
+                shutil.copyfile(there, self.opened + suffix)
+        if not os.path.exists(self.opened):
+            return -1
+        c = None
+        try:
+            c = connect(self.opened)
+            said = c.execute("pragma integrity_check").fetchall()
+            if said != [("ok",)]:
+                raise Fault("integrity_check: %s" % str(said)[:200])
+            number, state = content(c)
+            if self.states.get(number) != state:
+                raise Fault("what the mirror has with number %d was never committed" % number)
+            return number
+        except sqlite3.DatabaseError as error:
+            if "no such table" in str(error) and 0 in self.states:
+                return 0
+            raise Fault("SQLite says of the mirror: %s" % error)
+        finally:
+            if c:
+                c.close()
+
+    # --- a whole history ----------------------------------------------------------------------------------------------
+
+    def run(self):
+        self.create()
+        self.look()
+        names, weights = zip(*self.OPERATIONS)
+        for _ in range(self.random.randrange(5, 30)):
+            name = self.random.choices(names, weights)[0]
+            if not self.connections:
+                self.connections.append(self.connect())
+            if self.trace:
+                print(name)
+            self.log.append(name)
+            try:
+                getattr(self, "op_" + name)()
+            except sqlite3.OperationalError as error:
+                # A reader or writer is in the way: what every application has to live with.
+                if "locked" not in str(error) and "busy" not in str(error):
+                    raise
+            if self.random.random() < 0.6:
+                self.look()
+        self.settle()
+
+    def settle(self):
+        """In the end the mirror is up to date, however often it was killed."""
+        for c in self.readers + self.connections:
+            c.close()
+        # What a crash left is the application's to clean up.
+        c = self.connect()
+        c.execute("select n from number").fetchall()
+        c.close()
+        for _ in range(400):
+            if self.look():
+                return
+            time.sleep(0.005)
+        raise Fault("the mirror does not come to the end")
+
+    def end(self):
+        self.copier.stdin.close()
+        self.copier.wait()
+        for c in self.readers + self.connections:
+            c.close()
+
+
+def main():
+    library, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    trace = "--trace" in sys.argv
+    faults = looks = 0
+    folder = tempfile.mkdtemp(prefix="model-")
+    try:
+        for seed in range(first, first + count):
+            history = History(library, folder, seed, trace)
+            try:
+                history.run()
+            except Fault as fault:
+                faults += 1
+                print("seed %d: %s; after %s" % (seed, fault, " ".join(history.log)), flush=True)
+            finally:
+                history.end()
+        print("%d histories from seed %d, SQLite %s: %d faults" % (count, first, sqlite3.sqlite_version, faults))
+    finally:
+        shutil.rmtree(folder)
+    return 1 if faults else 0
+
+
+sys.exit(main())
