@@ -19,6 +19,8 @@ exports.settleHome = () => {
   if (process.env.HOME) return;
   try {
     process.env.HOME = userInfo().homedir;
+    // What an npm that was started with an empty HOME hands on.
+    if (/(^|\/)~\/\.npm$/.test(process.env.npm_config_cache || "")) delete process.env.npm_config_cache;
   } catch {
     throw new Error(`HOME is not set, and user ${process.getuid()} has no entry in the password file: set HOME`);
   }
