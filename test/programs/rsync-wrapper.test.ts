@@ -140,6 +140,22 @@ describe("a source that is emptied while a pass is under way", () => {
     expect(await exists(at("run/resync"))).toBe(true);
   });
 
+  it("one file that cannot be deleted holds up nothing else", async () => {
+    await shell("mkdir source/mail source/other && touch source/mail/{1..5} source/other/{1..5} source/{1..90}");
+    await pass(1);
+    await shell("rm -r source/mail source/other && chattr +i target/mail/3");
+    try {
+      expect((await pass(103)).code).toBe(0);
+      expect(await mirrored("mail")).toContain("3");
+      expect(await mirrored()).not.toContain("other");
+      expect(await exists(at("run/resync"))).toBe(true);
+    } finally {
+      await shell("chattr -i target/mail/3");
+    }
+    expect((await pass(95)).code).toBe(0);
+    expect(await mirrored()).not.toContain("mail");
+  });
+
   it("loses no more of a directory than was counted", async () => {
     await shell("mkdir source/mail && touch source/mail/{1..5} source/{1..30}");
     await pass(1);

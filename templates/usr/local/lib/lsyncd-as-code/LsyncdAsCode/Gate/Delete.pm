@@ -11,12 +11,14 @@ use LsyncdAsCode::System  qw(fd_path stat_ns O_CLOEXEC);
 
 # Deletes a list of { path, entries }. $replaced: something else stands in the source in their place. $leave: a set of databases
 # that are the worker's to delete. $kept: where they go, undef for nowhere (Gate/Kept.pm). Returns the paths that were left,
-# because they have come back or hold more than was counted.
+# because they have come back, hold more than was counted, or cannot be deleted (an immutable file): that holds up nothing else.
 sub all {
     my ($source, $target, $items, %how) = @_;
     my @left;
     for my $item (@$items) {
-        push @left, $item->{path} unless one($source, $target, $item, %how);
+        my $gone = eval { one($source, $target, $item, %how) };
+        warn $@ if !defined $gone;
+        push @left, $item->{path} unless $gone;
     }
     $target->forget;
     return @left;
