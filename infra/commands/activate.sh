@@ -10,6 +10,8 @@ trap '' HUP PIPE
 
 # Relative to the directory it starts in, the home directory of the user who logged in.
 STAGED=$PWD/$STAGED
+# Nothing here reads it: that it is another one makes this run, see index.ts.
+: "${SECRETS-}"
 # What is deployed, a line per managed file: mode, SHA-256, what to restart, path. Made by `collect`.
 MANIFEST=
 # Seconds to wait for another run on this host, and for lsyncd to prove that it works.
