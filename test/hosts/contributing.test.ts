@@ -47,7 +47,7 @@ describe("a recipe of CONTRIBUTING.md touches no more than it says", () => {
     await insert("infra/config.ts", "export const defaults: MirrorSettings = {\n", "  niceness: 0,\n");
     await insert(
       "templates/etc/lsyncd/limits.conf.hbs",
-      "alert_interval = {{conf alertInterval}}\n",
+      "deletion_share = {{conf deletionShare}}\n",
       "niceness = {{conf niceness}}\n",
     );
     const missing = await inCopy("npm", "run", "--silent", "docs");
