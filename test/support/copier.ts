@@ -21,8 +21,8 @@ import { installTime, needPrograms } from "./programs";
 
 /** Arguments of perl with which a script has all functions of the copier's modules, and those of Copier.pm. */
 export const copierModules = ["-I", programs, "-I", __dirname, "-MCopier"];
-/** The options with which lsyncd calls rsync, as documented. */
-export const OPTIONS = ["-lptgoD", "--delete-after", "--inplace", "--no-perms", "--omit-dir-times"];
+/** The options with which a real lsyncd 2.2.3 calls rsync (Debian 12; the letters of the first word have no order). */
+export const OPTIONS = ["-WpglstoD", "--delete-after", "--inplace", "--no-perms", "--omit-dir-times"];
 /** The directories of the running test, and the programs that are rendered for it. */
 export let root: string, source: string, target: string, state: string, program: string, verifier: string;
 
