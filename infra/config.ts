@@ -40,6 +40,13 @@ const mirrorShape = {
   restartLimit: field.whole(1, 1000).describe("Restarts of lsyncd within an hour from which on they are told."),
   testAlert: field.flag.describe("Send a test mail when a host is deployed for the first time."),
   smtp: field.smtp.optional().describe("Mail server for the alerts; without it the host's sendmail is used."),
+  alertCommand: field.command.describe(
+    "Program and arguments that each alert is given to as JSON on standard input; none unless it is set.",
+  ),
+  alertUser: field.userName.describe("Who that program is run as."),
+  metricsFile: field.metricsFile.describe(
+    "Where the monitor writes metrics for node_exporter's textfile collector; empty for nowhere.",
+  ),
   heartbeatUrl: field.url.optional().describe("Called after each healthy run of the monitor, with /fail after others."),
 };
 
@@ -69,6 +76,9 @@ export const defaults: MirrorSettings = {
   memoryLimit: 90,
   restartLimit: 5,
   testAlert: false,
+  alertCommand: [],
+  alertUser: "nobody",
+  metricsFile: "",
 };
 
 /** How to get at a host, for the whole stack and, over it, for one host. */

@@ -40,6 +40,7 @@ export const paths = {
   sqliteStateDirectory: `${stateDirectory}/sqlite`,
   verifyProgram: `${libDirectory}/lsyncd-verify`,
   mirrorProgram: `${libDirectory}/rsync-wrapper`,
+  monitorProgram: "/usr/local/bin/lsyncd-monitor.sh",
   alertProgram: `${libDirectory}/lsyncd-alert`,
   /**
    * msmtp's configuration. The AppArmor profile that Debian's msmtp brings lets it read no other file of ours: it has

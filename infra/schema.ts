@@ -151,6 +151,22 @@ export const url = z
   // The value is not shown: whoever knows it can speak for the host.
   .regex(/^https?:\/\/[A-Za-z0-9.:[\]-]+(\/[!-~]*)?$/, { error: "must be a URL that starts with https:// or http://" });
 
+/** A program with its arguments, run without a shell. */
+export const command = z
+  .array(z.string().regex(/^[^\x00-\x1f\x7f]{1,500}$/, { error: "must be one line of text" }), {
+    error: "must be a list: a program and its arguments",
+  })
+  .refine(([program]) => program === undefined || /^\/[^/]/.test(program), {
+    error: "must begin with the absolute path of a program",
+  });
+
+/** A file that the monitor writes for node_exporter, which reads names that end with .prom; empty for none. */
+export const metricsFile = z
+  .string({ error: "must be an absolute path" })
+  .regex(/^$|^(\/[^/\x00-\x1f\x7f]+)+\/[^/\x00-\x1f\x7f]+\.prom$/, {
+    error: "must be the absolute path of a file whose name ends with .prom, in the textfile collector's directory",
+  });
+
 /** What lsyncd watches files for (its manual, "inotifyMode"). */
 export const inotifyMode = z.enum(["CloseWrite", "Modify", "CloseWrite or Modify"], {
   error: "must be CloseWrite, Modify or CloseWrite or Modify",

@@ -1,5 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { statusSchema } from "../cli/status/schema";
 import { configuration } from "./docs/configuration";
 
 /**
@@ -16,13 +17,18 @@ async function main(args: string[]): Promise<void> {
     const { writeSamples } = require("./docs/samples") as typeof import("./docs/samples");
     return writeSamples();
   }
-  const page = join(__dirname, "..", "docs", "configuration.md");
-  const text = await configuration();
-  if (!args.includes("--check")) {
-    await writeFile(page, text);
-    console.log("docs/configuration.md");
-  } else if ((await readFile(page, "utf8")) !== text) {
-    throw new Error("docs/configuration.md is not what the settings are now. Write it: npm run docs");
+  const pages = {
+    "docs/configuration.md": await configuration(),
+    "docs/status.schema.json": `${JSON.stringify(statusSchema(), null, 2)}\n`,
+  };
+  for (const [name, text] of Object.entries(pages)) {
+    const page = join(__dirname, "..", name);
+    if (!args.includes("--check")) {
+      await writeFile(page, text);
+      console.log(name);
+    } else if ((await readFile(page, "utf8")) !== text) {
+      throw new Error(`${name} is not what the program says now. Write it: npm run docs`);
+    }
   }
 }
 

@@ -3,16 +3,17 @@ import type { HostSettings, Settings } from "../../infra/config";
 import type { Connection } from "../../infra/connection";
 import { inTime, runRemote, Unreachable } from "../../infra/ssh";
 import { eachHost } from "../fleet";
-import { readStatus, unknownStatus, type HostStatus } from "./report";
+import { readStatus, unknownStatus } from "./read";
+import type { HostStatus } from "./schema";
 
 /** Seconds that one host may take to answer, connection included. */
-const patience = 25;
+const timeout = 25;
 
 /**
  * Asks all hosts at once, over one connection each. A host that cannot be reached, or does not answer in time, is a
  * row like the others.
  */
-export async function fleetStatus(settings: Settings, seconds = patience): Promise<HostStatus[]> {
+export async function fleetStatus(settings: Settings, seconds = timeout): Promise<HostStatus[]> {
   return eachHost(settings, (host, connection) => hostStatus(host, connection, seconds));
 }
 
@@ -24,7 +25,7 @@ async function hostStatus(host: HostSettings, connection: Connection, seconds: n
     const late = (): Error => new Error(`no answer within ${seconds} s`);
     const { code, stdout, stderr } = await inTime(seconds, asked, late);
     if (code !== 0) return unknownStatus(host, `${stdout}\n${stderr}`.trim().split("\n").slice(-1).join(""));
-    return readStatus(host, stdout, Date.now() / 1000);
+    return readStatus(host, stdout);
   } catch (error) {
     const { message } = error as Error;
     return unknownStatus(host, error instanceof Unreachable ? `cannot be reached: ${message}` : message);

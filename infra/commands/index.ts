@@ -166,11 +166,10 @@ export function look(identity: Identity, preview?: Waiver[]): HostCommand {
 
 /** Says how the mirror is, drift included; see status.sh. */
 export function status(host: HostSettings): HostCommand {
-  const { SOURCE, TARGET, STATE } = variables({ stack: "", host });
-  const values = { SOURCE, TARGET, STATE, LOG: paths.logFile, STATUS_FILE: paths.statusFile };
-  const rest = { MONITOR: paths.alertsRunDirectory, PACKAGES: packages(host).join(" ") };
-  const files = ["volume.sh", "inotify.sh", "observe.sh", "status.sh"];
-  const text = `${script({ ...values, ...rest }, files)}set -u\nexec </dev/null\nexport LC_ALL=C.UTF-8\nstatus\n`;
+  const { SOURCE, STATE } = variables({ stack: "", host });
+  const values = { SOURCE, STATE, MONITOR: paths.monitorProgram, PACKAGES: packages(host).join(" ") };
+  const files = ["inotify.sh", "observe.sh", "status.sh"];
+  const text = `${script(values, files)}set -u\nexec </dev/null\nexport LC_ALL=C.UTF-8\nstatus\n`;
   const { command, stdin } = asRoot(host, "status", text);
   return { create: command(), stdin };
 }

@@ -1,5 +1,5 @@
 import { boot, kill, type SandboxHost } from "../../tools/sandbox";
-import type { HostStatus } from "../../cli/status/report";
+import type { HostStatus } from "../../cli/status/schema";
 import { eventually, failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
 import { runTool } from "../support/tools";
 
@@ -53,7 +53,7 @@ describe("a fleet with faults", () => {
     expect(code).toBe(1);
     expect(all["sqlite-1"]).toMatchObject({
       lsyncd: { state: "active", restarts: 0 },
-      mounts: { source: "ok", target: "ok" },
+      checks: { volumes: { verdict: "ok" } },
       backlog: expect.any(Number) as number,
       drift: [],
     });
@@ -81,7 +81,7 @@ describe("npm run status", () => {
       if (code !== 0) throw new Error(stdout);
       return stdout;
     });
-    expect(text).toMatch(/^host +verdict +lsyncd +since +restarts +mounts +backlog +behind +disk/);
+    expect(text).toMatch(/^host +verdict +lsyncd +since +restarts +volumes +backlog +behind +databases +disk/);
     expect(text).toMatch(/^sqlite-1 +ok +active .* ok +0 +0s/m);
     expect(text).toContain("all 4 healthy");
   });
@@ -101,7 +101,7 @@ describe("npm run status", () => {
     await on(host(4), "mv /usr/bin/dpkg-query.gone /usr/bin/dpkg-query; pkill -x sleep; true");
     expect(seconds).toBeLessThan(45);
     expect(code).toBe(1);
-    expect(all["sqlite-1"]?.mounts).toEqual({ source: "ok", target: "not mounted" });
+    expect(all["sqlite-1"]?.checks?.volumes?.text).toMatch(/the target volume is not mounted/);
     expect(all["sqlite-2"]?.lsyncd?.state).toMatch(/^inactive/);
     expect(all["sqlite-2"]?.drift).toEqual(["/etc/lsyncd/lsyncd.conf.lua has mode 0600 instead of 0644"]);
     expect(all["sqlite-3"]?.lsyncd?.held).toMatch(/^failover: since .*a test/);

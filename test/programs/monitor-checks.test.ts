@@ -494,11 +494,17 @@ describe("moving", () => {
     expect(await left()).toBe("0");
   });
 
+  it("makes no probe for npm run status", async () => {
+    const run = await host.check("moving", alive(), { probing: "0" });
+    expect(only(run)).toBe("skipped - no probe is made now, see what the last run says");
+    expect(await left()).toBe("0");
+  });
+
   it("with a long delay a change of one run is looked for at the next", async () => {
     await host.write({ "lsyncd.conf.lua": "sync {\n    delay  = 60,\n}\n" });
-    const { remembered, ...made } = await host.check("moving", alive());
-    expect(only({ remembered, ...made })).toBe("ok - made a change that the next run looks for");
-    await host.write({ "target/.lsyncd-monitor-probe": remembered.probe ?? "" });
+    const made = await host.check("moving", alive());
+    expect(only(made)).toBe("ok - made a change that the next run looks for");
+    await host.write({ "target/.lsyncd-monitor-probe": made.remembered.probe ?? "" });
     expect(only(await host.check("moving", alive()))).toBe(
       "ok - the change made at the last run has reached the target",
     );

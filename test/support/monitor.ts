@@ -22,6 +22,8 @@ export interface Finding {
 export interface CheckRun {
   findings: Finding[];
   remembered: Record<string, string>;
+  /** What it measured. */
+  values: Record<string, string>;
   stderr: string;
 }
 
@@ -33,7 +35,7 @@ export function settingsFiles(changes: Record<string, Record<string, string | st
       let text = rendered.get(`/etc/lsyncd/${name}.conf`) ?? "";
       for (const [key, value] of Object.entries(changes[name] ?? {})) {
         const line = new RegExp(`^${key} = .*\\n`, "gm");
-        if (!line.test(text)) throw new Error(`${name}.conf has no setting ${key}`);
+        if (!line.test(text) && !Array.isArray(value)) throw new Error(`${name}.conf has no setting ${key}`);
         text =
           text.replaceAll(line, "") +
           [value]
@@ -74,6 +76,9 @@ export class PretendedHost {
               sqlite_state_directory: host.at("state/sqlite"),
               monitor_ran_file: host.at("run/alerts/ran"),
               guard: host.at("guard"),
+              held_file: host.at("state/held"),
+              resync_file: host.at("run/resync"),
+              pass_prefix: host.at("run/pass."),
             },
           }),
         ).map(([name, text]) => [`settings/${name}`, text]),
@@ -126,9 +131,12 @@ export class PretendedHost {
       cd "$work/remember" && for file in *; do [[ -e $file ]] && cp "$file" "$state/"; done`,
       env,
     );
-    const findings = stdout
-      .split("\n")
-      .filter((line) => line !== "")
+    const lines = stdout.split("\n").filter((line) => line !== "");
+    const values = Object.fromEntries(
+      lines.flatMap((line) => (line.startsWith("value\t") ? [line.split("\t").slice(1) as [string, string]] : [])),
+    );
+    const findings = lines
+      .filter((line) => !line.startsWith("value\t"))
       .map((line) => {
         const [verdict = "", key = "", text = "", ...more] = line.split("\t");
         if (more.length > 0) throw new Error(`more than three fields: ${line}`);
@@ -137,6 +145,11 @@ export class PretendedHost {
     const { stdout: listed } = await run("ls", [this.at("work/remember")], { allowFailure: true });
     const names = listed.split("\n").filter((one) => one !== "");
     const texts = await Promise.all(names.map((one) => readFile(this.at(`work/remember/${one}`), "utf8")));
-    return { findings, remembered: Object.fromEntries(names.map((one, index) => [one, texts[index] ?? ""])), stderr };
+    return {
+      findings,
+      values,
+      remembered: Object.fromEntries(names.map((one, index) => [one, texts[index] ?? ""])),
+      stderr,
+    };
   }
 }

@@ -1,38 +1,29 @@
+import { readFileSync } from "node:fs";
 import { parseKeys, parseTarget } from "../../cli/hosts-scan/scan";
-import { bytes, duration, readStatus, statusText, unknownStatus } from "../../cli/status/report";
+import { readStatus, unknownStatus } from "../../cli/status/read";
+import { bytes, duration, statusText } from "../../cli/status/report";
+import { hostStatus, statusSchema, type HostStatus } from "../../cli/status/schema";
 import { hostKey, hostOf } from "./support/settings";
 
-const now = 1_800_000_000;
-const healthy: Record<string, string> = {
-  deployed: "yes",
-  state: "active",
-  substate: "running",
-  since: String(now - 90_000),
-  restarts: "0",
-  source: "ok",
-  target: "ok",
-  backlog: "2",
-  behind: "1",
-  watches: "10",
-  "watches-limit": "1000",
-  error: "",
-  memory: "5242880",
-  "memory-limit": "1073741824",
-  "disk-free": "1073741824",
-  disk: "40",
-  inodes: "3",
-  timer: "active",
-  "timer-age": "90000",
-  "monitor-age": "60",
-  monitor: "0",
-  "monitor-says": "",
-  end: "yes",
-};
-const printed = (more: Record<string, string> = {}): string =>
-  Object.entries({ ...healthy, ...more })
-    .map(([key, value]) => `${key}\t${value}\n`)
-    .join("");
-const read = (more: Record<string, string> = {}) => readStatus(hostOf(), printed(more), now);
+const printed = (more: string[] = [], without?: RegExp): string =>
+  [
+    "deployed\tyes",
+    "check\tvolumes\tok\tboth are mounted",
+    "check\tservice\tok\tlsyncd.service is running, process 7",
+    "check\tmoving\tskipped\tno probe is made now",
+    ...Object.entries({
+      ...{ state: "active", substate: "running", state_seconds: 90_000, restarts: 0, backlog: 2, behind_seconds: 1 },
+      ...{ watches: 10, watches_limit: 1000, memory_bytes: 5242880, memory_limit_bytes: 1073741824 },
+      ...{ disk_percent: 40, inodes_percent: 3, disk_free_bytes: 1073741824, databases_waiting: 3 },
+      ...{ monitor: 0, monitor_seconds: 60 },
+    }).map(([name, value]) => `value\t${name}\t${String(value)}`),
+    ...more,
+    "end\tyes",
+    "",
+  ]
+    .filter((line) => !without?.test(line))
+    .join("\n");
+const read = (more: string[] = [], without?: RegExp): HostStatus => readStatus(hostOf(), printed(more, without));
 
 describe("a host's status", () => {
   it("is healthy when nothing is wrong", () => {
@@ -40,43 +31,41 @@ describe("a host's status", () => {
       healthy: true,
       problems: [],
       lsyncd: { state: "active", seconds: 90_000, restarts: 0 },
+      checks: { volumes: { verdict: "ok", text: "both are mounted" } },
       memory: { used: 5242880, limit: 1073741824 },
-      monitor: { verdict: "ok", seconds: 60 },
+      databases: { waiting: 3 },
+      monitor: { verdict: "ok", seconds: 60, says: [] },
       drift: [],
     });
   });
 
   it.each([
-    [{ state: "inactive", substate: "dead" }, "lsyncd is inactive (dead)"],
-    [{ source: "not mounted" }, "source volume: not mounted"],
-    [{ target: "read-only" }, "target volume: read-only"],
-    [{ backlog: "101" }, "101 changes wait (limit 100)"],
-    [{ disk: "91" }, "the target is 91 % full (limit 90 %)"],
-    [{ inodes: "100" }, "the target is 100 % full (limit 90 %)"],
-    [{ watches: "950" }, "inotify watches are running out"],
-    [{ memory: "1073741823" }, "lsyncd is near its memory limit"],
-    [{ timer: "inactive" }, "the monitor's timer is not running"],
-    [{ monitor: "1", "monitor-says": "PROBLEM disk full" }, "the monitor says: PROBLEM disk full"],
-    [{ monitor: "2" }, "the monitor could not check the host"],
-    [{ "monitor-age": "4000" }, "the monitor last ran 1h6m ago"],
-    [{ "monitor-age": "", monitor: "" }, "the monitor has not run since the boot"],
-    [{ monitor: "failed" }, "the monitor could not check the host"],
-    [{ drift: "/etc/x has other content" }, "changed by hand: /etc/x has other content"],
-    [{ held: "failover: since today" }, "the mirror is held, failover: since today"],
+    [["check\tdisk\tproblem\tthe target is 91 % full"], "disk: the target is 91 % full"],
+    [["check\tjournal\tunknown\tcannot be read"], "journal: cannot be read"],
+    [["last\tPROBLEM moving nothing arrives"], "the monitor says: PROBLEM moving nothing arrives"],
+    [["drift\t/etc/x has other content"], "changed by hand: /etc/x has other content"],
+    [["value\theld\tfailover: since today"], "the mirror is held, failover: since today"],
   ])("is not with %j", (more, problem) => {
-    const { healthy: fine, problems } = read(more);
+    const { healthy, problems } = read(more);
     expect(problems).toEqual([problem]);
-    expect(fine).toBe(false);
+    expect(healthy).toBe(false);
   });
 
-  it("has every finding of the monitor, and until when its alerts are paused, which is no trouble", () => {
-    const { problems } = readStatus(
-      hostOf(),
-      printed({ monitor: "1", "monitor-says": "PROBLEM disk full\nmonitor-says\tPROBLEM moving no", paused: "noon" }),
-      now,
+  it("leaves out what is not known, and no number that was not printed", () => {
+    const { lsyncd, memory, backlog, monitor } = read(
+      [],
+      /\t(restarts|memory_limit_bytes|backlog|monitor|monitor_seconds)\t/,
     );
-    expect(problems).toEqual(["the monitor says: PROBLEM disk full", "the monitor says: PROBLEM moving no"]);
-    const paused = read({ paused: "2027-01-15 12:00:00 +0000" });
+    expect({ lsyncd, memory, backlog, monitor }).toStrictEqual({
+      lsyncd: { state: "active", seconds: 90_000 },
+      memory: { used: 5242880 },
+      backlog: undefined,
+      monitor: { verdict: "never ran", says: [] },
+    });
+  });
+
+  it("says until when alerts are paused, which is no problem", () => {
+    const paused = read(["value\tpaused\t2027-01-15 12:00:00 +0000"]);
     expect(paused.healthy).toBe(true);
     expect(statusText([paused])).toMatch(
       / ok 1m0s ago, paused +[^]*\nsqlite-1: alerts are paused until 2027-01-15 12:00:00 \+0000\n\nall 1 healthy$/,
@@ -84,27 +73,29 @@ describe("a host's status", () => {
   });
 
   it("shows what is held, bypassed or switched off, which is no problem by itself", () => {
-    const status = read({
-      "monitor-says": "held exceptions deletions are not counted until the next full pass is done",
-    });
+    const status = read(["check\texceptions\theld\tdeletions are not counted until the next full pass is done"]);
     expect(status.healthy).toBe(true);
     expect(statusText([status])).toContain(
       "\nsqlite-1: held, bypassed or switched off: deletions are not counted until the next full pass is done\n",
     );
   });
 
-  it("says of a monitor that was held by a deployment just that, and nothing of one that is still to run", () => {
-    expect(read({ monitor: "held" })).toMatchObject({ healthy: true, monitor: { verdict: "held" } });
-    expect(read({ monitor: "", "monitor-age": "", "timer-age": "30" })).toMatchObject({
+  it("says of a monitor that was held by a deployment just that", () => {
+    expect(
+      read(["value\tmonitor\theld", "check\talerts\theld\ta deployment changes this host"], /monitor\t0/),
+    ).toMatchObject({
       healthy: true,
-      monitor: { verdict: "never ran" },
+      monitor: { verdict: "held" },
     });
   });
 
-  it("is not when there is no deployment, or the answer is not whole", () => {
-    expect(readStatus(hostOf(), "deployed\tno\n", now).problems).toEqual(["nothing is deployed here: npm run up"]);
-    expect(readStatus(hostOf(), "deployed\tyes\nstate\tactive\n", now).problems).toEqual([
+  it("is not when there is no deployment, the answer is not whole, or the monitor is of another version", () => {
+    expect(readStatus(hostOf(), "deployed\tno\n").problems).toEqual(["nothing is deployed here: npm run up"]);
+    expect(readStatus(hostOf(), "deployed\tyes\nvalue\tstate\tactive\n").problems).toEqual([
       "it was cut short while it was asked",
+    ]);
+    expect(readStatus(hostOf(), "deployed\tyes\nunasked\tIs the mirror healthy?\nend\tyes\n").problems).toEqual([
+      "its monitor cannot be asked (another version? npm run up): Is the mirror healthy?",
     ]);
   });
 });
@@ -112,12 +103,21 @@ describe("a host's status", () => {
 it("one table has a row for each host, and what is wrong below it", () => {
   const text = statusText([read(), unknownStatus(hostOf({ name: "b" }), "cannot be reached: timeout")]);
   expect(text).toMatch(
-    /^sqlite-1 {2}ok +active +1d1h +0 +ok +2 +1s +40% 1\.0G free +10\/1000 +5\.0M\/1\.0G +ok 1m0s ago +none +-$/m,
+    /^sqlite-1 {2}ok +active +1d1h +0 +ok +2 +1s +3 +40% 1\.0G free +10\/1000 +5\.0M\/1\.0G +ok 1m0s ago +none +-$/m,
   );
   expect(text).toMatch(/^b +PROBLEM( +-)+$/m);
   expect(text).toContain(
     "\nb: cannot be reached: timeout\n\n1 of 2 not healthy. More: docs/operations.md#troubleshooting",
   );
+});
+
+describe("docs/status.schema.json", () => {
+  it("is what npm run status -- --json prints", () => {
+    expect(JSON.parse(readFileSync("docs/status.schema.json", "utf8"))).toEqual(statusSchema());
+    for (const status of [read(), read([], /\t(value|check)\t/), read(["drift\tx"]), unknownStatus(hostOf(), "why")])
+      expect(hostStatus.parse(JSON.parse(JSON.stringify(status)))).toEqual(status);
+    expect(hostStatus.safeParse({ ...read(), more: 1 }).success).toBe(false);
+  });
 });
 
 it("spans and sizes are short", () => {

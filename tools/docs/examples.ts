@@ -109,6 +109,16 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
         },
         fallback: "the host's sendmail",
       },
+      alertCommand: {
+        value: ["/usr/local/bin/alert-to-ntfy", "/etc/lsyncd/ntfy"],
+        bounds:
+          "a list: the absolute path of a program, and its arguments. See [alerts](alerts.md#other-ways-than-mail)",
+      },
+      alertUser: { value: "alerts", bounds: "small letters, digits, dashes, underscores; up to 32" },
+      metricsFile: {
+        value: "/var/lib/prometheus/node-exporter/lsyncd.prom",
+        bounds: "an absolute path that ends with .prom. See [monitoring](monitoring/README.md)",
+      },
       heartbeatUrl: {
         value: "https://hc-ping.com/0a1b2c3d",
         bounds: "a URL with https:// or http://",

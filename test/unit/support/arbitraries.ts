@@ -79,6 +79,9 @@ export const admittedHost: fc.Arbitrary<HostSettings> = fc
     sqlitePatterns: fc.array(admittedPattern, { maxLength: 3 }),
     sqliteSafe: fc.boolean(),
     heartbeatUrl: fc.option(admittedUrl, { nil: undefined }),
+    alertCommand: fc
+      .array(admittedLine, { maxLength: 3 })
+      .map((words) => (words.length > 0 ? ["/usr/bin/x", ...words] : [])),
     smtp: fc.option(admittedSmtp, { nil: undefined }),
   })
   .filter(({ source, target }) => !`${source}/`.startsWith(`${target}/`) && !`${target}/`.startsWith(`${source}/`))

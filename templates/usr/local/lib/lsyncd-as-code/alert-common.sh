@@ -7,7 +7,7 @@ alert_library=${BASH_SOURCE[0]%/*}
 for part in settings alert-state jobs; do source "$alert_library/$part.sh" || return; done
 unset part
 
-read_settings alerts 'recipient[]' alert_interval:number mail_from mail_program msmtp_config heartbeat_url \
+read_settings alerts 'recipient[]' 'alert_command[]' alert_user alert_interval:number mail_from mail_program msmtp_config heartbeat_url \
   source target log_file status_file failover_file state_directory run_directory
 
 unit=lsyncd.service

@@ -34,8 +34,27 @@ start() {
   disown
 }
 
-# await SECONDS: until everything that was started has ended, at most so long. Sets outcome[NAME] to its exit status or "hung".
-await() {
+# The CPU time, in hundredths of a second, that the processes of a session have used so far, and their own processes that
+# ended; with the number of those that run or wait for a processor, which changes it as well: work_of SESSION.
+work_of() {
+  local file line fields sum=0
+  for file in /proc/[0-9]*/stat; do
+    { line=$(<"$file"); } 2>/dev/null || continue
+    # proc(5): state, ppid, pgrp, session, ..., utime, stime, cutime and cstime.
+    read -ra fields <<<"${line##*) }"
+    if [[ ${fields[3]} != "$1" ]]; then continue; fi
+    sum=$((sum + fields[11] + fields[12] + fields[13] + fields[14]))
+    # It would go on if there were a processor for it.
+    if [[ ${fields[0]} == R ]]; then sum=$((sum + RANDOM + 1)); fi
+  done
+  printf '%s' "$sum"
+}
+
+# Seconds that a command was waited for in the end.
+declare -A waited=()
+
+# Takes what ends within so many seconds off the list of what was started.
+gather() {
   local end=$(($(ticks) + $1 * 100)) left name status
   while ((${#started[@]} > 0)); do
     left=$((end - $(ticks)))
@@ -45,9 +64,28 @@ await() {
       unset "started[$name]"
     fi
   done
+}
+
+# await SECONDS: until everything that was started has ended. Sets outcome[NAME] to its exit status or "hung". A command
+# that stands still is hung after so long. One that works, or waits for a processor, is on a slow machine: it gets up to
+# four times as long.
+await() {
+  local name round works
+  local -A before=()
+  gather "$1"
+  for ((round = 0; round < $1 * 3 && ${#started[@]} > 0; round++)); do
+    works=0
+    for name in "${!started[@]}"; do before[$name]=$(work_of "${started[$name]}"); done
+    gather 1
+    for name in "${!started[@]}"; do
+      if [[ $(work_of "${started[$name]}") != "${before[$name]}" ]]; then works=1; fi
+    done
+    ((works)) || break
+  done
   for name in "${!started[@]}"; do
     kill -KILL -- "-${started[$name]}" 2>/dev/null
     outcome[$name]=hung
+    waited[$name]=$(($1 + round))
     put "$run_dir/hung-$name" "${started[$name]}"
     unset "started[$name]"
   done

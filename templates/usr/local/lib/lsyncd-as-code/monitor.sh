@@ -13,16 +13,19 @@
 
 monitor_library=${BASH_SOURCE[0]%/*}
 # shellcheck source=/dev/null
-for part in alert-common failover monitor/lsyncd monitor/errors monitor/findings monitor/deployments; do
+for part in alert-common failover monitor/lsyncd monitor/errors monitor/findings monitor/metrics monitor/deployments; do
   source "$monitor_library/$part.sh" || return
 done
 unset part
 
+read_settings limits metrics_file
 read_settings mirror held_file allow_file config_file sqlite_state_directory monitor_ran_file guard
 deployment_phase=$state_directory/transaction/phase
 
 # In the order in which they are printed. `volumes` comes before them all.
 checks=(monitor service restarts memory watches log journal backlog databases verify disk source moving exceptions)
+# Whether this run makes a probe; checks are told by the run that starts them.
+probing=${probing:-1}
 # Seconds between two runs (lsyncd-monitor.timer).
 period=300
 # Seconds. With the mail (12 s) a run stays under 30 whatever hangs.
@@ -94,6 +97,51 @@ note_run() {
   rm -f "$run_dir/running"
 }
 
+# Runs all checks, beside each other, and waits for them; with `failures` as well what tells of noted failures.
+look() {
+  local name
+  mkdir "$work/remember"
+  export work state state_kept now probing volumes_outcome=
+  # Which volumes are there comes first: nothing else may touch a volume that is missing or hangs.
+  start unit "${ask_systemd[@]}"
+  start volumes "$0" --check volumes
+  await "$guard_limit"
+  if [[ ${outcome[volumes]} == 0 && $(<"$work/volumes.out") == ok* ]]; then volumes_outcome=fine; fi
+  if [[ ${outcome[unit]} != 0 ]]; then : >"$work/unit.out"; fi
+  for name in "${checks[@]}"; do start "$name" "$0" --check "$name"; done
+  if [[ ${1:-} == failures ]] && ((!silent)); then start failures "$alert" failures; fi
+  await "$check_limit"
+}
+
+# For `npm run status` (cli/status/report.ts): a run that makes no probe, sends nothing and remembers nothing. Prints lines
+# "value<TAB>NAME<TAB>TEXT", "check<TAB>NAME<TAB>VERDICT<TAB>TEXT" and, of the last run, "last<TAB>LINE"; at the end "end".
+report() {
+  local name line paused_until=''
+  printing=0
+  probing=0
+  if [[ -d $run_dir/state ]]; then state=$run_dir/state; else state=$kept_state; fi
+  state_kept=1
+  if [[ -e $run_dir/running ]] && flock -n -s "$run_dir/monitor.lock" true; then export interrupted=1; fi
+  if deploying; then
+    printf 'check\talerts\theld\t%s\n' "$deployment_text"
+  else
+    look
+    for name in volumes "${checks[@]}"; do
+      collect "$name"
+      printf 'check\t%s\t%s\t%s\n' "$name" "${verdicts[$name],,}" "${said[$name]}"
+    done
+  fi
+  for name in "${!values[@]}"; do printf 'value\t%s\t%s\n' "$name" "${values[$name]}"; done
+  if paused; then printf 'value\tpaused\t%s\n' "$(date -d "@$paused_until" '+%F %T %z')"; fi
+  # What a probe showed, and what the log said until then, cannot be looked at again.
+  if [[ -r $run_dir/verdict ]]; then
+    while IFS= read -r line; do printf 'last\t%s\n' "$(one_line "$line")"; done \
+      < <(grep -aE '^(PROBLEM|UNKNOWN) (moving|log|journal) ' "$run_dir/verdict")
+  fi
+  echo end
+  finished=1
+}
+
 run() {
   local name paused_until='' silent=0 status=0 problem_text deployed
   exec 9>"$run_dir/monitor.lock"
@@ -108,8 +156,6 @@ run() {
   trap 'rm -f "$run_dir/running"; end_checks; finished=1; exit 2' INT HUP TERM
   # lsyncd-supervisor looks at it, and starts a run when there was none for too long.
   put "$monitor_ran_file" "$(($(ticks) / 100))"
-  mkdir "$work/remember"
-  export work state state_kept now volumes_outcome=
 
   deployed=$(last_deployment)
   if deploying; then
@@ -121,15 +167,7 @@ run() {
   # Left by a deployment that was killed; does nothing while one is at work.
   if [[ -e $deployment_phase ]]; then start undo systemctl start --no-block lsyncd-undo.service; fi
 
-  # Which volumes are there comes first: nothing else may touch a volume that is missing or hangs.
-  start unit "${ask_systemd[@]}"
-  start volumes "$0" --check volumes
-  await "$guard_limit"
-  if [[ ${outcome[volumes]} == 0 && $(<"$work/volumes.out") == ok* ]]; then volumes_outcome=fine; fi
-  if [[ ${outcome[unit]} != 0 ]]; then : >"$work/unit.out"; fi
-  for name in "${checks[@]}"; do start "$name" "$0" --check "$name"; done
-  if ((!silent)); then start failures "$alert" failures; fi
-  await "$check_limit"
+  look failures
   # A check that was killed could not tidy up after itself.
   if [[ ${outcome[moving]} == hung ]] && volumes_fine; then start tidy "$monitor_library/volume-file" remove "$lsyncd_source" "$probe_name"; fi
 
@@ -156,16 +194,24 @@ run() {
   fi
   # From here on what was read counts as told.
   if [[ -n $(ls -A "$work/remember") ]]; then mv -f "$work"/remember/* "$state/"; fi
+  if [[ -n $metrics_file ]] && ! write_metrics "$silent" 2>"$work/metrics.err"; then
+    printf 'note     metrics   not written: %s\n' "$(one_line "$(tail -n 1 "$work/metrics.err")")"
+  fi
   if [[ -n $heartbeat_url ]]; then
     if ((status == 0 || silent)); then start_heartbeat "$heartbeat_url" ""; else start_heartbeat "$heartbeat_url" /fail; fi
   fi
   if ((!silent)); then start flush "$alert" flush 4; fi
+  if ((!silent && ${#alert_command[@]} > 0)); then start command "$alert" command 4; fi
   await 6
   if [[ ${outcome[heartbeat]:-0} != 0 ]]; then
     printf 'note     heartbeat not reached: %s\n' "$(one_line "$(tail -n 1 "$work/heartbeat.err")")"
   fi
+  if ((${#alert_command[@]} > 0)) && [[ ${outcome[command]:-0} != 0 ]]; then
+    problem_text=$(one_line "$(tail -n 1 "$work/command.out")")
+    echo "note     command   did not take it, tried again at the next run: ${problem_text:-no answer}"
+  fi
   if ((${#recipients[@]} == 0)); then
-    echo "note     mail      no recipient is set: nobody is told"
+    if ((${#alert_command[@]} == 0)); then echo "note     mail      no recipient is set: nobody is told"; fi
   elif [[ ${outcome[flush]:-0} != 0 ]]; then
     problem_text=$(one_line "$(tail -n 1 "$work/flush.out")")
     echo "note     mail      could not be handed over, tried again at the next run: ${problem_text:-no answer}"
@@ -197,6 +243,12 @@ monitor() {
     choose_state
     rm -f "$state/paused"
     echo "alerts are on"
+    ;;
+  --status)
+    finished=0
+    make_work || exit 2
+    trap finish EXIT
+    report
     ;;
   "")
     finished=0

@@ -4,6 +4,27 @@ pending() {
   grep -m 1 -a -oE '^There are [0-9]+ delays$' "$lsyncd_status" 2>/dev/null | tr -dc 0-9
 }
 
+# Seconds for which the oldest change has been waiting: since rsync has been at work on its list, or since a path that
+# still waits was changed. A file that goes on changing counts from its last change.
+behind() {
+  local pid path changed longest=0 seconds name run_state session main began
+  main=$(unit_is MainPID)
+  while read -r pid; do
+    if ! process "$pid" || [[ $name == lsyncd || $pid == "$main" ]]; then continue; fi
+    { began=$(<"/proc/$pid/stat"); } 2>/dev/null || continue
+    # proc(5): the 22nd field, in hundredths of a second since boot; the 20th after the name.
+    began=$(cut -d ' ' -f 20 <<<"${began##*) }")
+    seconds=$((($(ticks) - began) / 100))
+    if ((seconds > longest)); then longest=$seconds; fi
+  done < <(unit_processes)
+  while IFS= read -r path; do
+    changed=$(stat -c %Z -- "$lsyncd_source/$path" 2>/dev/null) || continue
+    if ((now - changed > longest)); then longest=$((now - changed)); fi
+  done < <(sed -nE '/^There are/,/^$/s/^(active|wait|block) +(Init|Create|Modify|Attrib|Move|Delete)[A-Za-z]* *//p' "$lsyncd_status" 2>/dev/null |
+    sed 's# -> .*##; /\/$/d' | head -n 50)
+  printf '%s' "$longest"
+}
+
 # lsyncd rewrites its status file in place, so that it is empty or half-written at moments: look again. A burst of
 # changes is over in a moment as well.
 check_backlog() {
@@ -25,6 +46,8 @@ check_backlog() {
     return
   fi
   put "$work/remember/no-status" 0
+  measure backlog "$delays"
+  if ((delays == 0)); then measure behind_seconds 0; elif volumes_fine; then measure behind_seconds "$(behind)"; fi
   if ((delays > backlog_limit)); then
     problem backlog "$delays changes wait to be mirrored (limit $backlog_limit)"
   else

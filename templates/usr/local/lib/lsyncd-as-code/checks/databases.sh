@@ -3,7 +3,7 @@
 # Databases that the mirror has been behind with for too long. One finding for each cause.
 check_databases() {
   local since cause path reason count=0 total=0 name
-  local -A stale=() oldest=()
+  local -A stale=() oldest=() waiting=()
   if not_while_dead; then return; fi
   if [[ ! -r $databases ]]; then
     ok "none is behind"
@@ -11,12 +11,15 @@ check_databases() {
   fi
   while IFS=$'\t' read -r since cause path reason; do
     if [[ ! ${since%%.*} =~ ^[0-9]{1,15}$ ]]; then continue; fi
-    total=$((total + 1))
+    ((total++ > 0)) || measure databases_behind_seconds $((now - ${since%%.*}))
+    waiting[$cause]=$((${waiting[$cause]:-0} + 1))
     if ((now - ${since%%.*} <= stale_limit)); then continue; fi
     stale[$cause]=$((${stale[$cause]:-0} + 1))
     # The oldest comes first.
     : "${oldest[$cause]:="$path for $((now - ${since%%.*})) s${reason:+ ($reason)}"}"
   done < <(head -c 4000000 "$databases")
+  measure databases_waiting "$total"
+  for name in "${!waiting[@]}"; do measure "databases_waiting:$name" "${waiting[$name]}"; done
   for name in "${!stale[@]}"; do
     count=$((count + stale[$name]))
     problem "stale-databases-$name" "${stale[$name]} databases are behind in the mirror ($name): ${oldest[$name]}"

@@ -1,15 +1,19 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
 check_disk() {
-  local used inodes
+  local used inodes size free
   if ! volumes_fine && [[ ! -e $failover_mark ]]; then
     skipped "see volumes"
     return
   fi
-  if ! read -r used inodes < <(df --output=pcent,ipcent -- "$lsyncd_target" 2>"$work/df" | tail -n 1 | tr -d %) || [[ -z $used ]]; then
+  if ! read -r used inodes size free < <(df -B1 --output=pcent,ipcent,size,avail -- "$lsyncd_target" 2>"$work/df" | tail -n 1 | tr -d %) || [[ -z $used ]]; then
     unknown disk "df: $(<"$work/df")"
     return
   fi
+  if [[ $used =~ ^[0-9]+$ ]]; then measure disk_percent "$used"; fi
+  if [[ $inodes =~ ^[0-9]+$ ]]; then measure inodes_percent "$inodes"; fi
+  measure disk_size_bytes "$size"
+  measure disk_free_bytes "$free"
   if [[ $used =~ ^[0-9]+$ ]] && ((used > disk_limit)); then
     problem disk-space "the target is $used % full (limit $disk_limit %)"
   elif [[ $inodes =~ ^[0-9]+$ ]] && ((inodes > disk_limit)); then

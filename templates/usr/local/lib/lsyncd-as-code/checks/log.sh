@@ -28,11 +28,21 @@ rotated() {
   fi
 }
 
+# The lines of a log that are errors, of standard input. The stamp, because file names stand in the log at the start of
+# lines, and may say anything. 24 (a file vanished while it was read) is what a living volume does: its deletion is an
+# event of its own.
+errors_of_log() {
+  local stamp='^[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4} '
+  grep -aE "$stamp(Error: |Normal: (Retrying |--- OVERFLOW|Finished a list after exitcode: [1-9]))" |
+    cut -b 1-400 | grep -avE 'Finished a list after exitcode: 24$'
+}
+
 # Reads what is new in lsyncd's log, at most 4 MiB of it, and never a line twice. The place is remembered as the file's
 # number, its first bytes and the offset: so it survives rotation, truncation, and a file number used again.
 check_log() {
   local inode=0 offset=0 head=0 mark='' from size skipped=0 most=$((4 << 20)) chunk=$work/log.chunk cut log=/proc/self/fd/6
-  local stamp='^[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4} '
+  # An error of any time, for whoever looks at the host.
+  measure last_error "$(tail -c 262144 -- "$lsyncd_log" 2>/dev/null | errors_of_log | tail -n 1)"
   # Opened once: it may be rotated while it is read.
   if ! exec 6<"$lsyncd_log"; then
     ok "there is no $lsyncd_log"
@@ -59,10 +69,7 @@ check_log() {
     cut=$(tail -n 1 "$chunk" | wc -c)
     if ((cut < size - from)); then size=$((size - cut)) && truncate -s "-$cut" "$chunk"; fi
   fi
-  # The stamp, because file names stand in the log at the start of lines, and may say anything.
-  # 24 (a file vanished while it was read) is what a living volume does: its deletion is an event of its own.
-  grep -aE "$stamp(Error: |Normal: (Retrying |--- OVERFLOW|Finished a list after exitcode: [1-9]))" "$chunk" |
-    cut -b 1-400 | grep -avE 'Finished a list after exitcode: 24$' | tail -n 200 >"$work/log.trouble"
+  errors_of_log <"$chunk" | tail -n 200 >"$work/log.trouble"
   head=$((size < 256 ? size : 256))
   put "$work/remember/log" "$(stat -L -c %i -- "$log") $size $head $(mark_of "$log" "$head")"
   exec 6<&-

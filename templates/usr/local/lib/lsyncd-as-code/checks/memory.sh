@@ -11,6 +11,8 @@ check_memory() {
       if [[ $line =~ ^RssAnon:[^0-9]*([0-9]+) ]]; then used=$((used + BASH_REMATCH[1])); fi
     done 2>/dev/null <"/proc/$pid/status"
   done < <(unit_processes)
+  measure memory_bytes $((used * 1024))
+  if [[ $limit =~ ^[1-9][0-9]*$ ]] && ((limit <= 1 << 60)); then measure memory_limit_bytes "$limit"; fi
   if ! [[ $limit =~ ^[1-9][0-9]*$ ]] || ((limit > 1 << 60)); then
     ok "$((used / 1024)) MiB, no limit"
   elif ((used * 1024 * 100 > limit * memory_limit)); then

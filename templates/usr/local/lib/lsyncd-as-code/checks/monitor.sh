@@ -2,11 +2,15 @@
 
 # What this script remembers of its own last run. Uptime, because it does not jump.
 check_monitor() {
-  local boot up last_boot=- last_up=0 since timer booted
+  local boot up last_boot=- last_up=0 since timer booted at='' verdict=''
   boot=$(</proc/sys/kernel/random/boot_id)
   up=$(($(ticks) / 100))
   if [[ -r $state/last-run ]]; then read -r last_boot last_up <"$state/last-run"; fi
   [[ $last_up =~ ^[0-9]{1,12}$ ]] || last_up=0
+  if [[ -r $run_dir/verdict ]]; then read -r at verdict _ <"$run_dir/verdict"; fi
+  if [[ -n ${interrupted:-} ]]; then verdict=failed; fi
+  measure monitor "$verdict"
+  if [[ $at =~ ^[0-9]{1,15}$ ]]; then measure monitor_seconds $((up - at)); fi
   if ((state_kept == 0)); then
     problem state "$kept_state cannot be written: what was told is remembered until the next boot only"
   fi

@@ -112,6 +112,10 @@ check_moving() {
     skipped "see service"
     return
   fi
+  if ((!probing)); then
+    skipped "no probe is made now, see what the last run says"
+    return
+  fi
   # The check of a run that was killed goes on, for seconds, and would take this one's probe for its own.
   exec 8>>"$lock"
   if ! flock -n 8; then

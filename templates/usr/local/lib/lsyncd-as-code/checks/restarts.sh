@@ -8,6 +8,7 @@ check_restarts() {
     unknown restarts "systemd does not say how often it restarted lsyncd"
     return
   fi
+  measure restarts "$restarts"
   last=$(number_in "$state/restarts-seen" "$restarts")
   put "$work/remember/restarts-seen" "$restarts"
   ((restarts >= last)) || last=0
@@ -21,6 +22,7 @@ check_restarts() {
     if ((restarts > last)) && volumes_fine; then printf '%s %s\n' "$now" "$((restarts - last))"; fi
   } >"$file"
   while read -r at many; do sum=$((sum + many)); done <"$file"
+  measure restarts_last_hour "$sum"
   if ((sum >= restart_limit)); then
     problem restarts "systemd restarted lsyncd $sum times in the last hour (limit $restart_limit)"
   else

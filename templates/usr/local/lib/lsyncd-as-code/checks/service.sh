@@ -1,7 +1,14 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
 check_service() {
-  local why changed
+  local why changed mark
+  changed=$(unit_is StateChangeTimestampMonotonic)
+  measure state "$(unit_is ActiveState)"
+  measure substate "$(unit_is SubState)"
+  if [[ $changed =~ ^[1-9][0-9]*$ ]]; then measure state_seconds $(($(ticks) / 100 - changed / 1000000)); fi
+  for mark in "$failover_mark" "$held_file"; do
+    if [[ -e $mark ]]; then measure held "${mark##*/}: $(head -c 200 "$mark" | head -n 1)"; fi
+  done
   if [[ -e $failover_mark ]]; then
     if [[ $(unit_is ActiveState) == active ]]; then
       problem failover-running "lsyncd runs although $failover_mark holds the mirror: stop it, or remove the mark"
@@ -16,7 +23,6 @@ check_service() {
     return
   fi
   # A restart takes a second: look again before calling it down.
-  changed=$(unit_is StateChangeTimestampMonotonic)
   if lsyncd_is_dead >/dev/null && [[ $changed =~ ^[0-9]+$ ]] && (($(ticks) - changed / 10000 < 500)); then
     sleep 3
     "${ask_systemd[@]}" >"$work/unit.again" && mv "$work/unit.again" "$work/unit.out"

@@ -8,7 +8,7 @@ check_source() {
   fi
   # `ls -U` prints as it reads, so it ends with the first name that counts.
   # shellcheck disable=SC2010 # the names do not matter, only whether there is one
-  first=$(ls -U1A -- "$lsyncd_source" | grep -avxF -m 1 -e lost+found -e "$probe_name")
+  first=$(ls -U1A -- "$lsyncd_source" | grep -avxE -m 1 -e 'lost\+found|\.lsyncd-wait\.[0-9]+' -e "${probe_name//./\\.}")
   if [[ -n $first ]]; then
     put "$work/remember/source-had-files" 1
     ok "it has files"

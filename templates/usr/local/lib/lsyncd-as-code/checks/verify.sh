@@ -14,6 +14,11 @@ check_verify() {
     IFS=$'\t' read -r word finished _ _ _ _ _ faults _ unchecked _
     IFS=$'\t' read -r _ path what && first=": $path: $what"
   } <"$verified"
+  if [[ $word == finished && $finished$faults$unchecked =~ ^[0-9]+$ ]]; then
+    measure verify_finished "$finished"
+    measure verify_faults "$faults"
+    measure verify_unchecked "$unchecked"
+  fi
   if [[ $word != finished || ! $finished$faults$unchecked =~ ^[0-9]+$ ]]; then
     unknown verify "$verified cannot be read"
   elif ((faults > 0)); then

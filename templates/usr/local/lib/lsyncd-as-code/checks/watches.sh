@@ -6,6 +6,8 @@ check_watches() {
   if not_while_dead; then return; fi
   limit=$(number_in /proc/sys/fs/inotify/max_user_watches 0)
   used=$(grep -m 1 -a -oE '^Inotify watching [0-9]+' "$lsyncd_status" 2>/dev/null | tr -dc 0-9)
+  measure watches "$used"
+  measure watches_limit "$limit"
   if ((limit == 0)); then
     unknown watches "the kernel does not say how many inotify watches there may be"
   elif [[ -z $used ]]; then

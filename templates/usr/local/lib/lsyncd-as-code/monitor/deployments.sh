@@ -5,6 +5,7 @@
 deployment_lock=/run/lsyncd-as-code/locks/deployment
 # Seconds for which a deployment may keep the monitor from checking.
 deployment_limit=600
+deployment_text="a deployment changes this host, the next run checks it"
 
 # When the last deployment began, and nothing when there was none since the boot.
 last_deployment() {
@@ -25,7 +26,7 @@ deploying() {
 
 # Nothing is told of a host that is being changed: whoever changes it sees what happens, and the next run checks.
 hold_for_deployment() {
-  printf '%-8s %-9s %s\n' held alerts "a deployment changes this host, the next run checks it"
+  printf '%-8s %-9s %s\n' held alerts "$deployment_text"
   note_run held
   finished=1
 }

@@ -11,6 +11,9 @@ problem() { printf 'problem\t%s\t%s\n' "$(one_line "$1")" "$(one_line "$2")"; }
 
 unknown() { printf 'unknown\t%s\t%s\n' "$(one_line "$1")" "$(one_line "$2")"; }
 
+# A number or text of a check, for `npm run status` and the metrics: measure NAME TEXT. Nothing when it is not known.
+measure() { if [[ -n $2 ]]; then printf 'value\t%s\t%s\n' "$1" "$(one_line "$2")"; fi; }
+
 findings=()
 unknowns=()
 keys=()
@@ -18,18 +21,26 @@ keys=()
 exceptions=()
 # The lines of what is not fine, each after a line end.
 found=
+# What the checks measured, by its name.
+declare -A values=()
+# The verdict of each check, and its line where that is not printed at once.
+declare -A verdicts=() said=()
+printing=1
 
 # Prints a check's line and gathers what it found.
 collect() {
-  local name=$1 verdict key text line='' word=ok limit=$check_limit
-  if [[ $name == volumes ]]; then limit=$guard_limit; fi
+  local name=$1 verdict key text line='' word=ok
   if [[ ${outcome[$name]:-} == hung ]]; then
-    printf 'problem\thang: %s\tno answer within %s s: a dead disk, or a host under heavy load\n' "$name" "$limit" >"$work/$name.out"
+    printf 'problem\thang: %s\tno answer within %s s: a dead disk, or a host under heavy load\n' "$name" "${waited[$name]:-$check_limit}" >"$work/$name.out"
   elif [[ ! -s $work/$name.out || ${outcome[$name]:-1} != 0 ]]; then
     printf 'unknown\t%s\tthe check failed: %s\n' "$name" "$(one_line "$(tail -n 1 "$work/$name.err" 2>/dev/null)")" >>"$work/$name.out"
   fi
   while IFS=$'\t' read -r verdict key text; do
     case $verdict in
+    value)
+      values[$key]=$text
+      continue
+      ;;
     problem)
       word=PROBLEM
       findings+=("$name: $text")
@@ -49,7 +60,8 @@ collect() {
     esac
     line+="${line:+; }$text"
   done <"$work/$name.out"
-  printf '%-8s %-9s %s\n' "$word" "$name" "$line"
+  verdicts[$name]=$word
+  if ((printing)); then printf '%-8s %-9s %s\n' "$word" "$name" "$line"; else said[$name]=$line; fi
   if [[ $word == PROBLEM || $word == UNKNOWN || $name$word == exceptionsheld ]]; then found+=$'\n'"$word $name $line"; fi
 }
 

@@ -1,0 +1,58 @@
+import { asRoot, type HostCommand } from "../../infra/commands";
+import type { HostSettings, Settings } from "../../infra/config";
+import type { Connection } from "../../infra/connection";
+import { runRemote } from "../../infra/ssh";
+import { eachHost } from "../fleet";
+
+/** How waiting ended on one host: the exit code of lsyncd-wait there, and what it said. */
+export interface Waited {
+  host: string;
+  code: number;
+  seconds: number;
+  said: string;
+}
+
+/** The exit code of lsyncd-wait when it could not be asked. */
+const unasked = 2;
+
+/** The command that waits on one host, for so many seconds. */
+export function waitCommand(host: HostSettings, seconds: number): HostCommand {
+  const { command, stdin } = asRoot(host, "wait", 'exec /usr/local/sbin/lsyncd-wait "$@"\n');
+  return { create: command("--timeout", String(seconds)), stdin };
+}
+
+/** Waits on all hosts at once, over one connection each. */
+export async function waitFleet(settings: Settings, seconds: number): Promise<Waited[]> {
+  return eachHost(settings, (host, connection) => waitOn(host, connection, seconds));
+}
+
+async function waitOn(host: HostSettings, connection: Connection, seconds: number): Promise<Waited> {
+  const began = performance.now();
+  const ended = (code: number, said: string): Waited => ({
+    ...{ host: host.name, code, seconds: (performance.now() - began) / 1000 },
+    said: said.trim().split("\n").at(-1)?.slice(0, 400) ?? "",
+  });
+  try {
+    const { create, stdin } = waitCommand(host, seconds);
+    const { code, stdout, stderr } = await runRemote(connection, create, stdin);
+    return ended([0, 1, 3].includes(code) ? code : unasked, `${stdout}\n${stderr}`);
+  } catch (error) {
+    return ended(unasked, `cannot be asked: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** A line for each host. */
+export function waitText(all: Waited[]): string {
+  return all
+    .map(({ host, code, seconds, said }) =>
+      code === 0
+        ? `${host}: mirrored, after ${seconds.toFixed(1)} s`
+        : `${host}: ${said.replace(/^lsyncd-wait: /, "")}`,
+    )
+    .join("\n");
+}
+
+/** The exit code: what could not be asked counts most, then a mirror that is held, then one that takes longer. */
+export function waitExit(all: Waited[]): number {
+  return [unasked, 3, 1].find((code) => all.some((one) => one.code === code)) ?? 0;
+}

@@ -1,0 +1,126 @@
+import { access, mkdir, readdir, writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { run } from "../../toolchain/run";
+import { PretendedHost } from "../support/monitor";
+
+// lsyncd-wait against a mirror that does only what a test makes it do.
+
+const program = resolve(__dirname, "../../templates/usr/local/sbin/lsyncd-wait");
+let host: PretendedHost;
+beforeEach(async () => {
+  host = await PretendedHost.make();
+  await mkdir(host.at("run"), { recursive: true });
+});
+afterEach(() => host.remove());
+
+const wait = async (...args: string[]) => {
+  const began = Date.now();
+  const { code, stderr } = await run(program, args, {
+    env: { ...process.env, LSYNCD_SETTINGS: host.at("settings") },
+    allowFailure: true,
+  });
+  return { code, stderr, seconds: (Date.now() - began) / 1000 };
+};
+const isThere = (name: string) =>
+  access(host.at(name)).then(
+    () => true,
+    () => false,
+  );
+/** Until the probe is in the source; returns its name. */
+const probe = async (): Promise<string> => {
+  for (;;) {
+    const [name] = await readdir(host.at("source"));
+    if (name !== undefined) return name;
+    await sleep(20);
+  }
+};
+/** Mirrors the probe as a call of rsync does. */
+const arrive = async () => {
+  const name = await probe();
+  await run("cp", [host.at(`source/${name}`), host.at(`target/${name}`)]);
+};
+/** Whether it still waits, after a second. */
+const waits = async (waiting: Promise<unknown>) => {
+  const first = await Promise.race([waiting.then(() => "done"), sleep(1000, "waits")]);
+  return first === "waits";
+};
+
+it("returns when a file made after the call has arrived, and leaves nothing in the source", async () => {
+  const waiting = wait("--timeout", "20");
+  expect(await waits(waiting)).toBe(true);
+  await arrive();
+  expect(await waiting).toMatchObject({ code: 0, stderr: "" });
+  expect(await readdir(host.at("source"))).toEqual([]);
+});
+
+it("waits for the call of rsync that brought it: others of its files may come later", async () => {
+  const waiting = wait("--timeout", "20");
+  await probe();
+  await writeFile(host.at("run/pass.77"), "");
+  await arrive();
+  expect(await waits(waiting)).toBe(true);
+  await run("rm", [host.at("run/pass.77")]);
+  expect((await waiting).code).toBe(0);
+});
+
+it("begins anew when a call has failed meanwhile, and first awaits the pass that makes up for it", async () => {
+  const waiting = wait("--timeout", "20");
+  await probe();
+  await writeFile(host.at("run/pass.77"), "");
+  await arrive();
+  await sleep(300);
+  await writeFile(host.at("run/failed-call"), "");
+  await writeFile(host.at("run/resync"), "");
+  await run("rm", [host.at("run/pass.77")]);
+  expect(await waits(waiting)).toBe(true);
+  await run("rm", [host.at("run/resync")]);
+  expect(await waits(waiting)).toBe(true);
+  await arrive();
+  expect((await waiting).code).toBe(0);
+});
+
+it("waits for the databases that were queued until then, of its path, and not for later ones", async () => {
+  const queue = (...records: [number, string][]) =>
+    writeFile(
+      host.at("state/sqlite/queue"),
+      records.map(([at, path]) => `\0${(Date.now() / 1000 + at).toFixed(3)} ${path}\0`).join(""),
+    );
+  await queue([-1, "mail/a.sqlite"]);
+  const waiting = wait("--timeout", "20");
+  const elsewhere = wait("--timeout", "20", host.at("source/other"));
+  await sleep(500);
+  for (const name of await readdir(host.at("source"))) await run("cp", [host.at(`source/${name}`), host.at("target")]);
+  expect((await elsewhere).code).toBe(0);
+  expect(await waits(waiting)).toBe(true);
+  await queue([600, "mail/a.sqlite"]);
+  expect((await waiting).code).toBe(0);
+});
+
+it.each([
+  ["held", 3, "the mirror is held"],
+  ["failover", 3, "the mirror is held"],
+  ["nothing", 1, "not mirrored within 1 s, it still waits for a new file to arrive"],
+])("%s: ends with %i", async (mark, code, message) => {
+  if (mark !== "nothing") await writeFile(host.at(`state/${mark}`), "");
+  const ended = await wait("--timeout", "1");
+  expect(ended.code).toBe(code);
+  expect(ended.stderr).toContain(message);
+  expect(await readdir(host.at("source"))).toEqual([]);
+});
+
+it("refuses what it does not understand, and a path that is not in the source", async () => {
+  expect((await wait("--timeout", "soon")).code).toBe(2);
+  expect((await wait("--patient")).code).toBe(2);
+  const outside = await wait("/etc");
+  expect([outside.code, outside.stderr]).toEqual([2, expect.stringContaining("/etc is not in the source")]);
+  expect(await isThere("source/.lsyncd-wait.1")).toBe(false);
+});
+
+it("writes through no link, whatever stands under its name", async () => {
+  await writeFile(host.at("precious"), "precious");
+  await run("ln", ["-s", host.at("precious"), host.at("source/.lsyncd-wait.1")]);
+  const ended = await wait("--timeout", "1");
+  expect(ended.code).toBe(1);
+  expect((await run("cat", [host.at("precious")])).stdout).toBe("precious");
+});
