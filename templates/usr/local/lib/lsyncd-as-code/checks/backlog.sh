@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # monitor.sh sets them
+# shellcheck shell=bash disable=SC2034,SC2154 # monitor.sh and `process` set them
 
 pending() {
   grep -m 1 -a -oE '^There are [0-9]+ delays$' "$lsyncd_status" 2>/dev/null | tr -dc 0-9
