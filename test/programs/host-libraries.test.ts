@@ -92,7 +92,7 @@ describe("lock.sh", () => {
       [
         ...(options.as === undefined ? [] : ["--reuid", options.as, "--clear-groups", "bash"]),
         "-c",
-        `cd '${folder}'; LSYNCD_LOCK='${at("locks/deployment")}'; source '${library}/lock.sh'; EARLIER_LOCK=earlier; ${text}`,
+        `cd '${folder}'; LSYNCD_LOCK='${at("locks/deployment")}'; source '${library}/lock.sh'; EARLIER_LOCK=$PWD/earlier; ${text}`,
       ],
       { allowFailure: true },
     );
@@ -118,12 +118,13 @@ describe("lock.sh", () => {
 
   it("waits for a run of an earlier version, and not for anybody else who holds its lock", async () => {
     await run("bash", ["-c", `cd '${folder}' && chmod 755 . && touch earlier && chmod 644 earlier`]);
-    const busy = await lock(`flock earlier sleep 4 & sleep 0.3; take_deployment_lock 1; echo $?; kill %1; wait`);
-    expect(busy.stdout).toBe("1\n");
-    const anybody = await lock(
-      `setpriv --reuid 65534 --clear-groups flock earlier sleep 4 & sleep 0.3; take_deployment_lock 1; echo $?; drop_earlier_lock; kill %1; wait`,
-    );
-    expect(anybody.stdout).toBe("0\n");
+    // As that version takes it: the program flock has ended when the lock is used.
+    const takes = `(exec 7>>'${at("earlier")}'; flock 7; exec sleep 30) >/dev/null 2>&1`;
+    const held = `until ! flock -n earlier true; do sleep 0.05; done; take_deployment_lock 1; echo $?; drop_earlier_lock; kill %1`;
+    expect((await lock(`${takes} & ${held}`)).stdout).toBe("1\n");
+    await run("bash", ["-c", `cd '${folder}' && touch earlier && chmod 666 earlier`]);
+    const anybody = `setpriv --reuid 65534 --clear-groups bash -c "${takes}" >/dev/null 2>&1`;
+    expect((await lock(`chmod 666 earlier; ${anybody} & ${held}`)).stdout).toBe("0\n");
     await expect(stat(at("earlier"))).rejects.toThrow("ENOENT");
   });
 });

@@ -19,14 +19,11 @@ take_deployment_lock() { # seconds
   open_deployment_lock && flock -w "$1" 9 && touch "$DEPLOYMENT_LOCK" && take_earlier_lock "$1"
 }
 
-# Whether a process of root has the lock of an earlier version. One that somebody else holds means nothing.
+# Whether a process of root has the lock of an earlier version. One that somebody else holds means nothing. Asked by who
+# has it open: the process that took it (flock) has ended since.
 earlier_version_works() {
-  local inode kind pid file
-  inode=$(stat -c %i -- "$EARLIER_LOCK" 2>/dev/null) || return 1
-  while read -r _ kind _ _ pid file _; do
-    if [ "$kind" = FLOCK ] && [ "${file##*:}" = "$inode" ] && [ "$(stat -c %u "/proc/$pid" 2>/dev/null)" = 0 ]; then return 0; fi
-  done </proc/locks
-  return 1
+  ! flock -n "$EARLIER_LOCK" true &&
+    [ -n "$(find /proc/[0-9]*/fd -maxdepth 1 -user 0 -lname "$EARLIER_LOCK" -print -quit 2>/dev/null)" ]
 }
 
 # Holds off the monitor of an earlier version as well.
