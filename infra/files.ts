@@ -53,6 +53,7 @@ const catalogue: (ManagedFile & {
   { name: "rsync-itemize", path: `${libDirectory}/LsyncdAsCode/Itemize.pm`, mode: "0644", restart: "none" },
   perlModule("System"),
   perlModule("Beneath"),
+  { name: "rsync-room", path: `${libDirectory}/LsyncdAsCode/Room.pm`, mode: "0644", restart: "none" },
   { name: "settings-bash", path: `${libDirectory}/settings.sh`, mode: "0644", restart: "none" },
   { name: "volume", path: `${libDirectory}/volume.sh`, mode: "0644", restart: "none" },
   { name: "failover-library", path: `${libDirectory}/failover.sh`, mode: "0644", restart: "none" },

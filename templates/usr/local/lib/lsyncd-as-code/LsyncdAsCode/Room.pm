@@ -1,0 +1,158 @@
+# Which files have no room in the mirror: they are left out of a pass, so that they keep no other file from it. (rsync ends at the first
+# write that fails, and lsyncd would try the same list for ever.)
+package LsyncdAsCode::Room;
+use strict;
+use warnings;
+use Fcntl qw(:DEFAULT :mode);
+use POSIX ();
+use LsyncdAsCode::Beneath qw(open_beneath);
+use LsyncdAsCode::Itemize ();
+use LsyncdAsCode::Paths   ();
+use LsyncdAsCode::System  qw(fd_path free_bytes);
+
+use constant {
+    # Bytes from which a file is looked at by itself. Smaller ones fill a volume together, which is a full volume.
+    BIG     => 16 << 20,
+    # Bytes that are left for small files.
+    RESERVE => 4 << 20,
+};
+
+# For one call of rsync (LsyncdAsCode::Pass). $memory: a file that remembers what was left out. $databases: says whether a path is one
+# of a database, which the copier mirrors if there is one: it asks for room itself.
+sub new {
+    my ($class, $pass, $memory, $databases) = @_;
+    my ($source, $target) = map { "$_/." } $pass->roots;
+    my @arguments = $pass->arguments;
+    return bless {
+        pass => $pass, memory => $memory, source => $source, target => $target, databases => $databases, out => [], began => $^T,
+        inplace => (scalar grep { $_ eq '--inplace' } @arguments), sparse => (scalar grep { /\A--sparse\z|\A-[^-]*S/ } @arguments),
+    }, $class;
+}
+
+# Arguments that keep rsync from what is left out.
+sub arguments { my ($self) = @_; return map { '--exclude=' . LsyncdAsCode::Paths::pattern($_, '') } @{ $self->{out} } }
+
+# What is left out.
+sub left_out { my ($self) = @_; return @{ $self->{out} } }
+
+# Before a pass: of the files in its list, or, when it is over everything, of those that were left out before, the ones that do not fit.
+sub look_before {
+    my ($self) = @_;
+    my @paths = $self->{pass}->is_event ? map { $_->{path} } grep { !$_->{directory} } $self->{pass}->entries : $self->remembered;
+    $self->leave_out($self->big(@paths));
+    return;
+}
+
+sub remembered {
+    my ($self) = @_;
+    open my $file, '<', $self->{memory} or return;
+    local $/ = undef;
+    return split /\0/, readline($file) // '';
+}
+
+# After a pass: what it left out is looked at before the next one over everything, and not when rsync has filled the volume with it.
+sub remember {
+    my ($self) = @_;
+    my %paths = map { $_ => 1 } @{ $self->{out} }, $self->{pass}->is_event ? $self->remembered : ();
+    return unlink $self->{memory} if !%paths;
+    open my $file, '>', $self->{memory} or return;
+    print {$file} join "\0", sort keys %paths;
+    close $file;
+    return;
+}
+
+# After a pass that ended for want of room. Returns whether there is something to leave out: then the pass can be made again.
+sub look_again {
+    my ($self) = @_;
+    my $before = @{ $self->{out} };
+    my @paths = $self->{pass}->is_event ? map { $_->{path} } $self->{pass}->entries : $self->planned;
+    my %out = map { $_ => 1 } @{ $self->{out} };
+    my @big = $self->big(grep { !$out{$_} } @paths);
+    # What rsync had half written takes the room that others need, and is of no use.
+    for my $file (grep { $_->{begun} } $self->lacking(@big)) { $self->give_back($file->{path}) }
+    $self->leave_out(map { $self->big($_->{path}) } @big);
+    return @{ $self->{out} } > $before;
+}
+
+sub leave_out {
+    my ($self, @files) = @_;
+    for my $file ($self->lacking(@files)) {
+        push @{ $self->{out} }, $file->{path};
+        warn sprintf "no room in the mirror for %s: it needs %d MB, %d are free. All else is mirrored\n",
+            LsyncdAsCode::Paths::printable($file->{path}), $file->{need} / 1e6 + 1, free_bytes($self->{target}) / 1e6;
+    }
+    return;
+}
+
+# Of these files those that do not fit, when as many as possible are to.
+sub lacking {
+    my ($self, @files) = @_;
+    return if !@files;
+    my $free = free_bytes($self->{target}) - RESERVE;
+    return choose($free, @files);
+}
+
+# Pure: of files with a need those that do not fit into so many bytes.
+sub choose {
+    my ($free, @files) = @_;
+    my @out;
+    for my $file (sort { $a->{need} <=> $b->{need} } @files) {
+        if   ($file->{need} <= $free) { $free -= $file->{need} }
+        else                          { push @out, $file }
+    }
+    return @out;
+}
+
+# Of these paths the big files: { path, need (bytes that its copy takes), begun (the mirror's was written in this pass) }.
+sub big {
+    my ($self, @paths) = @_;
+    my @big;
+    for my $path (@paths) {
+        my @here = look($self->{source}, $path);
+        next if !@here || !S_ISREG($here[2]) || $here[7] < BIG || $self->{databases} && $self->{databases}->($path);
+        my $need = $self->{sparse} && $here[12] * 512 < $here[7] ? $here[12] * 512 : $here[7];
+        my @there = look($self->{target}, $path);
+        my $taken = $self->{inplace} && @there && S_ISREG($there[2]) ? $there[12] * 512 : 0;
+        push @big, { path => $path, need => $need > $taken ? $need - $taken : 0, begun => $taken && $there[10] >= $self->{began} ? 1 : 0 };
+    }
+    return @big;
+}
+
+# What lstat says, reached without following a link; nothing when it is not there or cannot be looked at.
+sub look {
+    my ($root, $path) = @_;
+    my ($above, $name) = $path =~ m{\A(?:(.*)/)?([^/]+)\z}s or return;
+    my $directory = eval { open_beneath($root, $above // '') } or return;
+    return lstat fd_path($directory) . "/$name";
+}
+
+# The files that rsync would write in this pass.
+sub planned {
+    my ($self) = @_;
+    my $pass = $self->{pass};
+    my $child = open(my $plan, '-|') // die "fork: $!\n";
+    if ($child == 0) {
+        open STDIN, '<', '/dev/null';
+        my @command = ($pass->{rsync}, '--dry-run', LsyncdAsCode::Itemize::options(0), $self->arguments, $pass->anchored($pass->arguments));
+        exec { $command[0] } @command or POSIX::_exit(1);
+    }
+    my @paths;
+    while (my $line = <$plan>) {
+        chomp $line;
+        my $item = LsyncdAsCode::Itemize::parse($line) or next;
+        push @paths, $item->{name} if $item->{action} eq 'transfer' && $item->{size} >= BIG;
+    }
+    close $plan;
+    return @paths;
+}
+
+sub give_back {
+    my ($self, $path) = @_;
+    my ($above, $name) = $path =~ m{\A(?:(.*)/)?([^/]+)\z}s or return;
+    my $directory = open_beneath($self->{target}, $above // '') or return;
+    sysopen my $file, fd_path($directory) . "/$name", O_WRONLY | O_NOFOLLOW | O_NONBLOCK or return;
+    truncate $file, 0 if -f $file;
+    return;
+}
+
+1;

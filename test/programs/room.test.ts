@@ -1,0 +1,92 @@
+import { mkdir, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { run } from "../../toolchain/run";
+import { programs, writeSettings } from "../../tools/torture/settings";
+import { installTime, needPrograms } from "../support/programs";
+
+// A file that is too big for the mirror, and the others beside it. The mirror is a file system of 64 MB in memory.
+
+let folder: string;
+const at = (name: string): string => join(folder, name);
+const shell = (text: string) => run("bash", ["-c", `set -e; cd '${folder}'; ${text}`]);
+
+beforeAll(() => needPrograms("rsync", "mount"), installTime);
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-room-"));
+  for (const name of ["source", "target", "run", "bin"]) await mkdir(at(name));
+  await shell("mount -t tmpfs -o size=64M,mode=755 room target");
+  // The file system of a test is no measure of what was lost.
+  await writeFile(at("bin/df"), "#!/bin/sh\necho IUsed; echo 1000000\n", { mode: 0o755 });
+  await writeSettings(at("settings"), {
+    ...{ source: at("source"), target: at("target"), state: at("run"), sqliteSafe: false },
+  });
+});
+afterEach(() => shell("umount target; rm -rf '" + folder + "'"));
+
+async function call(args: string[], input: string): Promise<{ code: number; text: string }> {
+  const { code, stdout, stderr } = await run(
+    "perl",
+    [join(programs, "rsync-wrapper"), ...options, ...args, ...ends()],
+    {
+      env: { ...process.env, PATH: `${at("bin")}:${process.env.PATH}`, LSYNCD_SETTINGS: at("settings") },
+      input,
+      allowFailure: true,
+    },
+  );
+  return { code, text: stdout + stderr };
+}
+const options = ["-lptgoD", "--delete", "--ignore-errors", "--delete-after", "--inplace", "-r"];
+const ends = () => [at("source/"), at("target/")];
+const pass = () => call([], "");
+const events = (...list: string[]) =>
+  call(["--force", "--from0", "--include-from=-", "--exclude=*"], ["/", ...list].join("\0"));
+// Without the directory that the gate keeps there.
+const mirrored = async () => (await readdir(at("target"))).filter((name) => name !== ".lsyncd-as-code").sort();
+const resync = () => readdir(at("run")).then((names) => names.includes("resync"));
+
+// What has no room: 3 GB that take no space in the source.
+beforeEach(() =>
+  shell("truncate -s 3G 'source/b[i]g'; echo a >source/a; echo z >source/z; truncate -s 20M source/fits"),
+);
+
+it("does not block the others: by events", async () => {
+  const { code, text } = await events("/a", "/b\\[i\\]g", "/fits", "/z");
+  // Partly done, and to be tried again.
+  expect(code).toBe(23);
+  expect(await resync()).toBe(true);
+  expect(text).toMatch(/^no room in the mirror for b\[i\]g: it needs 3222 MB, \d+ are free\. All else is mirrored$/m);
+  expect(await mirrored()).toEqual(["a", "fits", "z"]);
+});
+
+it("does not block the others: by a pass over everything, also where it was half written before", async () => {
+  expect((await pass()).code).toBe(23);
+  const others = ["a", "fits", "z"];
+  expect((await mirrored()).filter((name) => name !== "b[i]g")).toEqual(others);
+  await shell("cmp source/z target/z; [ $(stat -c %b 'target/b[i]g' 2>/dev/null || echo 0) = 0 ]");
+  // From now on it is known, and the volume is not filled with it first.
+  await shell("echo new >source/y; rm source/a");
+  const { code, text } = await pass();
+  expect(code).toBe(23);
+  expect(text).not.toMatch(/No space left/);
+  expect((await mirrored()).filter((name) => name !== "b[i]g")).toEqual(["fits", "y", "z"]);
+});
+
+it("is mirrored once there is room", async () => {
+  await events("/b\\[i\\]g");
+  await shell("truncate -s 30M 'source/b[i]g'");
+  expect((await pass()).code).toBe(0);
+  await shell("cmp 'source/b[i]g' 'target/b[i]g'");
+  expect(await readdir(at("run"))).not.toContain("no-room");
+});
+
+it("leaves the good copy that the mirror has as it is", async () => {
+  await shell(
+    "rm 'source/b[i]g'; truncate -s 20M source/grows; echo good | dd of=source/grows conv=notrunc status=none",
+  );
+  expect((await pass()).code).toBe(0);
+  await shell("cp -p target/grows good; truncate -s 3G source/grows; echo more >source/more");
+  expect((await events("/grows", "/more")).code).toBe(23);
+  await shell("cmp good target/grows");
+  expect(await readFile(at("target/more"), "utf8")).toBe("more\n");
+});
