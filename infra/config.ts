@@ -22,7 +22,9 @@ const mirrorShape = {
   ),
   sqliteLockSeconds: field.whole(1, 60).describe("Seconds for which writers of a database may be held up at most."),
   sqliteCopyShare: field.whole(1, 100).describe("Percent of the time that copying one database may take."),
-  verifySchedule: field.calendar.describe("When each host verifies its mirror by itself; empty for never."),
+  verifySchedule: field.calendar.describe(
+    "When each host compares its mirror with the source by content, slowly, and repairs it; empty for never.",
+  ),
   deletionLimit: field
     .whole(1, 100000000)
     .describe("Files that may vanish from the mirror within ten minutes, however few it has."),
@@ -63,7 +65,7 @@ export const defaults: MirrorSettings = {
   sqlitePatterns: ["*.sqlite", "*.sqlite3", "*.db"],
   sqliteLockSeconds: 2,
   sqliteCopyShare: 20,
-  verifySchedule: "",
+  verifySchedule: "weekly",
   deletionLimit: 100,
   deletionShare: 20,
   keepDeletedDays: 0,

@@ -97,11 +97,20 @@ const catalogue: (ManagedFile & {
     "Follow",
     "Copy",
     "Snapshot",
+    "State",
+    "Names",
   ].map((name) => ({
     ...perlModule(name),
     when: ({ sqliteSafe }: HostSettings) => sqliteSafe,
   })),
   { name: "sqlite", path: paths.sqliteProgram, mode: "0755", restart: "lsyncd", when: ({ sqliteSafe }) => sqliteSafe },
+  ...["Report", "Volumes", "Private", "Files", "Databases", "Repair", ""].map((name) => ({
+    ...perlModule(name === "" ? "Verify" : `Verify/${name}`),
+    name: name === "" ? "verify-library" : `verify-${name.toLowerCase()}`,
+    // No program that stays has it in its memory.
+    restart: "none" as const,
+    when: ({ sqliteSafe }: HostSettings) => sqliteSafe,
+  })),
   { name: "verify", path: paths.verifyProgram, mode: "0755", restart: "none", when: ({ sqliteSafe }) => sqliteSafe },
   {
     name: "verify-command",

@@ -353,7 +353,7 @@ describe("a volume that goes away", () => {
     expect({ code, stdout, stderr }).toEqual({
       code: 2,
       stdout: "",
-      stderr: "lsyncd-rsync: nothing was compared: the source volume is not mounted\n",
+      stderr: "lsyncd-verify: nothing was compared: the source volume is not mounted\n",
     });
     expect(existsSync(path.join(state, "verify.tsv"))).toBe(false);
     rmSync(source, { recursive: true });

@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { renderPrograms } from "../../tools/torture/render";
-import { programs } from "../../tools/torture/settings";
+import { programs, writeSettings } from "../../tools/torture/settings";
 import { run } from "../../toolchain/run";
 import { installTime, needPrograms } from "./programs";
 
@@ -43,13 +43,21 @@ export function useCopier(): void {
     writeFileSync(guard, "#!/bin/sh\nexit 0\n", { mode: 0o755 });
     await renderPrograms(path.join(root, "bin"), { sqliteStateDirectory: state, source, target, guard });
     program = path.join(root, "bin/lsyncd-rsync");
-    verifier = path.join(root, "bin/lsyncd-verify");
+    verifier = path.join(programs, "lsyncd-verify");
+    await settings({ guard });
   });
 
   afterEach(async () => {
     await idle();
     rmSync(root, { recursive: true, force: true });
   });
+}
+
+/** Writes the settings of the running test, with others for some names, and has programs read them. */
+export async function settings(given: Record<string, unknown> = {}): Promise<void> {
+  process.env.LSYNCD_SETTINGS = path.join(root, "settings");
+  const places = { source, target, state: path.join(root, "marks"), sqliteStateDirectory: state };
+  await writeSettings(process.env.LSYNCD_SETTINGS, { ...places, ...given });
 }
 
 /** Calls the program as lsyncd does: its worker outlives it, so the end of its output is nothing to wait for. */

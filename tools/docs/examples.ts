@@ -71,7 +71,6 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
       verifySchedule: {
         value: "Sun 03:00",
         bounds: "a calendar event of systemd (systemd.time(7)), or empty",
-        fallback: "never by itself",
       },
     },
   },

@@ -23,12 +23,12 @@ export interface ProgramSettings {
   sqliteLockSeconds?: number;
 }
 
-/** Renders the programs that mirror, copy and check databases into a directory, executable, with the default settings. */
+/** Renders the programs that copy databases into a directory, executable, with the default settings. */
 export async function renderPrograms(directory: string, settings: ProgramSettings): Promise<void> {
   await mkdir(directory, { recursive: true });
   await symlink(path.join(programs, "LsyncdAsCode"), path.join(directory, "LsyncdAsCode")).catch(() => undefined);
   const marks = path.join(settings.sqliteStateDirectory, "marks");
-  for (const name of ["lsyncd-rsync", "lsyncd-verify"]) {
+  for (const name of ["lsyncd-rsync"]) {
     const file = path.join(directory, name);
     await writeFile(
       file,

@@ -1,0 +1,45 @@
+# What lsyncd-verify does, in order: files, databases, repairs.
+package LsyncdAsCode::Verify;
+use strict;
+use warnings;
+use LsyncdAsCode::Names ();
+use LsyncdAsCode::Verify::Databases ();
+use LsyncdAsCode::Verify::Files     ();
+use LsyncdAsCode::Verify::Repair    ();
+
+# A fault is { path, what, of, same }: of says file or database; same is 1 when the mirror's file has the size and time of a good one,
+# so that a pass over everything would not touch it.
+
+# Writes what it finds to the report. Dies when nothing could be compared. Options: those of lsyncd-verify.
+sub verify {
+    my ($volumes, $report, $option) = @_;
+    my %known = LsyncdAsCode::Names::known();
+    my $is_database = sub { my ($path) = @_; return LsyncdAsCode::Names::matches($path) || $known{$path} };
+    my $part_of_one = sub {
+        my ($path) = @_;
+        my $base = LsyncdAsCode::Names::base_of($path);
+        return $is_database->($path) || defined $base && $is_database->($base);
+    };
+    my $compared = LsyncdAsCode::Verify::Files::compare($volumes, $option, $is_database, $part_of_one);
+    $report->count(files => $compared->{files}, databases => scalar @{ $compared->{databases} });
+    $report->found('unchecked', '.', $_) for @{ $compared->{complaints} };
+
+    my @faults = LsyncdAsCode::Verify::Files::faults($volumes, $option, $compared->{differing});
+    my $check = LsyncdAsCode::Verify::Databases->new($volumes, $option);
+    for my $path (sort @{ $compared->{databases} }) {
+        my $found = $check->check($path) // next;
+        if ($found->{kind} eq 'fault') { push @faults, $found }
+        else                           { $report->found(@$found{qw(kind path what)}) }
+    }
+    my %still = map { $_->{path} => 1 } @faults;
+    if ($option->{repair} && @faults) {
+        %still = LsyncdAsCode::Verify::Repair::repair($volumes, $option, \@faults, {
+            file     => sub { return LsyncdAsCode::Verify::Files::again($volumes, $option, @_) },
+            database => sub { return $check->again(@_) },
+        });
+    }
+    for my $fault (@faults) { $report->found($still{ $fault->{path} } ? 'fault' : 'repaired', @$fault{qw(path what)}) }
+    return;
+}
+
+1;

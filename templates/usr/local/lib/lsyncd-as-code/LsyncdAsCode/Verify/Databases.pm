@@ -1,0 +1,147 @@
+# Each database of the mirror: not too far behind, and sound. SQLite is asked when it can be, otherwise it is compared with the source.
+package LsyncdAsCode::Verify::Databases;
+use strict;
+use warnings;
+use Fcntl qw(:mode);
+use POSIX ();
+use LsyncdAsCode::Beneath  qw(open_source);
+use LsyncdAsCode::Names    qw(has_header split_path);
+use LsyncdAsCode::Paths    ();
+use LsyncdAsCode::Snapshot qw(image snapshot);
+use LsyncdAsCode::State    qw(setting slurp state_file BIG RESERVE);
+use LsyncdAsCode::System   qw(fd_path free_bytes now_ns pause read_at CHUNK);
+use LsyncdAsCode::Verify::Private ();
+
+sub new {
+    my ($class, $volumes, $option) = @_;
+    my ($shell) = grep { -x } map { "$_/sqlite3" } qw(/usr/bin /usr/local/bin);
+    return bless { volumes => $volumes, option => $option, shell => $shell, late => backlog() }, $class;
+}
+
+# What the worker has still to do: path as printed => [seconds since, cause].
+sub backlog {
+    my (undef, @lines) = split /\n/, slurp(state_file('status.tsv'));
+    return { map { my ($since, $why, $path) = split /\t/; ($path => [ now_ns() / 1e9 - $since, $why ]) } @lines };
+}
+
+# Made when it is first needed, and again when it was taken away (by a pass over everything, to which it is no part of the source).
+sub private {
+    my ($self) = @_;
+    delete $self->{private} if $self->{private} && !$self->{private}->is_there;
+    return $self->{private} //= LsyncdAsCode::Verify::Private->new($self->{volumes}->directory('target', ''));
+}
+
+# Undef when all is well, else { kind, what, path, of, same }: kind is fault or unchecked, the rest as in LsyncdAsCode::Verify.
+sub check {
+    my ($self, $path) = @_;
+    my ($kind, $what, $late);
+    for (1 .. 3) {
+        ($kind, $what, $late) = eval { $self->look_at($path) };
+        ($kind, $what) = ('unchecked', $@ =~ s/\s+\z//r) if $@;
+        # What was taken away under the check says nothing about the database.
+        last if !defined $kind || !$self->{private} || $self->{private}->is_there;
+    }
+    # What is late is on its way.
+    return defined $kind ? { kind => $kind, what => $what, path => $path, of => 'database', same => $late ? 0 : 1 } : undef;
+}
+
+# Of these those that are still not right. One at a time: behind the first that is not, the others wait.
+sub again {
+    my ($self, @paths) = @_;
+    $self->{late} = backlog();
+    my %still = map { $_ => 1 } @paths;
+    for my $path (@paths) {
+        last if $self->check($path);
+        delete $still{$path};
+    }
+    return \%still;
+}
+
+# Nothing when all is well, else kind and what it is, and whether the worker has yet to copy it.
+sub look_at {
+    my ($self, $path) = @_;
+    my ($volumes, $option) = @$self{qw(volumes option)};
+    if (my $entry = $self->{late}{ LsyncdAsCode::Paths::printable($path) }) {
+        return ('fault', sprintf('is %.0f s behind (%s)', @$entry), 1) if $entry->[0] > $option->{max_age};
+    }
+    my @mirrored = $volumes->look('target', $path);
+    if (!@mirrored) {
+        my $age = $volumes->age($path);
+        return defined $age && $age > $option->{max_age} ? ('fault', 'is missing in the mirror') : ();
+    }
+    return if !S_ISREG($mirrored[2]) || !$mirrored[7];
+    my $wal = ($volumes->look('target', "$path-wal"))[7] // 0;
+    return ('unchecked', 'too little space in the mirror for a private copy')
+        if free_bytes($volumes->root('target') . '/.') < 4 * ($mirrored[7] + $wal) + RESERVE;
+
+    my $plain = has_header($volumes->root('target') . '/.', $path);
+    if ($plain && $self->{shell}) {
+        my ($above, $name) = split_path($path);
+        my $directory = $volumes->directory('target', $above) // return;
+        LsyncdAsCode::Verify::Private::empty($self->private->handle);
+        image($directory, $name, $self->private->path . '/mirror') or return ('unchecked', 'the mirror changes all the time');
+        my $answer = $self->ask_sqlite($self->private->path . '/mirror');
+        return ('fault', "SQLite says: $answer") if $answer ne 'ok';
+        return unless $option->{checksum};
+    }
+    my ($kind, $what) = $self->compare_with_source($path);
+    return $kind ? ($kind, ($plain ? '' : 'encrypted or no database, compared by content: ') . $what) : ();
+}
+
+# Asks SQLite about a private copy. Returns what it says, "ok" if all is well.
+sub ask_sqlite {
+    my ($self, $path) = @_;
+    my $pid = open(my $answer, '-|') // die "cannot fork: $!\n";
+    if (!$pid) {
+        $ENV{HOME} = '/nonexistent';
+        open STDIN,  '<',  '/dev/null';
+        open STDERR, '>&', \*STDOUT;
+        my $ask = $self->{option}{full} ? 'PRAGMA integrity_check' : 'PRAGMA quick_check';
+        exec { $self->{shell} } $self->{shell}, '-batch', '-init', '/dev/null', $path, $ask or POSIX::_exit(127);
+    }
+    my $text = do { local $/ = undef; readline($answer) // '' };
+    close $answer;
+    # The shell names an -init file on its first line in some versions.
+    $text =~ s/\A-- Loading resources from [^\n]*\n//;
+    return $text =~ s/\s+\z//r;
+}
+
+# The committed state of the source, taken under its locks, beside the mirror's: nothing when they are equal, or what differs.
+sub compare_with_source {
+    my ($self, $path) = @_;
+    my ($volumes, $private) = ($self->{volumes}, $self->private->path);
+    my ($above, $name) = split_path($path);
+    my ($source, $target) = map { $volumes->directory($_, $above) } qw(source target);
+    return ('unchecked', 'its directory is gone') unless $source && $target;
+    my $options = {
+        lock_seconds => setting('sqlite_lock_seconds'), big => BIG, reserve => RESERVE, whole => 1, owner => 0, group => 0, perms => 0,
+    };
+    my $why = '';
+    for (1 .. 5) {
+        LsyncdAsCode::Verify::Private::empty($self->private->handle);
+        my $copied = snapshot($source, $name, "$private/source", $options);
+        if ($copied->{state} eq 'deferred') { $why = $copied->{reason} }
+        elsif (!image($target, $name, "$private/mirror")) { $why = 'the mirror changes all the time' }
+        else {
+            image($self->private->handle, 'source', "$private/image");
+            $why = difference("$private/image", "$private/mirror");
+            return if $why eq '';
+        }
+        pause(1.3);
+    }
+    # Who writes all the time is never caught at the same commit; that the mirror follows is what its age tells.
+    my $recent = grep { defined && $_ < $self->{option}{max_age} } map { $volumes->age("$path$_") } '', '-wal';
+    return $recent ? ('unchecked', "written all the time ($why)") : ('fault', "differs from the source: $why");
+}
+
+sub difference {
+    my ($one, $other) = map { open_source($_) // die "cannot open $_\n" } @_;
+    return 'their sizes differ' if -s $one != -s $other;
+    for (my $at = 0; $at < -s $one; $at += CHUNK) {
+        my ($a, $b) = map { read_at($_, $at, CHUNK) } $one, $other;
+        return sprintf 'they differ after byte %d', $at if $a ne $b;
+    }
+    return '';
+}
+
+1;

@@ -1,0 +1,269 @@
+import { mkdir, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { paths } from "../../infra/paths";
+import { run } from "../../toolchain/run";
+import { programs, writeSettings } from "../../tools/torture/settings";
+import { installTime, needPrograms } from "../support/programs";
+
+// lsyncd-verify on directories in the place of volumes.
+
+let folder: string;
+const at = (name: string): string => join(folder, name);
+const shell = (text: string) => run("bash", ["-c", `set -e; cd '${folder}'; ${text}`]);
+
+const settings = (given: Record<string, unknown> = {}): Promise<void> =>
+  writeSettings(at("settings"), { source: at("source"), target: at("target"), state: at("run"), ...given });
+
+beforeAll(() => needPrograms("rsync", "python3"), installTime);
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-verify-"));
+  await mkdir(at("source"));
+  await mkdir(at("target"));
+  await settings();
+});
+// Node cannot remove what has a longer path than the kernel takes at once.
+afterEach(() => run("rm", ["-rf", folder]));
+
+interface Verdict {
+  code: number;
+  /** What it printed but the summary, sorted. */
+  findings: string[];
+  summary: string;
+}
+
+const env = (): NodeJS.ProcessEnv => ({
+  ...process.env,
+  PATH: `${at("bin")}:${process.env.PATH}`,
+  LSYNCD_SETTINGS: at("settings"),
+});
+
+/** Everything counts as old enough to be no delay, unless told otherwise. */
+async function verify(...args: string[]): Promise<Verdict> {
+  const all = ["--max-age", "-1", ...args];
+  const { code, stdout, stderr } = await run(join(programs, "lsyncd-verify"), all, { env: env(), allowFailure: true });
+  const lines = `${stdout}${stderr}`.trimEnd().split("\n");
+  return { code, summary: lines.at(-1) ?? "", findings: lines.slice(0, -1).sort() };
+}
+
+const mirror = () => shell("rsync -a source/ target/");
+const everyType = `mkdir source/d; echo x >source/f; ln -s f source/L; mkfifo source/p; python3 -c '
+import socket; socket.socket(socket.AF_UNIX).bind("source/s")'; mknod source/c c 1 3; mknod source/b b 7 99`;
+
+describe("every type of file", () => {
+  it("that is the same on both sides is no fault, symbolic links among them", async () => {
+    await shell(everyType);
+    await mirror();
+    await shell("touch -h -d 2001-01-01 target/L");
+    expect(await verify("--checksum")).toEqual({
+      code: 0,
+      findings: [],
+      summary: "6 files, 0 databases: 0 faults, 0 not checked",
+    });
+  });
+
+  it("is compared: links, sockets, FIFOs, devices, directories, owners", async () => {
+    await shell(`${everyType}; mkdir source/new`);
+    await mirror();
+    await shell(`cd target; rmdir new; ln -sfn elsewhere L; rm p s; mknod p p; rm p; rm b; mknod b b 7 98; chown 7 c`);
+    const { code, findings } = await verify();
+    expect(code).toBe(1);
+    expect(findings).toEqual([
+      expect.stringMatching(/^FAULT L: differs in where it leads; the source was last changed/),
+      expect.stringMatching(/^FAULT b: differs/),
+      expect.stringMatching(/^FAULT c: differs in owner; /),
+      "FAULT new: is missing in the mirror",
+      "FAULT p: is missing in the mirror",
+      "FAULT s: is missing in the mirror",
+    ]);
+  });
+});
+
+describe("a difference", () => {
+  it("of a file that the application dates into the future is found", async () => {
+    await shell("echo one >source/a; touch -d '10 years' source/a");
+    await sleep(1100);
+    expect((await verify("--max-age", "0")).findings).toEqual(["FAULT a: is missing in the mirror"]);
+  });
+
+  it("of a file that was written a moment ago is the mirror's delay, whatever its time says", async () => {
+    await shell("echo one >source/a; touch -d 2001-01-01 source/a");
+    expect(await verify("--max-age", "60")).toMatchObject({ code: 0, findings: [] });
+  });
+
+  it("of names that mean something to rsync is found and named", async () => {
+    await shell(String.raw`touch 'source/a]b' 'source/q?\w' $'source/cr\ry' $'source/nl\nx' 'source/\#012'`);
+    expect((await verify()).findings).toEqual([
+      "FAULT \\x5c#012: is missing in the mirror",
+      "FAULT a]b: is missing in the mirror",
+      "FAULT cr\\x0dy: is missing in the mirror",
+      "FAULT nl\\x0ax: is missing in the mirror",
+      "FAULT q?\\x5cw: is missing in the mirror",
+    ]);
+  });
+
+  it("is found beside a path that is longer than rsync can name, and so is what is in the mirror only", async () => {
+    const deep = 'chdir "source"; for (1 .. 20) { mkdir "x" x 250; chdir "x" x 250 } open my $f, ">", "file" or die';
+    await shell(
+      `echo >source/other; echo >target/left; perl -e '${deep}'; rsync -a --exclude=other source/ target/ || true`,
+    );
+    const { code, findings } = await verify();
+    expect(code).toBe(1);
+    expect(findings).toEqual([
+      "FAULT left: is in the mirror only",
+      "FAULT other: is missing in the mirror",
+      expect.stringMatching(/^UNCHECKED \.: .*(overflow|too long)/i),
+    ]);
+  });
+});
+
+const database = (path: string) =>
+  shell(
+    `python3 -c 'import sqlite3; c = sqlite3.connect("${path}"); c.execute("create table t (a)"); c.executemany("insert into t values (?)", [["x" * 900]] * 200); c.commit()'`,
+  );
+
+describe("the private directory for copies of databases", () => {
+  beforeEach(async () => {
+    await database("source/a.sqlite");
+    await mirror();
+    await shell("mkdir outside; touch outside/{1..20} outside/mirror outside/source; chmod 777 outside target");
+  });
+
+  it("is not where a symbolic link of its name leads", async () => {
+    await shell("ln -s ../outside target/.lsyncd-rsync.verify");
+    expect(await verify("--checksum")).toMatchObject({
+      code: 0,
+      summary: "1 files, 1 databases: 0 faults, 0 not checked",
+    });
+    expect(await readdir(at("outside"))).toHaveLength(22);
+  });
+
+  it("of a verification that was killed is cleared, and only that", async () => {
+    await shell(
+      "cd target; mkdir -m 700 .lsyncd-rsync.verify.1.x .lsyncd-rsync.verify.2; mkdir -m 755 .lsyncd-rsync.verify.3",
+    );
+    await shell("cd target; touch .lsyncd-rsync.verify.{1.x,3}/mirror .lsyncd-rsync.verify.2/mine");
+    expect((await verify()).code).toBe(0);
+    const names = (await readdir(at("target"))).filter((name) => name.startsWith("."));
+    expect(names.sort()).toEqual([".lsyncd-rsync.verify.2", ".lsyncd-rsync.verify.3"]);
+    expect(await readdir(at("target/.lsyncd-rsync.verify.3"))).toEqual(["mirror"]);
+  });
+
+  it("that the application's user swaps for links all the time leads to nothing outside", async () => {
+    for (let i = 0; i < 15; i++) await shell(`cp -a source/a.sqlite source/${i}.sqlite`);
+    await mirror();
+    await shell("chown -R 65534 target; find outside -type f -exec sha256sum {} + | sort >before");
+    // As that user, who owns the mirror's root: each private directory is moved away, and a link put in its place.
+    const swap = `cd target; while :; do for d in .lsyncd-rsync.verify.*; do
+      [ -d "$d" ] && [ ! -L "$d" ] && mv -T "$d" moved.$RANDOM 2>/dev/null && ln -s ../outside "$d" 2>/dev/null; done; done`;
+    const loop = shell(`exec timeout 12 setpriv --reuid 65534 --clear-groups bash -c '${swap}'`).catch(() => undefined);
+    await sleep(300);
+    for (let i = 0; i < 3; i++) await verify("--checksum");
+    await loop;
+    await shell("find outside -type f -exec sha256sum {} + | sort >after; cmp before after");
+    expect(await readdir(at("outside"))).toHaveLength(22);
+  }, 90_000);
+});
+
+describe("a repair", () => {
+  const supervised = `while sleep 0.2; do [ -e run/resync ] || continue; rm run/resync
+    perl '${programs}/rsync-wrapper' -lptgoD --delete --ignore-errors --delete-after --inplace -r '%/source/' '%/target/' >>wrapper.log 2>&1; done`;
+
+  /** Verifies while something mirrors everything when it is asked to, as lsyncd's supervisor does. */
+  async function repair(...args: string[]): Promise<Verdict> {
+    const script = `cd '${folder}'; ${supervised.replaceAll("%", folder)}`;
+    const supervisor = run("timeout", ["60", "bash", "-c", `echo $$ >supervisor; ${script}`], {
+      cwd: folder,
+      env: env(),
+      allowFailure: true,
+    });
+    try {
+      return await verify("--checksum", "--repair", "--repair-timeout", "12", ...args);
+    } finally {
+      await shell("kill $(cat supervisor)");
+      await supervisor;
+    }
+  }
+
+  it("brings back what something else changed in the mirror, also where size and time say that it is the same", async () => {
+    await shell("echo right >source/a; echo right >source/b; ln -s a source/L; mkfifo source/p");
+    await mirror();
+    await shell("cd target; echo wrong >a; touch -r ../source/a a; truncate -s 0 b; rm p; ln -sfn b L");
+    const { code, findings, summary } = await repair();
+    expect({ code, summary }).toEqual({ code: 0, summary: "4 files, 0 databases: 0 faults, 0 not checked" });
+    expect(findings).toEqual([
+      "4 repaired",
+      expect.stringMatching(/^REPAIRED L: /),
+      expect.stringMatching(/^REPAIRED a: differs in content; /),
+      expect.stringMatching(/^REPAIRED b: differs in /),
+      "REPAIRED p: is missing in the mirror",
+    ]);
+    expect((await shell("cat target/a target/b; readlink target/L")).stdout).toBe("right\nright\na\n");
+    expect(await readFile(at("run/verify.tsv"), "utf8")).toMatch(/\tfaults\t0\t[^]*\nrepaired\ta\tdiffers in content/);
+  });
+
+  it("brings back what a write through a mapping left behind, and the other name of a hard link", async () => {
+    await shell("echo first >source/a; ln source/a source/b");
+    await mirror();
+    // lsyncd mirrors the name that was written to, and knows nothing of the other.
+    await shell("echo other >source/a; cp -p source/a target/a");
+    expect((await verify("--checksum")).findings).toEqual([expect.stringMatching(/^FAULT b: differs/)]);
+    expect((await repair()).code).toBe(0);
+    expect(await readFile(at("target/b"), "utf8")).toBe("other\n");
+  });
+
+  it("deletes nothing that the gate holds, and says so", async () => {
+    // The gate asks how many files the mirror's file system has.
+    await mkdir(at("bin"));
+    await writeFile(at("bin/df"), "#!/bin/sh\necho IUsed; echo 302\n", { mode: 0o755 });
+    await shell("touch source/keep target/extra{1..300}; cp -p source/keep target/");
+    const { code, summary } = await repair();
+    expect(code).toBe(1);
+    expect(summary).toBe("1 files, 0 databases: 300 faults, 0 not checked");
+    expect((await readdir(at("target"))).length).toBeGreaterThanOrEqual(300);
+    expect(await readFile(at("run/held"), "utf8")).toContain("would have been deleted");
+  });
+
+  it("of a damaged database is a copy of all of it", async () => {
+    await database("source/a.sqlite");
+    await mirror();
+    await shell(
+      "cp -p target/a.sqlite good; dd if=/dev/urandom of=target/a.sqlite bs=512 seek=20 count=40 conv=notrunc status=none; touch -r good target/a.sqlite",
+    );
+    expect((await verify()).findings).toEqual([expect.stringMatching(/^FAULT a\.sqlite: SQLite says: /)]);
+    expect(await repair()).toMatchObject({ code: 0, summary: "1 files, 1 databases: 0 faults, 0 not checked" });
+    await shell("cmp source/a.sqlite target/a.sqlite");
+  });
+
+  it("that does not come is a fault", async () => {
+    await shell("echo >source/a");
+    expect(await verify("--repair", "--repair-timeout", "6")).toMatchObject({
+      code: 1,
+      findings: ["FAULT a: is missing in the mirror"],
+    });
+  });
+});
+
+it("leaves the mirror alone while lsyncd may not mirror", async () => {
+  await writeFile(at("guard"), "#!/bin/sh\necho 'lsyncd-guard: the source volume is not mounted' >&2; exit 1\n", {
+    mode: 0o755,
+  });
+  await settings({ guard: at("guard") });
+  await shell("touch target/file");
+  expect(await verify("--repair")).toEqual({
+    code: 2,
+    findings: [],
+    summary: "lsyncd-verify: nothing was compared: the source volume is not mounted",
+  });
+  expect(await readdir(at("run"))).not.toContain("verify.tsv");
+});
+
+it("asks rsync from where its settings say", async () => {
+  await writeFile(at("rsync"), `#!/bin/sh\necho "$@" >>'${at("asked")}'\nexec ${paths.rsyncProgram} "$@"\n`, {
+    mode: 0o755,
+  });
+  await settings({ rsyncProgram: at("rsync") });
+  await verify();
+  expect(await readFile(at("asked"), "utf8")).toMatch(/^--dry-run /);
+});
