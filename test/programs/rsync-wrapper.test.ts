@@ -555,3 +555,18 @@ describe("deleted files that are kept", () => {
     expect((await undelete("restore", hour, "d/e/1")).code).toBe(1);
   });
 });
+
+describe("a probe of the monitor or of lsyncd-wait", () => {
+  it.each([".lsyncd-monitor-probe", ".lsyncd-wait.1"])(
+    "%s is deleted from the mirror, also where it is all that there is",
+    async (name) => {
+      await shell(`echo x >source/${name}`);
+      expect((await events(["/", `/${name}`], 1)).code).toBe(0);
+      expect(await mirrored()).toContain(name);
+      await shell(`rm source/${name}`);
+      expect((await events(["/", `/${name}`], 2)).code).toBe(0);
+      expect(await mirrored()).not.toContain(name);
+      expect(await held()).toBe("");
+    },
+  );
+});

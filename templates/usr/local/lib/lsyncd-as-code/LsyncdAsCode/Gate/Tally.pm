@@ -15,7 +15,7 @@
 package LsyncdAsCode::Gate::Tally;
 use strict;
 use warnings;
-use LsyncdAsCode::Gate::Names qw(base_of is_own is_temporary);
+use LsyncdAsCode::Gate::Names qw(base_of is_own is_probe is_temporary);
 
 # Bytes that a file is recognised by. An append, SQLite's writes, VACUUM and the pages of an encrypted database leave the first 16
 # bytes as they are (https://www.sqlite.org/fileformat2.html#the_database_header, and SQLCipher's salt); another key does not.
@@ -77,6 +77,7 @@ sub within {
 # $itself a directory that comes counts alone. Returns whether all that is below the path is counted with it.
 sub compare {
     my ($self, $path, $deep, $itself) = @_;
+    if (is_probe($path)) { $self->probe($path); return 1 }
     return 1 if is_own($path) || is_temporary($path);
     my ($here, $there) = ($self->{source}->look($path), $self->{target}->look($path));
     return 0 if !$here && !$there;
@@ -87,6 +88,14 @@ sub compare {
         return 1;
     }
     return $self->both($path, $here, $there, $deep);
+}
+
+# A probe is deleted like any file, or nobody would see that deletions are mirrored; it is nothing that is lost.
+sub probe {
+    my ($self, $path) = @_;
+    return if $self->{source}->look($path) || !$self->{target}->look($path);
+    push @{ $self->{after} }, { path => $path, entries => 1 };
+    return;
 }
 
 sub both {
