@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { defaults } from "../../infra/config";
 import { run } from "../../toolchain/run";
 import { PretendedVolumes } from "../support/failover";
 import { library } from "../support/host-settings";
@@ -86,8 +87,14 @@ it("the mirror is copied back to the source: lsyncd-failover", async () => {
   expect(begun).toBe(true);
 });
 
-it("rsync's own passes, with the options that lsyncd gives it", async () => {
+it("rsync's own passes, with the default options as the wrapper hands them on", async () => {
+  const given = ["-lptgosWD", ...defaults.rsyncOptions, "-r"];
+  const script = `use LsyncdAsCode::Pass; my %pass = LsyncdAsCode::Pass::for_rsync(@ARGV); print join ' ', @{ $pass{arguments} }`;
+  const { stdout: options } = await run("perl", ["-I", library, "-e", script, "--", ...given]);
+  // Many, and never equal, so that rsync is at work on one of them whenever a directory is swapped.
+  await host.shell(`for n in $(seq 300); do echo "root only $n" >outside/$n; echo "mail $n" >source/mail/$n; done
+    chmod 600 outside/*; chown -R 65534:65534 source`);
   await attacked(() =>
-    host.shell(`timeout 5 rsync -lptgoD --delete --force -r source/ target/ >/dev/null 2>&1 || true`),
+    host.shell(`rm -rf target/mail || true; timeout 5 rsync ${options} source/ target/ >/dev/null 2>&1 || true`),
   );
 });
