@@ -15,7 +15,9 @@ import { installTime, needPrograms } from "../support/programs";
 beforeAll(() => needPrograms("lsyncd", "perl", "python3"), installTime);
 
 test("the options with which tests call the copier are those of the recording", () => {
-  const sorted = OPTIONS.map((option) => (/^-\w/.test(option) ? `-${[...option.slice(1)].sort().join("")}` : option));
+  const sorted = OPTIONS.map((option) =>
+    /^-\w/.test(option) ? `-${Array.from(option.slice(1)).sort().join("")}` : option,
+  );
   for (const { step, options } of readRecording(recording))
     expect([step, sorted.filter((option) => !options.includes(option))]).toEqual([step, []]);
 });

@@ -50,6 +50,7 @@ export const chapters: { title: string; files: string[] }[] = [
   },
   { title: "The host's own upkeep", files: ["upkeep"] },
   { title: "Failover and replaced disks", files: ["operator", "drill"] },
+  { title: "The application's own user", files: ["hostile-user"] },
   { title: "Hosts that come, change and go", files: ["takeover", "deploy", "hosts"] },
 ];
 
