@@ -20,8 +20,8 @@ for my $module (sort keys %code) {
     my %imported = map { $_ => 1 } grep { $module_of{$_} } map { split } $code{$module} =~ /^use LsyncdAsCode::[\w:]+ +qw\(([^)]*)\)/mg;
     my %called = map { $_ => 1 } grep { $calls =~ /(?<![\$\@%>{\w:])$_\b(?!\s*=>)/ && $module_of{$_} ne $module } keys %module_of;
     no strict 'refs';
-    # A name of a function that the module has itself is its own.
-    delete @called{ grep { !$imported{$_} && $calls =~ /^sub \Q$_\E\b/m } keys %called };
+    # A name of a function or constant that the module has itself is its own.
+    delete @called{ grep { !$imported{$_} && $calls =~ /^(?:sub \Q$_\E\b|\s*\Q$_\E\s+=>)/m } keys %called };
     is_deeply([ sort keys %called ], [ sort keys %imported ], "$module imports what it calls");
 }
 done_testing();
