@@ -349,7 +349,7 @@ describe("a volume that goes away", () => {
     );
     renameSync(source, `${source}.away`);
     mkdirSync(source);
-    const { code, stdout, stderr } = await run(verifier, [], { allowFailure: true });
+    const { code, stdout, stderr } = await run(verifier, [], { allowFailure: true, env: process.env });
     expect({ code, stdout, stderr }).toEqual({
       code: 2,
       stdout: "",
