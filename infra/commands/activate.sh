@@ -484,7 +484,7 @@ deactivate() {
   rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/place" "$STATE/run" "$STATE/since" "$STATE/bundled" "$KEPT"
   rm -rf "$STATE/reinstalled" "$STAGED"
   rmdir -p --ignore-fail-on-non-empty -- "${STAGED%/*}" 2>/dev/null
-  rm -rf "$STATE/alerts" "$ALERTS" "$STATE/held" "$STATE/allow-deletion" "$STATE/accept-source" "$STATE/entries" "$STATE/entries.altered" "$STATE/grants" "$STATE/grants.lock" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
+  rm -rf "$STATE/alerts" "$ALERTS" "$STATE/passes" "$STATE/held" "$STATE/allow-deletion" "$STATE/accept-source" "$STATE/entries" "$STATE/entries.altered" "$STATE/grants" "$STATE/grants.lock" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
   say "Removed from $HOST. Both volumes are as they were; $STATE/volumes stays and remembers which they are."
 }
 

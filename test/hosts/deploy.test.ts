@@ -136,13 +136,15 @@ describe("a second run", () => {
     const before = await mainPid();
     await d.configure({ alertRecipients: "someone@example.com, other@example.com" });
     succeeded(await d.stack.up());
-    expect(await on(d.host, "cat /etc/lsyncd/alerts.conf")).toContain("(someone@example.com other@example.com)");
+    expect(await on(d.host, "cat /etc/lsyncd/alerts.conf")).toContain(
+      'recipient = "someone@example.com"\nrecipient = "other@example.com"\n',
+    );
     expect(await mainPid()).toBe(before);
   });
 
   it("takes MSMTP_RCPTS over the stack", async () => {
     succeeded(await d.stack.up(undefined, { MSMTP_RCPTS: "first@example.com" }));
-    expect(await on(d.host, "cat /etc/lsyncd/alerts.conf")).toContain("(first@example.com)");
+    expect(await on(d.host, "cat /etc/lsyncd/alerts.conf")).toContain('recipient = "first@example.com"\n');
   });
 });
 
