@@ -48,7 +48,7 @@ describe("a host that the Ansible playbook deployed", () => {
     await mirrors(host);
     await identical(host);
     expect(await on(host, "ls /etc/systemd/system | grep lsyncd")).toBe(
-      "lsyncd-monitor.service\nlsyncd-monitor.timer\nlsyncd-undo.service\nlsyncd.service.d",
+      "lsyncd-monitor.service\nlsyncd-monitor.timer\nlsyncd-undo.service\nlsyncd-verify.service\nlsyncd-verify.timer\nlsyncd.service.d",
     );
     await row({
       injected: "A host that the Ansible playbook deployed, taken over",
