@@ -3,32 +3,24 @@ package LsyncdAsCode::Names;
 use strict;
 use warnings;
 use LsyncdAsCode::Beneath qw(open_beneath open_source);
+use LsyncdAsCode::Gate::Names qw(base_of);
 use LsyncdAsCode::State   qw(settings_list slurp state_file);
 use LsyncdAsCode::System  qw(fd_path read_at);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(matches base_of unit_by_name has_header is_temporary unit_of_temporary known split_path SUFFIXES);
+our @EXPORT_OK = qw(matches unit_by_name has_header is_temporary unit_of_temporary known split_path SUFFIXES);
 
 # What SQLite puts behind a database's name.
 use constant SUFFIXES => ('', '-wal', '-shm', '-journal');
 
 my $match;
 
-sub expression {
-    my @expressions = map { my $p = quotemeta; $p =~ s/\\\*/.*/g; $p =~ s/\\\?/./g; $p } settings_list('sqlite_pattern');
-    my $any = @expressions ? join('|', @expressions) : '(?!)';
-    return qr/\A(?:$any)\z/s;
-}
-
 # Whether a path has a database's name: the setting sqlite_pattern, * and ? as in a shell.
 sub matches {
     my ($path) = @_;
-    $match //= expression();
+    $match //= LsyncdAsCode::Gate::Names::by_name(settings_list('sqlite_pattern'));
     return substr($path, 1 + rindex $path, '/') =~ $match;
 }
-
-# The database that a path with one of SQLite's suffixes would belong to; undef when it has none.
-sub base_of { my ($path) = @_; return $path =~ /\A(.+)-(?:wal|shm|journal)\z/s ? $1 : undef }
 
 # The database that a path belongs to by its name alone; undef when the name does not say.
 sub unit_by_name {

@@ -2,6 +2,7 @@
 package LsyncdAsCode::Verify;
 use strict;
 use warnings;
+use LsyncdAsCode::Gate::Names ();
 use LsyncdAsCode::Names ();
 use LsyncdAsCode::Verify::Databases ();
 use LsyncdAsCode::Verify::Files     ();
@@ -17,7 +18,7 @@ sub verify {
     my $is_database = sub { my ($path) = @_; return LsyncdAsCode::Names::matches($path) || $known{$path} };
     my $part_of_one = sub {
         my ($path) = @_;
-        my $base = LsyncdAsCode::Names::base_of($path);
+        my $base = LsyncdAsCode::Gate::Names::base_of($path);
         return $is_database->($path) || defined $base && $is_database->($base);
     };
     my $compared = LsyncdAsCode::Verify::Files::compare($volumes, $option, $is_database, $part_of_one);

@@ -24,11 +24,16 @@ sub is_temporary { my ($path) = @_; return $path =~ m{(?:\A|/)\.lsyncd-rsync\.[^
 # The database that a path with one of SQLite's suffixes would belong to; undef when it has none.
 sub base_of { my ($path) = @_; return $path =~ /\A(.+)-(?:wal|shm|journal)\z/s ? $1 : undef }
 
-# A function that says whether a path below a volume is a database: by its name (shell patterns with * and ?) or its header.
-sub database_test {
+# What the last part of a database's path matches: shell patterns with * and ?.
+sub by_name {
     my @patterns = @_;
     my $any = join('|', map { my $p = quotemeta; $p =~ s/\\\*/.*/g; $p =~ s/\\\?/./g; $p } @patterns) || '(?!)';
-    my $match = qr/\A(?:$any)\z/s;
+    return qr/\A(?:$any)\z/s;
+}
+
+# A function that says whether a path below a volume is a database: by its name (shell patterns with * and ?) or its header.
+sub database_test {
+    my $match = by_name(@_);
     return sub {
         my ($volume, $path) = @_;
         return 1 if substr($path, 1 + rindex $path, '/') =~ $match;
