@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { parse } from "yaml";
 import { run } from "../toolchain/run";
 import { ensureToolchain } from "../toolchain";
+import { readSettings, type Settings } from "../infra/config";
 import { stackConfiguration } from "./configuration/json";
 
 const root = resolve(__dirname, "..");
@@ -35,6 +36,11 @@ export async function configurationOf(name: StackName): Promise<Record<string, s
   const file = name.configFile === undefined ? [] : ["--config-file", resolve(name.configFile)];
   const args = ["config", "--show-secrets", "--json", ...flags(name), ...file];
   return stackConfiguration(await pulumi(args, `the settings of ${name.stack ?? "the selected stack"}`));
+}
+
+/** The settings of a stack with this environment, as the program reads them. Holds secrets. Throws with all faults of them. */
+export async function settingsOf(name: StackName): Promise<Settings> {
+  return readSettings({ stack: await configurationOf(name), env: process.env });
 }
 
 /** What is deployed, secrets included, as `pulumi stack export` prints it. Holds secrets: do not print it. */

@@ -1,8 +1,7 @@
 import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { readSettings } from "../infra/config";
 import { runTool, UsageError } from "./cli";
-import { configurationOf } from "./configuration";
+import { settingsOf } from "./configuration";
 import { fleetStatus } from "./status/fleet";
 import { statusText } from "./status/report";
 
@@ -42,8 +41,7 @@ async function main(args: string[]): Promise<number> {
     console.log(usage);
     return 0;
   }
-  const stack = await configurationOf({ stack: options.stack, configFile: options["config-file"] });
-  const settings = readSettings({ stack, env: process.env });
+  const settings = await settingsOf({ stack: options.stack, configFile: options["config-file"] });
   for (;;) {
     const all = await fleetStatus(settings, Number(options.timeout));
     if (options.watch && !options.json) {

@@ -1,7 +1,6 @@
 import { parseArgs } from "node:util";
-import { readSettings } from "../infra/config";
 import { runTool, UsageError } from "./cli";
-import { configurationOf } from "./configuration";
+import { settingsOf } from "./configuration";
 import { verifyFleet } from "./verify/fleet";
 import { exitCode, reportText } from "./verify/report";
 
@@ -40,8 +39,8 @@ async function main(args: string[]): Promise<number> {
     console.log(usage);
     return 0;
   }
-  const stack = await configurationOf({ stack: wish.stack, configFile: wish["config-file"] });
-  const reports = await verifyFleet(readSettings({ stack, env: process.env }), wish);
+  const settings = await settingsOf({ stack: wish.stack, configFile: wish["config-file"] });
+  const reports = await verifyFleet(settings, wish);
   console.log(reportText(reports));
   return exitCode(reports);
 }

@@ -1,7 +1,6 @@
 import { parseArgs } from "node:util";
-import { readSettings } from "../infra/config";
 import { runTool, UsageError } from "./cli";
-import { configurationOf } from "./configuration";
+import { settingsOf } from "./configuration";
 import { waitExit, waitFleet, waitText } from "./wait/fleet";
 
 const usage = `Waits until everything that was written to each host of a stack before the call is in its mirror, and on its disk.
@@ -34,8 +33,8 @@ async function main(args: string[]): Promise<number> {
     console.log(usage);
     return 0;
   }
-  const stack = await configurationOf({ stack: options.stack, configFile: options["config-file"] });
-  const all = await waitFleet(readSettings({ stack, env: process.env }), Number(options.timeout));
+  const settings = await settingsOf({ stack: options.stack, configFile: options["config-file"] });
+  const all = await waitFleet(settings, Number(options.timeout));
   console.log(waitText(all));
   return waitExit(all);
 }
