@@ -4,11 +4,12 @@ use strict;
 use warnings;
 use LsyncdAsCode::Beneath qw(open_beneath open_source);
 use LsyncdAsCode::Gate::Names qw(base_of);
+use LsyncdAsCode::Paths   ();
 use LsyncdAsCode::State   qw(settings_list slurp state_file);
 use LsyncdAsCode::System  qw(fd_path read_at);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(matches unit_by_name has_header is_temporary unit_of_temporary known split_path SUFFIXES);
+our @EXPORT_OK = qw(matches unit_by_name has_header is_temporary unit_of_temporary known SUFFIXES);
 
 # What SQLite puts behind a database's name.
 use constant SUFFIXES => ('', '-wal', '-shm', '-journal');
@@ -30,13 +31,10 @@ sub unit_by_name {
     return defined $base && matches($base) ? $base : undef;
 }
 
-# Directory and name of a path below a volume.
-sub split_path { my ($path) = @_; my $cut = rindex $path, '/'; return $cut < 0 ? ('', $path) : (substr($path, 0, $cut), substr $path, $cut + 1) }
-
 # Whether a file below $root begins as SQLite's files do. What cannot be opened does not; rsync says why.
 sub has_header {
     my ($root, $path) = @_;
-    my ($above, $name) = split_path($path);
+    my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my $directory = eval { open_beneath($root, $above) } or return 0;
     my $file = eval { open_source(fd_path($directory) . "/$name") } or return 0;
     return read_at($file, 0, 16) eq "SQLite format 3\0";

@@ -66,6 +66,9 @@ sub pattern {
     return "/$path$end";
 }
 
+# Directory and name of a path.
+sub split_path { my ($path) = @_; my $cut = rindex $path, '/'; return $cut < 0 ? ('', $path) : (substr($path, 0, $cut), substr $path, $cut + 1) }
+
 # For messages and files with one entry a line: control characters and backslashes as \xNN.
 sub printable { my ($text) = @_; return $text =~ s/([\\\x00-\x1f\x7f])/sprintf '\\x%02x', ord $1/ger }
 

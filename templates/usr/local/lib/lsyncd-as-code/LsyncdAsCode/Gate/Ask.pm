@@ -2,6 +2,7 @@
 package LsyncdAsCode::Gate::Ask;
 use strict;
 use warnings;
+use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Beneath      qw(open_beneath remove);
 use LsyncdAsCode::Gate::Delete ();
 use LsyncdAsCode::Gate::Grants ();
@@ -14,7 +15,7 @@ use LsyncdAsCode::System       qw(fd_path stat_ns);
 # deleted files are kept. Returns whether it is gone. One that is not granted stays: the pass over its change is still to come.
 sub delete_database {
     my ($root, $identity, $path, $grants, $days) = @_;
-    my ($above, $name) = LsyncdAsCode::Gate::Volume::split_path($path);
+    my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my $directory = open_beneath($root, $above, $identity) // return 1;
     my $place = fd_path($directory) . "/$name";
     # A directory has taken the place of the main file, which was counted then: what is left beside it is no database any more.

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use Errno qw(EEXIST ENOTEMPTY);
 use Fcntl qw(:DEFAULT :mode);
+use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Beneath qw(absent remove);
 use LsyncdAsCode::Gate::Names qw(base_of is_temporary);
 use LsyncdAsCode::System  qw(fd_path stat_ns O_CLOEXEC);
@@ -33,7 +34,7 @@ sub one {
     my $leave = $how{leave} // {};
     my $whole = !grep { $_ eq $path || index($_, "$path/") == 0 } keys %$leave;
     return 1 if $how{kept} && $whole && $how{kept}->take($target, $path, $item->{entries});
-    my ($above, $name) = LsyncdAsCode::Gate::Volume::split_path($path);
+    my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my $budget = $item->{entries};
     my $directory = $target->directory($above) // return 1;
     return take($directory, $name, $path, \$budget, { %how, leave => $leave, target => $target });

@@ -6,6 +6,7 @@ use warnings;
 use Errno ();
 use Fcntl qw(:DEFAULT :mode);
 use POSIX ();
+use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Beneath qw(absent);
 use LsyncdAsCode::Gate::Private qw(below open_private read_file write_file);
 use LsyncdAsCode::System  qw(fd_path stat_ns O_CLOEXEC);
@@ -51,7 +52,7 @@ sub take {
 
 sub move {
     my ($self, $target, $path, $entries) = @_;
-    my ($above, $name) = LsyncdAsCode::Gate::Volume::split_path($path);
+    my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my $from = $target->directory($above) // return;
     my $hour = POSIX::strftime('%Y-%m-%dT%H', gmtime);
     for (my $number = 1;; $number++) {

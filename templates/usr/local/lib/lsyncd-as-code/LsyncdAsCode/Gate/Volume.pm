@@ -6,14 +6,13 @@ use warnings;
 use Errno qw(ENOENT ENOTDIR);
 use Fcntl qw(:DEFAULT :mode);
 use LsyncdAsCode::Beneath qw(open_beneath open_source);
+use LsyncdAsCode::Paths   ();
 use LsyncdAsCode::System  qw(fd_path read_at stat_ns);
 
 # Directories that are held open at most: those of a list lie close together.
 use constant OPEN => 32;
 
 sub new { my ($class, $root) = @_; return bless { root => $root, open => {}, order => [] }, $class }
-
-sub split_path { my ($path) = @_; my $cut = rindex $path, '/'; return $cut < 0 ? ('', $path) : (substr($path, 0, $cut), substr $path, $cut + 1) }
 
 # The handle of a directory; undef when there is none. Dies when nobody can say (an error of the disk is no absence).
 sub directory {
@@ -31,7 +30,7 @@ sub forget { my ($self) = @_; @$self{qw(open order)} = ({}, []); return }
 # Where a name can be looked at, as a path through the handle of its directory; undef when that is not there.
 sub place {
     my ($self, $path) = @_;
-    my ($above, $name) = split_path($path);
+    my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my $directory = $self->directory($above) // return undef;
     return fd_path($directory) . "/$name";
 }

@@ -5,7 +5,7 @@ use warnings;
 use Fcntl qw(:mode);
 use POSIX ();
 use LsyncdAsCode::Beneath  qw(open_source);
-use LsyncdAsCode::Names    qw(has_header split_path);
+use LsyncdAsCode::Names    qw(has_header);
 use LsyncdAsCode::Paths    ();
 use LsyncdAsCode::Snapshot qw(image snapshot);
 use LsyncdAsCode::State    qw(setting slurp state_file BIG RESERVE);
@@ -76,7 +76,7 @@ sub look_at {
 
     my $plain = has_header($volumes->root('target') . '/.', $path);
     if ($plain && $self->{shell}) {
-        my ($above, $name) = split_path($path);
+        my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
         my $directory = $volumes->directory('target', $above) // return;
         LsyncdAsCode::Verify::Private::empty($self->private->handle);
         image($directory, $name, $self->private->path . '/mirror') or return ('unchecked', 'the mirror changes all the time');
@@ -110,7 +110,7 @@ sub ask_sqlite {
 sub compare_with_source {
     my ($self, $path) = @_;
     my ($volumes, $private) = ($self->{volumes}, $self->private->path);
-    my ($above, $name) = split_path($path);
+    my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my ($source, $target) = map { $volumes->directory($_, $above) } qw(source target);
     return ('unchecked', 'its directory is gone') unless $source && $target;
     my $options = {

@@ -3,8 +3,8 @@
 package LsyncdAsCode::Verify::Repair;
 use strict;
 use warnings;
+use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Beneath qw(open_source);
-use LsyncdAsCode::Names   qw(split_path);
 use LsyncdAsCode::State   qw(say_error setting);
 use LsyncdAsCode::System  qw(fd_path pause ticks);
 
@@ -40,7 +40,7 @@ sub still {
 # a file there, reached without following a link.
 sub look_different {
     my ($volumes, $path) = @_;
-    my ($above, $name) = split_path($path);
+    my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my $directory = $volumes->directory('target', $above) // return;
     my $file = open_source(fd_path($directory) . "/$name") // return;
     utime 0, 0, $file or die "cannot set the time of $path in the mirror: $!\n";

@@ -5,8 +5,8 @@ use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :mode);
 use POSIX ();
+use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Beneath qw(open_beneath);
-use LsyncdAsCode::Names   qw(split_path);
 use LsyncdAsCode::State   qw(setting);
 use LsyncdAsCode::System  qw(fd_path);
 
@@ -48,7 +48,7 @@ sub directory { my ($self, $side, $path) = @_; return open_beneath($self->root($
 # What lstat says of a path below a side; an empty list when it is not there. Dies when that cannot be told.
 sub look {
     my ($self, $side, $path) = @_;
-    my ($above, $name) = split_path($path);
+    my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my $directory = $self->directory($side, $above) // return;
     my @found = lstat fd_path($directory) . "/$name" or $!{ENOENT} or $!{ENOTDIR} or die "cannot look at $path: $!\n";
     return @found;
