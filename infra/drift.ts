@@ -22,12 +22,14 @@ export interface Look {
   /** Whether sudo asked for the password. */
   asked: boolean;
   drift: Difference[];
+  /** Seconds of the last full passes over the volume, oldest first. */
+  passes: number[];
   /** The paths of the files there, when a version has deployed them that sent each by itself; see takeover.ts. */
   staged: string[];
 }
 
 /** What is known of a host that did not answer. */
-export const unanswered: Look = { answered: false, deployed: false, asked: false, drift: [], staged: [] };
+export const unanswered: Look = { answered: false, deployed: false, asked: false, drift: [], passes: [], staged: [] };
 
 // A time, as `reasons` makes it. What a host says is written into commands: nothing else is taken from it.
 const aRun = /^\d{8}T\d{6}Z$/;
@@ -36,12 +38,13 @@ const aRun = /^\d{8}T\d{6}Z$/;
 export function parseLook(stdout: string): { look: Look; said: string } | undefined {
   const end = /^looked\n/m.exec(stdout);
   if (!end) return undefined;
-  const look: Look = { ...unanswered, answered: true, deployed: true, drift: [], staged: [] };
+  const look: Look = { ...unanswered, answered: true, deployed: true, drift: [], passes: [], staged: [] };
   for (const line of stdout.slice(0, end.index).split("\n")) {
     const [word, ...rest] = line.split("\t");
     const [first = ""] = rest;
     if ((word === "run" || word === "since") && aRun.test(first)) look[word] = first;
     else if (word === "new") look.deployed = false;
+    else if (word === "pass" && /^\d{1,8}$/.test(first)) look.passes.push(Number(first));
     else if (word === "staged") look.staged.push(first);
     else if (word === "asked") look.asked = true;
     else if (word === "drift") look.drift.push({ what: first, how: rest.slice(1).join("\t"), lines: [] });
@@ -75,4 +78,24 @@ export function describeDrift(name: string, address: string, drift: Difference[]
     [`  ${String(index + 1)}. ${what} ${how}`, ...lines.map((line) => `     ${line}`)].map(visible).join("\n"),
   );
   return [`Changed by hand on ${name} (${address}), a deployment repairs it:`, ...items].join("\n");
+}
+
+/**
+ * How long a full pass over a host's volume takes, as its last ones did: the seconds of the median, and of two in the middle
+ * the longer. Undefined when none is known.
+ */
+export function expectedPass(passes: number[]): number | undefined {
+  return [...passes].sort((a, b) => a - b)[Math.floor(passes.length / 2)];
+}
+
+/** The message by which a preview hears of it; `readExpectedPass` reads it. */
+export function describePass(name: string, passes: number[]): string | undefined {
+  const seconds = expectedPass(passes);
+  return seconds === undefined ? undefined : `A full pass on ${name} takes ${String(seconds)} s.`;
+}
+
+/** The host and the seconds of such a message; undefined for any other text. */
+export function readExpectedPass(text: string): { host: string; seconds: number } | undefined {
+  const [, host, seconds] = /^A full pass on (\S+) takes (\d{1,8}) s\.$/.exec(text) ?? [];
+  return host === undefined ? undefined : { host, seconds: Number(seconds) };
 }

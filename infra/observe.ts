@@ -1,7 +1,7 @@
 import { passwordMissing, passwordRefused, type HostCommand } from "./commands";
 import type { HostSettings } from "./config";
 import type { Connection } from "./connection";
-import { describeDrift, parseLook, unanswered, type Look } from "./drift";
+import { describeDrift, describePass, parseLook, unanswered, type Look } from "./drift";
 import type { Password, Verdict } from "./passwords";
 import * as pulumi from "./pulumi";
 import { finishRemote, runRemote, startRemote, Unreachable, type RemoteResult } from "./ssh";
@@ -111,6 +111,9 @@ export async function tell(host: HostSettings, looked: Looked, resource: pulumi.
   }
   if (drift.length > 0) await pulumi.log.warn(describeDrift(name, address, drift), resource);
   if (!pulumi.isDryRun() || preflight === undefined) return;
+  // The engine shows it to nobody; `npm run preview` finds it in the log of events.
+  const pass = describePass(name, looked.passes);
+  if (pass !== undefined) await pulumi.log.debug(pass, resource);
   if (!preflight.passed && stops) throw new pulumi.RunError(preflight.text);
   // One that passes and has nothing more to say is what everyone expects.
   else if (preflight.text.includes("\n")) await pulumi.log.warn(preflight.text, resource);

@@ -1,5 +1,6 @@
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
+import { readExpectedPass } from "../../infra/drift";
 import { visible } from "../../infra/text";
 
 /** What the engine would do to one resource. Inputs that are secret are the symbol `secret`, never their value. */
@@ -47,6 +48,8 @@ export interface Preview {
   stack?: string;
   steps: Step[];
   messages: Message[];
+  /** Seconds that a full pass is expected to take, by host. */
+  passes: Map<string, number>;
   /** Whether it came to an end without an error; undefined when it did not come to an end. */
   succeeded?: boolean;
 }
@@ -86,7 +89,7 @@ const nameOf = (urn: string): string => urn.slice(urn.lastIndexOf("::") + 2);
 
 /** Reads the events of a run, one JSON object a line, as `pulumi --event-log` writes them. */
 export async function readEvents(lines: AsyncIterable<string> | Iterable<string>): Promise<Preview> {
-  const preview: Preview = { steps: [], messages: [] };
+  const preview: Preview = { steps: [], messages: [], passes: new Map() };
   const parents = new Map<string, string>();
 
   const mirrorOf = (urn: string): string | undefined => {
@@ -99,7 +102,8 @@ export async function readEvents(lines: AsyncIterable<string> | Iterable<string>
 
   for await (const line of lines) {
     // Most of the log is for those who debug the engine.
-    if (line === "" || line.includes('"severity":"debug"') || line.includes('"severity":"info')) continue;
+    const quiet = line.includes('"severity":"debug"') || line.includes('"severity":"info');
+    if (line === "" || (quiet && !line.includes("A full pass on "))) continue;
     const event = JSON.parse(line) as RawEvent;
     if (event.resourcePreEvent) {
       const { op, urn, type, diffs, detailedDiff, ...states } = event.resourcePreEvent.metadata;
@@ -121,6 +125,8 @@ export async function readEvents(lines: AsyncIterable<string> | Iterable<string>
       const { severity, message } = event.diagnosticEvent;
       // In a terminal the engine writes its marks for colours into the log as well: <{%reset%}>.
       const text = visible(message.replaceAll(/<\{%[^%]*%\}>/g, "")).trim();
+      const pass = readExpectedPass(text);
+      if (pass) preview.passes.set(pass.host, pass.seconds);
       if ((severity === "error" || severity === "warning") && text !== "") preview.messages.push({ severity, text });
     } else if (event.summaryEvent) {
       preview.succeeded = event.summaryEvent.result !== "failed";
@@ -134,7 +140,7 @@ export async function readEventLog(path: string): Promise<Preview> {
   try {
     return await readEvents(createInterface({ input: createReadStream(path), crlfDelay: Infinity }));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { steps: [], messages: [] };
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { steps: [], messages: [], passes: new Map() };
     throw error;
   }
 }

@@ -92,11 +92,32 @@ const preflightText = ({ preflight }: HostReport): string =>
     "is not needed": "not needed",
   })[preflight];
 
+/** A time for a person: seconds to two minutes, then minutes, then hours. */
+function duration(seconds: number): string {
+  if (seconds < 120) return `${Math.max(1, seconds)} s`;
+  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** How long the full passes of these hosts will take; `-` where a deployment causes none. */
+export function passText(hosts: HostReport[]): string {
+  const [first] = hosts;
+  if (first?.outcome === "new") return "not known yet";
+  if (first?.restarts.includes("lsyncd") !== true) return "-";
+  const known = hosts.flatMap(({ pass }) => pass ?? []);
+  if (known.length === 0) return "none recorded";
+  const [least, most] = [Math.min(...known), Math.max(...known)].map(duration);
+  const range = least === most ? `${least}` : `${least} to ${most}`;
+  const rest = hosts.length - known.length;
+  return `about ${range}${rest === 0 ? "" : `, not known on ${rest}`}`;
+}
+
 /** One row for all hosts to which the same happens. */
 export interface Row {
   hosts: string[];
   changes: string;
   restarts: string;
+  /** How long the full pass will take. */
+  pass: string;
   preflight: string;
 }
 
@@ -104,16 +125,17 @@ export interface Row {
 export function rows({ hosts }: StackReport): Row[] {
   const sorted = [...hosts].sort((a, b) => urgency(a) - urgency(b));
   const told = sorted.map((host) => ({
-    host: host.host,
+    host,
     changes: outcomeText(host),
     restarts: restartText(host),
     preflight: preflightText(host),
   }));
   return grouped(told, ({ changes, restarts, preflight }) => JSON.stringify([changes, restarts, preflight])).map(
     (group) => ({
-      hosts: group.map(({ host }) => host),
+      hosts: group.map(({ host }) => host.host),
       changes: group[0]?.changes ?? "",
       restarts: group[0]?.restarts ?? "",
+      pass: passText(group.map(({ host }) => host)),
       preflight: group[0]?.preflight ?? "",
     }),
   );
@@ -146,13 +168,13 @@ function table(report: StackReport): string {
   const all = rows(report);
   const shown = all.slice(0, most.rows);
   const rest = all.slice(most.rows).flatMap(({ hosts }) => hosts);
-  const lines = shown.map(({ hosts, changes, restarts, preflight }) =>
-    [countedList(hosts), changes, restarts, preflight].map(cell).join(" | "),
+  const lines = shown.map(({ hosts, changes, restarts, pass, preflight }) =>
+    [countedList(hosts), changes, restarts, pass, preflight].map(cell).join(" | "),
   );
-  if (rest.length > 0) lines.push(`… and ${plural(rest.length, "host")} more | | |`);
+  if (rest.length > 0) lines.push(`… and ${plural(rest.length, "host")} more | | | |`);
   return [
-    "| hosts | what changes | what restarts | preflight |",
-    "| --- | --- | --- | --- |",
+    "| hosts | what changes | what restarts | full pass | preflight |",
+    "| --- | --- | --- | --- | --- |",
     ...lines.map((line) => `| ${line} |`),
   ].join("\n");
 }
@@ -248,12 +270,12 @@ export function comment(reports: StackReport[], limit = commentLimit): string {
 export function summary(report: StackReport): string {
   const plain = (text: string): string => text.replaceAll("**", "").replaceAll("`", "");
   const lines = [
-    ["hosts", "what changes", "what restarts", "preflight"],
+    ["hosts", "what changes", "what restarts", "full pass", "preflight"],
     ...rows(report).map(({ hosts, ...rest }) =>
-      [countedList(hosts), rest.changes, rest.restarts, rest.preflight].map(plain),
+      [countedList(hosts), rest.changes, rest.restarts, rest.pass, rest.preflight].map(plain),
     ),
   ];
-  const widths = [0, 1, 2].map((column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
   const table = lines.map((line) =>
     line
       .map((text, column) => text.padEnd(widths[column] ?? 0))

@@ -28,6 +28,8 @@ export interface HostReport {
   changes: Change[];
   /** What a deployment would restart: `lsyncd` costs a full pass over the volume. */
   restarts: Exclude<Restart, "none">[];
+  /** Seconds that a full pass is expected to take, from those that the host has recorded. */
+  pass?: number;
   preflight: PreflightResult;
   findings: Finding[];
 }
@@ -142,6 +144,7 @@ function hostReport(
   steps: Step[],
   messages: Message[],
   known: Map<string, Restart>,
+  pass: number | undefined,
 ): { report: HostReport; used: Message[] } {
   const changes: Change[] = [];
   const restarts = new Set<Exclude<Restart, "none">>();
@@ -177,6 +180,7 @@ function hostReport(
     outcome: isNew ? "new" : removed ? "removed" : changes.length > 0 ? "changed" : "unchanged",
     changes: changes.sort(byRank),
     restarts: removed || isNew ? [] : [...restarts].sort(),
+    ...(pass === undefined ? {} : { pass }),
     preflight: removed ? "is not needed" : resultOf(findings),
     findings,
   };
@@ -203,6 +207,7 @@ export function stackReport(preview: Preview, stack: string): StackReport {
       preview.steps.filter((step) => step.host === host),
       preview.messages,
       known,
+      preview.passes.get(host),
     ),
   );
   const used = new Set(hosts.flatMap((host) => host.used));

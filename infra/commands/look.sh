@@ -4,7 +4,7 @@
 # Variables: those of observe.sh and ID; in a preview those of checks.sh as well
 # Prints a line each, with a tab behind its first word: `asked` when sudo asked for the password; `run` and the run that
 # the activation in force belongs to; `since` and the run of the first one there; `new` when nothing of this stack is
-# deployed; `staged` and a path for each file of a deployment by a version that sent files one by one; for each difference `drift`, what and how; for a file with other content `line` and a line of the way back to
+# deployed; `pass` and the seconds of a full pass, the last ten; `staged` and a path for each file of a deployment by a version that sent files one by one; for each difference `drift`, what and how; for a file with other content `line` and a line of the way back to
 # what was deployed. Then `looked`, and after it whatever the preflight says.
 set -u
 exec </dev/null
@@ -46,6 +46,7 @@ look() { # ["preview" waivers…]
     for word in run since; do
       [ ! -e "$STATE/$word" ] || printf '%s\t%s\n' "$word" "$(cat "$STATE/$word")"
     done
+    [ ! -e "$STATE/passes" ] || sed -En 's/^[0-9]+ ([0-9]{1,8})$/pass\t\1/p' "$STATE/passes" | tail -n 10
     [ -e "$STATE/bundled" ] || sed -E 's/^([^ ]+ ){3}/staged\t/' "$STATE/manifest"
     while IFS=$'\t' read -r what how; do
       printf 'drift\t%s\t%s\n' "$what" "$how"

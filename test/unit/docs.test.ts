@@ -153,7 +153,7 @@ describe("the pictures of a terminal", () => {
     const [, changed = ""] = /^ *\+( .*delay.*)$/m.exec(text) ?? [];
     expect(config?.content).toContain(`${changed.trim()}\n`);
     expect(text).toContain(config?.path ?? "?");
-    expect(text).toMatch(/^ +hosts +what changes +what restarts +preflight$/m);
+    expect(text).toMatch(/^ +hosts +what changes +what restarts +full pass +preflight$/m);
   });
 
   it("shows the colours that are asked for, and letters that mean something in XML", () => {

@@ -6,7 +6,7 @@ const answered = { ...unanswered, answered: true, deployed: true };
 describe("what a host says", () => {
   it("is what differs, with the lines of a file, and what the preflight says after it", () => {
     const stdout =
-      "asked\nrun\t20260101T000000Z\nsince\t20250101T000000Z\ndrift\t/etc/x\thas other content\nline\t@@ -1 +1 @@\nline\t-\tindented\n" +
+      "asked\nrun\t20260101T000000Z\nsince\t20250101T000000Z\npass\t12\npass\t12; reboot\ndrift\t/etc/x\thas other content\nline\t@@ -1 +1 @@\nline\t-\tindented\n" +
       "drift\tlsyncd.service\tis dead (exit-code)\nlooked\nPreflight warns about a (b):\n  1. x\n";
     expect(parseLook(stdout)).toEqual({
       look: {
@@ -19,6 +19,7 @@ describe("what a host says", () => {
           { what: "/etc/x", how: "has other content", lines: ["@@ -1 +1 @@", "-\tindented"] },
           { what: "lsyncd.service", how: "is dead (exit-code)", lines: [] },
         ],
+        passes: [12],
         staged: [],
       },
       said: "Preflight warns about a (b):\n  1. x\n",

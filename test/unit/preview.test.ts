@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parse } from "yaml";
 import { bundle } from "../../infra/commands/bundle";
-import { describeDrift } from "../../infra/drift";
+import { describeDrift, describePass } from "../../infra/drift";
 import { readArguments } from "../../cli/preview/arguments";
 import { readEvents } from "../../cli/preview/events";
 import { comment, commentLimit, marker, summary } from "../../cli/preview/markdown";
@@ -79,7 +79,7 @@ describe("the comment", () => {
   it("tells the changed lines, what restarts, and that the preflight passed; not what only follows from that", async () => {
     const text = comment([await reportOf(...slower("sqlite-1"), end())]);
     expect(text).toContain(
-      "| sqlite-1 | `/etc/lsyncd/lsyncd.conf.lua` | **lsyncd**: a full pass over the volume | passed |",
+      "| sqlite-1 | `/etc/lsyncd/lsyncd.conf.lua` | **lsyncd**: a full pass over the volume | none recorded | passed |",
     );
     expect(text).toContain("-  delay = 1,\n+  delay = 5,");
     expect(text).not.toContain("activation");
@@ -96,7 +96,7 @@ describe("the comment", () => {
       end(),
     );
     expect(report.hosts[0]?.restarts).toEqual([]);
-    expect(comment([report])).toContain("| sqlite-1 | `/usr/local/bin/lsyncd-monitor.sh` | nothing | passed |");
+    expect(comment([report])).toContain("| sqlite-1 | `/usr/local/bin/lsyncd-monitor.sh` | nothing | - | passed |");
   });
 
   it("tells equal changes of a hundred hosts once", async () => {
@@ -231,7 +231,7 @@ describe("the comment", () => {
     expect(outside).not.toMatch(/evil|@everyone|<img|<b>/);
     expect(outside.match(/<\/details>/g)).toHaveLength(outside.match(/<details/g)?.length ?? 0);
     for (const line of text.split("\n").filter((row) => row.startsWith("| ")))
-      expect(line.replaceAll("\\|", "").match(/\|/g)).toHaveLength(5);
+      expect(line.replaceAll("\\|", "").match(/\|/g)).toHaveLength(6);
   });
 
   it("is not filled by a host that says too much", async () => {
@@ -249,6 +249,24 @@ describe("the comment", () => {
     expect(text).toContain("lines more");
   });
 
+  it("tells how long full passes will take, as the hosts have recorded it, in one row for equal changes", async () => {
+    const takes = (host: string, seconds: number) => says(describePass(host, [seconds, 1, 900_000]) ?? "", "debug");
+    const rowOf = async (...more: object[]) => {
+      const events = ["sqlite-1", "sqlite-2", "sqlite-3"].flatMap(slower);
+      const report = await reportOf(...events, ...more, end());
+      expect(report.messages).toEqual([]);
+      return / (about .*?|none .*?) \| passed/.exec(comment([report]))?.[1];
+    };
+    const [short, long] = [takes("sqlite-1", 40), takes("sqlite-3", 7 * 3600)];
+    expect(await rowOf()).toBe("none recorded");
+    expect(await rowOf(short)).toBe("about 40 s, not known on 2");
+    expect(await rowOf(short, takes("sqlite-2", 300), long)).toBe("about 40 s to 7.0 h");
+    expect(await rowOf(takes("sqlite-1", 300), takes("sqlite-2", 301), takes("sqlite-3", 310))).toBe("about 5 min");
+    expect(summary(await reportOf(...slower("sqlite-1"), short, end()))).toMatch(
+      /full pass +preflight\n.* about 40 s +passed$/m,
+    );
+  });
+
   it("tells a new host and one that is taken out", async () => {
     const report = await reportOf(
       mirror("sqlite-1"),
@@ -259,7 +277,7 @@ describe("the comment", () => {
     );
     const text = comment([report]);
     expect(text).toContain("| sqlite-1 | **new**: 1 file, and the packages that are missing | lsyncd starts");
-    expect(text).toMatch(/\| sqlite-2 \| \*\*removed\*\*.*both volumes stay \| lsyncd stops \| not needed \|/);
+    expect(text).toMatch(/\| sqlite-2 \| \*\*removed\*\*.*both volumes stay \| lsyncd stops \| - \| not needed \|/);
   });
 
   it("tells that how to log in changes, and no more about it", async () => {
