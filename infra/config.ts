@@ -8,51 +8,63 @@ import { parseJump, readIdentity, sshHost, type SshHost, type SshLookup } from "
 const mirrorShape = {
   source: field.volumePath.describe("Directory to mirror: the mount point of the primary volume."),
   target: field.volumePath.describe("Directory of the mirror: the mount point of the secondary volume."),
-  alertRecipients: field.recipients.describe("Who gets the mails."),
-  delay: field.whole(1, 3600).describe("Seconds lsyncd waits to batch changes."),
-  compress: field.flag.describe("Let rsync compress; useless between local disks."),
-  wholeFile: field.flag.describe("Copy whole files; false transfers only the changed parts."),
-  rsyncOptions: field.rsyncOptions.describe("Options for rsync beside those that archive, compress and wholeFile set."),
-  sqliteSafe: field.flag.describe("Copy SQLite databases under their own locks; false leaves them to rsync."),
+  alertRecipients: field.recipients.describe("Recipients of the alert mails."),
+  delay: field.whole(1, 3600).describe("Seconds for which lsyncd collects changes before it mirrors them."),
+  compress: field.flag.describe("Compress during transfer; useless between local disks."),
+  wholeFile: field.flag.describe("Copy whole files; false writes only the changed parts."),
+  rsyncOptions: field.rsyncOptions.describe(
+    "Further rsync options, in addition to those that archive, compress and wholeFile set.",
+  ),
+  sqliteSafe: field.flag.describe("Copy SQLite databases using SQLite's own locking; false leaves them to rsync."),
   inotifyMode: field.inotifyMode
     .optional()
-    .describe("When a change counts; by default also while a file stays open if sqliteSafe is true."),
+    .describe("When lsyncd notices a change; by default also while a file is open, if sqliteSafe is true."),
   sqlitePatterns: field.namePatterns.describe(
-    "Names of SQLite databases; plain ones are known by their header as well.",
+    "Names of SQLite databases; unencrypted ones are also recognised by their header.",
   ),
-  sqliteLockSeconds: field.whole(1, 60).describe("Seconds for which writers of a database may be held up at most."),
-  sqliteCopyShare: field.whole(1, 100).describe("Percent of the time that copying one database may take."),
+  sqliteLockSeconds: field
+    .whole(1, 60)
+    .describe("Longest time, in seconds, for which a copy may block the writers of a database."),
+  sqliteCopyShare: field
+    .whole(1, 100)
+    .describe("Largest share of time, in percent, that copying one database may take."),
   verifySchedule: field.calendar.describe(
-    "When each host compares its mirror with the source by content, slowly, and repairs it; empty for never.",
+    "When each host compares its mirror with the source by content, at low priority, and repairs it; empty for never.",
   ),
   deletionLimit: field
     .whole(1, 100000000)
-    .describe("Files that may vanish from the mirror within ten minutes, however few it has."),
-  deletionShare: field.whole(1, 100).describe("Percent of the mirror's files that may vanish within ten minutes."),
+    .describe("Number of files that may be deleted from the mirror within ten minutes, whatever its size."),
+  deletionShare: field
+    .whole(1, 100)
+    .describe("Percentage of the mirror's files that may be deleted within ten minutes."),
   keepDeletedDays: field
     .whole(0, 3650)
-    .describe("Days for which deleted files are kept on the target, for `lsyncd-undelete`; 0 for not at all."),
-  requireEncryption: field.flag.describe("Refuse volumes that are not on dm-crypt instead of warning."),
-  acceptVolumes: field.volumeIds.describe("UUIDs of volumes that may take the place of those deployed before."),
-  alertInterval: field.whole(60, 604800).describe("Seconds before the same trouble is told again."),
-  backlogLimit: field.whole(1, 1000000).describe("Pending changes above which the mirror counts as behind."),
-  diskLimit: field.whole(1, 99).describe("Percent of the target's space or inodes in use above which it is told."),
-  watchLimit: field.whole(1, 99).describe("Percent of the inotify watches in use above which it is told."),
-  memoryLimit: field.whole(1, 99).describe("Percent of the unit's memory limit in use above which it is told."),
-  restartLimit: field.whole(1, 1000).describe("Restarts of lsyncd within an hour from which on they are told."),
-  testAlert: field.flag.describe("Send a test mail when a host is deployed for the first time."),
-  smtp: field.smtp.optional().describe("Mail server for the alerts; without it the host's sendmail is used."),
-  alertCommand: field.command.describe(
-    "Program and arguments that each alert is given to as JSON on standard input; none unless it is set.",
-  ),
-  alertUser: field.userName.describe("Who that program is run as."),
+    .describe("Days to keep deleted files on the target for `lsyncd-undelete`; 0 keeps none."),
+  requireEncryption: field.flag.describe("Refuse volumes that are not on dm-crypt, instead of warning."),
+  acceptVolumes: field.volumeIds.describe("UUIDs of volumes that may replace those deployed before."),
+  alertInterval: field.whole(60, 604800).describe("Seconds before an alert for the same problem is repeated."),
+  backlogLimit: field.whole(1, 1000000).describe("Alert when more changes than this are pending."),
+  diskLimit: field
+    .whole(1, 99)
+    .describe("Alert when more than this percentage of the target's space or inodes is in use."),
+  watchLimit: field.whole(1, 99).describe("Alert when more than this percentage of the inotify watches is in use."),
+  memoryLimit: field
+    .whole(1, 99)
+    .describe("Alert when more than this percentage of the unit's memory limit is in use."),
+  restartLimit: field.whole(1, 1000).describe("Alert when lsyncd restarts at least this many times in an hour."),
+  testAlert: field.flag.describe("Send a test mail after the first deployment to a host."),
+  smtp: field.smtp.optional().describe("Mail server for the alerts; without it, the host's sendmail."),
+  alertCommand: field.command.describe("Program and arguments; it receives each alert as JSON on standard input."),
+  alertUser: field.userName.describe("User that runs alertCommand."),
   metricsFile: field.metricsFile.describe(
-    "Where the monitor writes metrics for node_exporter's textfile collector; empty for nowhere.",
+    "File to which the monitor writes metrics for node_exporter's textfile collector; empty for none.",
   ),
-  heartbeatUrl: field.url.optional().describe("Called after each healthy run of the monitor, with /fail after others."),
+  heartbeatUrl: field.url
+    .optional()
+    .describe("URL that the monitor calls after each healthy run, and with /fail appended after others."),
 };
 
-/** The settings of a mirror, as they are without any configuration: the values of the documentation. */
+/** The default settings of a mirror: the values of the documentation that this replaces. */
 export const defaults: MirrorSettings = {
   source: "/mnt/storage_do_1",
   target: "/mnt/storage_do_2",
@@ -85,25 +97,25 @@ export const defaults: MirrorSettings = {
 
 /** How to get at a host, for the whole stack and, over it, for one host. */
 const accessShape = {
-  port: field.whole(1, 65535).describe("Port of its SSH server."),
-  user: field.userName.describe("Who logs in; anyone but root needs sudo."),
-  privateKey: field.login.privateKey.optional().describe("SSH private key; without it the running ssh-agent is asked."),
-  privateKeyPassphrase: field.login.privateKeyPassphrase.optional().describe("What the private key is encrypted with."),
-  password: field.login.password.optional().describe("Password to log in with, after or instead of a private key."),
+  port: field.whole(1, 65535).describe("Port of the host's SSH server."),
+  user: field.userName.describe("Login name; any user but root needs sudo."),
+  privateKey: field.login.privateKey.optional().describe("SSH private key; without it, the running ssh-agent is used."),
+  privateKeyPassphrase: field.login.privateKeyPassphrase.optional().describe("Passphrase of the private key."),
+  password: field.login.password.optional().describe("Login password, used after or instead of a private key."),
   becomePassword: field.becomePassword.optional().describe("Password for sudo, if it asks for one."),
-  bastion: field.bastion.optional().describe("A host to go through: its address, port, user and login."),
+  bastion: field.bastion.optional().describe("Jump host: its address, port, user and login."),
   sshConfig: field.flag.describe("Take what is not set here from ~/.ssh/config."),
 };
 
-/** How hosts are reached unless they say otherwise. */
+/** Defaults for logging in. */
 const accessDefaults = { port: 22, user: "root", sshConfig: false };
 
 const mirror = z.strictObject(mirrorShape);
 const common = mirror.extend(accessShape).partial();
 const host = common.extend({
   name: field.hostName.describe("Name of the host in previews and in the exports."),
-  address: field.hostAddress.describe("Where to connect: a DNS name or an IP address."),
-  hostKey: field.publicKey.optional().describe("Public key of the host; without it, known_hosts is asked."),
+  address: field.hostAddress.describe("DNS name or IP address to connect to."),
+  hostKey: field.publicKey.optional().describe("Public key of the host; without it, the key in known_hosts is used."),
 });
 const stack = common.extend({
   hosts: z.array(host, { error: "must be a list of hosts" }).min(1, { error: "must name at least one host" }),
@@ -118,7 +130,7 @@ const environment = { LSYNCD_SOURCE: "source", LSYNCD_TARGET: "target", MSMTP_RC
  */
 const waiverNames = ["LSYNCD_SKIP_SAFETY", "LSYNCD_EMPTY_SOURCE_ERASES_MIRROR"] as const;
 
-/** What can be set, for whoever documents it: the schemas, and what is not in them. */
+/** All settings, for their documentation: the schemas, and what is not in them. */
 export const documented = { host, stack, accessDefaults, environment, waiverNames };
 
 /** A refusal that can be passed over, by the name of its variable. */
@@ -144,7 +156,7 @@ export interface HostSettings extends MirrorSettings, Access {
   address: string;
   hostKey?: string;
 }
-/** Everything the program was told. */
+/** The settings of one run. */
 export interface Settings {
   hosts: HostSettings[];
   /** The refusals that this run passes over. */
@@ -167,7 +179,7 @@ export class SettingsError extends Error {
     page = "docs/configuration.md",
   ) {
     super(
-      `The settings have ${faults.length === 1 ? "a fault" : `${faults.length} faults`}, no host was contacted:\n` +
+      `Invalid configuration (${faults.length === 1 ? "1 fault" : `${faults.length} faults`}); no host was contacted:\n` +
         faults.map((fault) => `  - ${fault}`).join("\n") +
         `\nMore: ${page}`,
     );
@@ -195,18 +207,18 @@ function path(parts: PropertyKey[]): string {
 
 function describeIssue(issue: z.core.$ZodIssue, prefix: string): string[] {
   if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => `${prefix}${path([...issue.path, key])}: is not a setting; is it misspelt?`);
+    return issue.keys.map((key) => `${prefix}${path([...issue.path, key])}: unknown setting (typo?)`);
   }
   const missing = issue.code === "invalid_type" && issue.input === undefined;
   return [`${prefix}${path(issue.path)}: ${missing ? "is missing" : issue.message}`];
 }
 
-function twins(hosts: { value: string; key: string }[]): string[] {
+function duplicates(hosts: { value: string; key: string }[]): string[] {
   const seen = new Map<string, string>();
   return hosts.flatMap(({ value, key }) => {
     const first = seen.get(value);
     seen.set(value, first ?? key);
-    return first === undefined ? [] : [`${namespace}${key}: ${value} is taken already by ${namespace}${first}`];
+    return first === undefined ? [] : [`${namespace}${key}: ${value} is already used by ${namespace}${first}`];
   });
 }
 
@@ -248,13 +260,13 @@ export function readSettings({ stack: raw, env, ssh = sshHost }: Sources): Setti
     // A passphrase belongs to the key that it was set with.
     const inherited = { ...shared };
     if (entry.privateKey !== undefined) delete inherited.privateKeyPassphrase;
-    const told = { ...inherited, ...entry };
-    const found = told.sshConfig === true ? fromSshConfig(told as Told, ssh, (fault) => faults.push(fault)) : told;
+    const given = { ...inherited, ...entry };
+    const found = given.sshConfig === true ? fromSshConfig(given as Given, ssh, (fault) => faults.push(fault)) : given;
     return { ...defaults, ...accessDefaults, ...found, ...overrides } as HostSettings;
   });
   faults.push(
-    ...twins(hosts.map(({ name }, index) => ({ value: name, key: `hosts[${String(index)}].name` }))),
-    ...twins(
+    ...duplicates(hosts.map(({ name }, index) => ({ value: name, key: `hosts[${String(index)}].name` }))),
+    ...duplicates(
       hosts.map(({ address, port, bastion }, index) => ({
         // Two networks behind two bastions may use the same addresses.
         value: `${address.toLowerCase()} port ${String(port)}${bastion ? ` behind ${bastion.address}` : ""}`,
@@ -279,33 +291,33 @@ export function readSettings({ stack: raw, env, ssh = sshHost }: Sources): Setti
   return { hosts, waived };
 }
 
-type Told = Partial<Access> & { name: string; address: string };
+type Given = Partial<Access> & { name: string; address: string };
 
 /** What is set for a host, and behind it what ~/.ssh/config says of its address. */
-function fromSshConfig(told: Told, ssh: SshLookup, refuse: (fault: string) => void): Told {
-  const whose = `${namespace}sshConfig of ${told.name}`;
+function fromSshConfig(given: Given, ssh: SshLookup, refuse: (fault: string) => void): Given {
+  const whose = `${namespace}sshConfig of ${given.name}`;
   const look = (address: string): SshHost | undefined => {
     try {
       return ssh(address, accessDefaults);
     } catch (error) {
       const { stderr = "", message } = error as Error & { stderr?: string };
-      refuse(`${whose}: ssh cannot say what it means: ${stderr.trim() || message}`);
+      refuse(`${whose}: ssh cannot read this part of ~/.ssh/config: ${stderr.trim() || message}`);
       return undefined;
     }
   };
-  const host = look(told.address);
-  if (host === undefined) return told;
+  const host = look(given.address);
+  if (host === undefined) return given;
   const { address, port, user, jump, hostKeyAlias } = host;
-  const found: Told = { ...told, address, port: told.port ?? port, user: told.user ?? user, ...keyOf(host, told) };
+  const found: Given = { ...given, address, port: given.port ?? port, user: given.user ?? user, ...keyOf(host, given) };
   if (hostKeyAlias !== undefined) found.hostKeyAlias = hostKeyAlias;
-  if (jump === undefined || told.bastion !== undefined) return found;
+  if (jump === undefined || given.bastion !== undefined) return found;
   const way = parseJump(jump);
   const behind = way && look(way.address);
   if (way === undefined)
-    refuse(`${whose}: ProxyJump ${jump} is more than one host, and only one can be gone through: set bastion`);
+    refuse(`${whose}: ProxyJump ${jump} names more than one jump host, and only one is supported: set bastion`);
   else if (behind?.jump !== undefined)
     refuse(
-      `${whose}: ${way.address} is itself behind ${behind.jump}, and only one host can be gone through: set bastion`,
+      `${whose}: ${way.address} is itself behind ${behind.jump}, and only one jump host is supported: set bastion`,
     );
   else if (behind !== undefined)
     found.bastion = {
@@ -317,10 +329,10 @@ function fromSshConfig(told: Told, ssh: SshLookup, refuse: (fault: string) => vo
 }
 
 /** The key of an IdentityFile. One that is encrypted, without its passphrase here, is left to the ssh-agent. */
-function keyOf(host: SshHost, told: Partial<Access>): Pick<Access, "privateKey"> {
-  if (told.privateKey !== undefined) return {};
+function keyOf(host: SshHost, given: Partial<Access>): Pick<Access, "privateKey"> {
+  if (given.privateKey !== undefined) return {};
   const identity = readIdentity(host);
-  if (identity === undefined || !usable(identity.text, told.privateKeyPassphrase)) return {};
+  if (identity === undefined || !usable(identity.text, given.privateKeyPassphrase)) return {};
   return { privateKey: identity.text };
 }
 

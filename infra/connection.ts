@@ -88,7 +88,9 @@ export function connections(settings: Settings, lookup: KeyLookup): Map<string, 
   for (const fault of twins(found)) faults.add(fault);
   if (faults.size > 0) {
     const keys = [...faults].every((fault) => fault.startsWith("lsyncd:privateKey"));
-    const page = keys ? "docs/configuration.md#logging-in" : "docs/operations.md#a-host-key-is-not-known-or-is-another";
+    const page = keys
+      ? "docs/configuration.md#logging-in"
+      : "docs/troubleshooting.md#a-host-key-is-not-known-or-is-another";
     throw new SettingsError([...faults], page);
   }
   return new Map(found);

@@ -91,7 +91,7 @@ export function leaveAlone({ name }: HostSettings, { fault }: Looked): void {
 }
 
 const furtherHelp = (fault: Looked["fault"]): string =>
-  fault?.how === "could not be reached" ? "\nMore: docs/operations.md#a-host-cannot-be-reached" : "";
+  fault?.how === "could not be reached" ? "\nMore: docs/troubleshooting.md#a-host-cannot-be-reached" : "";
 
 /**
  * Tells what a look has found. In a preview, findings of the preflight fail it, those of all hosts together, and so does

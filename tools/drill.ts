@@ -11,7 +11,7 @@ import { Stack } from "./stack";
 import { ensureToolchain } from "../toolchain";
 
 const name = "drill";
-const usage = `Loses the primary of a sandbox host under load, does what docs/disaster-recovery.md says, and prints the account.
+const usage = `Loses the primary of a sandbox host under load, runs the commands of docs/disaster-recovery.md and docs/replace-the-primary.md, and prints a report.
 
   npm run drill [-- [--way restore|reverse] [--failure disk|host] [--keep]]
 

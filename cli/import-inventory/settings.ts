@@ -165,7 +165,7 @@ export function importHosts(inventory: InventoryHost[], { stack, user: defaultUs
   if (others.size > 0)
     told.push(`Variables that are not about reaching a host are not used: ${[...others].sort().join(", ")}`);
   const together = hosts.length > 0 ? faultOf(hosts) : undefined;
-  if (together !== undefined) told.push(`Mend this in the stack file before you deploy: ${together}`);
+  if (together !== undefined) told.push(`Fix this in the stack file before you deploy: ${together}`);
   return { ...hoist(hosts), left, remarks: told };
 }
 

@@ -66,6 +66,6 @@ export function statusText(all: HostStatus[]): string {
   const verdict =
     sick === 0
       ? `all ${String(all.length)} healthy`
-      : `${String(sick)} of ${String(all.length)} not healthy. More: docs/operations.md#troubleshooting`;
+      : `${String(sick)} of ${String(all.length)} not healthy. More: docs/troubleshooting.md`;
   return [...columns(rows), ...(problems.length === 0 ? [] : ["", ...problems]), "", verdict].join("\n");
 }

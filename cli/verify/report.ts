@@ -70,6 +70,6 @@ export function reportText(reports: HostReport[]): string {
     ...(reason === undefined ? [] : [`${host}: ${reason}`]),
     ...findings.map(({ kind, text }) => `${host}: ${kind}: ${text}`),
   ]);
-  if (details.length > 0) details.push("", "More: docs/operations.md#verification");
+  if (details.length > 0) details.push("", "More: docs/on-a-host.md#verification");
   return [...columns([head, ...rows], 2), ...(details.length > 0 ? ["", ...details] : [])].join("\n");
 }

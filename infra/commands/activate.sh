@@ -417,7 +417,7 @@ undo() {
     rm -rf "$TRANSACTION"
     say "Nothing was changed on $HOST."
   elif roll_back; then
-    say "$HOST runs again what it ran before. More: docs/operations.md#a-deployment-is-undone"
+    say "$HOST runs again what it ran before. More: docs/troubleshooting.md#a-deployment-is-undone"
   fi
 }
 
@@ -428,7 +428,7 @@ in_force() {
 }
 
 warn_about_mail() {
-  say "The test mail from $HOST could not be sent, see above. Mend it, then try again there: sudo lsyncd-monitor.sh --test-alert"
+  say "The test mail from $HOST could not be sent, see above. Fix it, then try again there: sudo lsyncd-monitor.sh --test-alert"
 }
 
 # By which run this activation was asked for, if by more than its settings, and by which the first one here: the next look

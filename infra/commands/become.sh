@@ -108,7 +108,7 @@ explain() {
     ;;
   *) echo "sudo on $HOST failed for $LOGIN: ${said:-$(printf '%s' "$1" | tail -n 1)}" ;;
   esac
-  echo "More: docs/operations.md#sudo"
+  echo "More: docs/troubleshooting.md#sudo"
 }
 
 # Hands what to run, and its arguments, to the one who holds root's rights for this run (lend.pl), and prints what

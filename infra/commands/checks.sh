@@ -85,7 +85,7 @@ check_packages() {
   if [ -n "$holder" ]; then
     refuse "${missing[*]} must be installed, but the package manager is in use by process $holder ($(ps -o args= -p "$holder" 2>/dev/null | head -c 80)). Wait until it has ended, then try again."
   elif [ -n "$(dpkg --audit 2>/dev/null)" ]; then
-    refuse "${missing[*]} must be installed, but the package manager was interrupted earlier. Mend it: dpkg --configure -a"
+    refuse "${missing[*]} must be installed, but the package manager was interrupted earlier. Fix it: dpkg --configure -a"
   fi
 }
 
@@ -251,7 +251,7 @@ More: docs/operations.md#where-the-state-lives"
     if [ "$actual" = "$(recorded source)" ] || [ "$actual" = "$(recorded target)" ]; then
       refuse "Source and target have changed places: $actual was the other one until now. Mirroring would overwrite the primary; mount them as they were. If the former mirror is to be the primary from now on, and an empty volume its mirror, on the host:
   sudo lsyncd-failover begin && sudo lsyncd-failover end --reverse
-More: docs/disaster-recovery.md#7-or-the-mirror-stays-the-primary"
+More: docs/replace-the-primary.md#7-or-the-mirror-stays-the-primary"
     elif ! accepted "$actual"; then
       refuse "The $role volume is another one than was deployed: $actual instead of $expected. If it was replaced on purpose, add this to the stack:
   lsyncd:acceptVolumes: [\"$(for_settings "$actual")\"]"
@@ -271,7 +271,7 @@ check_data() {
   s=$(quoted "$SOURCE/")
   if [ -z "$source_file" ] && [ -n "$target_file" ]; then
     text="The source $SOURCE is empty and the mirror is not (${target_file#./} for one). Mirroring would delete what may be the only copy.
-If the primary was replaced, restore it first (docs/disaster-recovery.md#6-return-to-a-new-primary):
+If the primary was replaced, restore it first (docs/replace-the-primary.md#6-return-to-a-new-primary):
   rsync -avP $t $s
 If the mirror may really be emptied:
   LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true pulumi up"
@@ -364,6 +364,6 @@ check_all() {
   [ "${#findings[@]}" -gt 0 ] || return 0
   printf 'Preflight refuses %s (%s), nothing was changed on it:\n' "$HOST" "$ADDRESS"
   tell "${findings[@]}"
-  echo "More: docs/operations.md#the-preflight-refuses"
+  echo "More: docs/troubleshooting.md#the-preflight-refuses"
   return 1
 }

@@ -51,7 +51,7 @@ install_missing() {
   if [ "$status" -ne 0 ]; then
     printf 'Packages on %s: %s could not be installed. Look at its apt sources and network, then run pulumi up again.\n' "$HOST" "${missing[*]}"
     printf '%s\n' "$log" | tail -n 15
-    echo "More: docs/operations.md#packages-cannot-be-installed"
+    echo "More: docs/troubleshooting.md#packages-cannot-be-installed"
     return 1
   fi
   # Removing lsyncd has stopped it, which no operator did: the activation starts it again.

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parse, stringify } from "yaml";
 import { fencedBlocks, shellBlocks } from "../../tools/docs/blocks";
+import { drillPages } from "../../tools/drill/page";
 import { run, type Finished } from "../../toolchain/run";
 import { execOn, sandboxDown, sandboxUp, type SandboxHost } from "../../tools/sandbox";
 import { ansible } from "../support/ansible";
@@ -15,12 +16,13 @@ jest.setTimeout(300_000);
 const root = resolve(__dirname, "../..");
 const sandbox = `t${process.pid}-docs`;
 const documented = "192.0.2.11";
-/** README first, which makes the stack; the commands of disaster-recovery.md are run by drill.test.ts. */
+/** README first, which makes the stack; drill.test.ts runs the pages on disaster recovery. */
 const pages = [
   ...["README.md", "docs/operations.md"],
   ...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".md") && !["operations.md", "disaster-recovery.md"].includes(name))
+    .filter((name) => name.endsWith(".md") && name !== "operations.md")
     .map((name) => join("docs", name))
+    .filter((name) => !drillPages.includes(name))
     .sort(),
   "CONTRIBUTING.md",
 ];
@@ -32,8 +34,8 @@ let clone: string;
 let env: NodeJS.ProcessEnv;
 
 /**
- * A home directory of a new user: a key for the host, the engine already there, ssh told of the sandbox's port and key
- * (it takes no notice of HOME, and would ask whether the key is right). The program itself finds no known_hosts.
+ * A home directory of a new user: a key for the host, the engine already there, an ssh that knows the sandbox's port and key
+ * (it ignores HOME, and would ask whether the key is right). The program itself finds no known_hosts.
  */
 async function newUser(): Promise<void> {
   const home = join(directory, "home");

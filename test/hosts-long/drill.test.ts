@@ -1,15 +1,11 @@
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
 import { accountText, type Account } from "../../tools/drill/account";
 import { drill } from "../../tools/drill/drill";
-import { readSteps, type Way } from "../../tools/drill/page";
+import { readDrillPages, readSteps, type Way } from "../../tools/drill/page";
 import type { Stack } from "../../tools/stack";
 import { row } from "../support/faults";
 import { prepare, succeeded, type Deployment } from "../support/deployment";
 
 jest.setTimeout(300_000);
-
-const page = readFileSync(resolve(__dirname, "../../docs/disaster-recovery.md"), "utf8");
 
 let d: Deployment;
 let stacks: Stack[];
@@ -38,7 +34,7 @@ async function drilled(index: number, way: Way, failure: "disk" | "host"): Promi
 
 function expectAll(account: Account, way: Way): void {
   const typed = account.steps.filter(({ where, seconds }) => where !== "" && seconds !== undefined);
-  expect(typed.length).toBe(readSteps(page, way).filter(({ kind }) => kind === "command").length);
+  expect(typed.length).toBe(readSteps(readDrillPages(), way).filter(({ kind }) => kind === "command").length);
   expect(account.losses).toHaveLength(6);
   for (const { seconds } of account.losses) expect(seconds).toBeLessThan(15);
   expect(account.recoverySeconds).toBeLessThan(60);
@@ -47,25 +43,25 @@ function expectAll(account: Account, way: Way): void {
 }
 
 /** A row of the table of faults: the drill has thrown if the mirror lost anything. */
-const told = (injected: string, { losses, recoverySeconds }: Account): Promise<void> =>
+const record = (injected: string, { losses, recoverySeconds }: Account): Promise<void> =>
   row({
     injected,
     happened: `the application ran again after ${recoverySeconds.toFixed(0)} s; of its databases at most the last ${Math.max(...losses.map(({ seconds }) => seconds)).toFixed(1)} s had not reached the mirror`,
     lost: 0,
   });
 
-describe("the page on disaster recovery, command for command", () => {
+describe("the pages on disaster recovery, command for command", () => {
   it("leads from a disk that failed under load back to a new primary, and nothing that the mirror held is lost", async () => {
     const account = await drilled(0, "restore", "disk");
     expectAll(account, "restore");
     expect(account.returnSeconds).toBeLessThan(60);
-    await told("The primary's disk fails under load; docs/disaster-recovery.md followed to a new primary", account);
+    await record("The primary's disk fails under load; docs/disaster-recovery.md followed to a new primary", account);
   });
 
   it("leads from a dead host without its primary to one whose mirror stays the primary", async () => {
     const account = await drilled(1, "reverse", "host");
     expectAll(account, "reverse");
-    await told(
+    await record(
       "The host dies and its primary with it; docs/disaster-recovery.md followed, the mirror stays the primary",
       account,
     );

@@ -70,7 +70,7 @@ describe("the packages installed again, as an upgrade does", () => {
     });
   });
 
-  it("while an operator has stopped it: the package starts it, as docs/operations.md says", async () => {
+  it("while an operator has stopped it: the package starts it, as docs/on-a-host.md says", async () => {
     const { host } = c.d;
     await on(host, `systemctl stop lsyncd && ${again}`);
     expect(await on(host, "systemctl is-active lsyncd")).toBe("active");
@@ -112,7 +112,7 @@ describe("a newer package of lsyncd, with a configuration file at the path of ou
     await mirrors(host);
     await c.change();
     expect(failed(await stack.up())).toContain(
-      "the package manager was interrupted earlier. Mend it: dpkg --configure -a",
+      "the package manager was interrupted earlier. Fix it: dpkg --configure -a",
     );
     expect(await faultsOf(host)).toBe("");
     await on(host, "dpkg --configure -a --force-confold");

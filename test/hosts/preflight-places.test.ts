@@ -80,7 +80,7 @@ it("a package manager that was interrupted, or is at work", async () => {
     `cp /var/lib/dpkg/status /root/status.kept && cp /root/status.kept /tmp/s &&
      perl -0pi -e 's/(Package: iproute2\\nStatus: install ok )installed/$1half-configured/' /var/lib/dpkg/status && dpkg --audit | grep -q iproute2`,
   );
-  expect(await refused()).toContain("the package manager was interrupted earlier. Mend it: dpkg --configure -a");
+  expect(await refused()).toContain("the package manager was interrupted earlier. Fix it: dpkg --configure -a");
   await on(host, "mv /root/status.kept /var/lib/dpkg/status; rm /tmp/s");
 
   await on(

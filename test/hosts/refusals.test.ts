@@ -181,8 +181,8 @@ describe("connections", () => {
   it("are not opened twice to one host", async () => {
     await d.stack.configure([d.host, { ...d.host, name: "sqlite-2" }, { ...d.host, address: "192.0.2.1" }]);
     const text = failed(await d.stack.up());
-    expect(text).toContain(`${d.host.address} port ${d.host.port} is taken already by lsyncd:hosts[0].address`);
-    expect(text).toContain("sqlite-1 is taken already by lsyncd:hosts[0].name");
+    expect(text).toContain(`${d.host.address} port ${d.host.port} is already used by lsyncd:hosts[0].address`);
+    expect(text).toContain("sqlite-1 is already used by lsyncd:hosts[0].name");
     await d.configure();
   });
 

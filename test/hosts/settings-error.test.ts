@@ -18,6 +18,6 @@ it("a fault in the settings is all that is said, without a warning of Node's bef
   await stack.configure([], { hosts: [{ name: "a", address: "192.0.2.1", nonsense: 4 }] });
   const { code, stdout, stderr } = await stack.preview();
   expect(code).not.toBe(0);
-  expect(stdout + stderr).toContain("lsyncd:hosts[0].nonsense: is not a setting; is it misspelt?");
+  expect(stdout + stderr).toContain("lsyncd:hosts[0].nonsense: unknown setting (typo?)");
   expect(stdout + stderr).not.toMatch(/warning/i);
 });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { run } from "../../toolchain/run";
 import { installTime, needPrograms } from "../support/programs";
 
-// What docs/operations.md says about writes that lsyncd cannot see: asked of the kernel that this runs on.
+// What docs/on-a-host.md says about writes that lsyncd cannot see: asked of the kernel that this runs on.
 
 let events: Map<string, string[]>;
 beforeAll(async () => {

@@ -93,11 +93,11 @@ describe.each(["LSYNCD_SKIP_SAFETY", "LSYNCD_EMPTY_SOURCE_ERASES_MIRROR"])("%s",
 });
 
 it.each(["skipSafety", "waived"])("%s is no setting of the stack, where it would be forgotten", (key) => {
-  expect(faultsOf({ [key]: "true" })).toEqual([`lsyncd:${key}: is not a setting; is it misspelt?`]);
+  expect(faultsOf({ [key]: "true" })).toEqual([`lsyncd:${key}: unknown setting (typo?)`]);
 });
 
 describe("faults", () => {
-  it("are told all at once, each with the path of its key", () => {
+  it("are reported together, each with the path of its key", () => {
     const faults = faultsOf(
       {
         delay: "soon",
@@ -113,24 +113,24 @@ describe("faults", () => {
       'LSYNCD_SKIP_SAFETY: must be true or false, not "maybe"',
       'LSYNCD_TARGET: must be an absolute path, one that starts with /, not "relative"',
       'MSMTP_RCPTS: must be a mail address, not "nobody"',
-      "lsyncd:colour: is not a setting; is it misspelt?",
+      "lsyncd:colour: unknown setting (typo?)",
       "lsyncd:delay: must be a whole number from 1 to 3600",
       "lsyncd:hosts[0].name: must be letters, digits, dots, dashes and underscores",
-      "lsyncd:hosts[0].ports: is not a setting; is it misspelt?",
+      "lsyncd:hosts[0].ports: unknown setting (typo?)",
       "lsyncd:hosts[1].port: must be a whole number from 1 to 65535",
       "lsyncd:hosts[1].rsyncOptions[1]: --dry-run is not supported: nothing would be mirrored",
       'lsyncd:hosts[1].source: must not be, or be inside, a directory of the system, not "/etc"',
     ]);
   });
 
-  it("stand in the message, one a line, and it says that nothing happened", () => {
+  it("are in the message, one per line, which says that nothing happened", () => {
     expect(() => settingsOf({ delay: "0", colour: "red" })).toThrow(SettingsError);
     expect(() => settingsOf({ delay: "0", colour: "red" })).toThrow(
-      "The settings have 2 faults, no host was contacted:\n" +
+      "Invalid configuration (2 faults); no host was contacted:\n" +
         "  - lsyncd:delay: must be a whole number from 1 to 3600\n" +
-        "  - lsyncd:colour: is not a setting; is it misspelt?",
+        "  - lsyncd:colour: unknown setting (typo?)",
     );
-    expect(() => settingsOf({ delay: "0" })).toThrow("The settings have a fault, no host was contacted:\n");
+    expect(() => settingsOf({ delay: "0" })).toThrow("Invalid configuration (1 fault); no host was contacted:\n");
   });
 
   it.each([
@@ -168,10 +168,10 @@ describe("faults", () => {
   });
 });
 
-describe("twins", () => {
+describe("duplicates", () => {
   it("of a name are refused", () => {
     expect(faultsOf({ hosts: [entry, { ...other, name: entry.name }] })).toEqual([
-      "lsyncd:hosts[1].name: sqlite-1 is taken already by lsyncd:hosts[0].name",
+      "lsyncd:hosts[1].name: sqlite-1 is already used by lsyncd:hosts[0].name",
     ]);
   });
 
@@ -182,8 +182,8 @@ describe("twins", () => {
       { ...other, name: "c", address: "db.example.com" },
     ];
     expect(faultsOf({ hosts })).toEqual([
-      "lsyncd:hosts[1].address: db.example.com port 22 is taken already by lsyncd:hosts[0].address",
-      "lsyncd:hosts[2].address: db.example.com port 22 is taken already by lsyncd:hosts[0].address",
+      "lsyncd:hosts[1].address: db.example.com port 22 is already used by lsyncd:hosts[0].address",
+      "lsyncd:hosts[2].address: db.example.com port 22 is already used by lsyncd:hosts[0].address",
     ]);
   });
 

@@ -30,7 +30,7 @@ it("refuses a key that nobody can use once for all hosts that share it, and does
   const attempt = (): unknown =>
     connections(settingsOf({ hosts, privateKey: key.replaceAll("RSA", "DSA") }), () => undefined);
   expect(attempt).toThrow(
-    /a fault, no host was contacted:\n {2}- lsyncd:privateKey of sqlite-1: is no key that ssh takes/,
+    /\(1 fault\); no host was contacted:\n {2}- lsyncd:privateKey of sqlite-1: is no key that ssh takes/,
   );
   expect(attempt).not.toThrow(/hunter2/);
 });
@@ -39,7 +39,7 @@ it("refuses all hosts that are not known in one message, with what to do", () =>
   const hosts = [entry, { name: "a", address: "a.example.com" }, { name: "b", address: "192.0.2.9", port: 2222 }];
   const attempt = (): unknown => connections(settingsOf({ hosts, privateKey: key }), () => undefined);
   expect(attempt).toThrow(SettingsError);
-  expect(attempt).toThrow(/2 faults, no host was contacted/);
+  expect(attempt).toThrow(/\(2 faults\); no host was contacted/);
   expect(attempt).toThrow(/lsyncd:hosts a: the key of a\.example\.com port 22 is not known/);
   expect(attempt).toThrow(/npm run hosts:scan -- 192\.0\.2\.9:2222`/);
   expect(attempt).not.toThrow(/hunter2/);
@@ -52,7 +52,7 @@ it.each([
   const hosts = [{ name: "old", address: "2001:db8::1", port: 2222, ...given }];
   const attempt = (): unknown => connections(settingsOf({ hosts }), () => known);
   expect(attempt).toThrow(
-    /a fault, no host was contacted:\n {2}- lsyncd:hosts old: of 2001:db8::1 port 2222 only the RSA key/,
+    /\(1 fault\); no host was contacted:\n {2}- lsyncd:hosts old: of 2001:db8::1 port 2222 only the RSA key/,
   );
   expect(attempt).toThrow(/npm run hosts:scan -- \[2001:db8::1\]:2222`/);
   const bastion = { address: "gate.example.com", ...given };
@@ -65,7 +65,9 @@ it("refuses two entries with one host key, given or looked up: they are one mach
   const hosts = [entry, { name: "alias", address: "mail.example.com" }, { name: "db", address: "db.example.com" }];
   const attempt = (): unknown =>
     connections(settingsOf({ hosts }), (address) => (address.startsWith("db") ? "k" : hostKey));
-  expect(attempt).toThrow(/a fault, no host was contacted:\n {2}- lsyncd:hosts alias: has the host key of sqlite-1\./);
+  expect(attempt).toThrow(
+    /\(1 fault\); no host was contacted:\n {2}- lsyncd:hosts alias: has the host key of sqlite-1\./,
+  );
 });
 
 it("gives a remote command half a minute to reach a host", () => {
@@ -116,7 +118,7 @@ describe("a bastion", () => {
   it("lets two networks have the same addresses", () => {
     const twin = { ...entry, name: "sqlite-2" };
     expect(() => settingsOf({ hosts: [entry, { ...twin, bastion }] })).not.toThrow();
-    expect(() => settingsOf({ hosts: [entry, twin] })).toThrow(/is taken already/);
+    expect(() => settingsOf({ hosts: [entry, twin] })).toThrow(/is already used/);
   });
 });
 

@@ -3,6 +3,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { defaults, readSettings } from "../../infra/config";
 import { renderFiles } from "../../infra/files";
 import { fencedBlocks, shellBlocks } from "../../tools/docs/blocks";
+import { drillPages } from "../../tools/drill/page";
 import { settingKeys } from "../../tools/docs/configuration";
 import { topics } from "../../tools/docs/examples";
 import { restartOf } from "../../tools/docs/restart";
@@ -77,9 +78,32 @@ const known = [
   ...renderFiles(hostOf(hostile)).map((file) => file.path),
 ].join("\n");
 
+/** Pages that a command writes, and that command. */
+const generated = [
+  ["docs/configuration.md", "npm run docs"],
+  ["docs/alerts-samples.md", "npm run docs -- --samples"],
+  ["docs/reliability.md", "npm run reliability"],
+  ["docs/performance.md", "npm run bench -- write"],
+] as const;
+
 describe.each(pages)("%s", (page) => {
   const text = read(page);
   const prose = proseOf(text);
+
+  const kind = generated.find(([one]) => one === page)?.[1];
+
+  it("names its readers in its first line, or says what writes it", () => {
+    if (page.startsWith("docs/decisions/")) return;
+    const [, first = ""] = /^# .+\n+(?:<!--.*-->\n+)*(.+)/.exec(text) ?? [];
+    const readers = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].includes(page)
+      ? /./
+      : /^For (?:operators|those|everyone|newcomers|contributors)/;
+    expect(first).toMatch(readers);
+  });
+
+  it("has 250 lines at most, unless a command writes it", () => {
+    if (kind === undefined) expect(text.split("\n").length).toBeLessThanOrEqual(251);
+  });
 
   it("has links that lead somewhere", () => {
     const links = [...prose.matchAll(/\]\((?!https?:|mailto:)([^)\s]+)\)/g)].map(([, link]) => link ?? "");
@@ -112,7 +136,7 @@ describe.each(pages)("%s", (page) => {
     expect(() => shellBlocks(text)).not.toThrow();
     // Other words for a shell would pass by the test that runs the blocks; the drill reads its page's own.
     const others = fencedBlocks(text).filter(({ info }) => /^(bash|shell|zsh|$)/.test(info));
-    expect(page === "docs/disaster-recovery.md" ? [] : others).toEqual([]);
+    expect(drillPages.includes(page) ? [] : others).toEqual([]);
   });
 });
 
@@ -178,15 +202,15 @@ describe("the pages that the program names", () => {
   it.each([
     ["infra/config.ts", "docs/configuration.md"],
     ["infra/program.ts", "docs/operations.md#secrets"],
-    ["infra/connection.ts", "docs/operations.md#a-host-key-is-not-known-or-is-another"],
-    ["infra/observe.ts", "docs/operations.md#a-host-cannot-be-reached"],
-    ["infra/commands/checks.sh", "docs/operations.md#the-preflight-refuses"],
-    ["infra/commands/become.sh", "docs/operations.md#sudo"],
-    ["infra/commands/packages.sh", "docs/operations.md#packages-cannot-be-installed"],
-    ["infra/commands/activate.sh", "docs/operations.md#a-deployment-is-undone"],
-    ["toolchain/go.ts", "docs/operations.md#the-engine-cannot-be-had"],
-    ["cli/status/report.ts", "docs/operations.md#troubleshooting"],
-    ["cli/verify/report.ts", "docs/operations.md#verification"],
+    ["infra/connection.ts", "docs/troubleshooting.md#a-host-key-is-not-known-or-is-another"],
+    ["infra/observe.ts", "docs/troubleshooting.md#a-host-cannot-be-reached"],
+    ["infra/commands/checks.sh", "docs/troubleshooting.md#the-preflight-refuses"],
+    ["infra/commands/become.sh", "docs/troubleshooting.md#sudo"],
+    ["infra/commands/packages.sh", "docs/troubleshooting.md#packages-cannot-be-installed"],
+    ["infra/commands/activate.sh", "docs/troubleshooting.md#a-deployment-is-undone"],
+    ["toolchain/go.ts", "docs/troubleshooting.md#the-engine-cannot-be-had"],
+    ["cli/status/report.ts", "docs/troubleshooting.md"],
+    ["cli/verify/report.ts", "docs/on-a-host.md#verification"],
   ])("errors of %s lead to %s", (file, page) => {
     expect(read(file)).toContain(page);
   });

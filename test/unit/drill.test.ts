@@ -1,8 +1,6 @@
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
 import { accountText } from "../../tools/drill/account";
 import { readContents } from "../../tools/drill/application";
-import { readSteps } from "../../tools/drill/page";
+import { readDrillPages, readSteps } from "../../tools/drill/page";
 
 const block = (comment: string, command = "true"): string => `${comment}\n\n\`\`\`bash\n${command}\n\`\`\`\n`;
 
@@ -27,12 +25,13 @@ describe("the steps of a page", () => {
   });
 
   it("leave no block out", () => {
-    expect(() => readSteps(block(""), "restore")).toThrow(/line 3: the drill is not told/);
+    expect(() => readSteps(block(""), "restore")).toThrow(/line 3: no comment says what the drill does/);
   });
 
   it("hold the documented commands", () => {
-    const page = readFileSync(resolve(__dirname, "../../docs/disaster-recovery.md"), "utf8");
-    const commands = readSteps(page, "restore").flatMap((step) => (step.kind === "event" ? [] : [step.command]));
+    const commands = readSteps(readDrillPages(), "restore").flatMap((step) =>
+      step.kind === "event" ? [] : [step.command],
+    );
     const at = [
       "sudo systemctl stop lsyncd",
       "fsck -n -f /dev/mapper/nvme2n1",

@@ -74,7 +74,7 @@ describe("a host", () => {
 
   it("with the address of another is named", () => {
     const both = ["a", "b"].map((name) => ({ name, variables: { ansible_host: "192.0.2.1" } }));
-    expect(importHosts(both, { stack: "prod", user: "root" }).remarks.join()).toMatch(/is taken already/);
+    expect(importHosts(both, { stack: "prod", user: "root" }).remarks.join()).toMatch(/is already used/);
   });
 });
 

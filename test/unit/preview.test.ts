@@ -418,7 +418,7 @@ describe("the preflight in the comment", () => {
     const events = [1, 2, 3].flatMap((number) => [
       ...slower(`sqlite-${number}`),
       says(
-        `sqlite-${number} could not be reached, its preflight was not run: root@192.0.2.${number} port 22: connect ECONNREFUSED 192.0.2.${number}:22\nMore: docs/operations.md#a-host-cannot-be-reached`,
+        `sqlite-${number} could not be reached, its preflight was not run: root@192.0.2.${number} port 22: connect ECONNREFUSED 192.0.2.${number}:22\nMore: docs/troubleshooting.md#a-host-cannot-be-reached`,
         "warning",
       ),
     ]);

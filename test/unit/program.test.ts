@@ -52,7 +52,7 @@ it("refuses bad settings before it registers anything, in a message without a st
   let engine: Seen | undefined;
   const config = { "lsyncd:hosts": [entry, { ...entry, source: "/etc" }], "lsyncd:delay": "0" };
   const attempt = program(config, (it) => (engine = it));
-  await expect(attempt).rejects.toThrow(/The settings have 2 faults, no host was contacted:/);
+  await expect(attempt).rejects.toThrow(/Invalid configuration \(2 faults\); no host was contacted:/);
   await expect(attempt).rejects.toBeInstanceOf(pulumi.RunError);
   expect(engine?.resources).toEqual([]);
 });

@@ -67,9 +67,13 @@ it("goes through the host that ProxyJump names, which is looked up as well", () 
 });
 
 it.each([
-  ["two", "Host db\n  ProxyJump one,two\n", /ProxyJump one,two is more than one host/],
+  ["two", "Host db\n  ProxyJump one,two\n", /ProxyJump one,two names more than one jump host/],
   ["one behind another", "Host db\n  ProxyJump gate\nHost gate\n  ProxyJump outer\n", /gate is itself behind outer/],
-  ["a word that ssh does not know", "Nonsense yes\n", /sshConfig of a: ssh cannot say what it means: .*[Nn]onsense/],
+  [
+    "a word that ssh does not know",
+    "Nonsense yes\n",
+    /sshConfig of a: ssh cannot read this part of ~\/.ssh\/config: .*[Nn]onsense/,
+  ],
 ])("refuses %s, and says why", (_what, text, message) => {
   write("config", text);
   expect(() => hostOf({ address: "db" })).toThrow(message);

@@ -106,9 +106,7 @@ it("one table has a row for each host, and what is wrong below it", () => {
     /^sqlite-1 {2}ok +active +1d1h +0 +ok +2 +1s +3 +40% 1\.0G free +10\/1000 +5\.0M\/1\.0G +ok 1m0s ago +none +-$/m,
   );
   expect(text).toMatch(/^b +PROBLEM( +-)+$/m);
-  expect(text).toContain(
-    "\nb: cannot be reached: timeout\n\n1 of 2 not healthy. More: docs/operations.md#troubleshooting",
-  );
+  expect(text).toContain("\nb: cannot be reached: timeout\n\n1 of 2 not healthy. More: docs/troubleshooting.md");
 });
 
 describe("docs/status.schema.json", () => {

@@ -53,7 +53,7 @@ describe("the report of a fleet", () => {
         "",
         "sqlite-22: no route",
         "",
-        "More: docs/operations.md#verification",
+        "More: docs/on-a-host.md#verification",
       ].join("\n"),
     );
   });

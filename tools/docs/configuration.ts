@@ -99,13 +99,13 @@ function partTable(key: string): string {
 }
 
 const variables: Record<string, string> = {
-  LSYNCD_SOURCE: "Source of every host, over what the stack says.",
-  LSYNCD_TARGET: "Target of every host, over what the stack says.",
-  MSMTP_RCPTS: "Recipients of the alerts, with commas between them, over what the stack says.",
+  LSYNCD_SOURCE: "Source of every host; overrides the stack.",
+  LSYNCD_TARGET: "Target of every host; overrides the stack.",
+  MSMTP_RCPTS: "Recipients of the alerts, separated by commas; overrides the stack.",
   LSYNCD_SKIP_SAFETY:
-    "Passes over one refusal of the preflight, in this run: that the target holds data. That data is deleted where the source does not have it.",
+    "Overrides one refusal of the preflight, for one run: the target holds data. Data that the source does not have is deleted.",
   LSYNCD_EMPTY_SOURCE_ERASES_MIRROR:
-    "Passes over one refusal of the preflight, in this run: that the source is empty and the mirror is not. The mirror is emptied.",
+    "Overrides one refusal of the preflight, for one run: the source is empty and the mirror is not. The mirror is emptied.",
 };
 
 function variableTable(): string {
@@ -130,16 +130,16 @@ function variableTable(): string {
 
 /** The text of docs/configuration.md. Throws when a setting has no example. */
 export async function configuration(): Promise<string> {
-  const told = topics.flatMap(({ settings }) => Object.keys(settings));
-  const missing = settingKeys().filter((key) => !told.includes(key));
+  const described = topics.flatMap(({ settings }) => Object.keys(settings));
+  const missing = settingKeys().filter((key) => !described.includes(key));
   if (missing.length > 0) throw new Error(`tools/docs/examples.ts: there is no example for ${missing.join(", ")}`);
 
   const text = `# Settings
 
 <!-- Written by \`npm run docs\` from infra/config.ts and tools/docs/examples.ts. -->
 
-All settings of a stack are in its file, \`stacks/Pulumi.NAME.yaml\`. Only \`hosts\` must be there. What is not a setting, is
-misspelt or out of bounds is refused before any host is contacted, all faults in one message.
+For operators: all settings of a stack. They are in its file, \`stacks/Pulumi.NAME.yaml\`. Only \`hosts\` is required. An unknown setting or a
+value out of bounds is refused before any host is contacted; one message lists all faults.
 
 \`\`\`yaml
 config:
@@ -152,16 +152,16 @@ config:
       delay: 5 # for this one
 \`\`\`
 
-What counts, in this order: environment variable, the host's entry, the stack, the default. A setting marked **secret**
-belongs into the file encrypted only:
+An environment variable overrides the host's entry, which overrides the stack, which overrides the default. Store a setting marked
+**secret** encrypted only:
 
 \`\`\`sh not run: it would ask for the secret
 npx pulumi config set --secret becomePassword --stack sqlite
 npx pulumi config set --secret --path 'hosts[0].privateKey' --stack sqlite <~/.ssh/id_ed25519
 \`\`\`
 
-The last column says what a deployment restarts when a setting changes. A restart of lsyncd costs a full pass over the
-volume: nothing is lost meanwhile, but the mirror is behind until it is done.
+The last column shows what a deployment restarts when the setting changes. A restart of lsyncd costs a full pass over the
+volume: no change is lost, but the mirror is behind until the pass is done.
 
 ${topics
   .map(({ title, settings }) => {
@@ -172,22 +172,22 @@ ${topics
 
 ## Environment variables
 
-They count for one run, for all hosts of the stack. An empty one counts as unset. The last two take \`true\` or \`false\` and
-nothing else.
+They apply to one run and to all hosts of the stack. An empty variable counts as unset. The last two accept only \`true\` and
+\`false\`.
 
 ${variableTable()}
 
 ## What cannot be set
 
-rsync's \`archive\` is always on. Of its other options those are taken that leave an exact mirror, each with its value in
-the same text: ${supportedRsyncOptions.map(code).join(", ")}. All others are refused by name, and most with
-what they would do to the mirror, such as ${refusedRsyncOptions
+rsync's \`--archive\` is always on. Of its other options, those that produce an exact mirror are accepted, each with its value in
+the same text: ${supportedRsyncOptions.map(code).join(", ")}. All others are refused by name, most of them with
+the damage they would do to the mirror, such as ${refusedRsyncOptions
     .filter((name) => ["--dry-run", "--remove-source-files", "--exclude", "--quiet", "--size-only"].includes(name))
     .map(code)
     .join(", ")} (\`infra/rsync-options.ts\`).
 
 No setting makes the mirror synchronous (RAID 1 and DRBD are), keeps versions (ZFS snapshots and Litestream do), or mirrors to another
-host. There is one pair of volumes for each host.
+host. Each host has one pair of volumes: see [alternatives](alternatives.md).
 `;
   // Loaded late: only who writes the page needs it.
   const { format } = await import("prettier");

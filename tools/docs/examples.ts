@@ -1,4 +1,4 @@
-/** What a setting's schema does not say. */
+/** What a setting's schema does not contain. */
 export interface Example {
   /** A value other than the default, as it is written in a stack file. */
   value: unknown;
@@ -23,8 +23,8 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
       address: { value: "192.0.2.11", bounds: "a DNS name or an IP address", fallback: "required" },
       hostKey: {
         value: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2xYFbD4cWCqsKFJuTDJmCTzmEUW0gGPGCvYIkGBkbc",
-        bounds: "a line of known_hosts without the name, or of ssh_host_*_key.pub",
-        fallback: "looked up in known_hosts",
+        bounds: "a line of known_hosts without the name, or the line in ssh_host_*_key.pub",
+        fallback: "the key in known_hosts",
       },
     },
   },
@@ -32,7 +32,7 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
     title: "Logging in",
     settings: {
       port: { value: 2222 },
-      user: { value: "deploy", bounds: "small letters, digits, dashes, underscores; up to 32" },
+      user: { value: "deploy", bounds: "lower-case letters, digits, dashes, underscores; up to 32" },
       privateKey: {
         value: "-----BEGIN OPENSSH PRIVATE KEY-----",
         bounds: key,
@@ -41,7 +41,7 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
       },
       privateKeyPassphrase: { value: "secret", bounds: line, fallback: "none", secret: true },
       password: { value: "secret", bounds: line, fallback: "none", secret: true },
-      becomePassword: { value: "secret", bounds: line, fallback: "sudo asks for none", secret: true },
+      becomePassword: { value: "secret", bounds: line, fallback: "none", secret: true },
       bastion: { value: { address: "bastion.example.com", user: "jump" }, fallback: "none" },
       sshConfig: { value: true },
     },
@@ -49,8 +49,8 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
   {
     title: "The mirror",
     settings: {
-      source: { value: "/mnt/primary", bounds: "absolute path of a mount point, no directory of the system" },
-      target: { value: "/mnt/backup", bounds: "as for source; neither may be in the other" },
+      source: { value: "/mnt/primary", bounds: "absolute path of a mount point, outside the system's directories" },
+      target: { value: "/mnt/backup", bounds: "as for source; neither may be inside the other" },
       delay: { value: 5 },
       compress: { value: true },
       wholeFile: { value: false },
@@ -75,7 +75,7 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
     },
   },
   {
-    title: "What must not happen",
+    title: "Safety",
     settings: {
       deletionLimit: { value: 1000 },
       deletionShare: { value: 50 },
@@ -83,7 +83,7 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
       requireEncryption: { value: true },
       acceptVolumes: {
         value: ["0a1b2c3d-1111-2222-3333-444455556666"],
-        bounds: "UUIDs of file systems, as blkid prints them; or what a refusal said",
+        bounds: "UUIDs of file systems, as blkid prints them; or the identity that a refusal printed",
         fallback: "none",
       },
     },
@@ -111,9 +111,9 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
       alertCommand: {
         value: ["/usr/local/bin/alert-to-ntfy", "/etc/lsyncd/ntfy"],
         bounds:
-          "a list: the absolute path of a program, and its arguments. See [alerts](alerts.md#other-ways-than-mail)",
+          "a list: the absolute path of a program, and its arguments. See [alerts](alerts.md#alerts-by-other-means-than-mail)",
       },
-      alertUser: { value: "alerts", bounds: "small letters, digits, dashes, underscores; up to 32" },
+      alertUser: { value: "alerts", bounds: "lower-case letters, digits, dashes, underscores; up to 32" },
       metricsFile: {
         value: "/var/lib/prometheus/node-exporter/lsyncd.prom",
         bounds: "an absolute path that ends with .prom. See [monitoring](monitoring/README.md)",
@@ -121,7 +121,7 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
       heartbeatUrl: {
         value: "https://hc-ping.com/0a1b2c3d",
         bounds: "a URL with https:// or http://",
-        fallback: "nobody is called",
+        fallback: "none",
         secret: true,
       },
     },
@@ -132,22 +132,22 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
 export const parts: Record<string, Record<string, Omit<Example, "value"> & { meaning: string }>> = {
   smtp: {
     host: { meaning: "Name or address of the mail server.", bounds: "a DNS name or an IP address" },
-    port: { meaning: "Its port.", fallback: "587 for starttls, 465 for tls, 25 for off" },
-    from: { meaning: "The sender's address.", bounds: "a mail address" },
+    port: { meaning: "Port of the mail server.", fallback: "587 for starttls, 465 for tls, 25 for off" },
+    from: { meaning: "Sender's address.", bounds: "a mail address" },
     tls: {
-      meaning: "How the connection is protected. off is refused with a password, unless the server is this host.",
+      meaning: "Encryption of the connection. off is refused with a password, unless the server is this host.",
     },
-    user: { meaning: "Who logs in to it.", bounds: line, fallback: "nobody logs in" },
-    password: { meaning: "The password for user.", bounds: line, fallback: "none", secret: true },
-    passwordCommand: { meaning: "A command on the host that prints the password.", bounds: line, fallback: "none" },
+    user: { meaning: "Login name for the mail server.", bounds: line, fallback: "no login" },
+    password: { meaning: "Password of user.", bounds: line, fallback: "none", secret: true },
+    passwordCommand: { meaning: "Command on the host that prints the password.", bounds: line, fallback: "none" },
   },
   bastion: {
-    address: { meaning: "Where it is, seen from here.", bounds: "a DNS name or an IP address" },
+    address: { meaning: "Address of the jump host, as seen from your machine.", bounds: "a DNS name or an IP address" },
     port: { meaning: "Port of its SSH server.", fallback: "`22`" },
-    user: { meaning: "Who logs in there.", bounds: "as for user" },
-    hostKey: { meaning: "Its public key.", bounds: "as for hostKey", fallback: "looked up in known_hosts" },
-    privateKey: { meaning: "Key for it.", bounds: key, fallback: "the host's login", secret: true },
-    privateKeyPassphrase: { meaning: "What that key is encrypted with.", bounds: line, fallback: "none", secret: true },
+    user: { meaning: "Login name.", bounds: "as for user" },
+    hostKey: { meaning: "Its public key.", bounds: "as for hostKey", fallback: "the key in known_hosts" },
+    privateKey: { meaning: "Private key for it.", bounds: key, fallback: "the host's login", secret: true },
+    privateKeyPassphrase: { meaning: "Passphrase of that key.", bounds: line, fallback: "none", secret: true },
     password: { meaning: "Password for it.", bounds: line, fallback: "the host's login", secret: true },
   },
 };

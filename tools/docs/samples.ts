@@ -68,8 +68,8 @@ function page(samples: Samples): string {
 
 <!-- Written by \`npm run docs -- --samples\` from what a sandbox host printed and sent. -->
 
-What the monitor prints, and the mails of [alerts](alerts.md) as their reader sees them. The first is shown whole; what the
-host looks like follows in the others in the same way.
+For operators: the output of the monitor, and the mails of [alerts](alerts.md) as a mail program shows them. The first mail is complete; the
+others also continue with the state of the host.
 
 ${blocks.join("\n")}`;
 }

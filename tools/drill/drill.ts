@@ -1,5 +1,3 @@
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
 import type { Finished } from "../../toolchain/run";
 import {
   boot,
@@ -18,9 +16,7 @@ import {
 import type { Stack } from "../stack";
 import type { Account, Done, Loss } from "./account";
 import { committed, inspect, installApplication, sumsAt, type Content } from "./application";
-import { readSteps, type Step, type Way } from "./page";
-
-const page = resolve(__dirname, "../../docs/disaster-recovery.md");
+import { readDrillPages, readSteps, type Step, type Way } from "./page";
 
 /** How the primary is lost: its disk fails under the running host, or the host dies with it and comes back without. */
 export type Failure = "disk" | "host";
@@ -32,9 +28,9 @@ export interface DrillOptions {
   stack: Stack;
   way: Way;
   failure: Failure;
-  /** Seconds from the first commit in the mirror to the failure; 3 to 8 at random unless told. */
+  /** Seconds from the first commit in the mirror to the failure; at random from 3 to 8 unless set. */
   untilFailure?: number;
-  /** Told of each step when it is done. */
+  /** Called after each step. */
   log?: (done: Done) => void;
 }
 
@@ -59,7 +55,7 @@ class Drill {
 
   async run(): Promise<Account> {
     const { way, log } = this.options;
-    for (const step of readSteps(readFileSync(page, "utf8"), way)) {
+    for (const step of readSteps(readDrillPages(), way)) {
       const began = now();
       const done = await this.do(step);
       this.steps.push({ ...done, ...(step.kind === "skip" ? {} : { seconds: now() - began }) });
@@ -114,7 +110,7 @@ class Drill {
     return execOn(this.options.host, shell, { user: "admin", allowFailure: true });
   }
 
-  /** Runs the page's lines of pulumi on the drill's own stack. */
+  /** Runs the pages' lines of pulumi on the drill's own stack. */
   private async onWorkstation(command: string): Promise<Finished> {
     let last: Finished = { code: 0, stdout: "", stderr: "" };
     for (const line of this.translate(command).split("\n")) {
@@ -290,7 +286,7 @@ function resources(output: string): string {
 }
 
 /**
- * Loses the primary of a sandbox host under load and does what docs/disaster-recovery.md says, command for command.
+ * Loses the primary of a sandbox host under load and runs the commands of docs/disaster-recovery.md and docs/replace-the-primary.md.
  * Throws at the first step that does not do what it should, and when anything that the mirror held is lost.
  */
 export async function drill(options: DrillOptions): Promise<Account> {

@@ -1,14 +1,24 @@
-/** The two ways on which the page leads from a failover to a primary with a mirror. */
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+
+/** The pages whose commands the drill runs, in this order. */
+export const drillPages = ["docs/disaster-recovery.md", "docs/replace-the-primary.md"];
+
+/** The text of these pages, one after the other. */
+export const readDrillPages = (): string =>
+  drillPages.map((page) => readFileSync(join(resolve(__dirname, "../.."), page), "utf8")).join("\n");
+
+/** The two ways on which the pages lead from a failover to a primary with a mirror. */
 export const ways = ["restore", "reverse"] as const;
 
 /** `restore`: back to a new primary. `reverse`: the mirror stays the primary. */
 export type Way = (typeof ways)[number];
 
-/** Something of docs/disaster-recovery.md that the drill does, in the page's order. */
+/** A step of the drill, in the order of the pages. */
 export type Step = { title: string } & (
   | {
       kind: "command";
-      /** What the page tells the reader to type. */
+      /** What the reader types. */
       command: string;
       where: "host" | "workstation";
       /** The exit codes that mean that it has worked. */
@@ -49,7 +59,7 @@ export function readSteps(page: string, way: Way): Step[] {
     } else if (line.startsWith("```bash")) {
       const end = lines.indexOf("```", at);
       const command = lines.slice(at + 1, end).join("\n");
-      if (!waiting) throw new Error(`line ${String(at + 1)}: the drill is not told what to do with: ${command}`);
+      if (!waiting) throw new Error(`line ${String(at + 1)}: no comment says what the drill does with: ${command}`);
       if (concerns(waiting.words, way)) steps.push(stepOf(waiting, command));
       waiting = undefined;
       at = end;

@@ -40,18 +40,18 @@ export type Results = Record<string, Outcome>;
 /** The parts of the page, and the files of tests (in test/hosts or test/hosts-long) that each is made of. */
 export const chapters: { title: string; files: string[] }[] = [
   {
-    title: "Volumes that go away, come back, or are others",
+    title: "Volumes that disappear, return, or are replaced",
     files: ["faults-mounts", "faults-volumes", "btrfs"],
   },
-  { title: "Files, processes and room", files: ["faults-files"] },
+  { title: "Files, processes and disk space", files: ["faults-files"] },
   {
-    title: "Deployments that are interrupted, or do not work",
+    title: "Interrupted and failing deployments",
     files: ["activation-cut", "activation-interrupted", "activation-undone"],
   },
-  { title: "The host's own upkeep", files: ["upkeep"] },
+  { title: "Maintenance of the host", files: ["upkeep"] },
   { title: "Failover and replaced disks", files: ["operator", "drill"] },
   { title: "The application's own user", files: ["hostile-user"] },
-  { title: "Hosts that come, change and go", files: ["takeover", "deploy", "hosts"] },
+  { title: "Adding, changing and removing hosts", files: ["takeover", "deploy", "hosts"] },
 ];
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
@@ -98,14 +98,14 @@ export function reliabilityPage(results: Results): string {
   return [
     "# Reliability",
     "",
-    "Every row is a fault that a test injects on a real host (Debian with systemd in a container, volumes on loop devices). At its",
-    "end the test compares the mirror with the source by the checksum of every file; *lost* is what the mirror lacks or has",
-    "otherwise then. This page is made by `npm run reliability` from what the tests have seen: a row is there only if its test",
-    "ran and passed. `npm run reliability -- --torture` interrupts deployments at many more points. Below each table is when its",
-    "tests ran, and on what: `git rev-parse --short=8 HEAD:infra`, and the same of `HEAD:templates`, say what is here now.",
+    "For those who decide whether to trust it: each row is a fault that a test injects on a real host (Debian with systemd in a",
+    "container, volumes on loop devices). At the end the test compares the mirror with the source by the checksum of every file; *lost*",
+    "counts the files that differ or are missing. `npm run reliability` writes this page from the results: a row is there only if its test",
+    "ran and passed. `npm run reliability -- --torture` interrupts deployments at many more points. The lines below each table give the",
+    "date and the version of its tests; `git rev-parse --short=8 HEAD:infra` and `HEAD:templates` print the current version.",
     "",
     ...tables,
-    "## Not tried",
+    "## Not tested",
     "",
     "- **LUKS itself.** The hosts of these tests are containers, whose machine may lack the device mapper. A file system on a loop",
     "  device stands for the opened volume: absent until it is “unlocked”, and gone again. What is said of dm-crypt is tried only",
@@ -117,13 +117,13 @@ export function reliabilityPage(results: Results): string {
     "  or not ([preflight-places](../test/hosts/preflight-places.test.ts),",
     "  [kernel-limits](../test/hosts/kernel-limits.test.ts)).",
     "",
-    "## Faults that this is no answer to",
+    "## What this does not protect against",
     "",
-    "- **The host burns, or somebody who is root on it means harm.** Both volumes are there. DRBD to another host, or a backup",
+    "- **Loss of the host, or an attacker with root on it.** Both volumes are there. Use DRBD to another host, or a backup",
     "  that this host cannot delete.",
-    "- **What the application wrote was wrong.** It is in the mirror a second later. ZFS snapshots, Litestream or a backup know what was",
-    "  before.",
-    "- **The last second must not be lost.** RAID 1 or DRBD, which wait for the second disk.",
+    "- **Wrong data from the application.** It reaches the mirror a second later. ZFS snapshots, Litestream or a backup keep earlier",
+    "  versions.",
+    "- **Loss of the last second.** RAID 1 and DRBD wait for the second disk.",
     "",
   ].join("\n");
 }

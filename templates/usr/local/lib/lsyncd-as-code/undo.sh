@@ -66,7 +66,7 @@ roll_back() {
     # Emptied and not written, because a disk may be full: no start from here on.
     : >"$TRANSACTION/phase"
     if ! restore_files || ! restore_records; then
-      printf '%s\n' "The interrupted deployment could not be undone, see above; lsyncd does not start until it is. Mend that, then run \`pulumi up\` again."
+      printf '%s\n' "The interrupted deployment could not be undone, see above; lsyncd does not start until it is. Fix that, then run \`pulumi up\` again."
       return 1
     fi
     # First: what is restored may start.
