@@ -73,6 +73,8 @@ const catalogue: (ManagedFile & {
   { name: "gate-volume", path: `${libDirectory}/LsyncdAsCode/Gate/Volume.pm`, mode: "0644", restart: "none" },
   { name: "gate-work", path: `${libDirectory}/LsyncdAsCode/Gate/Work.pm`, mode: "0644", restart: "none" },
   { name: "pass", path: `${libDirectory}/LsyncdAsCode/Pass.pm`, mode: "0644", restart: "none" },
+  { name: "unsynced", path: `${libDirectory}/LsyncdAsCode/Unsynced.pm`, mode: "0644", restart: "lsyncd" },
+  { name: "recheck", path: `${libDirectory}/LsyncdAsCode/Recheck.pm`, mode: "0644", restart: "none" },
   { name: "limits", path: "/etc/lsyncd/limits.conf", mode: "0644", restart: "none" },
   { name: "mirror-settings", path: "/etc/lsyncd/mirror.conf", mode: "0644", restart: "lsyncd" },
   { name: "guard", path: paths.guard, mode: "0755", restart: "none" },

@@ -314,6 +314,11 @@ describe("journal", () => {
     expect(await readFile(host.at("work/asked"), "utf8")).toContain("-u lsyncd.service --after-cursor=s=1;i=2");
   });
 
+  it("finds what a power cut took from the source", async () => {
+    const said = "power cut: a holds nothing but zeros in the source, and something else in the mirror";
+    expect(only(await read(line("lsyncd-run[7]", said)))).toContain(said);
+  });
+
   it("is not deceived by names of files, and ignores what happens during a stop", async () => {
     const run = await read(
       line("lsyncd[9]", "12:00:00 Normal: Calling rsync with filter-list") +

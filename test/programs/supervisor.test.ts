@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { library, writeSettings } from "../support/host-settings";
@@ -26,9 +26,10 @@ beforeEach(async () => {
   said = "";
   await script("guard", `[ ! -e '${at("refused")}' ] || { cat '${at("refused")}' >&2; exit 1; }`);
   await script("systemctl", `echo "$@" >>'${at("systemctl.log")}'`);
+  await mkdir(at("target/.lsyncd-as-code"), { recursive: true, mode: 0o700 });
   await script(
     "lsyncd",
-    `trap 'echo again >>${at("passes")}' HUP; trap 'exit 143' TERM
+    `echo "$LSYNCD_RUN" >'${at("run")}'; trap 'echo again >>${at("passes")}' HUP; trap 'exit 143' TERM
      echo "$@" >'${at("started")}'
      while :; do sleep 0.05; [ ! -e '${at("end")}' ] || exit 9; done`,
   );
@@ -52,6 +53,8 @@ const exitOf = (child: ChildProcess): Promise<number> =>
 async function start(): Promise<void> {
   const names = ["guard", "lsyncd_program", "resync_file", "pass_prefix", "monitor_ran_file", "sqlite_state_directory"];
   const files = ["guard", "lsyncd", "resync", "pass.", "ran", "sqlite"];
+  names.push("target", "run_directory");
+  files.push("target", "");
   const settings = Object.fromEntries(names.map((name, index) => [name, at(files[index] ?? "")]));
   const env = await writeSettings(at("settings"), { ...settings, config_file: "/the/configuration" });
   supervisor = spawn(join(library, "lsyncd-supervisor"), { env: { ...env, PATH: `${folder}:${env.PATH ?? ""}` } });
@@ -107,6 +110,59 @@ it("has everything mirrored again after a pass that left files behind, and after
   await writeFile(at("pass.4194999"), "");
   await until("a pass after one that was killed", async () => (await text("passes")) === "again\nagain\n");
   expect(said).toContain("a pass was killed, mirroring everything again");
+});
+
+describe("what may not be on the mirror's disk", () => {
+  const record = "target/.lsyncd-as-code/unsynced";
+  /** As a pass does it before it writes. */
+  const passBegins = async (count: number) => {
+    await writeFile(at("passes-begun"), `${count}\n`);
+    if (!(await exists(record))) await writeFile(at(record), `${(await text("run")).trim()} 1000\n`, { mode: 0o600 });
+  };
+  const since = async () => Number((await text(record)).split(" ")[1]);
+
+  it("is synced while lsyncd runs: the record goes, or moves on while a pass is under way, and comes and goes again", async () => {
+    await start();
+    await until("lsyncd runs", () => exists("started"));
+    await writeFile(at(`pass.${process.pid}`), "");
+    await passBegins(1);
+    await until("it moves on", async () => (await since()) > 1e9);
+    const moved = await since();
+    expect(Math.abs(Date.now() / 1000 - moved)).toBeLessThan(30);
+    await rm(at(`pass.${process.pid}`));
+    await until("it goes", async () => !(await exists(record)));
+    await passBegins(2);
+    await until("it goes again", async () => !(await exists(record)));
+  }, 90_000);
+
+  it("of a run that was not stopped in order is left to the first pass", async () => {
+    await writeFile(at(record), "another 1000\n", { mode: 0o600 });
+    await writeFile(at("passes-begun"), "1\n");
+    await start();
+    await until("lsyncd runs", () => exists("started"));
+    expect(await text("run")).toMatch(/^\d+\.\d+\n$/);
+    await new Promise((resolve) => setTimeout(resolve, 12_000));
+    supervisor?.kill("SIGTERM");
+    await ended;
+    expect(await text(record)).toBe("another 1000\n");
+  }, 60_000);
+
+  it("is synced when it stops in order, and not when it is killed", async () => {
+    await start();
+    await until("lsyncd runs", () => exists("started"));
+    await passBegins(1);
+    supervisor?.kill("SIGTERM");
+    expect(await ended).toBe(143);
+    expect(await exists(record)).toBe(false);
+    await rm(at("started"));
+    await start();
+    await until("lsyncd runs", () => exists("started"));
+    await passBegins(2);
+    supervisor?.kill("SIGKILL");
+    await writeFile(at("end"), "");
+    await ended;
+    expect(await exists(record)).toBe(true);
+  });
 });
 
 it("names a setting that is missing", async () => {

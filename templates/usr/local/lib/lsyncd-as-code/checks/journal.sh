@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
-# rsync's own words are nowhere but in the journal. Those between systemd's "Stopping" and "Started" are of a stop, and
+# rsync's own words, and what a power cut took from the source, are nowhere but in the journal. Those between systemd's "Stopping" and "Started" are of a stop, and
 # those of lsyncd itself hold names of files: it is known by the time it puts before a message. Each line comes with who
 # wrote it, "[ 12.345678] HOST NAME[PROCESS]: ", which nobody can write into a name.
 rsync_lines() {
@@ -18,7 +18,7 @@ rsync_lines() {
           if (line[i] ~ /^Stopping /) stop = 1
           if (line[i] ~ /^(Started|Starting) /) stop = 0
           if (line[i] ~ /killed by the OOM killer/) print line[i]
-        } else if (!stop && !(writer[i] in lsyncd) && line[i] ~ /^(rsync( error)?: |IO error encountered)/) print line[i]
+        } else if (!stop && !(writer[i] in lsyncd) && line[i] ~ /^(rsync( error)?: |IO error encountered|power cut: )/) print line[i]
       }
     }' "$1"
 }

@@ -22,10 +22,11 @@ use LsyncdAsCode::Gate::Names qw(base_of is_own is_probe is_temporary);
 use constant HEAD => 16;
 
 # $source, $target: volumes. $is_database: see Gate::Names::database_test. $copier: whether databases are the copier's.
+# $repaired: { path => 1 } of files whose content the mirror lost in a power cut: nothing more is lost by mirroring them.
 sub new {
-    my ($class, $source, $target, $is_database, $copier) = @_;
+    my ($class, $source, $target, $is_database, $copier, $repaired) = @_;
     return bless {
-        source => $source, target => $target, is_database => $is_database, copier => $copier,
+        source => $source, target => $target, is_database => $is_database, copier => $copier, repaired => $repaired // {},
         removed => 0, added => 0, emptied => 0, refilled => 0, files => 0, bytes => 0, new_databases => 0,
         altered => [], databases => {}, after => [], before => [], units => [], gone => [], come => [],
     }, $class;
@@ -179,7 +180,7 @@ sub empties {
 # A file that is on both sides.
 sub changed {
     my ($self, $path, $here, $there) = @_;
-    return if $here->{size} == $there->{size} && $here->{mtime} == $there->{mtime};
+    return if $here->{size} == $there->{size} && $here->{mtime} == $there->{mtime} || $self->{repaired}{$path};
     if ($there->{size} == 0) { $self->{refilled}++ if $here->{size} > 0; return }
     # What stands in a database's -wal is part of it.
     my $wal = $here->{size} <= 65_536 ? $self->{source}->look("$path-wal") : undef;

@@ -12,8 +12,9 @@ use LsyncdAsCode::Gate::Volume ();
 # Percent of the target that what is kept of deleted files leaves free.
 use constant FREE => 5;
 
+# $repaired: { path => 1 } of files that a power cut has taken from the mirror, and that are mirrored again.
 sub new {
-    my ($class, $settings, $limits, $pass) = @_;
+    my ($class, $settings, $limits, $pass, $repaired) = @_;
     my ($source, $target) = map { LsyncdAsCode::Gate::Volume->new($_) } $pass->roots;
     my $kept = LsyncdAsCode::Gate::Kept->new(($pass->roots)[1], $limits->number('keep_deleted_days'));
     my $self = bless {
@@ -22,7 +23,7 @@ sub new {
         copier => $settings->text('copy_program') ne $settings->text('rsync_program'),
     }, $class;
     my $test  = LsyncdAsCode::Gate::Names::database_test($settings->list('sqlite_pattern'));
-    my $tally = LsyncdAsCode::Gate::Tally->new($source, $target, $test, $self->{copier});
+    my $tally = LsyncdAsCode::Gate::Tally->new($source, $target, $test, $self->{copier}, $repaired);
     $self->{tally} = $pass->is_event
         ? $tally->of_list($pass->entries)
         : $tally->of_plan($pass->plan);
