@@ -36,7 +36,7 @@ export const paths = {
   watchesProgram: `${libDirectory}/lsyncd-watches`,
   undoProgram: `${libDirectory}/lsyncd-undo`,
   supervisor: `${libDirectory}/lsyncd-supervisor`,
-  sqliteProgram: `${libDirectory}/lsyncd-rsync`,
+  sqliteProgram: `${libDirectory}/sqlite-copier`,
   sqliteStateDirectory: `${stateDirectory}/sqlite`,
   verifyProgram: `${libDirectory}/lsyncd-verify`,
   mirrorProgram: `${libDirectory}/rsync-wrapper`,

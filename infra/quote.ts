@@ -28,16 +28,6 @@ export function sh(value: Value): string {
   return /^[A-Za-z0-9_@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-/**
- * A Perl literal: single-quoted, where only the quote and the backslash are special (perlop, "Quote-Like Operators").
- * A carriage return is joined in, because Perl reads one before a line end in a file as nothing, even inside quotes.
- */
-export function perl(value: Value): string {
-  if (typeof value === "boolean") return value ? "1" : "0";
-  if (typeof value === "number") return String(value);
-  return `'${value.replace(/[\\']/g, "\\$&").replaceAll("\r", `' . "\\r" . '`)}'`;
-}
-
 /** One quoted word in a unit file setting that is not a command line: specifiers (%) are doubled (systemd.syntax). */
 export function systemdWord(value: Value): string {
   const text = String(value);

@@ -22,7 +22,6 @@ const list =
 const helpers: Record<string, (value: unknown) => string> = {
   lua: list(quote.lua, ", "),
   sh: list(quote.sh, " "),
-  perl: list(quote.perl, ", "),
   systemdWord: list(quote.systemdWord, " "),
   systemdArg: list(quote.systemdArg, " "),
   mountUnit: list((value) => quote.mountUnit(String(value)), " "),

@@ -3,7 +3,6 @@ import { copyFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { defaults } from "../../infra/config";
-import { renderPrograms } from "../../tools/torture/render";
 import { run } from "../../toolchain/run";
 import {
   copierModules,
@@ -14,9 +13,9 @@ import {
   insert,
   root,
   rows,
+  settings,
   source,
   sql,
-  state,
   status,
   target,
   useCopier,
@@ -115,8 +114,7 @@ test("500 MB with a rollback journal, written all the time: writers wait no long
     expect(late.held).toBeLessThan(whole.held / 2);
 
     // The same by the worker, which tells of it and tries again.
-    const settings = { sqliteStateDirectory: state, source, target };
-    await renderPrograms(path.join(root, "bin"), { ...settings, sqliteLockSeconds: 0.02 });
+    await settings({ sqliteLockSeconds: 0.02 });
     const copied = copy();
     await events("/a.sqlite");
     for (let i = 0; i < 300 && !status().includes("\tslow\t"); i += 1) await sleep(100);

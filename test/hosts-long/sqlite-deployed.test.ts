@@ -6,7 +6,7 @@ jest.setTimeout(600_000);
 
 let d: Deployment;
 const copy = "/var/tmp/mirror-copy";
-const worker = "pgrep -f '[l]syncd-as-code/lsyncd-rsync'";
+const worker = "pgrep -f '[l]syncd-as-code/sqlite-copier'";
 
 /** Copies the mirror while everything that writes it is stopped, as if the primary were lost at this very moment. */
 async function frozenMirror(): Promise<void> {

@@ -24,7 +24,6 @@ import {
   hold,
   idle,
   insert,
-  program,
   root,
   rows,
   source,
@@ -33,7 +32,7 @@ import {
   status,
   target,
   useCopier,
-  verifier,
+  verify,
 } from "../support/copier";
 
 // What is done to databases and to the copier that nobody expects, and that happens all the same.
@@ -349,7 +348,7 @@ describe("a volume that goes away", () => {
     );
     renameSync(source, `${source}.away`);
     mkdirSync(source);
-    const { code, stdout, stderr } = await run(verifier, [], { allowFailure: true, env: process.env });
+    const { code, stdout, stderr } = await verify();
     expect({ code, stdout, stderr }).toEqual({
       code: 2,
       stdout: "",
@@ -397,8 +396,9 @@ describe("the queue", () => {
     const before = `\u0000${"1.000 a.sqlite\u0000".repeat(272)}`.padEnd(4090, "\u0000");
     writeFileSync(queue, before);
     // The largest size of a file that the shell allows, 4 KiB, stands for a disk without room.
-    const text = `$SIG{XFSZ} = "IGNORE"; require $ARGV[0]; eval { enqueue(12, "b.sqlite", "a.sqlite"); 1 } or print $@`;
-    const { stdout } = await run("bash", ["-c", 'ulimit -f 4; exec perl -e "$0" "$1"', text, program]);
+    const text = `$SIG{XFSZ} = "IGNORE"; eval { enqueue("queue", 12, ["b.sqlite", "a.sqlite"]); 1 } or print $@`;
+    const command = ["-c", 'ulimit -f 4; exec perl "$@"', "bash", ...copierModules, "-e", text];
+    const { stdout } = await run("bash", command, { env: process.env });
     expect(stdout).toBe("cannot write the queue: there is no room for all of it\n");
     expect(readFileSync(queue, "utf8")).toBe(before);
   });

@@ -13,7 +13,6 @@ import {
 } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { renderPrograms } from "../../tools/torture/render";
 import { run } from "../../toolchain/run";
 import {
   OPTIONS,
@@ -28,6 +27,7 @@ import {
   insert,
   root,
   rows,
+  settings,
   settled,
   source,
   sql,
@@ -36,7 +36,7 @@ import {
   target,
   tree,
   useCopier,
-  verifier,
+  verify,
 } from "../support/copier";
 
 jest.setTimeout(120_000);
@@ -107,7 +107,7 @@ test("nothing is ever written to the source, whatever a crash left there", async
   const before = listing();
   await fullPass();
   await events("/wal.sqlite", "/wal.sqlite-wal", "/hot.sqlite", "/plain.db");
-  await run(verifier, ["--full", "--checksum"], { allowFailure: true, env: process.env });
+  await verify("--full", "--checksum");
   expect(listing()).toEqual(before);
   expect(await rows("wal.sqlite")).toBe("ok\n100");
 });
@@ -116,7 +116,7 @@ test("what changes all the time costs no rsync, and what else has changed is not
   const log = path.join(root, "rsync.log");
   const rsyncProgram = path.join(root, "rsync");
   writeFileSync(rsyncProgram, `#!/bin/sh\necho call >>${log}\nexec /usr/bin/rsync "$@"\n`, { mode: 0o755 });
-  await renderPrograms(path.join(root, "bin"), { sqliteStateDirectory: state, source, target, rsyncProgram });
+  await settings({ rsyncProgram });
   const calls = (): number => (existsSync(log) ? readFileSync(log, "utf8").split("\n").length - 1 : 0);
   const file = path.join(source, "d/e/a.sqlite");
   mkdirSync(path.join(source, "d/e"), { recursive: true });
@@ -310,7 +310,7 @@ test("a directory that cannot be opened is no directory that is gone", async () 
 test("lsyncd-verify gives way to everybody", async () => {
   const told = path.join(root, "priority");
   writeFileSync(path.join(root, "guard"), `#!/bin/sh\n{ nice; ionice -p $$; } >${told}\n`);
-  await run(verifier, [], { allowFailure: true, env: process.env });
+  await verify();
   expect(readFileSync(told, "utf8")).toBe("19\nidle\n");
 });
 
@@ -318,7 +318,7 @@ test("lsyncd-verify tells a sound mirror from a damaged one, and reads no more t
   await sql(path.join(source, "a.sqlite"), create, insert(200));
   for (const name of ["opaque.db", "sealed.db"]) writeFileSync(path.join(source, name), "x".repeat(5000));
   await fullPass();
-  const sound = await run(verifier, ["--checksum", "--full"], { allowFailure: true, env: process.env });
+  const sound = await verify("--checksum", "--full");
   expect(sound.stdout).toBe("3 files, 3 databases: 0 faults, 0 not checked\n");
   expect(sound.code).toBe(0);
   expect(readFileSync(path.join(state, "verify.tsv"), "utf8")).toMatch(
@@ -329,7 +329,7 @@ test("lsyncd-verify tells a sound mirror from a damaged one, and reads no more t
   // As an encrypted one: nobody can open it, so its pages are compared.
   writeFileSync(path.join(target, "sealed.db"), `${"x".repeat(4999)}y`);
   writeFileSync(path.join(target, "extra"), "");
-  const broken = await run(verifier, ["--max-age", "0.1"], { allowFailure: true, env: process.env });
+  const broken = await verify("--max-age", "0.1");
   expect(broken.code).toBe(1);
   for (const name of ["a.sqlite", "opaque.db", "extra"]) expect(broken.stdout).toContain(`FAULT ${name}: `);
   expect(broken.stdout).toMatch(

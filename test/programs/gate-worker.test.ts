@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { run } from "../../toolchain/run";
-import { renderPrograms } from "../../tools/torture/render";
 import { programs, writeSettings } from "../../tools/torture/settings";
 import { installTime, needPrograms } from "../support/programs";
 
@@ -57,11 +56,10 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-worker-"));
   await shell("mkdir source target");
   const given = { source: at("source"), target: at("target"), sqliteStateDirectory: at("state") };
-  await renderPrograms(at("bin"), { ...given, grantsFile: at("marks/grants") });
   await writeSettings(at("settings"), {
     ...given,
     state: at("marks"),
-    copyProgram: at("bin/lsyncd-rsync"),
+    copyProgram: join(programs, "sqlite-copier"),
     deletionLimit: 1e8,
   });
   await shell(

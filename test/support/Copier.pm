@@ -13,7 +13,8 @@ sub import {
     for my $module (@MODULES) {
         require "LsyncdAsCode/$module.pm";
         no strict 'refs';
-        "LsyncdAsCode::$module"->can($_) and *{"${caller}::$_"} = "LsyncdAsCode::$module"->can($_) for @{"LsyncdAsCode::${module}::EXPORT_OK"};
+        # A test has functions of its own by these names.
+        defined &{"${caller}::$_"} or "LsyncdAsCode::$module"->can($_) and *{"${caller}::$_"} = "LsyncdAsCode::$module"->can($_) for @{"LsyncdAsCode::${module}::EXPORT_OK"};
     }
     no strict 'refs';
     *{"${caller}::$_"} = \&{$_} for qw(replace directory options);

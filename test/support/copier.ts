@@ -14,7 +14,6 @@ import {
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { renderPrograms } from "../../tools/torture/render";
 import { programs, writeSettings } from "../../tools/torture/settings";
 import { run } from "../../toolchain/run";
 import { installTime, needPrograms } from "./programs";
@@ -24,7 +23,8 @@ export const copierModules = ["-I", programs, "-I", __dirname, "-MCopier"];
 /** The options with which a real lsyncd 2.2.3 calls rsync (Debian 12; the letters of the first word have no order). */
 export const OPTIONS = ["-WpglstoD", "--delete-after", "--inplace", "--no-perms", "--omit-dir-times"];
 /** The directories of the running test, and the programs that are rendered for it. */
-export let root: string, source: string, target: string, state: string, program: string, verifier: string;
+export let root: string, source: string, target: string, state: string, program: string;
+let verifier: string;
 
 /** Each test of the file gets empty volumes and the programs that copy and verify databases. */
 export function useCopier(): void {
@@ -41,10 +41,9 @@ export function useCopier(): void {
     mkdirSync(target);
     const guard = path.join(root, "guard");
     writeFileSync(guard, "#!/bin/sh\nexit 0\n", { mode: 0o755 });
-    await renderPrograms(path.join(root, "bin"), { sqliteStateDirectory: state, source, target, guard });
-    program = path.join(root, "bin/lsyncd-rsync");
-    verifier = path.join(programs, "lsyncd-verify");
     await settings({ guard });
+    verifier = path.join(programs, "lsyncd-verify");
+    program = path.join(programs, "sqlite-copier");
   });
 
   afterEach(async () => {
@@ -59,6 +58,10 @@ export async function settings(given: Record<string, unknown> = {}): Promise<voi
   const places = { source, target, state: path.join(root, "marks"), sqliteStateDirectory: state };
   await writeSettings(process.env.LSYNCD_SETTINGS, { ...places, ...given });
 }
+
+/** Compares the volumes of the running test, whatever comes of it. */
+export const verify = (...args: string[]): ReturnType<typeof run> =>
+  run(verifier, args, { allowFailure: true, env: process.env });
 
 /** Calls the program as lsyncd does: its worker outlives it, so the end of its output is nothing to wait for. */
 export async function call(args: string[], input = ""): Promise<{ code: number | null }> {
@@ -109,8 +112,8 @@ export function status(): string {
 export async function settled(): Promise<void> {
   for (let i = 0; i < 100; i++) {
     await sleep(50);
-    const queue = path.join(state, "queue");
-    if (!existsSync(queue) || statSync(queue).size === 0) return;
+    const queues = ["queue", "queue.pass"].map((name) => path.join(state, name));
+    if (queues.every((queue) => !existsSync(queue) || statSync(queue).size === 0)) return;
     const [, ...lines] = status().trimEnd().split("\n");
     if (lines.length > 0 && i > 40) return;
     if (status().includes("pending\t0") && i > 25) return;

@@ -2,9 +2,9 @@ import * as fc from "fast-check";
 import * as quote from "../../infra/quote";
 import { installTime, needPrograms } from "../support/programs";
 import { admittedPath, assertBatch } from "./support/arbitraries";
-import { evaluateLua, evaluatePerl, evaluateShell, systemdMountUnits, unquoteSystemd } from "./support/languages";
+import { evaluateLua, evaluateShell, systemdMountUnits, unquoteSystemd } from "./support/languages";
 
-beforeAll(() => needPrograms("lua5.3", "perl", "bash", "systemd-escape"), installTime);
+beforeAll(() => needPrograms("lua5.3", "bash", "systemd-escape"), installTime);
 
 // Whatever UTF-8 can carry, control characters and line ends of every kind included.
 const anyText = fc.oneof(
@@ -18,14 +18,6 @@ it("lua yields any text back", async () => {
   await assertBatch(anyText, async (values) => {
     const read = await evaluateLua(values.map((value) => `value({ ${quote.lua(value)}, 1 })`));
     expect(read.map(({ value }) => value)).toEqual(values.map((value) => [value, 1]));
-  });
-});
-
-it("perl yields any text back", async () => {
-  await assertBatch(anyText, async (values) => {
-    expect(await evaluatePerl(values.map((value) => `${quote.perl(value)}, 1`))).toEqual(
-      values.map((value) => [value, "1"]),
-    );
   });
 });
 

@@ -37,19 +37,6 @@ describe("sh", () => {
   });
 });
 
-describe("perl", () => {
-  it.each([
-    ["/mnt/storage_do_1", "'/mnt/storage_do_1'"],
-    ["it's", "'it\\'s'"],
-    ["$x @y \\n", "'$x @y \\\\n'"],
-    [5, "5"],
-    [true, "1"],
-    [false, "0"],
-  ])("writes %j as %s", (value, literal) => {
-    expect(quote.perl(value)).toBe(literal);
-  });
-});
-
 describe("systemd", () => {
   it("doubles specifiers, and dollars only where systemd expands them", () => {
     expect(quote.systemdWord("100 % of $HOME")).toBe(`"100 %% of $HOME"`);

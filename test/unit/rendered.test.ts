@@ -13,7 +13,7 @@ import { verifyUnits } from "../../tools/lint/units";
 // Whatever the schema admits: what is rendered with it is whole for the program that reads it, and that program reads
 // the value back.
 
-beforeAll(() => needPrograms("lua5.3", "perl", "bash", "systemd-analyze", "systemd-escape"), installTime);
+beforeAll(() => needPrograms("lua5.3", "bash", "systemd-analyze", "systemd-escape"), installTime);
 
 interface Case {
   host: HostSettings;
@@ -78,14 +78,10 @@ it("shell files are whole and read the settings back", async () => {
   });
 });
 
-it("Perl programs are whole and read the settings back", async () => {
-  await forAnyHost(async (cases) => {
-    const rendered = filesIn(cases, "perl").filter(({ file }) => sourceOf(file.path).rendered);
-    await language.compilePerl(rendered.map(({ file }) => file.content));
-
-    const lines = writtenIn(cases, "perl", "perl");
-    expect(lines.length).toBeGreaterThan(cases.length);
-    expect(await language.evaluatePerl(lines.map(({ text }) => text))).toEqual(lines.map(({ values }) => values));
+it("no program in Perl is rendered: they are the same on every host", async () => {
+  await forAnyHost((cases) => {
+    expect(filesIn(cases, "perl").map(({ file }) => file.path)).toEqual([]);
+    return Promise.resolve();
   });
 });
 

@@ -43,7 +43,7 @@ async function main(): Promise<number> {
     `${samples} samples, ${result.findings.length} databases opened, ${result.faults.length} faults, ${result.late.length} further behind than told`,
   );
   // What the copier has said, without the names of databases.
-  const said = [...result.said.matchAll(/^lsyncd-rsync: [^:]*: (.*?);/gm)].map(([, reason = ""]) => reason);
+  const said = [...result.said.matchAll(/^sqlite-copier: [^:]*: (.*?);/gm)].map(([, reason = ""]) => reason);
   for (const reason of new Set(said))
     console.log(`said ${said.filter((one) => one === reason).length} times: ${reason}`);
   const behind = result.findings.flatMap((finding) => finding.behind ?? []);

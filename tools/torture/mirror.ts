@@ -2,9 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { renderPrograms } from "./render";
 import { programs, writeSettings } from "./settings";
-import { paths } from "../../infra/paths";
 
 /** How a mirror is run. */
 export interface MirrorOptions {
@@ -28,7 +26,6 @@ export class Mirror {
   readonly source: string;
   readonly target: string;
   readonly state: string;
-  private readonly bin: string;
   private readonly config: string;
   private readonly settings: string;
   private readonly marks: string;
@@ -38,7 +35,6 @@ export class Mirror {
     this.source = path.join(options.root, "source");
     this.target = path.join(options.root, "target");
     this.state = path.join(options.root, "state");
-    this.bin = path.join(options.root, "bin");
     this.config = path.join(options.root, "lsyncd.conf.lua");
     this.settings = path.join(options.root, "settings");
     this.marks = path.join(options.root, "marks");
@@ -48,15 +44,10 @@ export class Mirror {
   /** Renders the programs and the configuration, with the documented rsync options. */
   async prepare(): Promise<void> {
     const { root, safe, delay = 1, inotifyMode = "CloseWrite or Modify" } = this.options;
-    await renderPrograms(this.bin, {
-      ...{ sqliteStateDirectory: this.state, source: this.source, target: this.target },
-      grantsFile: path.join(this.marks, "grants"),
-      ...(safe ? {} : { copyProgram: paths.rsyncProgram }),
-    });
     await writeSettings(this.settings, {
       ...{ source: this.source, target: this.target, state: this.marks },
       sqliteStateDirectory: this.state,
-      ...(safe ? { copyProgram: path.join(this.bin, "lsyncd-rsync") } : {}),
+      ...(safe ? { copyProgram: path.join(programs, "sqlite-copier") } : {}),
       // The file system of a test is everybody's: what others delete on it is no reason to hold a mirror.
       deletionLimit: 1e9,
     });
@@ -79,6 +70,13 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
     const env = { ...process.env, LSYNCD_SETTINGS: this.settings };
     this.process = spawn(this.options.lsyncd, ["-nodaemon", this.config], { stdio: ["ignore", log, log], env });
     closeSync(log);
+  }
+
+  /** Throws when lsyncd has ended by itself: on a host systemd starts it again, here nothing is mirrored any more. */
+  mustLive(): void {
+    if (this.process?.exitCode === null && this.process.signalCode === null) return;
+    const said = this.said().trimEnd().split("\n").slice(-5).join("\n");
+    throw new Error(`lsyncd has ended by itself. It said last:\n${said}`);
   }
 
   /** Waits until the copier has nothing left to do. */

@@ -1,7 +1,6 @@
 import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { programs } from "../../../tools/torture/settings";
 import { run } from "../../../toolchain/run";
 
 /**
@@ -74,22 +73,6 @@ export async function evaluateLua(texts: string[]): Promise<Record<string, unkno
       .split("\n")
       .map((line) => JSON.parse(line, revive) as Record<string, unknown>);
   });
-}
-
-/** Evaluates Perl lists, without the parentheses around them; returns the items of each. */
-export async function evaluatePerl(lists: string[]): Promise<string[][]> {
-  // From a file, as a host reads it: in one, Perl takes \r\n for \n, even inside quotes.
-  const show = "use strict; use warnings;\nsub show { print join(' ', map { 'x' . unpack 'H*', $_ } @_), qq{\\n} }\n";
-  const program = show + lists.map((list) => `show(${list}\n);\n`).join("");
-  const { stdout } = await withFiles({ program }, (folder) => run("perl", [join(folder, "program")]));
-  const items = (line: string): string[] => (line === "" ? [] : line.split(" ").map((item) => bytes(item.slice(1))));
-  return stdout.replace(/\n$/, "").split("\n").map(items);
-}
-
-/** Compiles Perl texts without running them; rejects with the message of the first that does not compile. */
-export async function compilePerl(texts: string[]): Promise<void> {
-  const program = texts.map((text, index) => `package Case${index}; sub {\n${text}\n};\n`).join("");
-  await withFiles({ program }, (folder) => run("perl", ["-I", programs, "-c", join(folder, "program")]));
 }
 
 /**

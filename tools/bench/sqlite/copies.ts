@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { paths } from "../../../infra/paths";
 import { run } from "../../../toolchain/run";
-import { renderPrograms } from "../../torture/render";
+import { programs } from "../../torture/settings";
 import type { Tools } from "../../torture/tools";
 import { startWriters } from "../../torture/workload";
 import { say } from "../options";
@@ -23,16 +23,11 @@ export async function copies(
   runs: number,
 ): Promise<Copies> {
   const root = await mkdtemp(path.join(tmpdir(), "lsyncd-as-code-bench-"));
-  const [source, target, bin] = ["source", "target", "bin"].map((name) => path.join(root, name)) as [
-    string,
-    string,
-    string,
-  ];
+  const [source, target] = ["source", "target"].map((name) => path.join(root, name)) as [string, string];
   const name = "a.sqlite";
   const found: Copies = { megabytes, journal, safe: [], rsync: [], rsyncSynced: [] };
   try {
     await run("mkdir", [source, target]);
-    await renderPrograms(bin, { sqliteStateDirectory: path.join(root, "state"), source, target });
     const writer = { name: "a", databases: [{ path: name, journal, megabytes }], interval: 0.01, rows: 1 };
     await (
       await startWriters(tools.python, source, [writer])
@@ -50,7 +45,7 @@ export async function copies(
     for (let turn = 0; turn < runs; turn += 1) {
       await empty();
       found.safe.push(
-        await seconds(["perl", "-I", bin, "-MLsyncdAsCode::Copy=sync_unit", "-e", copyOne, source, target, name]),
+        await seconds(["perl", "-I", programs, "-MLsyncdAsCode::Copy=sync_unit", "-e", copyOne, source, target, name]),
       );
       await empty();
       found.rsync.push(await seconds([paths.rsyncProgram, ...options, path.join(source, name), `${target}/`]));

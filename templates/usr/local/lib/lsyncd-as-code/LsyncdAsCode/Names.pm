@@ -2,11 +2,11 @@
 package LsyncdAsCode::Names;
 use strict;
 use warnings;
-use LsyncdAsCode::Beneath qw(open_beneath open_source);
+use LsyncdAsCode::Beneath qw(open_beneath open_file);
 use LsyncdAsCode::Gate::Names qw(base_of);
 use LsyncdAsCode::Paths   ();
 use LsyncdAsCode::State   qw(settings_list slurp state_file);
-use LsyncdAsCode::System  qw(fd_path read_at);
+use LsyncdAsCode::System  qw(read_at);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(matches unit_by_name has_header is_temporary unit_of_temporary known SUFFIXES);
@@ -36,7 +36,7 @@ sub has_header {
     my ($root, $path) = @_;
     my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my $directory = eval { open_beneath($root, $above) } or return 0;
-    my $file = eval { open_source(fd_path($directory) . "/$name") } or return 0;
+    my $file = eval { open_file($directory, $name) } or return 0;
     return read_at($file, 0, 16) eq "SQLite format 3\0";
 }
 

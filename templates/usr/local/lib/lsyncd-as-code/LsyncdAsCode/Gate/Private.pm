@@ -50,7 +50,7 @@ sub write_file {
     (print {$file} $text) && $file->flush && $file->sync or die "cannot write $name: $!\n";
     close $file or die "cannot write $name: $!\n";
     move("$path.new", $path);
-    sync_directory($path);
+    sync_directory($directory);
     return;
 }
 

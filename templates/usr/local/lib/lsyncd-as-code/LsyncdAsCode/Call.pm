@@ -1,0 +1,211 @@
+# One call by lsyncd: databases go to the worker's queue, everything else to rsync.
+package LsyncdAsCode::Call;
+use strict;
+use warnings;
+use LsyncdAsCode::Gate::Grants ();
+use LsyncdAsCode::Gate::Volume ();
+use LsyncdAsCode::Gate::Names qw(base_of);
+use LsyncdAsCode::Names  qw(has_header is_temporary known matches unit_by_name unit_of_temporary SUFFIXES);
+use LsyncdAsCode::Paths  ();
+use LsyncdAsCode::Queue  qw(enqueue something_queued);
+use LsyncdAsCode::Rsync  qw(delete_missing plan reads_input run_rsync transfer);
+use LsyncdAsCode::Run    qw(record_run);
+use LsyncdAsCode::Sift   qw(sift);
+use LsyncdAsCode::Start  qw(start_worker);
+use LsyncdAsCode::State  qw(make_state replace_file setting settings_list state_file);
+use LsyncdAsCode::System qw(now_ns stat_ns);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(call);
+
+# Returns the exit code for lsyncd. Dies when nothing was done.
+sub call {
+    my @arguments = @_;
+    # Taken first: if lsyncd dies while this runs, somebody else becomes the parent.
+    my $self = { parent => getppid, arguments => \@arguments, began => now_ns() / 1e9 };
+    @$self{qw(source target)} = @arguments[ -2, -1 ];
+    die "this replaces rsync for lsyncd only: it needs a local source and target directory as the last two arguments\n"
+        unless @arguments >= 2 && $self->{source} =~ m{\A/} && $self->{target} =~ m{\A/};
+    make_state();
+    my $input = reads_input(@arguments) ? do { local $/ = undef; readline(*STDIN) // '' } : '';
+    # The caller holds both directories open: their paths may lead elsewhere at any moment.
+    my @held = map { s{/+\z}{}r } split /\n/, $ENV{LSYNCD_ROOTS} // '';
+    $self->{held} = @held == 2 ? \@held : [ map { s{(?<=.)/+\z}{}r } @$self{qw(source target)} ];
+    my $sifted = sift(\@arguments, $input, @{ $self->{held} });
+    my $code = $sifted ? by_list($self, $sifted) : by_plan($self, $input);
+    # A change that nobody works on, such as one left by a killed worker, is taken up by any call.
+    start_worker() if something_queued();
+    return $code;
+}
+
+sub by_list {
+    my ($self, $sifted) = @_;
+    remember(@{ $sifted->{by_header} });
+    grant($self, [ @{ $sifted->{databases} }, @{ $sifted->{later} } ]);
+    queue($self, 'queue', $sifted->{databases});
+    my ($others, $work) = ($sifted->{others}, deletes($self) ? \&delete_missing : \&transfer);
+    my $code = @$others ? $work->($self->{arguments}, $others) : 0;
+    queue($self, 'queue', $sifted->{later});
+    return $code;
+}
+
+# On a host rsync deletes nothing (rsync-wrapper): what is gone from the source has been counted by the gate, which deletes it or grants
+# it to the worker. Who lets rsync delete lets the worker delete as well.
+sub deletes { my ($self) = @_; return scalar grep { /\A--delete/ } @{ $self->{arguments} } }
+
+sub grant {
+    my ($self, $units) = @_;
+    return unless deletes($self);
+    my @gone = grep { !-l "$self->{held}[0]/$_" && !-e _ } @$units;
+    LsyncdAsCode::Gate::Grants::grant(setting('grants_file'), LsyncdAsCode::Gate::Volume->new($self->{held}[1]), \@gone, 0);
+    return;
+}
+
+sub by_plan {
+    my ($self, $input) = @_;
+    my $arguments = $self->{arguments};
+    # lsyncd's list is not quite what rsync reads: LsyncdAsCode::Paths.
+    $input = LsyncdAsCode::Paths::to_rsync(LsyncdAsCode::Paths::from_lsyncd($input)) if grep { $_ eq '--include-from=-' } @$arguments;
+    my $plan = plan($arguments, $input);
+    my $code = $plan->{code};
+    # 23 and 24: something could not be read, or vanished; rsync goes on with the rest, and so do we.
+    return $code unless $code == 0 || $code == 23 || $code == 24;
+
+    my $wanted = wanted($self, $plan);
+    remember(@{ $wanted->{by_header} });
+    grant($self, [ @{ $wanted->{units} }, @{ $wanted->{deleted} } ]);
+    # A pass finds much at once: what changes meanwhile does not wait behind it.
+    my $queue = $input eq '' ? 'queue.pass' : 'queue';
+    # What an earlier pass has left is in this one as well.
+    queue($self, $queue, in_order($self->{held}[0], $wanted->{units}), $input eq '');
+    if (@{ $wanted->{in_the_way} }) { $code = by_rules($self, $input, $wanted, $plan) || $code }
+    else {
+        my @steps = (
+            sub { return @{ $wanted->{others} } ? transfer($arguments, $wanted->{others}) : 0 },
+            sub { return @{ $wanted->{gone} } && deletes($self) ? delete_missing($arguments, $wanted->{gone}) : 0 },
+        );
+        @steps = reverse @steps if grep { $_ eq '--delete-before' } @$arguments;
+        for my $step (@steps) {
+            my $done = $step->();
+            $code = $done if $done;
+            last unless $done == 0 || $done == 23 || $done == 24;
+        }
+    }
+    queue($self, $queue, $wanted->{deleted});
+    return $code;
+}
+
+# What a plan means: databases to look at (units), those that are gone (deleted), paths that rsync brings up to date (others), or
+# takes away (gone).
+sub wanted {
+    my ($self, $plan) = @_;
+    my ($source, $target) = @{ $self->{held} };
+    my (%unit, %deleted, %header, %checked, @others, @gone);
+    my $by_header = sub {
+        my ($root, $path) = @_;
+        return 0 unless $checked{"$root/$path"} //= has_header($root, $path) ? 1 : 0;
+        $header{$path} = 1;
+        return 1;
+    };
+    for my $item (@{ $plan->{changed} }) {
+        my $path = $item->{name};
+        next if is_temporary($path);
+        if ($item->{type} eq 'd') { push @others, $path; next }
+        my $unit = unit_by_name($path);
+        if (!defined $unit && $item->{type} eq 'f') {
+            my $base = base_of($path);
+            $unit = $by_header->($source, $path) ? $path : defined $base && $by_header->($source, $base) ? $base : undef;
+        }
+        if (defined $unit) { $unit{$unit} = 1 }
+        else               { push @others, $path }
+    }
+    for my $item (grep { $_->{type} ne 'd' } @{ $plan->{deleted} }) {
+        my $path = $item->{name};
+        my $unit = is_temporary($path) ? unit_of_temporary($path) : unit_by_name($path);
+        if (!defined $unit) {
+            my $base = base_of($path);
+            $unit = $by_header->($target, $path) ? $path
+                : defined $base && ($by_header->($source, $base) || $by_header->($target, $base)) ? $base : undef;
+        }
+        if (defined $unit) { $deleted{$unit} = 1 }
+        else               { push @gone, $path }
+    }
+    # A directory of the mirror goes with the last database in it, which is the worker's.
+    my %kept;
+    for my $unit (keys %deleted, keys %unit) {
+        for (my ($up) = LsyncdAsCode::Paths::split_path($unit); length $up && !$kept{$up}; ($up) = LsyncdAsCode::Paths::split_path($up)) { $kept{$up} = 1 }
+    }
+    push @gone, grep { !$kept{$_} && !is_temporary($_) } map { $_->{name} } grep { $_->{type} eq 'd' } @{ $plan->{deleted} };
+    # A directory of the mirror stands where the source has a file: rsync does not name it, only what is in it, and that goes with it.
+    my %file = map { $_->{name} => 1 } grep { $_->{type} ne 'd' } @{ $plan->{changed} };
+    my $replaced = sub {
+        my ($path) = @_;
+        for (my ($up) = LsyncdAsCode::Paths::split_path($path); length $up; ($up) = LsyncdAsCode::Paths::split_path($up)) { return $up if $file{$up} }
+        return undef;
+    };
+    my %in_the_way = map { $_ => 1 } grep { $unit{$_} } map { $replaced->($_->{name}) // () } @{ $plan->{deleted} };
+    @gone = grep { !defined $replaced->($_) } @gone;
+    delete @deleted{ keys %unit };
+    return {
+        units => [ keys %unit ], deleted => [ sort keys %deleted ], others => \@others, gone => topmost(@gone),
+        by_header => [ keys %header ], in_the_way => [ keys %in_the_way ],
+    };
+}
+
+# Without what is in a directory that is in the list as well: it goes with the directory.
+sub topmost {
+    my %is = map { $_ => 1 } @_;
+    my @top;
+    PATH: for my $path (@_) {
+        for (my ($up) = LsyncdAsCode::Paths::split_path($path); length $up; ($up) = LsyncdAsCode::Paths::split_path($up)) { next PATH if $is{$up} }
+        push @top, $path;
+    }
+    return \@top;
+}
+
+# The rare case: rsync goes through everything that it was told to, with rules before all others that keep databases from it, except
+# for directories that only have the name of one.
+sub by_rules {
+    my ($self, $input, $wanted, $plan) = @_;
+    my %known = known();
+    my @rules = map { LsyncdAsCode::Paths::rule('+', "$_->{name}/") } grep { $_->{type} eq 'd' && (matches($_->{name}) || $known{ $_->{name} }) }
+        @{ $plan->{changed} }, @{ $plan->{deleted} };
+    push @rules, map { LsyncdAsCode::Paths::rule('+', "$_/") } @{ $wanted->{in_the_way} };
+    push @rules, '- .lsyncd-rsync.*';
+    for my $pattern (settings_list('sqlite_pattern')) { push @rules, map { "- $pattern$_" } SUFFIXES }
+    for my $path (sort keys %known) { push @rules, map { LsyncdAsCode::Paths::rule('-', "$path$_") } SUFFIXES }
+    my $file = state_file("rules.$$");
+    unlink grep { !-d '/proc/' . (split /\./)[-1] } glob state_file('rules.*');
+    replace_file($file, LsyncdAsCode::Paths::rules_text(@rules));
+    my (undef, $code) = run_rsync([ '--from0', "--exclude-from=$file", @{ $self->{arguments} } ], $input, 0);
+    unlink $file;
+    return $code;
+}
+
+# In the order of the disk: one directory's files lie behind one another as they were made.
+sub in_order {
+    my ($source, $units) = @_;
+    my %place = map { my $s = eval { stat_ns("$source/$_") }; ($_ => $s ? $s->{ino} : 0) } @$units;
+    return [ sort { $place{$a} <=> $place{$b} } @$units ];
+}
+
+sub queue {
+    my ($self, $queue, $units, $anew) = @_;
+    return unless @$units;
+    record_run($self->{parent}, @$self{qw(source target held arguments)});
+    enqueue($queue, $self->{began}, $units, $anew);
+    start_worker();
+    return;
+}
+
+# Adds to the list of databases that only their header tells, for who reads the mirror without asking rsync (lsyncd-verify).
+sub remember {
+    my @found = @_;
+    return unless @found;
+    my %known = known();
+    my @new = grep { !$known{$_} } @found;
+    replace_file(state_file('known'), join "\0", sort keys %known, @new) if @new;
+    return;
+}
+
+1;

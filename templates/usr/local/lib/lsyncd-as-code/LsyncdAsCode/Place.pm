@@ -1,0 +1,119 @@
+# One database at its place on both volumes: its directories are held open, so that neither a link nor an unmounted volume can lead
+# elsewhere.
+package LsyncdAsCode::Place;
+use strict;
+use warnings;
+use LsyncdAsCode::Beneath qw(open_beneath remove_directory set_mode set_owner status);
+use LsyncdAsCode::Copy    qw(expected_bytes sync_unit);
+use LsyncdAsCode::Gate::Ask ();
+use LsyncdAsCode::Paths ();
+use LsyncdAsCode::Settings ();
+use LsyncdAsCode::State   qw(setting BIG RESERVE);
+use LsyncdAsCode::System  qw(fstat_ns ticks);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(one size_of forget_directories);
+
+# Directories that were opened for the databases of one batch, and stay open until it is done: its steps name them by their handles.
+# { path => [source, target] }
+my %opened;
+
+sub forget_directories { %opened = (); return }
+
+sub directories {
+    my ($run, $directory, $keep) = @_;
+    return @{ $opened{$directory} } if $opened{$directory};
+    my @handles = map { scalar open_beneath($run->{$_}, $directory, $run->{"${_}_id"}) } qw(source target);
+    if ($keep && $handles[0] && $handles[1]) {
+        $opened{$directory} = \@handles;
+    }
+    return @handles;
+}
+
+# How much there is to copy, roughly; undef when the database is gone. What cannot be looked at goes the way of what is gone, where
+# a second look tells the two apart.
+sub size_of {
+    my ($run, $path, $keep) = @_;
+    my ($directory, $name) = LsyncdAsCode::Paths::split_path($path);
+    return eval {
+        my ($source) = directories($run, $directory, $keep);
+        my ($main, $wal) = $source ? map { status($source, $_) } $name, "$name-wal" : ();
+        # Enough for most: two files that are small have little to copy.
+        my $bytes = $main ? $main->{size} + ($wal ? $wal->{size} : 0) : undef;
+        $bytes = expected_bytes("$run->{source}/$path", "$run->{target}/$path") if defined $bytes && $bytes >= BIG;
+        $bytes;
+    };
+}
+
+# Brings one database up to date: what sync_unit returns, and seconds. Never dies. $whole: a big one may be copied whole now. With
+# $batch what must wait until the copy is on the disk is left to it.
+sub one {
+    my ($run, $path, $whole, $batch) = @_;
+    my $began = ticks();
+    my $result = eval { in_directories($run, $path, $whole, $batch) } // { state => 'deferred', why => 'error', reason => $@ =~ s/\s+\z//r };
+    $result->{seconds} = ticks() - $began;
+    return $result;
+}
+
+sub in_directories {
+    my ($run, $path, $whole, $batch) = @_;
+    my ($directory, $name) = LsyncdAsCode::Paths::split_path($path);
+    my ($source, $target) = directories($run, $directory, defined $batch);
+    if (!$source) {
+        # The directory is gone from the source, and with it the database.
+        return { state => 'same' } unless $target;
+        my $result = gone($run, $path);
+        undef $target;
+        prune($run, $directory) if $result->{state} eq 'deleted';
+        return $result;
+    }
+    $target //= make_directory($run, $directory);
+    return sync_unit(
+        $source, $target, $name,
+        {
+            lock_seconds => setting('sqlite_lock_seconds'), big => BIG, reserve => RESERVE, whole => $whole, batch => $batch,
+            volume => $batch ? $batch->volume : open_beneath($run->{target}, '', $run->{target_id}),
+            owner => $run->{owner}, group => $run->{group}, perms => $run->{perms}, gone => sub { return gone($run, $path) },
+        },
+    );
+}
+
+# A database that is gone from the source is deleted from the mirror if the gate has let it through. If it has not, nothing is left
+# to do here: the pass over that change is still to come, or holds the mirror.
+sub gone {
+    my ($run, $path) = @_;
+    my $days = LsyncdAsCode::Settings::read('limits')->number('keep_deleted_days');
+    my $done = LsyncdAsCode::Gate::Ask::delete_database($run->{target}, $run->{target_id}, $path, setting('grants_file'), $days);
+    return { state => $done ? 'deleted' : 'same' };
+}
+
+# rsync leaves a directory in which databases were kept out of its sight: it goes with the last of them.
+sub prune {
+    my ($run, $directory) = @_;
+    while (length $directory) {
+        my ($above, $name) = LsyncdAsCode::Paths::split_path($directory);
+        return if open_beneath($run->{source}, $directory);
+        my $parent = open_beneath($run->{target}, $above) or return;
+        remove_directory($parent, $name) or return;
+        $directory = $above;
+    }
+    return;
+}
+
+# The directory of the mirror, made like the source's if need be; by handle, so that nothing can be put in its place.
+sub make_directory {
+    my ($run, $directory) = @_;
+    my ($above, $name) = LsyncdAsCode::Paths::split_path($directory);
+    my $parent = open_beneath($run->{target}, $above, $run->{target_id}) // (length $above ? make_directory($run, $above) : undef)
+        or die "the target directory $above is missing\n";
+    my $source = open_beneath($run->{source}, $directory, $run->{source_id}) or die "the source directory $directory is missing\n";
+    my ($made, $new) = LsyncdAsCode::Beneath::make_directory($parent, $name);
+    if ($new) {
+        my $like = fstat_ns($source);
+        set_owner($made, $like->{uid}, $like->{gid}) if $run->{owner} && $run->{group};
+        set_mode($made, $like->{mode} & 0777);
+    }
+    return $made;
+}
+
+1;

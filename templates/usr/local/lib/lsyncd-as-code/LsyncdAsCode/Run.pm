@@ -1,0 +1,59 @@
+# What the worker works for: the lsyncd that called, its two directories, and what its options say of owner, group and mode.
+package LsyncdAsCode::Run;
+use strict;
+use warnings;
+use LsyncdAsCode::State  qw(replace_file slurp state_file);
+use LsyncdAsCode::System qw(stat_ns);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(record_run read_run lives options_for_files);
+
+# When a process began, in the kernel's ticks; empty when there is none. It keeps a pid from being taken for another's.
+sub start_time {
+    my ($pid) = @_;
+    my $stat = slurp("/proc/$pid/stat");
+    my @fields = split ' ', $stat =~ s/\A.*\)//sr;
+    return $fields[19] // '';
+}
+
+# What rsync's options say about owner, group and mode, as { owner, group, perms }.
+sub options_for_files {
+    my ($arguments) = @_;
+    my %option = (owner => 0, group => 0, perms => 0);
+    my %letter = (o => 'owner', g => 'group', p => 'perms');
+    for my $argument (@$arguments) {
+        if ($argument =~ /\A--(no-)?(?:(owner|group|perms)|([ogp]))\z/) { $option{ $2 // $letter{$3} } = $1 ? 0 : 1 }
+        elsif ($argument eq '--archive') { @option{qw(owner group perms)} = (1, 1, 1) }
+        elsif ($argument =~ /\A-([^-][^efBTM@]*)/) {
+            my $letters = $1;
+            @option{qw(owner group perms)} = (1, 1, 1) if $letters =~ /a/;
+            for my $l (keys %letter) { $option{ $letter{$l} } = 1 if $letters =~ /$l/ }
+        }
+    }
+    return \%option;
+}
+
+# Writes it down. $held are paths to the two directories that the caller holds open.
+sub record_run {
+    my ($parent, $source, $target, $held, $arguments) = @_;
+    # Orphaned: lsyncd is gone (1 is its adopter), and its next start looks at everything anyway.
+    return if getppid != $parent || $parent == 1 && slurp('/proc/1/comm') !~ /\Alsyncd/;
+    # Between lsyncd and this program there may be one that says which lsyncd it is.
+    my $lsyncd = $ENV{LSYNCD_PID} // $parent;
+    my @root = map { my $s = stat_ns("$_/.") // die "$_ is missing\n"; "$s->{dev}:$s->{ino}" } @$held;
+    my $run = join "\0", $lsyncd, start_time($lsyncd), $source, $target, @root, @{ options_for_files($arguments) }{qw(owner group perms)};
+    replace_file(state_file('run'), $run) if slurp(state_file('run')) ne $run;
+    return;
+}
+
+# What was written down last; undef when nothing was.
+sub read_run {
+    my %run;
+    @run{qw(pid start source target source_id target_id owner group perms)} = split /\0/, slurp(state_file('run'));
+    return defined $run{perms} ? \%run : undef;
+}
+
+# Whether that lsyncd still runs: without it nobody may touch the mirror.
+sub lives { my ($run) = @_; return $run->{start} ne '' && start_time($run->{pid}) eq $run->{start} }
+
+1;

@@ -1,0 +1,113 @@
+# Tells the databases in a list of lsyncd from everything else, by a look at the listed paths and nothing more. The most frequent call
+# by far says that databases have changed: rsync has nothing to do then, and for a few other files it need not read the directories
+# that they are in.
+package LsyncdAsCode::Sift;
+use strict;
+use warnings;
+use Fcntl qw(:mode);
+use LsyncdAsCode::Gate::Names qw(base_of);
+use LsyncdAsCode::Names  qw(has_header is_temporary unit_by_name);
+use LsyncdAsCode::Paths  ();
+use LsyncdAsCode::Run    qw(options_for_files);
+use LsyncdAsCode::System qw(stat_ns);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(sift);
+
+# Options that leave the choice of files to the list: with any other one a filter could have a say in it. The first letters are those
+# of lsyncd 2.2.3 (archive, whole_file, and its own -s); test/programs/lsyncd-calls.test.ts holds recorded calls.
+my $PLAIN = qr/\A(?:-[aDgloprtWqszXA]+|--(?:archive|delete(?:-before|-during|-delay|-after)?|force|from0|ignore-errors|inplace|quiet|compress
+    |(?:no-)?whole-file|(?:no-)?(?:owner|group|perms|[ogp])|(?:no-)?omit-dir-times|modify-window=-?\d+|max-delete=\d+|include-from=-|exclude=\*))\z/x;
+
+# Undef when the list alone does not decide: rsync has to be asked. Else
+#   databases  to be looked at now: their directories are the same on both sides
+#   later      to be looked at once rsync has made their directories
+#   others     paths for rsync, without their contents where they are directories
+#   by_header  databases that only their header tells
+sub sift {
+    my ($arguments, $input, $source, $target) = @_;
+    my @options = @$arguments[ 0 .. $#$arguments - 2 ];
+    my %is = map { $_ => 1 } @options;
+    return undef if $input eq '' || !$is{'--include-from=-'} || !$is{'--exclude=*'} || grep { $_ !~ $PLAIN } @options;
+    my @entries = eval { LsyncdAsCode::Paths::from_lsyncd($input) } or return undef;
+    my $self = {
+        source => $source, target => $target, perms => options_for_files($arguments)->{perms}, times => !$is{'--omit-dir-times'},
+        # Nothing here reads ACLs or extended attributes.
+        unseen => scalar(grep { /\A-[^-]*[XA]/ } @options), above => {},
+    };
+    my (%unit, %header, @others);
+    for my $entry (@entries) {
+        # What was deleted with all that was in it may have held databases.
+        return undef if $entry->{below};
+        my $path = $entry->{path};
+        next if is_temporary($path);
+        if ($entry->{directory}) {
+            my $is = directory($self, $path);
+            return undef if $is eq 'other';
+            push @others, $path if length $path && ($is ne 'same' || $self->{unseen});
+            next;
+        }
+        my ($above) = LsyncdAsCode::Paths::split_path($path);
+        return undef if directory($self, $above) eq 'other';
+        my ($here, $there) = map { kind("$_/$path") } $source, $target;
+        return undef if $here eq 'directory' || $there eq 'directory';
+        my $unit = unit_by_name($path) // unit_by_header($self, $path, $here, $there, \%header);
+        if (!defined $unit) { push @others, $path if "$here$there" ne 'missingmissing' }
+        # A directory of that name, on either side, is rsync's.
+        elsif (grep { kind("$_/$unit") eq 'directory' } $source, $target) { return undef }
+        else { $unit{$unit} = $above }
+    }
+    # In a list of paths for rsync the root would mean all that is in it.
+    return undef if directory($self, '') ne 'same';
+    my @late = grep { $self->{above}{ $unit{$_} } ne 'same' } keys %unit;
+    push @others, grep { length && $self->{above}{$_} ne 'same' } keys %{ $self->{above} };
+    my %once;
+    return {
+        databases => [ grep { $self->{above}{ $unit{$_} } eq 'same' } keys %unit ], later => \@late,
+        others => [ grep { !$once{$_}++ } @others ], by_header => [ keys %header ],
+    };
+}
+
+sub kind {
+    my ($path) = @_;
+    my $found = stat_ns($path) or return 'missing';
+    return S_ISREG($found->{mode}) ? 'file' : S_ISDIR($found->{mode}) ? 'directory' : 'special';
+}
+
+# A directory and all above it: "same" on both sides, "changed" (or missing in the mirror), or "other": none in the source, or none
+# in the mirror where something else has its name. Each is looked at once.
+sub directory {
+    my ($self, $path) = @_;
+    return $self->{above}{$path} //= do {
+        my $above = length $path ? directory($self, (LsyncdAsCode::Paths::split_path($path))[0]) : 'same';
+        $above eq 'other' ? 'other' : compare($self, $path);
+    };
+}
+
+sub compare {
+    my ($self, $path) = @_;
+    # The root may be a link: see LSYNCD_ROOTS.
+    my ($one, $other) = map { stat_ns($_ . (length $path ? "/$path" : '/.')) } @$self{qw(source target)};
+    return 'other' if !$one || !S_ISDIR($one->{mode});
+    return 'changed' if !$other;
+    return 'other' if !S_ISDIR($other->{mode});
+    my $same = $one->{uid} == $other->{uid} && $one->{gid} == $other->{gid} && (!$self->{perms} || $one->{mode} == $other->{mode})
+        && (!$self->{times} || $one->{mtime} == $other->{mtime});
+    return $same ? 'same' : 'changed';
+}
+
+# The database that a file belongs to whose name does not say so, by the header of the source or, when it is gone, of the mirror.
+sub unit_by_header {
+    my ($self, $path, $here, $there, $found) = @_;
+    my ($root, $is) = $here ne 'missing' ? ($self->{source}, $here) : ($self->{target}, $there);
+    if ($is eq 'file' && has_header($root, $path)) { $found->{$path} = 1; return $path }
+    my $base = base_of($path) // return undef;
+    for (@$self{qw(source target)}) {
+        next if kind("$_/$base") ne 'file' || !has_header($_, $base);
+        $found->{$base} = 1;
+        return $base;
+    }
+    return undef;
+}
+
+1;

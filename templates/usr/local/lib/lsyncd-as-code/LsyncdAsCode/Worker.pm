@@ -1,0 +1,311 @@
+# Works on the queue, in the background, for as long as its lsyncd lives. Changes come first, some hundreds in a round; what a pass over
+# everything found is copied beside that by other processes, and so is every big database.
+package LsyncdAsCode::Worker;
+use strict;
+use warnings;
+use Fcntl qw(:DEFAULT :flock);
+use POSIX qw(:sys_wait_h);
+use LsyncdAsCode::Batch  qw(copy_all);
+use LsyncdAsCode::Paths  ();
+use LsyncdAsCode::Place  qw(one size_of);
+use LsyncdAsCode::Queue  ();
+use LsyncdAsCode::Run    qw(lives read_run);
+use LsyncdAsCode::State  qw(lock_file say_error setting state_file BIG);
+use LsyncdAsCode::Status qw(write_status LISTED);
+use LsyncdAsCode::System qw(ticks);
+use LsyncdAsCode::Waiting ();
+
+use constant {
+    LINGER       => 2,      # seconds that an idle worker waits for more
+    BIG_AT_ONCE  => 2,
+    ROUND        => 200,    # changes of one round: new ones are let in between two
+    RETRIES      => 100,    # of them, at most, what is tried again
+    PASS_BATCH   => 200,    # databases of a pass that one process copies: it ends within a second
+};
+
+# Seconds until the next try, by the cause and the number of tries.
+my %WAIT = (
+    changed => sub { my ($n) = @_; return $n < 5 ? 0.02 : 0.5 },
+    locked  => sub { my ($n) = @_; return $n < 20 ? 0.1 : 1 },
+    hot     => sub { return 2 },
+    slow    => sub { return 30 },
+    space   => sub { return 10 },
+    error   => sub { return 5 },
+    queued  => sub { return 0 },
+    throttled => sub { return 0 },
+);
+
+# Processes that copy what a pass found: as many as there are processors, four at most.
+sub passes_at_once {
+    my $number = () = LsyncdAsCode::State::slurp('/proc/cpuinfo') =~ /^processor\s*:/mg;
+    return $number < 2 ? 1 : $number > 4 ? 4 : $number;
+}
+
+sub work_on {
+    my $single = lock_file('worker.lock', LOCK_EX | LOCK_NB) or return;
+    sysopen my $wake, state_file('wake'), O_RDWR | O_NONBLOCK or die "cannot open the pipe: $!\n";
+    my $self = {
+        queues => [ map { LsyncdAsCode::Queue::open_queue($_) } LsyncdAsCode::Queue::QUEUES ], 
+        # By path: which process copies it, and the first change since that began. By process: its result so far.
+        running => {}, children => {}, big => 0, passes => 0, at_once => passes_at_once(),
+        # Of big ones: when each may be copied whole again, and how long that took.
+        earliest => {}, took => {}, told => 0, listed => 0, share => setting('sqlite_copy_share') / 100,
+    };
+    $self->{waiting} = LsyncdAsCode::Waiting->new(sub { return (by_ref($self, $_[0]) // return undef)->{path} });
+    my $ended = 0;
+    local $SIG{TERM} = sub { $ended = 1 };
+    my $idle_since;
+    until ($ended) {
+        my $run = read_run() or last;
+        # A worker without its lsyncd must not touch the mirror; the queue stays for the next start.
+        last unless lives($run);
+        my $next = round($self, $run, \$ended);
+        report($self, 0);
+        my $now = ticks();
+        if (pending($self)) { undef $idle_since }
+        else {
+            $idle_since //= $now;
+            last if $now - $idle_since > LINGER && LsyncdAsCode::Queue::finished(@{ $self->{queues} });
+            $next = $idle_since + LINGER + 0.01;
+        }
+        my $bits = '';
+        vec($bits, fileno $_, 1) = 1 for $wake, map { $_->{result} } values %{ $self->{children} };
+        # Once a second it is checked that lsyncd still lives.
+        my $wait = $next - ticks();
+        select $bits, undef, undef, $wait < 0 ? 0 : $wait > 1 ? 1 : $wait;
+        sysread $wake, my $drain, 4096;
+    }
+    kill 'TERM', keys %{ $self->{children} };
+    for my $queue (@{ $self->{queues} }) { LsyncdAsCode::Queue::settle_dead($queue) }
+    report($self, 1);
+    close $single;
+    return;
+}
+
+# How many databases the mirror is behind with.
+sub pending {
+    my ($self) = @_;
+    my $running = grep { !$self->{waiting}->has($_) } keys %{ $self->{running} };
+    my $unread = 0;
+    $unread += $_->{unread} for @{ $self->{queues} };
+    return $running + $unread + $self->{waiting}->count;
+}
+
+# Does what is due; returns when the next thing is. Copies come before deletions, as with --delete-after.
+sub round {
+    my ($self, $run, $ended) = @_;
+    collect($self);
+    my ($changes, $pass) = @{ $self->{queues} };
+    LsyncdAsCode::Queue::more($_) for $changes, $pass;
+    start_pass($self, $run) while $pass->{unread} && $self->{passes} < $self->{at_once} && !$$ended;
+    my @due = retries($self);
+    push @due, fresh($self, 0, ROUND - @due);
+    my (@small, @gone);
+    for my $item (@due) {
+        my $size = size_of($run, $item->{path}, 1);
+        if    (!defined $size)  { push @gone, $item }
+        elsif ($size < BIG)     { push @small, $item }
+        elsif ($self->{big} < BIG_AT_ONCE) { start_big($self, $run, $item) }
+        else                    { put_off($self, $item, ticks() + 0.2, 'queued', '') }
+    }
+    for my $items (\@small, \@gone) { settle_all($self, $items, copy_all($run, [ map { $_->{path} } @$items ], whole($self))) }
+    for my $queue ($changes, $pass) { LsyncdAsCode::Queue::settle_dead($queue) }
+    compact($self);
+    my $now = ticks();
+    return $now if $changes->{unread} || $pass->{unread} && $self->{passes} < $self->{at_once};
+    return $self->{waiting}->next_due // $now + 3600;
+}
+
+sub whole {
+    my ($self) = @_;
+    return sub { my ($path) = @_; return ($self->{earliest}{$path} // 0) <= ticks() };
+}
+
+# The next records of a queue, without those of databases that somebody works on or that wait for their next try anyway.
+sub fresh {
+    my ($self, $which, $limit) = @_;
+    my $queue = $self->{queues}[$which];
+    return if !$queue->{unread} || $limit <= 0;
+    my (@items, %here);
+    for my $item (LsyncdAsCode::Queue::take($queue, $limit)) {
+        my $path = $item->{path};
+        $item->{which} = $which;
+        my $running = $self->{running}{$path};
+        if ($running && !$running->{again}) { $running->{again} = $item }
+        elsif ($running || $here{$path}++ || $self->{waiting}->has($path)) { LsyncdAsCode::Queue::dead($queue, $item) }
+        else { push @items, $item }
+    }
+    return @items;
+}
+
+# What is tried again now.
+sub retries {
+    my ($self) = @_;
+    return map { by_ref($self, $_) // () } $self->{waiting}->due(ticks(), RETRIES);
+}
+
+sub ref_of { my ($item) = @_; return $item->{at} << 1 | $item->{which} }
+
+sub by_ref {
+    my ($self, $ref) = @_;
+    my $item = LsyncdAsCode::Queue::record_at($self->{queues}[ $ref & 1 ], $ref >> 1) // return undef;
+    $item->{which} = $ref & 1;
+    return $item;
+}
+
+sub settle_all {
+    my ($self, $items, @results) = @_;
+    for my $at (0 .. $#$items) { settle($self, $items->[$at], $results[$at]) }
+    return;
+}
+
+# What a result means for the list.
+sub settle {
+    my ($self, $item, $done) = @_;
+    my ($path, $waiting, $now) = ($item->{path}, $self->{waiting}, ticks());
+    my $again = (delete $self->{running}{$path} // {})->{again};
+    $self->{took}{$path} = $done->{seconds} if ($done->{bytes} || 0) >= BIG;
+    # Appending to a WAL is no matter; and below half a second lsyncd's own delay is the longer one. A copy that took long and failed
+    # counts as copying too.
+    my $pause = $done->{seconds} * (1 / $self->{share} - 1);
+    if ($pause > 0.5) { $self->{earliest}{$path} = $now + $pause }
+    elsif ($done->{state} ne 'deferred' && ($self->{earliest}{$path} // 0) <= $now) { delete $self->{earliest}{$path} }
+    if ($done->{state} ne 'deferred') {
+        $waiting->remove($path);
+        delete $self->{took}{$path} if $done->{state} eq 'deleted';
+        LsyncdAsCode::Queue::dead($self->{queues}[ $item->{which} ], $item);
+        put_off($self, $again, $now, 'queued', '') if $again;
+        return;
+    }
+    LsyncdAsCode::Queue::dead($self->{queues}[ $again->{which} ], $again) if $again;
+    my $why = $WAIT{ $done->{why} } ? $done->{why} : 'error';
+    my $tries = $waiting->has($path) ? $waiting->entry($path)->{tries} : 0;
+    my $wait = $WAIT{$why}->($tries);
+    my $due = $now + ($pause > 0.5 && $pause > $wait ? $pause : $wait);
+    if ($why eq 'throttled') { $due = $self->{earliest}{$path} // $now }
+    my $news = put_off($self, $item, $due, $why, $done->{reason});
+    say_error(LsyncdAsCode::Paths::printable($path) . ": $done->{reason}; it keeps its last copy in the mirror and is tried again")
+        if $news && $why =~ /\A(?:error|space|slow|hot)\z/;
+    return;
+}
+
+sub put_off {
+    my ($self, $item, $due, $why, $reason) = @_;
+    return $self->{waiting}->defer($item->{path}, $item->{since}, ref_of($item), $due, $why, $reason);
+}
+
+# --- other processes -----------------------------------------------------------------------------------------------------
+
+# A process that copies these, with a process of its own the locks go however it ends. $work->() returns their results.
+sub start {
+    my ($self, $kind, $items, $work) = @_;
+    pipe my $result, my $tell or die "pipe: $!\n";
+    my $pid = fork // die "cannot fork: $!\n";
+    if (!$pid) {
+        local $SIG{TERM} = 'DEFAULT';
+        close $result;
+        my @done = $work->();
+        my $text = join '', map { join("\0", map { ($_ // '') =~ tr/\0\n/  /r } @$_{qw(state why reason bytes seconds)}) . "\n" } @done;
+        for (my $at = 0; $at < length $text;) { $at += syswrite($tell, $text, length($text) - $at, $at) // last }
+        POSIX::_exit(0);
+    }
+    $self->{running}{ $_->{path} } = { pid => $pid, since => $_->{since} } for @$items;
+    $self->{children}{$pid} = { kind => $kind, items => $items, result => $result, text => '' };
+    $self->{$kind}++;
+    return;
+}
+
+sub start_big {
+    my ($self, $run, $item) = @_;
+    my $whole = whole($self)->($item->{path});
+    start($self, 'big', [$item], sub { return one($run, $item->{path}, $whole) });
+    return;
+}
+
+# The next databases that a pass found: in a process of its own, so that a change need not wait for them.
+sub start_pass {
+    my ($self, $run) = @_;
+    my @items = fresh($self, 1, PASS_BATCH) or return;
+    my $whole = whole($self);
+    start($self, 'passes', \@items, sub {
+        my (@results, @small, @gone);
+        for my $at (0 .. $#items) {
+            my $size = size_of($run, $items[$at]{path}, 1);
+            # A big one goes the way of a change.
+            if    (defined $size && $size >= BIG) { $results[$at] = { state => 'deferred', why => 'queued', reason => '', seconds => 0 } }
+            elsif (defined $size)                 { push @small, $at }
+            else                                  { push @gone, $at }
+        }
+        for my $some (\@small, \@gone) { @results[@$some] = copy_all($run, [ map { $items[$_]{path} } @$some ], $whole) }
+        # Their seconds are those of a batch's place in the disk's queue, no measure of a database.
+        return @results;
+    });
+    return;
+}
+
+# Takes what other processes have to tell; those that have ended are settled.
+sub collect {
+    my ($self) = @_;
+    for my $pid (keys %{ $self->{children} }) {
+        my $child = $self->{children}{$pid};
+        my $bits = '';
+        vec($bits, fileno $child->{result}, 1) = 1;
+        my $open = 1;
+        while ($open && select my $ready = $bits, undef, undef, 0) {
+            $open = sysread $child->{result}, $child->{text}, 1 << 16, length $child->{text};
+        }
+        next if $open;
+        waitpid $pid, 0;
+        delete $self->{children}{$pid};
+        $self->{ $child->{kind} }--;
+        my @lines = split /\n/, $child->{text};
+        for my $item (@{ $child->{items} }) {
+            my %done;
+            @done{qw(state why reason bytes seconds)} = split /\0/, shift(@lines) // '', -1;
+            %done = (state => 'deferred', why => 'error', reason => 'its copy was killed', seconds => 0) unless defined $done{seconds};
+            settle($self, $item, \%done);
+        }
+    }
+    return;
+}
+
+# --- files ---------------------------------------------------------------------------------------------------------------
+
+sub compact {
+    my ($self) = @_;
+    for my $which (0 .. $#{ $self->{queues} }) {
+        my $map = LsyncdAsCode::Queue::compact($self->{queues}[$which]) or next;
+        $self->{waiting}->moved($which, $map);
+        my @items = ((map { @{ $_->{items} } } values %{ $self->{children} }), map { $_->{again} // () } values %{ $self->{running} });
+        for my $item (grep { $_->{which} == $which } @items) { $item->{at} = LsyncdAsCode::Waiting::new_place($map, $item->{at}) }
+    }
+    return;
+}
+
+# Writes status.tsv, at most once a second, and not while there is nothing to tell.
+sub report {
+    my ($self, $last) = @_;
+    my $now = ticks();
+    my $many = pending($self);
+    return if !$last && $now - $self->{told} < 1 && ($many || !$self->{listed});
+    @$self{qw(told listed)} = ($now, $many);
+    my ($waiting, $running) = @$self{qw(waiting running)};
+    my $is_live = sub { my ($ref) = @_; my $item = by_ref($self, $ref); return $item && $waiting->has($item->{path}) };
+    my @entries = map { [ $running->{$_}{since}, 'copying', $_, explained($self, $_) ] } keys %$running;
+    for my $item (map { by_ref($self, $_) // () } $waiting->oldest(LISTED, $is_live)) {
+        next if $running->{ $item->{path} };
+        my $entry = $waiting->entry($item->{path}) // next;
+        push @entries, [ $entry->{since}, $entry->{why}, $item->{path}, explained($self, $item->{path}, $entry->{reason}) ];
+    }
+    for my $queue (@{ $self->{queues} }) { push @entries, map { [ $_->{since}, 'queued', $_->{path}, '' ] } LsyncdAsCode::Queue::peek($queue, LISTED) }
+    eval { write_status($many, \@entries); 1 } or say_error($@ =~ s/\s+\z//r);
+    return;
+}
+
+sub explained {
+    my ($self, $path, $reason) = @_;
+    my $took = $self->{took}{$path};
+    return join '; ', grep { defined && length } $reason, defined $took ? sprintf('its last copy took %.2f s', $took) : undef;
+}
+
+1;

@@ -1,0 +1,120 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import {
+  call,
+  create,
+  insert,
+  root,
+  rows,
+  settings,
+  settled,
+  source,
+  sql,
+  target,
+  tree,
+  useCopier,
+} from "../support/copier";
+import { readRecording, recording } from "../support/lsyncd-calls";
+
+// The calls of a real lsyncd, as record-lsyncd.sh recorded them (test/hosts/lsyncd-calls.test.ts records them again): what each of
+// them costs rsync. The test fails when one of them takes a longer way than it must.
+jest.setTimeout(300_000);
+useCopier();
+
+const calls = new Map(readRecording(recording).map((one) => [one.step, one]));
+
+/** Passes on a recorded call. Returns what rsync was run for: "plan" (it was asked), or the names that it was given. */
+async function pass(step: string): Promise<string[]> {
+  const recorded = calls.get(step);
+  if (!recorded) throw new Error(`nothing was recorded for: ${step}`);
+  const log = path.join(root, "rsync.log");
+  rmSync(log, { force: true });
+  const { code } = await call([...recorded.options, `${source}/`, `${target}/`], recorded.paths.join("\0"));
+  expect([step, code]).toEqual([step, 0]);
+  await settled();
+  return existsSync(log) ? readFileSync(log, "utf8").trim().split("\n") : [];
+}
+
+beforeEach(async () => {
+  const rsyncProgram = path.join(root, "rsync");
+  const log = path.join(root, "rsync.log");
+  // The names are logged before rsync gets them.
+  const script = `#!/bin/bash
+input=$(mktemp '${root}/names.XXXX')
+cat >"$input"
+case " $* " in
+  *' --dry-run '*) echo plan >>'${log}' ;;
+  *' --files-from=- '*) tr '\\0' '\\n' <"$input" >>'${log}' ;;
+  *) echo "everything: $*" >>'${log}' ;;
+esac
+rsync "$@" <"$input"
+`;
+  writeFileSync(rsyncProgram, script, { mode: 0o755 });
+  await settings({ rsyncProgram });
+});
+
+test("what each change costs", async () => {
+  const file = (name: string): string => path.join(source, name);
+  const cost: Record<string, string[]> = {};
+  const change = async (step: string, work: () => unknown): Promise<void> => {
+    await work();
+    cost[step] = await pass(step);
+  };
+  writeFileSync(file("text"), "there from the beginning");
+  await change("start", () => undefined);
+  await change("a new database", () => sql(file("a.sqlite"), create, insert(3)));
+  await change("a commit with a rollback journal", () => sql(file("a.sqlite"), insert(1)));
+  expect(await rows("a.sqlite")).toBe("ok\n4");
+  await change("a database turns to WAL mode", () => sql(file("a.sqlite"), "pragma journal_mode = wal", insert(1)));
+  await change("a commit in WAL mode", () => sql(file("a.sqlite"), insert(1)));
+  expect(await rows("a.sqlite")).toBe("ok\n6");
+  await change("the probe of the monitor", () => {
+    writeFileSync(file(".lsyncd-monitor-probe"), "x");
+  });
+  expect(readFileSync(path.join(target, ".lsyncd-monitor-probe"), "utf8")).toBe("x");
+  await change("the probe goes", () => {
+    rmSync(file(".lsyncd-monitor-probe"));
+  });
+  expect(existsSync(path.join(target, ".lsyncd-monitor-probe"))).toBe(false);
+  await change("a commit and another file", async () => {
+    await sql(file("a.sqlite"), insert(1));
+    writeFileSync(file("mail [1].eml"), "x");
+  });
+  expect(await rows("a.sqlite")).toBe("ok\n7");
+  await change("a new directory with a database", async () => {
+    mkdirSync(file("d/e"), { recursive: true });
+    await sql(file("d/e/b.db"), create, insert(3));
+  });
+  expect(await rows("d/e/b.db")).toBe("ok\n3");
+  await change("a commit in a directory", () => sql(file("d/e/b.db"), insert(1)));
+  expect(await rows("d/e/b.db")).toBe("ok\n4");
+  await change("a database is deleted", () => {
+    rmSync(file("d/e/b.db"));
+  });
+  expect(tree(target)).not.toContain("d/e/b.db");
+  await change("a database is renamed", async () => {
+    await sql(file("a.sqlite"), "pragma journal_mode = delete");
+    renameSync(file("a.sqlite"), file("z.sqlite"));
+  });
+  expect(await rows("z.sqlite")).toBe("ok\n7");
+  await change("a directory is deleted", () => {
+    rmSync(file("d"), { recursive: true });
+  });
+  expect(tree(target)).toEqual(["mail [1].eml", "text", "z.sqlite"]);
+
+  expect(cost).toEqual({
+    start: ["plan", "text"],
+    "a new database": [],
+    "a commit with a rollback journal": [],
+    "a database turns to WAL mode": [],
+    "a commit in WAL mode": [],
+    "the probe of the monitor": [".lsyncd-monitor-probe"],
+    "the probe goes": [".lsyncd-monitor-probe"],
+    "a commit and another file": ["mail [1].eml"],
+    "a new directory with a database": ["d", "d/e"],
+    "a commit in a directory": [],
+    "a database is deleted": [],
+    "a database is renamed": [],
+    "a directory is deleted": ["plan", "d"],
+  });
+});
