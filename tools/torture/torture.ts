@@ -62,8 +62,10 @@ export interface TortureResult {
 
 /** A big database is checked in one of so many samples. */
 const BIG_EVERY = 25;
-/** Megabytes of the disk that can fill up or lose its power: twice what the writers need, and what the copier leaves free. */
+/** Megabytes of the mirror's disk when it is to fill up or lose its power: twice what the writers need, and what the copier leaves free. */
 const DISK = 600;
+/** The same when it is not: enough for big databases and their copies. Its image is sparse. */
+const LARGE_DISK = 4000;
 /** What copying costs at a moment is the most that was found in so many tries before it: as far back as a copy is made. */
 const PROBES = 4;
 /** Seconds in which a mirror that was started again has looked at everything. */
@@ -94,7 +96,9 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
   });
   try {
     await mirror.prepare();
-    if (trouble === "full" || trouble === "power") disk = await TortureDisk.mount(root, mirror.target, DISK);
+    // Of its own: the gate counts what a file system loses, and others delete files on that of the test.
+    const size = trouble === "full" || trouble === "power" ? DISK : LARGE_DISK;
+    disk = await TortureDisk.mount(root, mirror.target, size);
     const endWriters = await startWriters(tools.python, mirror.source, options.writers);
     const commits = new Commits(options.writers.map((writer) => commitsOf(mirror.source, writer)));
     const newest = new Map<string, number>();
@@ -107,7 +111,8 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
       // The checks of a sample run while the next one is awaited.
       let checking = Promise.resolve();
       for (let sample = 0; sample < samples; sample++) {
-        if (trouble === "full" && disk) await fillUp(disk);
+        if (trouble === undefined) mirror.mustLive();
+        if (trouble === "full") await fillUp(disk);
         const [probed] = await Promise.all([
           probe(root, mirror.source, options.writers),
           sleep(200 + Math.random() * (longestPause * 1000 - 200)),
@@ -125,10 +130,8 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
           .map((writer) => ({ ...writer, databases: some(few, writer.databases) }));
         const copy = path.join(root, "copy");
         const told =
-          trouble === "power" && disk
-            ? await cutCopy(mirror, disk, writers, copy)
-            : await frozenCopy(mirror, writers, copy);
-        disk?.free();
+          trouble === "power" ? await cutCopy(mirror, disk, writers, copy) : await frozenCopy(mirror, writers, copy);
+        disk.free();
         if (trouble === "power") {
           mirror.start();
           await sleep(RECOVERY * 1000);
@@ -155,6 +158,7 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
         });
       }
       await checking;
+      if (trouble === undefined) mirror.mustLive();
       done = samples;
     } finally {
       const delivered = endMails();
@@ -206,7 +210,7 @@ async function missingMails(mirror: Mirror, names: string[]): Promise<Finding[]>
       const target = path.join(mirror.target, name);
       return !existsSync(target) || !readFileSync(path.join(mirror.source, name)).equals(readFileSync(target));
     });
-  for (let i = 0; i < 200 && differing().length > 0; i++) await sleep(100);
+  for (let i = 0; i < 1200 && differing().length > 0; i++) await sleep(100);
   return differing().map((name) => ({ path: name, fault: "an ordinary file that did not arrive" }));
 }
 
