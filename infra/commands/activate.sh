@@ -360,7 +360,7 @@ lock() {
 activate() {
   mkdir -p "$STATE" && chmod 0755 "$STATE" && lock || return 1
   if [ -e "$TRANSACTION/phase" ]; then
-    say "An earlier deployment to $HOST was interrupted, undoing it first."
+    say "An earlier deployment to $HOST was interrupted; undoing it first."
   fi
   roll_back || return 1
   mkdir -m 0700 "$TRANSACTION" || return 1
@@ -417,7 +417,7 @@ undo() {
     rm -rf "$TRANSACTION"
     say "Nothing was changed on $HOST."
   elif roll_back; then
-    say "$HOST runs again what it ran before. More: docs/troubleshooting.md#a-deployment-is-undone"
+    say "$HOST runs its previous deployment again. More: docs/troubleshooting.md#a-deployment-is-undone"
   fi
 }
 
@@ -458,7 +458,7 @@ deactivate() {
   local path folder
   lock || return 1
   if [ -e "$STATE/id" ] && [ "$(cat "$STATE/id")" != "$ID" ]; then
-    say "$HOST is left as it is: it now belongs to $(cat "$STATE/id")."
+    say "$HOST is left unchanged: it now belongs to $(cat "$STATE/id")."
     return 0
   fi
   # Stops before anything is removed, so that nothing mirrors without its guard.
@@ -485,7 +485,7 @@ deactivate() {
   rm -rf "$STATE/reinstalled" "$STAGED"
   rmdir -p --ignore-fail-on-non-empty -- "${STAGED%/*}" 2>/dev/null
   rm -rf "$STATE/alerts" "$ALERTS" "$STATE/passes" "$STATE/held" "$STATE/allow-deletion" "$STATE/accept-source" "$STATE/entries" "$STATE/entries.altered" "$STATE/grants" "$STATE/grants.lock" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"
-  say "Removed from $HOST. Both volumes are as they were; $STATE/volumes stays and remembers which they are."
+  say "Removed from $HOST. Both volumes are unchanged; $STATE/volumes stays and records which they are."
 }
 
 # What the program exports: one line for each thing an operator asks first.

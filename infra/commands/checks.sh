@@ -43,10 +43,10 @@ check_host() {
   for program in apt-get dpkg-query findmnt blkid flock systemctl perl; do
     command -v "$program" >/dev/null || refuse "$program is missing: this is not a Debian system with systemd."
   done
-  [ "$(id -u)" = 0 ] || refuse "The preflight runs as $(id -un), not as root."
+  [ "$(id -u)" = 0 ] || refuse "The preflight must run as root, not as $(id -un)."
   # As lsyncd-alert looks for it.
   if [ "$SMTP" = false ] && ! command -v sendmail /usr/sbin/sendmail /usr/lib/sendmail >/dev/null; then
-    warn "There is no sendmail and no setting smtp: nobody will be told when the mirror fails."
+    warn "There is no sendmail and no setting smtp: no alert will be sent when the mirror fails."
   fi
   read_failover "$STATE/failover" "$SOURCE" "$TARGET"
   if [ "$failover_state" = in-use ]; then
@@ -98,7 +98,7 @@ check_rsync() {
   version=$(dpkg-query -W -f '${Version}' rsync 2>/dev/null)
   [ -n "$version" ] || return 0
   if dpkg --compare-versions "$version" lt "$SAFE_RSYNC"; then
-    warn "rsync $version lets whoever may write to the volumes get files of root's, by swapping links under it. Upgrade it to $SAFE_RSYNC or newer: apt-get update && apt-get install rsync (on Debian 12 from bookworm-security)"
+    warn "rsync $version lets any user who can write to the volumes obtain root's files by swapping links. Upgrade it to $SAFE_RSYNC or newer: apt-get update && apt-get install rsync (on Debian 12 from bookworm-security)"
   fi
 }
 
@@ -123,11 +123,11 @@ check_volume() { # role path
   fi
   real=$(realpath -- "$2")
   if is_system "$real"; then
-    refuse "The $1 $2 is really $real, a directory of the system."
+    refuse "The $1 $2 resolves to $real, a directory of the system."
     return 1
   elif [ "$real" != "$2" ]; then
     # What follows a link can be led elsewhere without a change of the mounts.
-    refuse "The $1 $2 is reached through a symbolic link; it is really $real. Set $1 to that path."
+    refuse "The $1 $2 is reached through a symbolic link to $real. Set $1 to that path."
     return 1
   elif ! volume_identity "$2" >/dev/null; then
     refuse "The $1 $2 is not mounted: it is a directory of the file system $(findmnt -n -o TARGET -T "$2"). Unlock and mount the $1 volume there."
@@ -135,14 +135,14 @@ check_volume() { # role path
   fi
   root=$(findmnt -n -o FSROOT --mountpoint "$2" | tail -n 1)
   if [ "$(stat -c %d -- "$2")" = "$(stat -c %d /)" ] && is_system "$root"; then
-    refuse "The $1 $2 is really $root of the system's own file system (a bind mount)."
+    refuse "The $1 $2 is $root of the system's own file system (a bind mount)."
     return 1
   fi
   if ! writable "$2"; then
     refuse "The $1 $2 is mounted read-only. A file system that was remounted so after an error needs fsck first; otherwise: mount -o remount,rw $(quoted "$2")"
   fi
   if inside=$(mounted_inside "$2"); then
-    refuse "$inside is mounted inside the $1 $2. Mirroring would reach into it: what is there would be copied or deleted with the volume's own files. Mount it elsewhere."
+    refuse "$inside is mounted inside the $1 $2. It would be mirrored too: its files would be copied or deleted with the volume's own. Mount it elsewhere."
   fi
   check_encryption "$1" "$2"
 }
@@ -177,12 +177,12 @@ check_places() {
 check_pair() {
   local needed free
   if [ "${source_id%%/*}" = "${target_id%%/*}" ] || [ "$(stat -c %d -- "$SOURCE")" = "$(stat -c %d -- "$TARGET")" ]; then
-    refuse "Source $SOURCE and target $TARGET are on the same file system (${source_id%%/*}): losing one loses both. A disk that was copied bit by bit needs a UUID of its own."
+    refuse "Source $SOURCE and target $TARGET are on the same file system (${source_id%%/*}): losing one loses both. A cloned disk needs a new UUID."
   fi
   needed=$(df -B1 --output=used -- "$SOURCE" | tail -n 1 | tr -dc 0-9)
   free=$(df -B1 --output=size -- "$TARGET" | tail -n 1 | tr -dc 0-9)
   if [ "${needed:-0}" -gt "${free:-0}" ]; then
-    refuse "The target $TARGET is too small: it has $(numfmt --to=iec "$free") in all, the source uses $(numfmt --to=iec "$needed")."
+    refuse "The target $TARGET is too small: its size is $(numfmt --to=iec "$free"), the source uses $(numfmt --to=iec "$needed")."
   fi
 }
 
@@ -220,7 +220,7 @@ target_is_ours() {
 More: docs/operations.md#where-the-state-lives"
   elif [ -n "${other-}" ] && [ "$other" != "$ID" ] && [ -e "$STATE/place" ] && [ "$(cat "$STATE/place")" != "$PLACE" ]; then
     # Renamed, it would still be reached at the same place.
-    refuse "This machine is deployed already as ${other##*/}, reached at $(cat "$STATE/place"): two entries would undo each other's deployments. Remove one of them. If ${other##*/} has become ${ID##*/} and its address another, both at once, release the host by hand: rm $STATE/place"
+    refuse "This machine is already deployed as ${other##*/}, reached at $(cat "$STATE/place"): two entries would undo each other's deployments. Remove one of them. If ${other##*/} has become ${ID##*/} and its address another, both at once, release the host by hand: rm $STATE/place"
   fi
   [ -e "$STATE/volumes" ] || owner=false
   while IFS= read -r config; do
@@ -249,11 +249,11 @@ More: docs/operations.md#where-the-state-lives"
     # nothing of ours on it yet.
     [ "$role" = source ] || owner=false
     if [ "$actual" = "$(recorded source)" ] || [ "$actual" = "$(recorded target)" ]; then
-      refuse "Source and target have changed places: $actual was the other one until now. Mirroring would overwrite the primary; mount them as they were. If the former mirror is to be the primary from now on, and an empty volume its mirror, on the host:
+      refuse "Source and target are swapped: $actual had the other role until now. Mirroring would overwrite the primary; mount them as before. To make the former mirror the primary, with an empty volume as its mirror, run on the host:
   sudo lsyncd-failover begin && sudo lsyncd-failover end --reverse
 More: docs/replace-the-primary.md#7-or-the-mirror-stays-the-primary"
     elif ! accepted "$actual"; then
-      refuse "The $role volume is another one than was deployed: $actual instead of $expected. If it was replaced on purpose, add this to the stack:
+      refuse "The $role volume is not the one that was deployed: $actual instead of $expected. If it was replaced on purpose, add this to the stack:
   lsyncd:acceptVolumes: [\"$(for_settings "$actual")\"]"
     else
       warn "Accepting $actual as the $role volume in place of $expected."
@@ -265,8 +265,8 @@ More: docs/replace-the-primary.md#7-or-the-mirror-stays-the-primary"
 check_data() {
   local ours=false source_file target_file text t s
   target_is_ours && ours=true
-  source_file=$(first_file "$SOURCE" "$LOOK") || { refuse "Looking into the source $SOURCE took more than $LOOK s or failed."; return; }
-  target_file=$(first_file "$TARGET" "$LOOK") || { refuse "Looking into the target $TARGET took more than $LOOK s or failed."; return; }
+  source_file=$(first_file "$SOURCE" "$LOOK") || { refuse "Reading the source $SOURCE took more than $LOOK s, or failed."; return; }
+  target_file=$(first_file "$TARGET" "$LOOK") || { refuse "Reading the target $TARGET took more than $LOOK s, or failed."; return; }
   t=$(quoted "$TARGET/")
   s=$(quoted "$SOURCE/")
   if [ -z "$source_file" ] && [ -n "$target_file" ]; then
@@ -276,7 +276,7 @@ If the primary was replaced, restore it first (docs/replace-the-primary.md#6-ret
 If the mirror may really be emptied:
   LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true pulumi up"
     if waived LSYNCD_EMPTY_SOURCE_ERASES_MIRROR; then
-      warn "LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true passes over this: $text"
+      warn "LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true overrides this: $text"
     else
       refuse "$text"
     fi
@@ -293,7 +293,7 @@ Look at it and, where it is worth it, back it up:
 Then empty it, or let it be overwritten:
   LSYNCD_SKIP_SAFETY=true pulumi up"
   if waived LSYNCD_SKIP_SAFETY; then
-    warn "LSYNCD_SKIP_SAFETY=true passes over this: $text"
+    warn "LSYNCD_SKIP_SAFETY=true overrides this: $text"
   else
     refuse "$text"
   fi
@@ -319,7 +319,7 @@ check_watches() {
     if [ "$directories" -ge "$limit" ]; then
       refuse "The source has $limit directories or more, and fs.inotify.max_user_watches allows to watch only $limit. It cannot be changed from here (a container?): raise it on the machine outside."
     else
-      warn "fs.inotify.max_user_watches is $limit and cannot be raised from here (a container?). It suffices for the $directories directories of today."
+      warn "fs.inotify.max_user_watches is $limit and cannot be raised from here (a container?). It is enough for the $directories directories that there are now."
     fi
   fi
   free=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo)
@@ -328,7 +328,7 @@ check_watches() {
     # Only directories are watched, but all inodes could be directories: count before refusing.
     most=$((free * 1024 / BYTES_PER_WATCH))
     if [ "$(count_directories $((most + 1)))" -gt "$most" ]; then
-      refuse "Watching the directories of the source needs more than the $((free / 1024)) MiB of memory that are free."
+      refuse "Watching the directories of the source needs more memory than the $((free / 1024)) MiB that are free."
     fi
   fi
 }
@@ -354,7 +354,7 @@ check_all() {
       check_data
       check_watches
     else
-      refuse "A volume was unmounted while it was looked at. Mount both $SOURCE and $TARGET."
+      refuse "A volume was unmounted during the check. Mount both $SOURCE and $TARGET."
     fi
   fi
   if [ "${#warnings[@]}" -gt 0 ]; then

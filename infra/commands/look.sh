@@ -29,7 +29,7 @@ way_back() { # path
   if shown_to_all "$1" "$kept"; then
     diff -a -U 2 -- "$1" "$kept" | tail -n +3 | head -n "$MOST" | cut -c 1-400 | sed 's/^/line\t/'
   else
-    printf 'line\t%s\n' "It may hold a password: its lines are not shown."
+    printf 'line\t%s\n' "It may contain a password, so its lines are hidden."
   fi
 }
 

@@ -24,7 +24,7 @@ check_logrotate() {
         pattern=${pattern//[\"\']/}
         # shellcheck disable=SC2053 # a pattern
         [[ $pattern == /* && $LOG == $pattern ]] || continue
-        refuse "${file#"$NEIGHBOURS"} rotates $LOG as well: with two entries for one file logrotate.service would fail every night. Remove it: rm ${file#"$NEIGHBOURS"}"
+        refuse "${file#"$NEIGHBOURS"} rotates $LOG as well: with two entries for one file, logrotate.service fails every night. Remove it: rm ${file#"$NEIGHBOURS"}"
         continue 3
       done
     done < <(active_lines "$file")
@@ -100,7 +100,7 @@ check_tmpfiles() {
     case "$age" in '' | -) continue ;; esac
     # shellcheck disable=SC2053 # a pattern
     if [[ $path == /run || $path == /run/lsyncd* || ($path == *[*?]* && /run/lsyncd-as-code == $path) ]]; then
-      warn "$file lets systemd-tmpfiles remove what in $path is older than $age: alerts would be repeated. Take the age out there."
+      warn "$file makes systemd-tmpfiles remove files in $path that are older than $age: alerts would be repeated. Remove the age there."
     fi
   done < <(
     for file in "$NEIGHBOURS"/etc/tmpfiles.d/*.conf "$NEIGHBOURS"/usr/lib/tmpfiles.d/*.conf; do
@@ -117,7 +117,7 @@ check_containers() {
       path=$SOURCE
       [ "$role" = source ] || path=$TARGET
       if within "$path" "$root"; then
-        refuse "$file has containers kept in $root, inside the $role: each one that runs mounts a file system there, and mirroring would reach into it. Keep them elsewhere."
+        refuse "$file has containers kept in $root, inside the $role: each one that runs mounts a file system there, which would be mirrored too. Keep them elsewhere."
       fi
     done
   done < <(
@@ -135,20 +135,20 @@ folds_case() { # device
 check_file_system() { # role path type device
   case "$3" in
   autofs)
-    refuse "The $1 $2 is mounted on demand (x-systemd.automount, autofs): whoever looks into it would mount it, also after you have taken it away. Mount it without."
+    refuse "The $1 $2 is mounted on demand (x-systemd.automount, autofs): any access would mount it, even after you have unmounted it. Mount it without."
     ;;
   overlay | aufs)
-    refuse "The $1 $2 is a file system of layers ($3): a change below it is seen by nobody. Use the volume beneath it."
+    refuse "The $1 $2 is a layered file system ($3): changes below it raise no event. Use the underlying volume."
     ;;
   nfs | nfs4 | cifs | smb3 | 9p | ceph | glusterfs | afs | fuse.sshfs | fuse.glusterfs | virtiofs)
-    refuse "The $1 $2 is on another machine ($3): what changes there raises no event here. Both volumes must be local."
+    refuse "The $1 $2 is on another machine ($3): changes there raise no event here. Both volumes must be local."
     ;;
   vfat | msdos | exfat | ntfs | ntfs3 | fuseblk | hfs | hfsplus | iso9660 | squashfs)
-    refuse "The $1 $2 is $3, which keeps no owners, modes and links as they are. Use ext4, XFS or btrfs."
+    refuse "The $1 $2 is $3, which does not preserve owners, modes and links. Use ext4, XFS or btrfs."
     ;;
   ext4)
     if folds_case "$4"; then
-      refuse "The $1 $2 takes names that differ by case only for one (ext4 with casefold): of two such files one would be lost. Make a file system without it."
+      refuse "The $1 $2 treats names that differ only in case as equal (ext4 with casefold): one of two such files would be lost. Create a file system without it."
     fi
     ;;
   esac

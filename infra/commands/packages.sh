@@ -15,7 +15,7 @@ installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = i
 
 lock() {
   take_deployment_lock "$WAIT" && return
-  printf 'Packages on %s: another run works on this host for more than %s s. Wait for it, then run pulumi up again.\n' "$HOST" "$WAIT"
+  printf 'Packages on %s: another run has been working on this host for more than %s s. Wait for it, then run pulumi up again.\n' "$HOST" "$WAIT"
   return 1
 }
 
@@ -42,7 +42,7 @@ install_missing() {
     installed "$package" || missing+=("$package")
   done
   if [ "${#missing[@]}" -eq 0 ]; then
-    printf 'Packages on %s: %s are there.\n' "$HOST" "$PACKAGES"
+    printf 'Packages on %s: %s are installed.\n' "$HOST" "$PACKAGES"
     return 0
   fi
   systemctl mask --quiet --runtime lsyncd.service 2>/dev/null

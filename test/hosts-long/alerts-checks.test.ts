@@ -271,7 +271,7 @@ describe("beyond the documented triggers", () => {
       "systemctl start --no-block lsyncd-monitor.service; sleep 1; systemctl kill -s KILL lsyncd-monitor.service; sleep 1",
     );
     expect(await host.sh("systemctl is-failed lsyncd-monitor.service")).toBe("failed");
-    expect((await host.monitor()).lines.monitor).toMatch(/^PROBLEM the run before this one was cut short/);
+    expect((await host.monitor()).lines.monitor).toMatch(/^PROBLEM the previous run was interrupted/);
     expect((await host.monitor()).lines.monitor).toMatch(/^ok/);
   }, 60_000);
 
@@ -299,6 +299,6 @@ describe("beyond the documented triggers", () => {
     ]);
     expect(first).toBe("");
     expect(second).toMatchObject({ code: 2 });
-    expect(second.output).toContain("another check is under way");
+    expect(second.output).toContain("another check is running");
   }, 60_000);
 });

@@ -89,7 +89,7 @@ END
     const run = await host.monitor();
     await host.sh("rm /usr/local/sbin/systemctl");
     expect(run.seconds).toBeLessThan(30);
-    expect(run.lines.service).toMatch(/^PROBLEM systemd does not say whether lsyncd.service is running/);
+    expect(run.lines.service).toMatch(/^PROBLEM systemd does not report whether lsyncd.service is running/);
     expect(server.subjects).toEqual([alertSubject]);
   }, 60_000);
 
@@ -159,8 +159,8 @@ describe("a check that cannot be made", () => {
     const runs = [await host.monitor(), await host.monitor(), await host.monitor()];
     await host.sh("umount /var/log/lsyncd/lsyncd.status");
     expect(runs.map(({ code }) => code)).toEqual([0, 0, 1]);
-    expect(runs[0]?.lines.backlog).toBe("ok lsyncd has not written its status");
-    expect(runs[2]?.lines.backlog).toMatch(/^PROBLEM .* has said nothing of the backlog for 3 runs/);
+    expect(runs[0]?.lines.backlog).toBe("ok lsyncd has not written its status yet");
+    expect(runs[2]?.lines.backlog).toMatch(/^PROBLEM .* has not reported the backlog for 3 runs/);
     await host.synced();
   }, 120_000);
 });
@@ -230,7 +230,7 @@ describe("a first pass that stands still", () => {
     await host.sh(`cd ${state}/alerts; read -r work at <first-pass; echo "$work $((at - 301))" >first-pass`);
     const second = await host.monitor();
     await host.sh("rm /tmp/hold; sleep 0.2; pkill -CONT -x rsync");
-    expect(first.lines.moving).toBe("ok the first pass over the volume is under way");
+    expect(first.lines.moving).toBe("ok the first full pass is running");
     expect(second.lines.moving).toMatch(/^PROBLEM the first pass .* has not moved for \d+ minutes/);
     await host.synced();
   }, 90_000);
@@ -245,8 +245,10 @@ describe("the monitor's own end", () => {
     );
     const mail = await server.mail(1, 15);
     expect(mail.message.subject).toBe(alertSubject);
-    expect(issues(mail)).toContain("monitor: the health check was cut short (result signal, main process killed KILL)");
-    expect((await host.monitor()).lines.monitor).toMatch(/^PROBLEM the run before this one was cut short/);
+    expect(issues(mail)).toContain(
+      "monitor: the health check was interrupted (result signal, main process killed KILL)",
+    );
+    expect((await host.monitor()).lines.monitor).toMatch(/^PROBLEM the previous run was interrupted/);
     expect((await host.monitor()).code).toBe(0);
     expect(server.subjects).toEqual([alertSubject, recoveredSubject]);
   }, 60_000);
@@ -273,7 +275,7 @@ describe("the monitor's own end", () => {
       },
     );
     const mail = await server.mail(1, 15);
-    expect(issues(mail)).toContain("monitor: the health check was cut short (result timeout");
+    expect(issues(mail)).toContain("monitor: the health check was interrupted (result timeout");
     await host.sh("systemctl reset-failed lsyncd-monitor.service");
     expect((await host.monitor()).code).toBe(0);
     expect(server.subjects).toEqual([alertSubject, recoveredSubject]);
@@ -299,7 +301,7 @@ describe("the monitor's own end", () => {
       systemctl restart lsyncd`);
     const mail = await server.mail(1, 90);
     await host.sh("systemctl unmask --runtime lsyncd-monitor.timer; systemctl start lsyncd-monitor.timer");
-    expect(issues(mail)).toMatch(/monitor: no check runs by itself, lsyncd-monitor\.timer is inactive/);
+    expect(issues(mail)).toMatch(/monitor: no check runs on its own: lsyncd-monitor\.timer is inactive/);
   }, 120_000);
 
   it("is no trouble when a person ends a run", async () => {
@@ -323,7 +325,7 @@ describe("the monitor's own end", () => {
     await host.sh("/usr/local/bin/lsyncd-monitor.sh & sleep 2; kill -KILL $!; wait $!", { allowFailure: true });
     const { lines } = await host.monitor();
     expect(lines.moving).toBe("skipped the check of a run that was killed is still under way");
-    expect(lines.monitor).toContain("the run before this one was cut short");
+    expect(lines.monitor).toContain("the previous run was interrupted");
     await host.sh("while pgrep -f 'lsyncd-monitor[.]sh --check'; do sleep 0.2; done");
     expect(await host.sh(`ls -A ${source} | grep probe`, { allowFailure: true })).toBe("");
     expect(await host.monitor()).toMatchObject({ code: 0 });
@@ -473,7 +475,7 @@ describe("the mail server", () => {
       bad.accept();
       await host.monitor();
       await bad.stop();
-      for (const { output } of runs) expect(output).toMatch(/note +mail +could not be handed over, tried again/);
+      for (const { output } of runs) expect(output).toMatch(/note +mail +could not be sent, retried/);
       expect(bad.subjects).toEqual([alertSubject]);
     },
     90_000,

@@ -92,11 +92,11 @@ describe("what is sent, and how often", () => {
     expect(server.subjects.at(-1)).toBe(recoveredSubject);
   }, 120_000);
 
-  it("keeps a mail that could not be handed over, says so, and sends it later", async () => {
+  it("keeps a mail that could not be sent, reports that, and sends it later", async () => {
     await install({ smtp: { host: address, port: 9, from: "lsyncd@example.org", tls: "off" } });
     await host.sh("systemctl stop lsyncd; sleep 6");
     const run = await host.monitor();
-    expect(run.output).toMatch(/note +mail +could not be handed over, tried again at the next run: msmtp: /);
+    expect(run.output).toMatch(/note +mail +could not be sent, retried at the next run: msmtp: /);
     expect(await host.monitor()).toMatchObject({
       output: expect.stringContaining("could not be handed over") as string,
     });

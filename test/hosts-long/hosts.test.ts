@@ -61,7 +61,7 @@ it("a machine that two entries lead to is deployed as one of them, and the other
     const twin = { ...cutter.through, name: "alias", hostKey: `${type} ${key}` };
     const entries = [{ ...one, name: "mail-1" }, twin];
     await d.stack.configure(entries, {}, { alias: { delay: 9 } });
-    const refusal = "This machine is deployed already as mail-1, reached at";
+    const refusal = "This machine is already deployed as mail-1, reached at";
     expect(failed(await d.stack.preview())).toContain(refusal);
     expect(failed(await d.stack.up())).toContain(refusal);
     expect(await on(one, "grep delay /etc/lsyncd/lsyncd.conf.lua")).toContain("= 1,");
@@ -72,7 +72,7 @@ it("a machine that two entries lead to is deployed as one of them, and the other
     await d.stack.configure(entries, {}, { alias: { delay: 9 } });
     const both = failed(await d.stack.up());
     const won = await on(one, "cat /var/lib/lsyncd-as-code/id");
-    expect(both).toContain(`This machine is deployed already as ${won.split("/").at(-1)}, reached at`);
+    expect(both).toContain(`This machine is already deployed as ${won.split("/").at(-1)}, reached at`);
     expect(await on(one, "grep delay /etc/lsyncd/lsyncd.conf.lua")).toContain(won.endsWith("/alias") ? "= 9," : "= 1,");
     expect(await faultsOf(one)).toBe("");
     // Taking out the entry that lost leaves the machine alone.

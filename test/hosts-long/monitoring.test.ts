@@ -134,7 +134,7 @@ it(
     await host.sh("rm /tmp/refuse; systemctl start lsyncd");
     await host.synced();
     await host.monitor();
-    expect(refused.output).toMatch(/^note +command +did not take it, tried again at the next run: /m);
+    expect(refused.output).toMatch(/^note +command +did not accept the message, retried at the next run: /m);
     const lines = (await host.sh("cat /tmp/alerts")).split("\n").filter((line) => line !== "nobody");
     const kinds = lines.map((line) => (JSON.parse(line) as { kind: string }).kind);
     expect(kinds).toEqual(["alert", "recovered"]);

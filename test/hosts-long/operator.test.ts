@@ -105,7 +105,7 @@ describe("a replaced primary", () => {
     expect(await processes(host)).toBe("");
     await d.configure({ delay: 3 });
     const refusal = failed(await d.stack.up());
-    expect(refusal).toContain("The source volume is another one than was deployed");
+    expect(refusal).toContain("The source volume is not the one that was deployed");
     expect(refusal).toContain(`lsyncd:acceptVolumes: ["${disk.uuid}"]`);
     await d.configure({ delay: 3, acceptVolumes: [disk.uuid] });
     expect(succeeded(await d.stack.up())).toContain(`Accepting UUID=${disk.uuid} as the source volume`);

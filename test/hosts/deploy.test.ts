@@ -27,7 +27,7 @@ describe("a first deployment", () => {
       host,
       `mkdir ${host.source}/mail && echo before > ${host.source}/mail/first && echo lead > ${host.source}/.hidden`,
     );
-    expect(succeeded(await stack.up())).toContain("nobody will be told when the mirror fails");
+    expect(succeeded(await stack.up())).toContain("no alert will be sent when the mirror fails");
     await inMirror("mail/first", "before");
     await inMirror(".hidden", "lead");
 

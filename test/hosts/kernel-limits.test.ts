@@ -59,6 +59,6 @@ describe("the limit on inotify watches", () => {
 
 it("less memory than the watches need is refused", async () => {
   expect(await shell("BYTES_PER_WATCH=1000000000000; check_watches", 600_000, 1000)).toMatch(
-    /^refuses: Watching the directories of the source needs more than the \d+ MiB of memory that are free\./,
+    /^refuses: Watching the directories of the source needs more memory than the \d+ MiB that are free\./,
   );
 });

@@ -30,7 +30,7 @@ it("paths that lead elsewhere, all in one message each", async () => {
   await on(host, `ln -s ${host.source} /mnt/link && ln -s ${host.source} /mnt/same && ln -s /etc /mnt/etc`);
   const same = await refused({ LSYNCD_SOURCE: host.source, LSYNCD_TARGET: "/mnt/same" });
   expect(same).toContain(`Source ${host.source} and target /mnt/same are the same directory, ${host.source}`);
-  expect(same).toContain(`The target /mnt/same is reached through a symbolic link; it is really ${host.source}.`);
+  expect(same).toContain(`The target /mnt/same is reached through a symbolic link to ${host.source}.`);
   expect(await refused({ LSYNCD_SOURCE: "/mnt/etc" })).toContain(
     "The source /mnt/etc is really /etc, a directory of the system.",
   );
@@ -59,7 +59,7 @@ it("a read-only volume, and one whose data does not fit", async () => {
   await on(host, `head -c 100000000 /dev/zero >${host.source}/large && mount -o remount,ro ${host.target}`);
   const text = await refused();
   expect(text).toContain(`The target ${host.target} is mounted read-only.`);
-  expect(text).toMatch(/The target \/mnt\/storage_do_2 is too small: it has \d+M in all, the source uses \d+M\./);
+  expect(text).toMatch(/The target \/mnt\/storage_do_2 is too small: its size is \d+M, the source uses \d+M\./);
   await on(host, `rm ${host.source}/large && mount -o remount,rw ${host.target}`);
 });
 
@@ -107,7 +107,7 @@ it("too few inotify watches where they cannot be raised, and warns when they suf
   );
   await limit(50);
   expect(succeeded(await d.stack.preview())).toMatch(
-    /fs\.inotify\.max_user_watches is 50 and cannot be raised from here.*It suffices for the \d+ directories of today/,
+    /fs\.inotify\.max_user_watches is 50 and cannot be raised from here.*It is enough for the \d+ directories that there are now/,
   );
   await limit(600_000);
   expect(succeeded(await d.stack.preview())).not.toContain("max_user_watches");
@@ -121,6 +121,6 @@ it("a source and target of one disk, copied bit by bit", async () => {
     host,
     `umount ${host.target} && tune2fs -f -U ${host.volumes.source.uuid} ${disk.device} 2>&1 && mount ${disk.device} ${host.target}`,
   );
-  expect(await refused()).toContain("A disk that was copied bit by bit needs a UUID of its own.");
+  expect(await refused()).toContain("A cloned disk needs a new UUID.");
   await on(host, `umount ${host.target} && mount ${host.volumes.target.device} ${host.target}`);
 });

@@ -92,7 +92,7 @@ describe("LSYNCD_SKIP_SAFETY=true", () => {
     // More than may vanish from a mirror that is not new.
     await on(d.host, `echo kept > ${d.host.source}/kept; cd ${d.host.target}/a && seq 300 | xargs touch`);
     const text = succeeded(await d.stack.preview([], { LSYNCD_SKIP_SAFETY: "true" }));
-    expect(text).toContain("LSYNCD_SKIP_SAFETY=true passes over this: The target /mnt/storage_do_2 holds data");
+    expect(text).toContain("LSYNCD_SKIP_SAFETY=true overrides this: The target /mnt/storage_do_2 holds data");
   });
 
   it("does not pass over the other checks", async () => {
@@ -103,7 +103,7 @@ describe("LSYNCD_SKIP_SAFETY=true", () => {
 
   it("deploys, says what it passed over, and a later run without it changes nothing", async () => {
     const text = succeeded(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "TRUE" }));
-    expect(text).toContain("LSYNCD_SKIP_SAFETY=true passes over this: The target /mnt/storage_do_2 holds data");
+    expect(text).toContain("LSYNCD_SKIP_SAFETY=true overrides this: The target /mnt/storage_do_2 holds data");
     await eventually(async () => (await content(d.host, d.host.target)) === (await content(d.host, d.host.source)));
     expect(succeeded(await d.stack.up([]))).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
   });

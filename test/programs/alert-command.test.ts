@@ -74,11 +74,14 @@ describe("alertCommand", () => {
       `cat >"$1/message"; id -un >"$1/user"; env >"$1/environment"; grep -E '^(Cap|NoNewPrivs)' /proc/self/status >"$1/rights"`,
       host.at("open"),
     );
-    expect(await alert("test")).toMatchObject({ code: 0, stdout: `${host.at("command")} took it, run as nobody\n` });
+    expect(await alert("test")).toMatchObject({
+      code: 0,
+      stdout: `${host.at("command")} accepted the message, run as nobody\n`,
+    });
     const read = (name: string) => readFile(host.at(`open/${name}`), "utf8");
     expect(JSON.parse(await read("message"))).toMatchObject({
       kind: "test",
-      issues: ["none: this is a test, to prove that alerts from this host arrive."],
+      issues: ["none: this is a test, to check that alerts from this host arrive."],
     });
     expect(await read("user")).toBe("nobody\n");
     expect(await read("environment")).not.toContain("SECRET");

@@ -73,7 +73,7 @@ describe("service", () => {
       unit({ ActiveState: "activating", SubState: "auto-restart" }),
       "skipped - it is being started (auto-restart, last result success), see restarts",
     ],
-    ["a silent systemd", "", "problem service systemd does not say whether lsyncd.service is running"],
+    ["a silent systemd", "", "problem service systemd does not report whether lsyncd.service is running"],
     [
       "a mirror in use",
       `echo 'since today' >"$folder/state/failover"; ${unit({ ActiveState: "inactive" })}`,
@@ -93,7 +93,7 @@ describe("service", () => {
 
 describe("volumes", () => {
   it.each([
-    ["exit 0", "ok - both are mounted, and the ones that were deployed"],
+    ["exit 0", "ok - both are mounted, and are the deployed ones"],
     ["echo 'lsyncd-guard: a' >&2; exit 1", "problem volumes: a a"],
     ["exit 3", "problem volumes: the guard failed with exit status 3 and gave no reason the guard failed"],
   ])("guard: %s", async (guard, expected) => {
@@ -123,7 +123,7 @@ describe("monitor", () => {
     [
       "a run that was cut short",
       ran(10) + timer("active enabled") + "; interrupted=1",
-      "problem monitor the run before this one was cut short",
+      "problem monitor the previous run was interrupted",
     ],
   ])("%s", async (_, before, expected) => {
     expect(only(await host.check("monitor", before))).toContain(expected);
@@ -168,7 +168,7 @@ describe("memory", () => {
   it.each([
     [{ MemoryMax: "infinity" }, /^ok - \d+ MiB, no limit$/],
     [{ MemoryMax: 2 ** 30 }, /^ok - \d+ of 1024 MiB$/],
-    [{ MemoryMax: 65536 }, /^problem memory lsyncd uses \d+ MiB of the 0 MiB its unit may \(over 90 %\)$/],
+    [{ MemoryMax: 65536 }, /^problem memory lsyncd uses \d+ MiB of the unit's limit of 0 MiB \(over 90 %\)$/],
     [{ MemoryMax: "infinity", MemoryHigh: 65536 }, /^problem memory /],
   ])("%j", async (limits, expected) => {
     expect(only(await host.check("memory", alive(limits)))).toMatch(expected);
@@ -179,7 +179,7 @@ describe("watches", () => {
   const limit = async () => Number(await readFile("/proc/sys/fs/inotify/max_user_watches", "utf8"));
 
   it("compares what lsyncd says with what the kernel allows", async () => {
-    expect(only(await host.check("watches", alive()))).toMatch(/^ok - limit \d+, lsyncd has not said yet/);
+    expect(only(await host.check("watches", alive()))).toMatch(/^ok - limit \d+; lsyncd has not reported yet/);
     await host.write({ "lsyncd.status": `x\nInotify watching 12 directories\n` });
     expect(only(await host.check("watches", alive()))).toMatch(/^ok - 12 of \d+$/);
     await host.write({ "lsyncd.status": `Inotify watching ${await limit()} directories\n` });
@@ -201,7 +201,7 @@ describe("log", () => {
   it("begins at the end, reads on, and counts by kind", async () => {
     expect(only(await host.check("log"))).toBe(`ok - there is no ${log()}`);
     await writeFile(log(), `${stamp} Error: from before\n`);
-    expect(only(await host.check("log"))).toBe(`ok - no new trouble in ${log()}`);
+    expect(only(await host.check("log"))).toBe(`ok - no new error in ${log()}`);
     await appendFile(
       log(),
       `${stamp} Normal: Finished a list after exitcode: 23\n${stamp} Normal: Finished a list after exitcode: 24\n` +
@@ -328,7 +328,7 @@ describe("journal", () => {
         line("systemd[1]", "Started lsyncd.service.") +
         line("lsyncd-run[8]", "rsync: file has vanished: x (code 24)"),
     );
-    expect(only(run)).toBe("ok - no new trouble in the journal");
+    expect(only(run)).toBe("ok - no new error in the journal");
   });
 
   it("says when the kernel ran out of memory, and when it cannot read on", async () => {
@@ -346,25 +346,25 @@ describe("backlog", () => {
 
   it("says how many wait, when they are too many, and when lsyncd says nothing for three runs", async () => {
     await host.write({ "lsyncd.status": "There are 100 delays\n" });
-    expect(only(await host.check("backlog", alive()))).toBe("ok - 100 changes wait");
+    expect(only(await host.check("backlog", alive()))).toBe("ok - 100 changes are pending");
     await host.write({ "lsyncd.status": "There are 101 delays\n" });
     expect(only(await host.check("backlog", quick + alive()))).toBe(
-      "problem backlog 101 changes wait to be mirrored (limit 100)",
+      "problem backlog 101 changes are pending (limit 100)",
     );
     await host.write({ "lsyncd.status": "" });
     const runs = [];
     for (let count = 0; count < 3; count++) runs.push(only(await host.check("backlog", quick + alive())));
     expect(runs).toEqual([
-      "ok - lsyncd has not written its status",
-      "ok - lsyncd has not written its status",
-      expect.stringMatching(/^problem backlog-unknown .* has said nothing of the backlog for 3 runs$/),
+      "ok - lsyncd has not written its status yet",
+      "ok - lsyncd has not written its status yet",
+      expect.stringMatching(/^problem backlog-unknown .* has not reported the backlog for 3 runs$/),
     ]);
   });
 
   it("looks again before it calls a burst a backlog", async () => {
     await host.write({ "lsyncd.status": "There are 900 delays\n" });
     const over = `sleep() { echo 'There are 3 delays' >"$folder/lsyncd.status"; }; ${alive()}`;
-    expect(only(await host.check("backlog", over))).toBe("ok - 3 changes wait");
+    expect(only(await host.check("backlog", over))).toBe("ok - 3 changes are pending");
   });
 });
 
@@ -374,7 +374,9 @@ it("databases: those that are behind, by cause, the oldest named", async () => {
   await host.write({
     "state/sqlite/status.tsv": `updated\t1.0\tpending\t3\n${line(10, "queued", "d")}`,
   });
-  expect(only(await host.check("databases", alive()))).toBe("ok - 1 wait to be copied, none for more than 300 s");
+  expect(only(await host.check("databases", alive()))).toBe(
+    "ok - 1 are waiting to be copied, none for more than 300 s",
+  );
   await host.write({
     "state/sqlite/status.tsv": line(900, "locked", "a b.sqlite") + line(500, "locked", "c") + line(400, "error", "e"),
   });
@@ -403,7 +405,7 @@ describe("verify", () => {
   it("says that one broke off, and that none has run", async () => {
     const { findings } = await host.check("verify", "systemctl() { return 0; }");
     expect(findings.map(({ key, text }) => `${key} ${text}`)).toEqual([
-      "verify-failed the verification of the mirror broke off (systemctl status lsyncd-verify.service)",
+      "verify-failed the verification of the mirror was interrupted (systemctl status lsyncd-verify.service)",
       "- lsyncd-verify has not run",
     ]);
   });
@@ -468,10 +470,12 @@ describe("moving", () => {
   it("is excused while something is being copied, but not for an hour", async () => {
     const works = `${still} work_done() { echo $RANDOM$RANDOM; }; `;
     const since = (minutes: number) => `echo $(($(ticks) / 100 - ${minutes * 60})) >"$state/busy-since"; `;
-    expect(only(await host.check("moving", works))).toBe("ok - a new change waits behind others that are being copied");
+    expect(only(await host.check("moving", works))).toBe(
+      "ok - a new change is waiting behind others that are being copied",
+    );
     expect(only(await host.check("moving", works + since(59)))).toMatch(/^ok/);
     expect(only(await host.check("moving", works + since(61)))).toMatch(
-      /^problem moving-slow no change has reached the target for 61 minutes: a new change waits/,
+      /^problem moving-slow no change has reached the target for 61 minutes: a new change is waiting/,
     );
   });
 
@@ -479,9 +483,9 @@ describe("moving", () => {
     await host.write({ "lsyncd.status": "active Init\n" });
     const moved = (work: number, ago: number) =>
       `${still} work_done() { echo 7; }; echo "${work} $(($(ticks) / 100 - ${ago}))" >"$state/first-pass"; `;
-    expect(only(await host.check("moving", moved(6, 7200)))).toBe("ok - the first pass over the volume is under way");
+    expect(only(await host.check("moving", moved(6, 7200)))).toBe("ok - the first full pass is running");
     expect(only(await host.check("moving", moved(7, 300)))).toBe(
-      "problem moving-stuck the first pass over the volume is under way, but has not moved for 5 minutes",
+      "problem moving-stuck the first full pass is running, but has not moved for 5 minutes",
     );
   });
 
@@ -501,14 +505,14 @@ describe("moving", () => {
 
   it("makes no probe for npm run status", async () => {
     const run = await host.check("moving", alive(), { probing: "0" });
-    expect(only(run)).toBe("skipped - no probe is made now, see what the last run says");
+    expect(only(run)).toBe("skipped - no probe in this run, see the last run");
     expect(await left()).toBe("0");
   });
 
   it("with a long delay a change of one run is looked for at the next", async () => {
     await host.write({ "lsyncd.conf.lua": "sync {\n    delay  = 60,\n}\n" });
     const made = await host.check("moving", alive());
-    expect(only(made)).toBe("ok - made a change that the next run looks for");
+    expect(only(made)).toBe("ok - made a change; the next run checks that it arrived");
     await host.write({ "target/.lsyncd-monitor-probe": made.remembered.probe ?? "" });
     expect(only(await host.check("moving", alive()))).toBe(
       "ok - the change made at the last run has reached the target",
@@ -516,7 +520,7 @@ describe("moving", () => {
     await host.check("moving", alive());
     await rm(host.at("target/.lsyncd-monitor-probe"));
     expect(only(await host.check("moving", `${alive()}\nsleep() { :; }; work_done() { echo 1; }`))).toBe(
-      "problem moving a change made at the last run has not reached the target",
+      "problem moving a change made in the last run has not reached the target",
     );
   });
 });
@@ -533,13 +537,13 @@ describe("exceptions", () => {
     expect(only(await host.check("exceptions"))).toContain("held - the mirror is in use (since 2026-11-28");
     const later = { LSYNCD_MONITOR_NOW: String(now + 3 * 86_400 + 60) };
     expect(only(await host.check("exceptions", "", later))).toMatch(
-      /^problem failover-long for 3 d there has been no second copy: the mirror is in use/,
+      /^problem failover-long there has been no second copy for 3 d: the mirror is in use/,
     );
   });
 
   it("names a restore that is half done", async () => {
     await host.write({ "state/failover": mark.replace("in-use", "restoring") });
-    expect(only(await host.check("exceptions"))).toContain("which is half of a copy");
+    expect(only(await host.check("exceptions"))).toContain("which is half a copy");
   });
 
   it("names a brake that holds, and a deletion that is permitted, until they end", async () => {
@@ -548,7 +552,7 @@ describe("exceptions", () => {
     const { findings } = await host.check("exceptions", settings);
     expect(findings.map(({ verdict, text }) => `${verdict} ${text}`)).toEqual([
       "held nothing is deleted from the mirror: 500 of 600 files would have been deleted",
-      expect.stringMatching(/^held deletions are not counted until the next full pass is done: allowed at /),
+      expect.stringMatching(/^held deletions are not counted until the next full pass ends: allowed at /),
     ]);
     await rm(host.at("held"));
     await rm(host.at("allow"));

@@ -106,9 +106,9 @@ it.each([
   [
     "etc/tmpfiles.d/run.conf",
     "d /run 0755 root root 10d",
-    /^warns: \/etc\/tmpfiles\.d\/run\.conf lets systemd-tmpfiles/,
+    /^warns: \/etc\/tmpfiles\.d\/run\.conf makes systemd-tmpfiles/,
   ],
-  ["usr/lib/tmpfiles.d/run.conf", "e /run/* - - - 1d", /^warns: \/usr\/lib\/tmpfiles\.d\/run\.conf lets/],
+  ["usr/lib/tmpfiles.d/run.conf", "e /run/* - - - 1d", /^warns: \/usr\/lib\/tmpfiles\.d\/run\.conf makes/],
   [
     "etc/docker/daemon.json",
     `{\n  "data-root": "${SOURCE}/docker"\n}`,
@@ -133,15 +133,15 @@ describe("a file system", () => {
   });
 
   it.each([
-    ["overlay", "is a file system of layers"],
+    ["overlay", "is a layered file system"],
     ["nfs4", "is on another machine"],
-    ["exfat", "is exfat, which keeps no owners"],
+    ["exfat", "is exfat, which does not preserve owners"],
   ])("%s is refused", (type, why) => {
     expect(of(type)).toEqual([expect.stringContaining(`refuses: The target ${TARGET} ${why}`)]);
   });
 
-  it("that takes names differing by case only for one is refused", () => {
+  it("that treats names differing only in case as equal is refused", () => {
     const casefold = "dumpe2fs() { echo 'Filesystem features:      has_journal casefold extent'; }";
-    expect(of("ext4", casefold)).toEqual([expect.stringContaining("differ by case only")]);
+    expect(of("ext4", casefold)).toEqual([expect.stringContaining("differ only in case")]);
   });
 });

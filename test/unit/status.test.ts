@@ -10,7 +10,7 @@ const printed = (more: string[] = [], without?: RegExp): string =>
     "deployed\tyes",
     "check\tvolumes\tok\tboth are mounted",
     "check\tservice\tok\tlsyncd.service is running, process 7",
-    "check\tmoving\tskipped\tno probe is made now",
+    "check\tmoving\tskipped\tno probe in this run",
     ...Object.entries({
       ...{ state: "active", substate: "running", state_seconds: 90_000, restarts: 0, backlog: 2, behind_seconds: 1 },
       ...{ watches: 10, watches_limit: 1000, memory_bytes: 5242880, memory_limit_bytes: 1073741824 },

@@ -21,7 +21,7 @@ take_back() {
 }
 
 # Sets `state` to where things are remembered. While /var cannot be written (full, read-only) that is /run, because
-# alerts matter then most, and what could not be remembered would be told every ten seconds.
+# alerts matter most then, and an alert that cannot be recorded would be sent every ten seconds.
 choose_state() {
   local fallback=$run_dir/state
   state=$kept_state
@@ -54,7 +54,7 @@ recent() {
   ((now >= $1 && now - $1 < alert_interval))
 }
 
-# What was told and when, by key; it stays until all is well. And what was told to be well again, for an interval.
+# The alerts sent and their times, by key, until all is well. And the recoveries reported, for an interval.
 declare -A told=() recovered=()
 
 # load NAME and save NAME: such a table, in a file of the state with lines "time<TAB>key".

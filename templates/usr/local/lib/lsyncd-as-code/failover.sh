@@ -9,7 +9,7 @@
 #
 # A source whose restore was abandoned says `half`, which is as strict as `in-use`.
 # They are in the order of strictness: where the records differ, the last of them counts. On a volume the record is an
-# extended attribute of its root directory, `security.lsyncd-as-code`: one only root can write, whoever owns the
+# extended attribute of its root directory, `security.lsyncd-as-code`: one only root can write, no matter who owns the
 # directory; it has no name in the tree that a copy could carry elsewhere, and takes no block of a full disk.
 #
 # A library of the host's programs, and a part of the scripts that are sent to a host.
@@ -85,7 +85,7 @@ read_failover() { # file source target
   done
 }
 
-# Since when, and why, as whoever began the failover has said it.
+# Since when, and the reason given at `begin`.
 failover_since() { # file
   local since
   since=$(head -n 1 "$1" 2>/dev/null)
@@ -98,8 +98,8 @@ failover_sentence() { # file
   local since
   since=$(failover_since "$1")
   case "$failover_state" in
-  done) echo "a failover has ended ($since), and lsyncd was not started again: \`lsyncd-failover end\` does that" ;;
+  done) echo "a failover has ended ($since), but lsyncd was not started again: run \`lsyncd-failover end\`" ;;
   in-use) echo "the mirror is in use ($since); end it with \`lsyncd-failover end\`" ;;
-  restoring) echo "the mirror is being copied to the source, which is half of a copy ($since); complete it with \`lsyncd-failover end --keep target\`" ;;
+  restoring) echo "the mirror is being copied to the source, which is half a copy ($since); complete it with \`lsyncd-failover end --keep target\`" ;;
   esac
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The lock of whoever changes this host: a deployment, an installation of packages, the undo of an interrupted
+# The lock for changes of this host: a deployment, an installation of packages, the undo of an interrupted
 # deployment. In a directory that only root can enter: what anybody can open, anybody can lock, and alerts, deployments and
 # the undo would wait for ever. The monitor looks at it, and holds off.
 # A library of the host's programs, and a part of the scripts that are sent to a host.
@@ -19,7 +19,7 @@ take_deployment_lock() { # seconds
   open_deployment_lock && flock -w "$1" 9 && touch "$DEPLOYMENT_LOCK" && take_earlier_lock "$1"
 }
 
-# Whether a process of root has the lock of an earlier version. One that somebody else holds means nothing. Asked by who
+# Whether a process of root has the lock of an earlier version. One that another user holds means nothing. Asked by who
 # has it open: the process that took it (flock) has ended since.
 earlier_version_works() {
   ! flock -n "$EARLIER_LOCK" true &&

@@ -8,7 +8,7 @@
 #   problem  not fine; the key says which problem it is and stays the same while that lasts (no counts in it)
 #   unknown  could not be checked
 # To add one, write the file and put its name into `checks`. It runs beside the others, is left behind after
-# `check_limit` seconds, and what it wants remembered it writes to $work/remember (kept once its findings are told).
+# `check_limit` seconds, and what it wants remembered it writes to $work/remember (kept once its findings are reported).
 # shellcheck disable=SC2034 # the checks and alert-common.sh read them
 
 monitor_library=${BASH_SOURCE[0]%/*}
@@ -24,7 +24,7 @@ deployment_phase=$state_directory/transaction/phase
 
 # In the order in which they are printed. `volumes` comes before them all.
 checks=(monitor service restarts memory watches log journal backlog databases verify disk source moving exceptions)
-# Whether this run makes a probe; checks are told by the run that starts them.
+# Whether this run makes a probe; the run that starts the checks decides.
 probing=${probing:-1}
 # Seconds between two runs (lsyncd-monitor.timer).
 period=300
@@ -46,7 +46,7 @@ run_check() {
 pause() {
   local seconds
   if ! [[ ${1:-} =~ ^([1-9][0-9]{0,4})([mhd])$ ]]; then
-    echo "how long? --pause 30m, --pause 2h or --pause 1d, at most 7d" >&2
+    echo "give a duration: --pause 30m, --pause 2h or --pause 1d, at most 7d" >&2
     return 2
   fi
   case ${BASH_REMATCH[2]} in
@@ -62,7 +62,7 @@ pause() {
     echo "could not write $state/paused" >&2
     return 2
   fi
-  echo "no alerts until $(date -d "@$((now + seconds))" '+%F %T %z'); lsyncd itself goes on. End it sooner: $0 --resume"
+  echo "no alerts until $(date -d "@$((now + seconds))" '+%F %T %z'); lsyncd keeps running. To end the pause: $0 --resume"
 }
 
 # Ends the checks of a run that ends before them, and waits until they have tidied up: they would go on beside those of
@@ -84,7 +84,7 @@ finish() {
   if ((finished == 0)); then end_checks; fi
   rm -rf "$work"
   if ((finished == 0)); then
-    echo "the check itself broke off" >&2
+    echo "the health check was interrupted" >&2
     exit 2
   fi
   exit "$status"
@@ -97,7 +97,7 @@ note_run() {
   rm -f "$run_dir/running"
 }
 
-# Runs all checks, beside each other, and waits for them; with `failures` as well what tells of noted failures.
+# Runs all checks, beside each other, and waits for them; with `failures` also the report of recorded failures.
 look() {
   local name
   mkdir "$work/remember"
@@ -146,7 +146,7 @@ run() {
   local name paused_until='' silent=0 status=0 problem_text deployed
   exec 9>"$run_dir/monitor.lock"
   if ! flock -w 3 9; then
-    echo "another check is under way" >&2
+    echo "another check is running" >&2
     finished=1
     return 2
   fi
@@ -188,11 +188,11 @@ run() {
   if ((silent)); then
     :
   elif ((status != 0)); then
-    alert_of_trouble || status=2
+    alert_of_problems || status=2
   elif [[ ! -e $failover_mark ]]; then
-    tell_recovery || status=2
+    report_recovery || status=2
   fi
-  # From here on what was read counts as told.
+  # From here on, what was read counts as reported.
   if [[ -n $(ls -A "$work/remember") ]]; then mv -f "$work"/remember/* "$state/"; fi
   if [[ -n $metrics_file ]] && ! write_metrics "$silent" 2>"$work/metrics.err"; then
     printf 'note     metrics   not written: %s\n' "$(one_line "$(tail -n 1 "$work/metrics.err")")"
@@ -208,13 +208,13 @@ run() {
   fi
   if ((${#alert_command[@]} > 0)) && [[ ${outcome[command]:-0} != 0 ]]; then
     problem_text=$(one_line "$(tail -n 1 "$work/command.out")")
-    echo "note     command   did not take it, tried again at the next run: ${problem_text:-no answer}"
+    echo "note     command   did not accept the message, retried at the next run: ${problem_text:-no answer}"
   fi
   if ((${#recipients[@]} == 0)); then
-    if ((${#alert_command[@]} == 0)); then echo "note     mail      no recipient is set: nobody is told"; fi
+    if ((${#alert_command[@]} == 0)); then echo "note     mail      no recipient is set: no alert is sent"; fi
   elif [[ ${outcome[flush]:-0} != 0 ]]; then
     problem_text=$(one_line "$(tail -n 1 "$work/flush.out")")
-    echo "note     mail      could not be handed over, tried again at the next run: ${problem_text:-no answer}"
+    echo "note     mail      could not be sent, retried at the next run: ${problem_text:-no answer}"
   elif [[ -s $work/flush.out ]]; then
     echo "note     mail      $(one_line "$(tail -n 1 "$work/flush.out")")"
   fi

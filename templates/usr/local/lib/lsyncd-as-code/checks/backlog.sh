@@ -39,9 +39,9 @@ check_backlog() {
     missed=$(($(number_in "$state/no-status" 0) + 1))
     put "$work/remember/no-status" "$missed"
     if ((missed >= 3)) && ! lsyncd_is_dead >/dev/null; then
-      problem backlog-unknown "$lsyncd_status has said nothing of the backlog for $missed runs"
+      problem backlog-unknown "$lsyncd_status has not reported the backlog for $missed runs"
     else
-      ok "lsyncd has not written its status"
+      ok "lsyncd has not written its status yet"
     fi
     return
   fi
@@ -49,8 +49,8 @@ check_backlog() {
   measure backlog "$delays"
   if ((delays == 0)); then measure behind_seconds 0; elif volumes_fine; then measure behind_seconds "$(behind)"; fi
   if ((delays > backlog_limit)); then
-    problem backlog "$delays changes wait to be mirrored (limit $backlog_limit)"
+    problem backlog "$delays changes are pending (limit $backlog_limit)"
   else
-    ok "$delays changes wait"
+    ok "$delays changes are pending"
   fi
 }

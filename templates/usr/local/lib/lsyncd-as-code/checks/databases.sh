@@ -24,5 +24,5 @@ check_databases() {
     count=$((count + stale[$name]))
     problem "stale-databases-$name" "${stale[$name]} databases are behind in the mirror ($name): ${oldest[$name]}"
   done
-  if ((count == 0)); then ok "$total wait to be copied, none for more than $stale_limit s"; fi
+  if ((count == 0)); then ok "$total are waiting to be copied, none for more than $stale_limit s"; fi
 }

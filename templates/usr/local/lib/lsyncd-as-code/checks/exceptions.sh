@@ -12,7 +12,7 @@ check_exceptions() {
     count=1
     since=$(stat -c %Y -- "$failover_mark" 2>/dev/null) || since=$now
     if ((now - since > failover_limit)); then
-      problem failover-long "for $(((now - since) / 86400)) d there has been no second copy: $(failover_sentence "$failover_mark")"
+      problem failover-long "there has been no second copy for $(((now - since) / 86400)) d: $(failover_sentence "$failover_mark")"
     else
       held "$(failover_sentence "$failover_mark")"
     fi
@@ -23,7 +23,7 @@ check_exceptions() {
   fi
   if [[ -e $allow_file ]]; then
     count=$((count + 1))
-    held "deletions are not counted until the next full pass is done: allowed at $(date -r "$allow_file" '+%F %T %z') (end it: sudo rm $allow_file)"
+    held "deletions are not counted until the next full pass ends: allowed at $(date -r "$allow_file" '+%F %T %z') (to end this: sudo rm $allow_file)"
   fi
   if ((count == 0)); then ok "nothing is held, bypassed or switched off"; fi
 }

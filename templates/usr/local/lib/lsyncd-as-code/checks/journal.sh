@@ -2,7 +2,7 @@
 
 # rsync's own words, and what a power cut took from the source, are nowhere but in the journal. Those between systemd's "Stopping" and "Started" are of a stop, and
 # those of lsyncd itself hold names of files: it is known by the time it puts before a message. Each line comes with who
-# wrote it, "[ 12.345678] HOST NAME[PROCESS]: ", which nobody can write into a name.
+# wrote it, "[ 12.345678] HOST NAME[PROCESS]: ", which cannot appear in a file name.
 rsync_lines() {
   awk '
     match($0, /^\[ *[0-9.]+\] [^ ]+ [^ :]+: /) {
@@ -26,7 +26,7 @@ rsync_lines() {
 check_journal() {
   local cursor='' last from
   if [[ -r $state/journal ]]; then read -r cursor <"$state/journal"; fi
-  # At first: what this start of lsyncd said in the last minutes, because the first full copy is told nowhere else.
+  # At first: what this start of lsyncd said in the last minutes, because the first full copy is reported nowhere else.
   from=("_SYSTEMD_INVOCATION_ID=$(unit_is InvocationID)" --since=-10min)
   if [[ -n $cursor ]]; then from=(-u "$unit" --after-cursor="$cursor"); fi
   # It fails as well when there is nothing to show, but says nothing then.
@@ -40,6 +40,6 @@ check_journal() {
   if [[ $last == "-- cursor: "* ]]; then put "$work/remember/journal" "${last#-- cursor: }"; fi
   cut -b 1-500 "$work/journal.new" >"$work/journal.cut"
   rsync_lines "$work/journal.cut" | cut -b 1-400 | grep -avE '\(code 24\)|^rsync: file has vanished' |
-    tail -n 200 >"$work/journal.trouble"
-  report_trouble "the journal" "$work/journal.trouble"
+    tail -n 200 >"$work/journal.errors"
+  report_errors "the journal" "$work/journal.errors"
 }

@@ -41,7 +41,7 @@ errors_of_log() {
 # number, its first bytes and the offset: so it survives rotation, truncation, and a file number used again.
 check_log() {
   local inode=0 offset=0 head=0 mark='' from size skipped=0 most=$((4 << 20)) chunk=$work/log.chunk cut log=/proc/self/fd/6
-  # An error of any time, for whoever looks at the host.
+  # Any error, however old, for an operator on the host.
   measure last_error "$(tail -c 262144 -- "$lsyncd_log" 2>/dev/null | errors_of_log | tail -n 1)"
   # Opened once: it may be rotated while it is read.
   if ! exec 6<"$lsyncd_log"; then
@@ -69,10 +69,10 @@ check_log() {
     cut=$(tail -n 1 "$chunk" | wc -c)
     if ((cut < size - from)); then size=$((size - cut)) && truncate -s "-$cut" "$chunk"; fi
   fi
-  errors_of_log <"$chunk" | tail -n 200 >"$work/log.trouble"
+  errors_of_log <"$chunk" | tail -n 200 >"$work/log.errors"
   head=$((size < 256 ? size : 256))
   put "$work/remember/log" "$(stat -L -c %i -- "$log") $size $head $(mark_of "$log" "$head")"
   exec 6<&-
-  report_trouble "$lsyncd_log" "$work/log.trouble"
+  report_errors "$lsyncd_log" "$work/log.errors"
   if ((skipped > 0)); then problem log-skipped "$lsyncd_log grew so fast that $skipped bytes of it were not read"; fi
 }

@@ -16,7 +16,7 @@ check_memory() {
   if ! [[ $limit =~ ^[1-9][0-9]*$ ]] || ((limit > 1 << 60)); then
     ok "$((used / 1024)) MiB, no limit"
   elif ((used * 1024 * 100 > limit * memory_limit)); then
-    problem memory "lsyncd uses $((used / 1024)) MiB of the $((limit >> 20)) MiB its unit may (over $memory_limit %)"
+    problem memory "lsyncd uses $((used / 1024)) MiB of the unit's limit of $((limit >> 20)) MiB (over $memory_limit %)"
   else
     ok "$((used / 1024)) of $((limit >> 20)) MiB"
   fi

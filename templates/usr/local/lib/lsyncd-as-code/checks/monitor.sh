@@ -12,18 +12,18 @@ check_monitor() {
   measure monitor "$verdict"
   if [[ $at =~ ^[0-9]{1,15}$ ]]; then measure monitor_seconds $((up - at)); fi
   if ((state_kept == 0)); then
-    problem state "$kept_state cannot be written: what was told is remembered until the next boot only"
+    problem state "$kept_state cannot be written: the record of sent alerts lasts only until the next boot"
   fi
   timer=$(systemctl show lsyncd-monitor.timer --property ActiveState,UnitFileState --value | tr '\n' ' ')
   if [[ $timer != "active enabled "* ]]; then
-    problem monitor-timer "no check runs by itself, lsyncd-monitor.timer is ${timer:-unknown}(sudo systemctl enable --now lsyncd-monitor.timer)"
+    problem monitor-timer "no check runs on its own: lsyncd-monitor.timer is ${timer:-unknown}(sudo systemctl enable --now lsyncd-monitor.timer)"
   fi
   # In a container the time since boot is that of its machine.
   booted=$(systemctl show --property UserspaceTimestampMonotonic --value)
   [[ $booted =~ ^[0-9]{1,18}$ ]] || booted=0
   if [[ $last_boot == "$boot" ]]; then since=$((up - last_up)); else since=$((up - booted / 1000000 - 120)); fi
   if [[ -n ${interrupted:-} ]]; then
-    problem monitor "the run before this one was cut short (systemctl status lsyncd-monitor.service)"
+    problem monitor "the previous run was interrupted (systemctl status lsyncd-monitor.service)"
   elif [[ $last_boot == - ]]; then
     ok "first run"
   elif ((since > 2 * period + 60)); then

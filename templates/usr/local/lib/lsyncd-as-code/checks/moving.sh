@@ -34,14 +34,17 @@ gone() {
   (($? == 1))
 }
 
+# An excuse that lasts as long as that pass does.
+first_pass="the first full pass is running"
+
 # Is it just slow? Prints why the mirror is excused, or fails.
 busy() {
   local pid name run_state session
   if grep -m 1 -a -qE '^(active|wait|block) *Init' "$lsyncd_status" 2>/dev/null; then
-    echo "the first pass over the volume is under way"
+    echo "$first_pass"
     return
   elif [[ $(work_done) != "$1" ]]; then
-    echo "a new change waits behind others that are being copied"
+    echo "a new change is waiting behind others that are being copied"
     return
   fi
   while read -r pid; do
@@ -58,7 +61,7 @@ busy() {
 excuse() {
   local up since last moved_at moved
   up=$(($(ticks) / 100))
-  if [[ $1 == *"first pass"* ]]; then
+  if [[ $1 == "$first_pass" ]]; then
     moved=$(work_done)
     if [[ -r $state/first-pass ]]; then read -r last moved_at <"$state/first-pass"; fi
     if [[ ${last:-} != "$moved" || ! ${moved_at:-} =~ ^[0-9]{1,12}$ ]] || ((moved_at > up)); then moved_at=$up; fi
@@ -113,7 +116,7 @@ check_moving() {
     return
   fi
   if ((!probing)); then
-    skipped "no probe is made now, see what the last run says"
+    skipped "no probe in this run, see the last run"
     return
   fi
   # The check of a run that was killed goes on, for seconds, and would take this one's probe for its own.
@@ -167,7 +170,7 @@ moving_between_runs() {
     token="$now $$ $RANDOM$RANDOM"
     if probe make "$lsyncd_source" <<<"$token" 2>"$work/probe.err"; then
       put "$work/remember/probe" "$token"
-      ok "made a change that the next run looks for"
+      ok "made a change; the next run checks that it arrived"
     else
       problem source-unwritable "the source cannot be written: $(<"$work/probe.err")"
     fi
@@ -180,6 +183,6 @@ moving_between_runs() {
   elif before=$(work_done) && sleep 5 && why=$(busy "$before"); then
     excuse "$why"
   else
-    problem moving "a change made at the last run has not reached the target"
+    problem moving "a change made in the last run has not reached the target"
   fi
 }

@@ -13,7 +13,7 @@ check_source() {
     put "$work/remember/source-had-files" 1
     ok "it has files"
   elif [[ -e $state/source-had-files ]]; then
-    problem source-emptied "the source is empty now, and so will be the mirror. If that is meant: sudo rm $state/source-had-files"
+    problem source-emptied "the source is empty now, and the mirror will be too. If that is intended: sudo rm $state/source-had-files"
   else
     ok "it is empty, and has been since the deployment"
   fi

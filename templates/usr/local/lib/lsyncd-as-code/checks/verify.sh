@@ -4,7 +4,7 @@
 check_verify() {
   local word finished faults=0 unchecked=0 path what first=''
   if systemctl is-failed --quiet lsyncd-verify.service; then
-    problem verify-failed "the verification of the mirror broke off (systemctl status lsyncd-verify.service)"
+    problem verify-failed "the verification of the mirror was interrupted (systemctl status lsyncd-verify.service)"
   fi
   if [[ ! -r $verified ]]; then
     ok "lsyncd-verify has not run"
@@ -22,7 +22,7 @@ check_verify() {
   if [[ $word != finished || ! $finished$faults$unchecked =~ ^[0-9]+$ ]]; then
     unknown verify "$verified cannot be read"
   elif ((faults > 0)); then
-    problem verify "$faults faults in the mirror at $(date -d "@$finished" '+%F %T')$first. When mended, run lsyncd-verify again"
+    problem verify "$faults faults in the mirror at $(date -d "@$finished" '+%F %T')$first. After fixing them, run lsyncd-verify again"
   elif ((unchecked > 0)); then
     problem verify-unchecked "$unchecked files of the mirror could not be verified at $(date -d "@$finished" '+%F %T')$first"
   else

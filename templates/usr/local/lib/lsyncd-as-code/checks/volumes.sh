@@ -9,7 +9,7 @@ check_volumes() {
   reasons=$("$guard" 2>&1)
   status=$?
   if ((status == 0)); then
-    ok "both are mounted, and the ones that were deployed"
+    ok "both are mounted, and are the deployed ones"
   elif [[ -e $failover_mark ]]; then
     held "held for failover: ${reasons//lsyncd-guard: /}"
   else

@@ -11,9 +11,9 @@ check_watches() {
   if ((limit == 0)); then
     unknown watches "the kernel does not say how many inotify watches there may be"
   elif [[ -z $used ]]; then
-    ok "limit $limit, lsyncd has not said yet how many it has"
+    ok "limit $limit; lsyncd has not reported yet how many it uses"
   elif ((used * 100 > limit * watch_limit)); then
-    problem watches "lsyncd watches $used directories of $limit it may (over $watch_limit %): raise fs.inotify.max_user_watches, it stops when they are used up"
+    problem watches "lsyncd uses $used of $limit watches (over $watch_limit %): raise fs.inotify.max_user_watches; lsyncd stops when none is left"
   else
     ok "$used of $limit"
   fi

@@ -24,7 +24,7 @@ deploying() {
   (($(ticks) - since < deployment_limit * 100))
 }
 
-# Nothing is told of a host that is being changed: whoever changes it sees what happens, and the next run checks.
+# No alert is sent while a host is being changed: the person who changes it sees what happens, and the next run checks.
 hold_for_deployment() {
   printf '%-8s %-9s %s\n' held alerts "$deployment_text"
   note_run held

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 # Errors in lsyncd's log and in the journal, as findings. Read by monitor.sh.
 
-# Lines of the log and the journal that mean trouble, as classes: one finding for each class.
-report_trouble() {
+# Error lines of the log and the journal, by class: one finding per class.
+report_errors() {
   local where=$1 file=$2 line class classes=() count=0
   local -A seen=() example=()
   while IFS= read -r line; do
@@ -32,5 +32,5 @@ report_trouble() {
     [[ -n ${seen[$class]:-} ]] || continue
     problem "$class" "${seen[$class]} new in $where, the last: ${example[$class]}"
   done
-  if ((count == 0)); then ok "no new trouble in $where"; fi
+  if ((count == 0)); then ok "no new error in $where"; fi
 }

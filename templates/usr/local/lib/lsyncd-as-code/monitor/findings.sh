@@ -49,7 +49,7 @@ collect() {
     unknown)
       [[ $word == PROBLEM ]] || word=UNKNOWN
       unknowns+=("$name: $text")
-      # Told like a trouble, or nobody would know that the monitor is blind.
+      # Reported like a problem, or a blind monitor would go unnoticed.
       keys+=("unknown: $key")
       ;;
     held)
@@ -73,7 +73,7 @@ list_exceptions() {
   for line in "${exceptions[@]}"; do printf -- '- %s\n' "$line"; done
 }
 
-alert_of_trouble() {
+alert_of_problems() {
   local key fresh=0 due=0 line
   for key in "${keys[@]}"; do
     if [[ -z ${told[$key]:-} ]]; then
@@ -96,16 +96,16 @@ alert_of_trouble() {
   save told
 }
 
-# A recovery is told at once. But when the same trouble comes back within an interval of that, the next one is told
-# only after an interval without any: who reads "recovered" can rely on it, and no mirror sends a mail at each run.
-tell_recovery() {
+# A recovery is reported at once. If the same problem returns within an interval, the next recovery is reported only after
+# an interval without problems, so "recovered" is reliable, and no mirror sends a mail at each run.
+report_recovery() {
   local key
   ((${#told[@]} > 0)) || return 0
   if [[ -e $state/flapping ]] && recent "$(number_in "$state/last-trouble" 0)"; then return 0; fi
   {
     echo "- none: all checks are fine again."
     echo
-    echo "What had been told:"
+    echo "Earlier alerts:"
     for key in "${!told[@]}"; do printf -- '- %s (%s)\n' "$key" "$(date -d "@${told[$key]}" '+%F %T')"; done
     list_exceptions
   } | "$alert" compose recovered "[RECOVERED] Lsyncd Health Check on $host" || return 1
@@ -121,7 +121,7 @@ tell_recovery() {
 start_heartbeat() {
   local url=$1 suffix=$2
   if ! command -v curl >/dev/null; then
-    echo "note     heartbeat curl is not installed, nobody is called"
+    echo "note     heartbeat curl is not installed, so no heartbeat is sent"
     return
   fi
   if [[ $url == *\?* ]]; then url="${url%%\?*}$suffix?${url#*\?}"; else url+=$suffix; fi

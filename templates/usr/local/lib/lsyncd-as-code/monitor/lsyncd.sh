@@ -42,7 +42,7 @@ lsyncd_is_dead() {
   local state pid name run_state session why
   state=$(unit_is ActiveState)
   if ! systemd_answered; then
-    echo "systemd does not say whether lsyncd.service is running"
+    echo "systemd does not report whether lsyncd.service is running"
     return
   elif [[ $(unit_is LoadState) != loaded ]]; then
     echo "lsyncd.service is not installed"

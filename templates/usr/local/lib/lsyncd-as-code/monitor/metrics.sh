@@ -75,7 +75,7 @@ metrics() {
   echo '# EOF'
 }
 
-# Replaces the file whole: write_metrics PAUSED. It is for everybody to read; mktemp writes through no link that somebody
+# Replaces the file whole: write_metrics PAUSED. It is world-readable; mktemp writes through no link that anyone
 # has left in its directory.
 write_metrics() {
   local new
