@@ -3,7 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
-import { engineArguments } from "./become/arguments";
+import { engineArguments, type EngineArguments } from "./become/arguments";
+import type { Loans } from "./become/lend";
 import { ensureToolchain } from "../toolchain";
 
 const root = join(__dirname, "..");
@@ -47,6 +48,23 @@ async function environment(path: string, command: string, targets: string[]): Pr
 }
 
 /**
+ * Root's rights for this run, where somebody asks for a password, and where all is removed: the program lends with a
+ * password of the settings, and a removal runs without it.
+ */
+async function lend({ askBecomePass, name }: EngineArguments, command: string): Promise<Loans | undefined> {
+  if (!askBecomePass && command !== "destroy") return undefined;
+  // What is loaded for nothing costs each run some tenths of a second.
+  const { lendForRun } = require("./become") as typeof import("./become");
+  try {
+    return await lendForRun(name, askBecomePass, say);
+  } catch (error) {
+    if (askBecomePass) throw error;
+    say(`Nothing is known of passwords for sudo: ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
+/**
  * `npm run up -- FLAGS` and its like: makes sure the toolchain is there, then runs the engine as `npx pulumi` would,
  * in the repository's root, with this process's terminal. Ends with the engine's exit code.
  */
@@ -54,9 +72,7 @@ async function main(args: string[]): Promise<number> {
   const { engine } = await ensureToolchain();
   const wish = engineArguments(args);
   const env = await environment(engine.folder, args[0] ?? "", wish.targets);
-  // What is loaded for nothing costs each run some tenths of a second.
-  const become = wish.askBecomePass ? (require("./become") as typeof import("./become")) : undefined;
-  const loans = await become?.lendForRun(wish.name, say);
+  const loans = await lend(wish, args[0] ?? "");
   const child = spawn(engine.path, wish.args, { cwd: root, env, stdio: "inherit" });
   // The first Ctrl-C asks the engine to finish what it has begun, so this process must stay until it has.
   process.on("SIGINT", () => undefined);

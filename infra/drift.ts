@@ -19,8 +19,6 @@ export interface Look {
   /** The runs that the activation in force and the first one there belong to; see reasons. */
   run?: string;
   since?: string;
-  /** Whether sudo asked for the password. */
-  asked: boolean;
   drift: Difference[];
   /** Seconds of the last full passes over the volume, oldest first. */
   passes: number[];
@@ -29,7 +27,7 @@ export interface Look {
 }
 
 /** What is known of a host that did not answer. */
-export const unanswered: Look = { answered: false, deployed: false, asked: false, drift: [], passes: [], staged: [] };
+export const unanswered: Look = { answered: false, deployed: false, drift: [], passes: [], staged: [] };
 
 // A time, as `reasons` makes it. What a host says is written into commands: nothing else is taken from it.
 const aRun = /^\d{8}T\d{6}Z$/;
@@ -46,7 +44,6 @@ export function parseLook(stdout: string): { look: Look; said: string } | undefi
     else if (word === "new") look.deployed = false;
     else if (word === "pass" && /^\d{1,8}$/.test(first)) look.passes.push(Number(first));
     else if (word === "staged") look.staged.push(first);
-    else if (word === "asked") look.asked = true;
     else if (word === "drift") look.drift.push({ what: first, how: rest.slice(1).join("\t"), lines: [] });
     else if (word === "line") look.drift.at(-1)?.lines.push(rest.join("\t"));
   }

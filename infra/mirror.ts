@@ -60,8 +60,6 @@ export class Mirror extends pulumi.ComponentResource {
     // update runs what it begins with, which fails with the host's name, or else the host is there again.
     const unknown = looked.answered || !pulumi.isDryRun() ? [] : ["create", "update"];
     const connection = commandConnection(args.connection);
-    // The password for sudo is in the standard input of what runs as root.
-    const locked = host.user !== "root" && host.becomePassword !== undefined;
     // What is made of a secret file, if only a checksum, is not shown either: a password could be guessed from it.
     const hidden = files.some(({ secret }) => secret);
 
@@ -88,12 +86,10 @@ export class Mirror extends pulumi.ComponentResource {
     };
 
     const preflight = command("preflight", commands.preflight(identity, files), [], {
-      stdin: hidden || locked,
+      stdin: hidden,
     });
-    const packages = command("packages", commands.installPackages(identity), [preflight], { stdin: locked });
-    const activation = command("activation", commands.activate(identity, files), [preflight, packages], {
-      stdin: locked,
-    });
+    const packages = command("packages", commands.installPackages(identity), [preflight]);
+    const activation = command("activation", commands.activate(identity, files), [preflight, packages]);
     stagedBefore(name, looked.staged, connection, this);
 
     this.state = pulumi.unsecret(activation.stdout).apply((stdout) => ({

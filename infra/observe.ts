@@ -4,7 +4,8 @@ import type { Connection } from "./connection";
 import { describeDrift, describePass, parseLook, unanswered, type Look } from "./drift";
 import type { Password, Verdict } from "./passwords";
 import * as pulumi from "./pulumi";
-import { finishRemote, runRemote, startRemote, Unreachable, type RemoteResult } from "./ssh";
+import { lendOn, NotLent, prepareLoan, type Loan } from "./lending";
+import { runRemote, Unreachable, type RemoteResult } from "./ssh";
 
 // Seconds that a look may take. A host that hangs must not hold up the others for longer.
 const limit = 120;
@@ -19,12 +20,6 @@ export interface Looked extends Look {
   preflight?: { passed: boolean; text: string };
 }
 
-const isRefused = ({ code, stdout }: RemoteResult): boolean =>
-  code === passwordRefused && parseLook(stdout) === undefined;
-
-const verdict = (result: RemoteResult): Verdict =>
-  isRefused(result) ? "refused" : parseLook(result.stdout)?.look.asked === true ? "accepted" : "unknown";
-
 /** What is known of a host whose password for sudo is refused. */
 export function notAsked({ name, user }: HostSettings, by: string, text?: string): Looked {
   const elsewhere = `sudo on ${by} refuses the same password for ${user}, so it was not tried here.`;
@@ -35,35 +30,67 @@ export function notAsked({ name, user }: HostSettings, by: string, text?: string
   };
 }
 
+/** What a host needs to be looked at. */
+export interface LookArgs {
+  host: HostSettings;
+  connection: Connection;
+  command: HostCommand;
+  /** The password for sudo, and the digests of all that may be run with it. */
+  password?: Password | undefined;
+  digests: string[];
+}
+
 /**
  * Looks at a host once, over a connection of the program's own: what was changed by hand and, when the command is that
- * of a preview, what the preflight says. Never rejects: a host that does not answer holds up no other.
+ * of a preview, what the preflight says. Never rejects: a host that does not answer holds up no other. With a password it lends
+ * root's rights there first, for all commands until this program ends.
  */
-export async function lookAt(
-  host: HostSettings,
-  connection: Connection,
-  command: HostCommand,
-  password?: Password,
-): Promise<Looked> {
+export async function lookAt({ host, connection, command, password, digests }: LookArgs): Promise<Looked> {
   try {
-    const remote = await startRemote(connection, command.create);
-    const finish = (): Promise<RemoteResult> => finishRemote(remote, command.stdin, limit);
-    const result = password ? await password.tryOn(host.name, finish, verdict) : await finish();
-    if (result === undefined) {
+    if (!password) return read(await runRemote(connection, command.create, command.stdin, limit));
+    const wanted = { name: host.name, connection, digests };
+    const remote = await prepareLoan(wanted);
+    const lend = async (): Promise<Loan | NotLent> => {
+      try {
+        return await lendOn(remote, wanted, password.text);
+      } catch (error) {
+        if (error instanceof NotLent && error.code !== undefined) return error;
+        throw error;
+      }
+    };
+    const loan = await password.tryOn(host.name, lend, verdict);
+    if (loan === undefined) {
       remote.drop();
-      return notAsked(host, password?.refusedBy ?? host.name);
+      return notAsked(host, password.refusedBy ?? host.name);
     }
-    const { code, stdout, stderr } = result;
-    const parsed = parseLook(stdout);
-    const text = `${parsed?.said ?? stdout}${stderr}`.trim();
-    if (parsed) return { ...parsed.look, preflight: { passed: code === 0, text } };
-    if (isRefused(result)) return notAsked(host, host.name, text);
-    return { ...unanswered, fault: { how: code === passwordMissing ? "was not asked" : "did not answer", text } };
+    if (!(loan instanceof NotLent)) {
+      const result = await loan.run(command.create, command.stdin, limit);
+      loan.unref();
+      return read(result);
+    }
+    if (loan.code === passwordRefused) return notAsked(host, host.name, loan.message);
+    return { ...unanswered, fault: { how: "did not answer", text: loan.message } };
   } catch (error) {
     const { message } = error as Error;
     const how = error instanceof Unreachable ? "could not be reached" : "did not answer";
     return { ...unanswered, fault: { how, text: message } };
   }
+}
+
+const verdict = (loan: Loan | NotLent): Verdict =>
+  loan instanceof NotLent
+    ? loan.code === passwordRefused
+      ? "refused"
+      : "unknown"
+    : loan.asked
+      ? "accepted"
+      : "unknown";
+
+function read({ code, stdout, stderr }: RemoteResult): Looked {
+  const parsed = parseLook(stdout);
+  const text = `${parsed?.said ?? stdout}${stderr}`.trim();
+  if (parsed) return { ...parsed.look, preflight: { passed: code === 0, text } };
+  return { ...unanswered, fault: { how: code === passwordMissing ? "was not asked" : "did not answer", text } };
 }
 
 /**

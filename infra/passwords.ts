@@ -15,6 +15,9 @@ export class Password {
   private accepted = false;
   private trying: Promise<unknown> | undefined;
 
+  /** `text` is the password itself. */
+  constructor(readonly text: string) {}
+
   /** Runs `attempt` when it is this host's turn; undefined when another host has refused the password meanwhile. */
   async tryOn<T>(name: string, attempt: () => Promise<T>, verdict: (result: T) => Verdict): Promise<T | undefined> {
     while (!this.accepted && this.trying !== undefined) await this.trying;
@@ -59,7 +62,7 @@ export function passwordsOf(hosts: HostSettings[]): Map<string, Password> {
     hosts.flatMap(({ name, user, becomePassword }): [string, Password][] => {
       if (user === "root" || becomePassword === undefined) return [];
       const key = JSON.stringify([user, becomePassword]);
-      const password = known.get(key) ?? new Password();
+      const password = known.get(key) ?? new Password(becomePassword);
       known.set(key, password);
       return [[name, password]];
     }),

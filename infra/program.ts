@@ -1,8 +1,9 @@
 import * as commands from "./commands";
 import { plainSecrets, readSettings, SettingsError, type HostSettings } from "./config";
 import { connections, type Connection } from "./connection";
-import { digest, renderFiles } from "./files";
+import { digest, renderFiles, type RenderedFile } from "./files";
 import { knownHostKey } from "./known-hosts";
+import { announcements } from "./lending";
 import { Mirror, type MirrorState } from "./mirror";
 import { leaveAlone, leaveWaivers, lookAt, notAsked, outOfReach, type Looked } from "./observe";
 import { noteRefusal, passwordsOf, refusedBefore } from "./passwords";
@@ -41,24 +42,30 @@ export async function program(): Promise<Record<string, pulumi.Output<MirrorStat
   const passwords = passwordsOf(hosts);
   const refused = refusedBefore();
 
-  const look = async (host: HostSettings, connection: Connection): Promise<Looked> => {
+  const look = async (host: HostSettings, connection: Connection, files: RenderedFile[]): Promise<Looked> => {
     const by = refused.get(host.name);
     if (by !== undefined) return notAsked(host, by);
     const command = commands.look({ stack, host }, preview ? waived : undefined);
-    const looked = await lookAt(host, connection, command, passwords.get(host.name));
+    const password = passwords.get(host.name);
+    // A preview runs nothing else.
+    const digestsOf = (): string[] =>
+      preview
+        ? [command].flatMap(({ create, stdin }) => commands.announcement(create, stdin) ?? [])
+        : announcements(stack, host, files, waived);
+    const looked = await lookAt({ host, connection, command, password, digests: password ? digestsOf() : [] });
     if (looked.refusedBy !== undefined) noteRefusal(host.name, looked.refusedBy);
     return looked;
   };
   const deploy = async (host: HostSettings): Promise<[name: string, state: pulumi.Output<MirrorState>][]> => {
     const connection = reach.get(host.name);
     if (connection === undefined) return [];
-    const looked = await look(host, connection);
+    const files = renderFiles(host);
+    const looked = await look(host, connection, files);
     // With --target a host that is not meant stays registered: nothing runs on it, and it is only a warning.
     if (!preview && outOfReach(looked) && isMeant(host.name, pulumi.getStack(), pulumi.getProject())) {
       leaveAlone(host, looked);
       return [];
     }
-    const files = renderFiles(host);
     if (!preview && looked.answered && waived.length > 0) {
       await leaveWaivers(host.name, connection, commands.leaveWaivers({ stack, host }, digest(files), waived));
     }

@@ -39,6 +39,10 @@ export interface RemoteCommand {
   close: () => void;
   /** Drops them, whatever the other side still sends. */
   drop: () => void;
+  /** Starts a further command on the same connection; its `close` and `drop` leave that open. */
+  another: (command: string) => Promise<RemoteCommand>;
+  /** Lets this process end although the connection is open. It ends with the process. */
+  unref: () => void;
 }
 
 /** What `work` comes to; rejects with an error of `late` when it takes longer than `seconds`. */
@@ -54,47 +58,73 @@ export async function inTime<T>(seconds: number, work: Promise<T>, late: () => E
   });
 }
 
-/** Connects to a host and starts a command there. Throws Unreachable when it could not begin within `seconds`. */
+/** A command that has begun, and its exit code once it has ended. */
+type Begun = Pick<RemoteCommand, "channel" | "code">;
+
+async function execute(client: Client, command: string): Promise<Begun> {
+  let code: number | undefined;
+  const channel = await new Promise<ClientChannel>((resolve, reject) => {
+    client.exec(command, (error, opened) => {
+      if (error) {
+        reject(new Unreachable(error.message));
+        return;
+      }
+      // Here and not later: a quick command's end comes in the same packet as its beginning.
+      opened.on("exit", (status: number | null) => (code = status ?? 255));
+      // A command that ends without reading its input is judged by its exit code.
+      opened.on("error", () => undefined);
+      resolve(opened);
+    });
+  });
+  return { channel, code: () => code };
+}
+
+/**
+ * Connects to a host and starts a command there. Throws Unreachable when it could not begin within `seconds`. A `silent`
+ * connection does not ask the host whether it is still there.
+ */
 export async function startRemote(
   connection: Connection,
   command: string,
   seconds = beginTimeout,
+  silent = false,
 ): Promise<RemoteCommand> {
   const clients: Client[] = [];
   const { proxy, user, host, port } = connection;
-  let code: number | undefined;
-  const begin = async (): Promise<ClientChannel> => {
-    const bastion = proxy && (await connect(proxy, "the bastion ", clients));
-    const client = await connect(connection, "", clients, bastion && (await forward(bastion, connection)));
-    return new Promise<ClientChannel>((resolve, reject) => {
-      client.exec(command, (error, opened) => {
-        if (error) {
-          reject(new Unreachable(error.message));
-          return;
-        }
-        // Here and not later: a quick command's end comes in the same packet as its beginning.
-        opened.on("exit", (status: number | null) => (code = status ?? 255));
-        resolve(opened);
-      });
-    });
+  const begin = async (): Promise<{ client: Client; begun: Begun }> => {
+    const bastion = proxy && (await connect(proxy, "the bastion ", clients, silent));
+    const client = await connect(connection, "", clients, silent, bastion && (await forward(bastion, connection)));
+    return { client, begun: await execute(client, command) };
   };
   const drop = (): void => {
     for (const client of clients) client.destroy();
   };
+  const late = `${user}@${host} port ${String(port)}: it does not answer within ${String(seconds)} s`;
   try {
-    const late = `${user}@${host} port ${String(port)}: it does not answer within ${String(seconds)} s`;
-    const channel = await inTime(seconds, begin(), () => new Unreachable(late));
-    // A command that ends without reading its input is judged by its exit code.
-    channel.on("error", () => undefined);
+    const { client, begun } = await inTime(seconds, begin(), () => new Unreachable(late));
     const close = (): void => {
-      for (const client of clients.toReversed()) client.end();
+      for (const one of clients.toReversed()) one.end();
     };
-    return { channel, code: () => code, close, drop };
+    const unref = (): void => {
+      for (const one of clients) socketOf(one)?.unref?.();
+    };
+    const another = async (further: string): Promise<RemoteCommand> => {
+      const more = await inTime(seconds, execute(client, further), () => new Unreachable(late));
+      const leave = (): void => {
+        more.channel.destroy();
+      };
+      return { ...more, close: () => undefined, drop: leave, another, unref };
+    };
+    return { ...begun, close, drop, another, unref };
   } catch (error) {
     drop();
     throw error;
   }
 }
+
+/** The socket of a connection, which ssh2 has under this name; that of one through a bastion is none of the system's. */
+const socketOf = (client: Client): { unref?: () => void } | undefined =>
+  (client as unknown as { _sock?: { unref?: () => void } })._sock;
 
 /**
  * Runs one command on a host over a connection of its own, for what the program does outside of resources. Throws
@@ -157,7 +187,7 @@ async function forward(bastion: Client, { host, port }: Endpoint): Promise<Duple
   });
 }
 
-async function connect(to: Endpoint, who: string, clients: Client[], sock?: Duplex): Promise<Client> {
+async function connect(to: Endpoint, who: string, clients: Client[], silent: boolean, sock?: Duplex): Promise<Client> {
   // Loaded late: a run that looks at no host by itself should not pay for it.
   const ssh2 = await import("ssh2");
   const client: Client = new ssh2.Client();
@@ -190,7 +220,7 @@ async function connect(to: Endpoint, who: string, clients: Client[], sock?: Dupl
         host: to.host,
         port: to.port,
         readyTimeout: readyTimeout * 1000,
-        keepaliveInterval: keepalive.seconds * 1000,
+        keepaliveInterval: silent ? 0 : keepalive.seconds * 1000,
         keepaliveCountMax: keepalive.unanswered,
         hostVerifier: (shown: Buffer) => {
           if (shown.toString("base64") === to.hostKey.split(" ")[1]) return true;

@@ -1,14 +1,13 @@
 import { z } from "zod";
 import * as commands from "../../infra/commands";
-import type { HostSettings, Settings } from "../../infra/config";
+import type { Settings } from "../../infra/config";
 import type { Connection } from "../../infra/connection";
-import { digest, renderFiles } from "../../infra/files";
+import { renderFiles } from "../../infra/files";
+import { announcements, borrows, type Wanted } from "../../infra/lending";
 
 /** A host whose user asks sudo for root's rights, and the commands that may be run with them. */
-export interface Borrower {
-  name: string;
-  connection: Connection;
-  digests: string[];
+export interface Borrower extends Wanted {
+  password: string;
 }
 
 const endpoint = {
@@ -55,64 +54,43 @@ function deployedResources(exported: unknown): Deployed[] {
 
 const place = ({ host, port, user }: Connection): string => `${user}@${host}:${String(port)}`;
 
-/** Whether a host's commands wait for somebody to lend them root's rights. */
-const waits = ({ user, becomePassword }: HostSettings): boolean => user !== "root" && becomePassword === undefined;
-
-// What a run does on a host with these settings.
-function announcements(host: HostSettings, stack: string, settings: Settings): (string | undefined)[] {
-  const identity = { stack, host };
-  const files = renderFiles(host);
-  const deployment = digest(files);
-  const steps = [
-    commands.preflight(identity, files),
-    commands.installPackages(identity),
-    commands.activate(identity, files),
-  ];
-  return [
-    ...steps.flatMap(({ create, delete: remove, stdin }) =>
-      [create, ...(remove === undefined ? [] : [remove])].map((command) => commands.announcement(command, stdin)),
-    ),
-    ...[
-      commands.leaveWaivers(identity, deployment, settings.waived),
-      commands.look(identity, settings.waived),
-      commands.look(identity),
-    ].map(({ create, stdin }) => commands.announcement(create, stdin)),
-  ];
-}
-
 /**
- * The hosts that ask for a password: those of the settings, and those that a run may have to undeploy, which the state
- * knows. `stack` is the stack as organization/project/name, `exported` what `pulumi stack export --show-secrets` gives.
+ * The hosts that borrow root's rights: those of the settings, and those that a run may have to undeploy, which the state
+ * knows. `stack` is the stack as organization/project/name, `exported` what `pulumi stack export --show-secrets` gives,
+ * `asked` what a person has typed. A host whose password is not known is none.
  */
 export function borrowers(
   settings: Settings,
   reach: Map<string, Connection>,
   stack: string,
   exported: unknown,
+  asked?: string,
 ): Borrower[] {
   const found = new Map<string, Borrower>();
-  const add = (name: string, to: Connection, digests: (string | undefined)[]): void => {
-    const known = found.get(place(to)) ?? { name, connection: to, digests: [] };
+  const add = (name: string, to: Connection, digests: string[], password = asked): void => {
+    const known = found.get(place(to));
+    if (known === undefined && password === undefined) return;
+    const all = [...new Set([...(known?.digests ?? []), ...digests])];
     found.set(place(to), {
+      password: "",
+      name,
+      connection: to,
+      ...(password === undefined ? {} : { password }),
       ...known,
-      digests: [...new Set([...known.digests, ...digests.filter((one) => one !== undefined)])],
+      digests: all,
     });
   };
-  const deployed = deployedResources(exported);
-  for (const host of settings.hosts.filter(waits)) {
+  for (const host of settings.hosts.filter(borrows)) {
     const to = reach.get(host.name);
-    if (to === undefined) continue;
-    add(host.name, to, announcements(host, stack, settings));
+    if (to !== undefined)
+      add(host.name, to, announcements(stack, host, renderFiles(host), settings.waived), host.becomePassword);
   }
-  for (const { urn, inputs } of deployed) {
+  for (const { urn, inputs } of deployedResources(exported)) {
     const { connection: to, stdin = "", create, update, delete: remove } = inputs;
-    // A password of its own is in its input.
-    if (to === undefined || commands.hasPassword(stdin)) continue;
     const digests = [create, update, remove].flatMap((one) =>
-      one === undefined ? [] : [commands.announcement(one, stdin)],
+      one === undefined ? [] : (commands.announcement(one, stdin) ?? []),
     );
-    if (digests.some((digest) => digest !== undefined))
-      add(urn.split("::").at(-1) ?? to.host, to as Connection, digests);
+    if (to !== undefined && digests.length > 0) add(urn.split("::").at(-1) ?? to.host, to as Connection, digests);
   }
   return [...found.values()];
 }

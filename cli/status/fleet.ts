@@ -1,7 +1,8 @@
 import { status as statusCommand } from "../../infra/commands";
 import type { HostSettings, Settings } from "../../infra/config";
 import type { Connection } from "../../infra/connection";
-import { inTime, runRemote, Unreachable } from "../../infra/ssh";
+import { runAsRoot } from "../../infra/lending";
+import { inTime, Unreachable } from "../../infra/ssh";
 import { eachHost } from "../fleet";
 import { readStatus, unknownStatus } from "./read";
 import type { HostStatus } from "./schema";
@@ -21,7 +22,7 @@ async function hostStatus(host: HostSettings, connection: Connection, seconds: n
   const { create, stdin } = statusCommand(host);
   try {
     // The limit holds for all of it: reaching a bastion, reaching the host, and its answer.
-    const asked = runRemote(connection, create, stdin, seconds);
+    const asked = runAsRoot(host, connection, { create, stdin }, seconds);
     const late = (): Error => new Error(`no answer within ${seconds} s`);
     const { code, stdout, stderr } = await inTime(seconds, asked, late);
     if (code !== 0) return unknownStatus(host, `${stdout}\n${stderr}`.trim().split("\n").slice(-1).join(""));

@@ -1,7 +1,7 @@
 import { asRoot, type HostCommand } from "../../infra/commands";
 import type { HostSettings, Settings } from "../../infra/config";
 import type { Connection } from "../../infra/connection";
-import { runRemote } from "../../infra/ssh";
+import { runAsRoot } from "../../infra/lending";
 import { eachHost } from "../fleet";
 import { readReport, type HostReport } from "./report";
 
@@ -36,7 +36,7 @@ async function verifyHost(host: HostSettings, connection: Connection, options: V
   const seconds = (): number => (performance.now() - began) / 1000;
   try {
     const { create, stdin } = verifyCommand(host, options);
-    const finished = await runRemote(connection, create, stdin);
+    const finished = await runAsRoot(host, connection, { create, stdin });
     return readReport(host.name, seconds(), finished);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);

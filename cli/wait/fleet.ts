@@ -1,7 +1,7 @@
 import { asRoot, type HostCommand } from "../../infra/commands";
 import type { HostSettings, Settings } from "../../infra/config";
 import type { Connection } from "../../infra/connection";
-import { runRemote } from "../../infra/ssh";
+import { runAsRoot } from "../../infra/lending";
 import { eachHost } from "../fleet";
 
 /** How waiting ended on one host: the exit code of lsyncd-wait there, and what it said. */
@@ -34,7 +34,7 @@ async function waitOn(host: HostSettings, connection: Connection, seconds: numbe
   });
   try {
     const { create, stdin } = waitCommand(host, seconds);
-    const { code, stdout, stderr } = await runRemote(connection, create, stdin);
+    const { code, stdout, stderr } = await runAsRoot(host, connection, { create, stdin });
     return ended([0, 1, 3].includes(code) ? code : unasked, `${stdout}\n${stderr}`);
   } catch (error) {
     return ended(unasked, `cannot be asked: ${error instanceof Error ? error.message : String(error)}`);

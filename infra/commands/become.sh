@@ -1,23 +1,24 @@
-# Gets root's rights with sudo, and runs the rest of standard input with them: `bash -s` reads a line at a time, so what
-# follows this text is still there. A password is tried once: sudo would take the next lines for further tries.
-# Variables: HOST LOGIN PASSWORD (empty: sudo must not ask) LEND (where a run may have left root's rights for it)
+# Gets root's rights and runs the rest of standard input with them: `bash -s` reads a line at a time, so what follows this
+# text is still there. They are borrowed from whoever holds them for this run (lend.pl), or else sudo must not ask. With
+# TAKE it is the one that lends: then PASSWORD is tried once, sudo would take the next lines for further tries.
+# Variables: HOST LOGIN LEND (where a run may have left root's rights for it) TAKE and PASSWORD
 # REFUSED_BY (the host that has refused the password in this run: it is tried no more)
-# What follows finds in ASKED whether sudo asked for the password. Exit codes beside those of what follows: 124, sudo
-# refuses the password; 125, sudo asks for one and there is none.
+# Exit codes beside those of what follows: 124, sudo refuses the password; 125, sudo asks for one and there is none.
 become() {
-  local answer asked=false marker=lsyncd-as-code-begins begun line
+  local answer lenders asked=false marker=lsyncd-as-code-begins begun line
   export LC_ALL=C
   if [ -n "${REFUSED_BY-}" ]; then
     explain "incorrect password attempt"
     exit 124
   fi
-  if [ -z "$PASSWORD" ]; then
-    if [ -S "$LEND" ] && perl -MIO::Socket::UNIX -e 'exit !IO::Socket::UNIX->new(Peer => shift)' -- "$LEND"; then
+  if [ -z "${TAKE-}" ]; then
+    lenders=("$LEND".*)
+    if perl -MIO::Socket::UNIX -e 'for (@ARGV) { exit 0 if IO::Socket::UNIX->new(Peer => $_) } exit 1' -- "${lenders[@]}"; then
       borrow "$@"
       exit
     fi
     if ! answer=$(sudo -n -- bash -c : 2>&1 </dev/null); then
-      explain "$answer"
+      explain "$answer" "$@"
       case "$answer" in *"a password is required"* | *"interactive authentication is required"*) exit 125 ;; esac
       exit 1
     fi
@@ -32,7 +33,7 @@ become() {
   answer=${answer##*$'\n'}
   [ "${answer##* }" != used ] || asked=true
   # For who waits to hear whether the password was needed.
-  if [ -n "${TAKE-}" ]; then echo "password asked: $asked"; fi
+  echo "password asked: $asked"
   # The script follows when the command has begun: sudo-rs reads more than the one line that it needs.
   begun=$(mktemp -d) && mkfifo "$begun/fifo" || exit 1
   {
@@ -42,7 +43,7 @@ become() {
     printf '%s\n' "$marker"
     cat
     # What sudo itself prints is a lecture at most; what the command prints there comes with the rest.
-  } | sudo -S -k -p '' -- bash -c "exec 2>&1; echo $marker; ASKED=$asked; until [ \"\$line\" = $marker ]; do IFS= read -r line || exit 1; done; ${TAKE:-eval \"\$(cat)\"}" "$@" 2>/dev/null |
+  } | sudo -S -k -p '' -- bash -c "exec 2>&1; echo $marker; until [ \"\$line\" = $marker ]; do IFS= read -r line || exit 1; done; $TAKE" "$@" 2>/dev/null |
     {
       IFS= read -r line
       echo >"$begun/fifo"
@@ -98,7 +99,10 @@ explain() {
     echo "$said; set the right one: pulumi config set --secret lsyncd:becomePassword"
     ;;
   *"a password is required"* | *"interactive authentication is required"*)
-    echo "sudo on $HOST asks $LOGIN for a password. Run it with: npm run up -- --ask-become-pass; or set lsyncd:becomePassword"
+    case " $* " in
+    *" remove "*) echo "sudo on $HOST asks $LOGIN for a password. Run it with: npm run destroy, or npm run up, and --ask-become-pass" ;;
+    *) echo "sudo on $HOST asks $LOGIN for a password. Run it with: npm run up -- --ask-become-pass; or set lsyncd:becomePassword" ;;
+    esac
     ;;
   *"must have a tty"*)
     echo "sudo on $HOST wants a terminal (requiretty), and there is none. Exempt the user in its sudoers: Defaults:$LOGIN !requiretty"
@@ -112,27 +116,35 @@ explain() {
 }
 
 # Hands what to run, and its arguments, to the one who holds root's rights for this run (lend.pl), and prints what
-# comes back: the output, and after a NUL the exit status.
+# comes back: the output, and after a NUL the exit status. Others may lend for their own runs: they are asked in turn.
 borrow() {
   # shellcheck disable=SC2016 # Perl
   perl -MIO::Socket::UNIX -e '
-    my $path = shift;
-    my $lender = IO::Socket::UNIX->new(Peer => $path) or die "cannot reach $path: $!\n";
-    print $lender join(" ", @ARGV), "\n", do { local $/; <STDIN> };
-    shutdown $lender, 1;
+    my @paths = splice @ARGV, 0, shift;
+    my $request = join(" ", @ARGV) . "\n" . do { local $/; <STDIN> };
+    $SIG{PIPE} = "IGNORE";
     $| = 1;
-    my ($ended, $status, $text) = (0, "");
-    while (sysread $lender, $text, 65536) {
-      if (!$ended && (my $end = index $text, "\0") >= 0) {
-        $ended = 1;
-        print substr $text, 0, $end;
-        $text = substr $text, $end + 1;
+    for my $path (@paths) {
+      my $lender = IO::Socket::UNIX->new(Peer => $path) or next;
+      print $lender $request;
+      shutdown $lender, 1;
+      my ($ended, $printed, $status, $text) = (0, 0, "", "");
+      while (sysread $lender, $text, 65536) {
+        if (!$ended && (my $end = index $text, "\0") >= 0) {
+          $ended = 1;
+          $printed ||= $end > 0;
+          print substr $text, 0, $end;
+          $text = substr $text, $end + 1;
+        }
+        $ended ? ($status .= $text) : ($printed = print $text);
       }
-      $ended ? ($status .= $text) : print $text;
+      next if $status eq "unannounced" && !$printed;
+      die "root'"'"'s rights for this run ended before the command did\n" if $status !~ /^\d+$/;
+      exit $status;
     }
-    die "root'"'"'s rights for this run ended before the command did\n" if $status !~ /^\d+$/;
-    exit $status;
-  ' -- "$LEND" "$@"
+    print "This run was not announced: @ARGV. Nothing was done.\n";
+    exit 1;
+  ' -- "${#lenders[@]}" "${lenders[@]}" "$@"
 }
 
 # Never comes back: what follows is for another shell. The condition is for checkers, which would call it unreachable.

@@ -8,7 +8,6 @@ import { fragment, run, script, withoutReason } from "./script";
 export interface Login {
   name: string;
   user: string;
-  becomePassword?: string;
   /** The host that has refused this password in this run: then it is tried nowhere again. */
   refusedBy?: string;
 }
@@ -28,23 +27,15 @@ export interface Rooted {
 const prefix = "bash -s -- ";
 const call = '\n[ -z "$BASH" ] || become "$@"\n';
 
-/** Where root's rights are lent to a user for one run. */
+/** What the sockets at which root's rights are lent to a user are called, but for the number of the process that lends. */
 const lendPath = (user: string): string => `${runDirectory}/root-for-${user}`;
 
-// The line before the password. The shell reads its script a line at a time, so this takes the next one as it is.
-const taking = "IFS= read -r PASSWORD";
-
-/**
- * What a login that is not root's puts before a script. The password is in the standard input and nowhere else, on a line
- * of its own and not quoted: the engine takes the stack's secrets out of what it shows by their text, and quoted it is
- * another.
- */
-function head(login: Login, password: string, more: Record<string, string> = {}): string {
+/** What a login that is not root's puts before a script. No password is in it: see lend. */
+function head(login: Login, more: Record<string, string> = {}): string {
   const { name: HOST, user: LOGIN, refusedBy: REFUSED_BY } = login;
   const refused = REFUSED_BY === undefined ? {} : { REFUSED_BY };
-  const given = password === "" || REFUSED_BY !== undefined ? "PASSWORD=''" : `${taking}\n${password}`;
   const values = { HOST, LOGIN, LEND: lendPath(LOGIN), ...refused, ...more };
-  return [script(values, []), given, fragment("become.sh")].join("\n");
+  return [script(values, []), fragment("become.sh")].join("\n");
 }
 
 /** The script that a command's standard input stands for. */
@@ -53,18 +44,12 @@ const scriptIn = (stdin: string): string => {
   return parts ? scriptOf(parts) : stdin;
 };
 
-/** Whether a command's standard input has a password for sudo in it. */
-export function hasPassword(stdin: string): boolean {
-  const text = scriptIn(stdin);
-  return text.slice(0, text.indexOf("become()")).includes(`\n${taking}\n`);
-}
-
 /** What runs a script as root: the script itself for root, with sudo before it for everyone else. */
 export function asRoot(login: Login, name: string, text: string): Rooted {
   if (login.user === "root") return { command: (...args) => run(name, ...args), stdin: text };
   return {
     command: (...args) => prefix + [name, ...args].map(sh).join(" "),
-    stdin: head(login, login.becomePassword ?? "") + text,
+    stdin: head(login) + text,
   };
 }
 
@@ -73,7 +58,7 @@ export function bundleAsRoot(login: Login, name: string, parts: Parts): Rooted {
   if (login.user === "root") return { command: (...args) => unpacking(run(name, ...args)), stdin: bundle(parts) };
   return {
     command: (...args) => unpacking(prefix + [name, ...args].map(sh).join(" ")),
-    stdin: bundle({ login: head(login, login.becomePassword ?? ""), ...parts }),
+    stdin: bundle({ login: head(login), ...parts }),
   };
 }
 
@@ -92,13 +77,15 @@ export function announcement(command: string, stdin: string): string | undefined
 
 /**
  * What lends root's rights to a user until its standard input ends: for the commands with these digests only. Its
- * first line of output is `ready`, or what went wrong.
+ * first line of output is `ready`, or what went wrong. The password is in the standard input and nowhere else.
  */
 export function lend(login: Login, password: string, digests: string[]): { command: string; stdin: string } {
-  const words = ["lend", lendPath(login.user), login.user, ...digests];
+  const words = ["lend", lendPath(login.user), login.user];
   const TAKE = 'IFS= read -r -d "" text; exec perl -e "$text" -- "$@"';
+  // The shell reads its script a line at a time, so the line before the password takes it as it is.
+  const taking = `IFS= read -r PASSWORD\n${password}\n`;
   return {
     command: prefix + words.map(sh).join(" "),
-    stdin: `${head(login, password, { TAKE })}${fragment("lend.pl")}\0`,
+    stdin: `${taking}${head(login, { TAKE })}${fragment("lend.pl")}\0${digests.join(" ")}\n`,
   };
 }

@@ -7,7 +7,7 @@ import { asRoot, bundleAsRoot, type Login } from "./become";
 import { assignments, fragment, script } from "./script";
 
 export { becauseOf, withoutReason } from "./script";
-export { announcement, asRoot, hasPassword, lend, passwordMissing, passwordRefused } from "./become";
+export { announcement, asRoot, lend, passwordMissing, passwordRefused } from "./become";
 
 /** What a remote command runs when its resource is made or changed, and when it is destroyed. */
 export interface HostCommand {

@@ -5,13 +5,22 @@ use warnings;
 use IO::Socket::UNIX;
 use IO::Select;
 
-my ($path, $user, @announced) = @ARGV;
-my %announced = map { $_ => 1 } @announced;
+my ($prefix, $user) = @ARGV;
+# Of this run alone: another one, of another operator or a preview, has its own.
+my $path = "$prefix.$$";
+# In the input, not among the arguments: a digest of a text with a password in it is not for the list of processes.
+my $line = '';
+while (sysread STDIN, my $character, 1) { last if $character eq "\n"; $line .= $character }
+my %announced = map { $_ => 1 } split / /, $line;
 my $uid = getpwnam $user;
 defined $uid or die "there is no user $user\n";
 
 (my $folder = $path) =~ s{/[^/]*$}{};
 mkdir $folder, 0755;
+# Those whose lender was killed; one that has just begun does not listen yet.
+for my $left (glob "$prefix.*") {
+    unlink $left if time - ((stat $left)[9] // time) > 60 && !IO::Socket::UNIX->new(Peer => $left);
+}
 unlink $path;
 my $mask = umask 0177;
 my $server = IO::Socket::UNIX->new(Local => $path, Listen => 16) or die "cannot listen on $path: $!\n";
@@ -48,7 +57,7 @@ sub serve {
     # Which run asks is not known when it is announced, and no matter: see becauseOf.
     (my $asked = $request) =~ s/\A([^\n]*) run [0-9TZ]+\n/$1\n/;
     if (!$announced{ digest($asked) }) {
-        print $client "This run was not announced: $arguments. Nothing was done.\n\0", 1;
+        print $client "\0unannounced";
         exit 1;
     }
     my $child = fork;

@@ -2,7 +2,7 @@
 # preview, whether the preflight would pass. Reads only.
 # Arguments: none in a deployment; in a preview `preview` and the waivers, which in a deployment wait in WAIVER_FILE.
 # Variables: those of observe.sh and ID; in a preview those of checks.sh as well
-# Prints a line each, with a tab behind its first word: `asked` when sudo asked for the password; `run` and the run that
+# Prints a line each, with a tab behind its first word: `run` and the run that
 # the activation in force belongs to; `since` and the run of the first one there; `new` when nothing of this stack is
 # deployed; `pass` and the seconds of a full pass, the last ten; `staged` and a path for each file of a deployment by a version that sent files one by one; for each difference `drift`, what and how; for a file with other content `line` and a line of the way back to
 # what was deployed. Then `looked`, and after it whatever the preflight says.
@@ -41,7 +41,6 @@ ours() {
 
 look() { # ["preview" waivers…]
   local word what how
-  [ "${ASKED-}" != true ] || echo asked
   if ours; then
     for word in run since; do
       [ ! -e "$STATE/$word" ] || printf '%s\t%s\n' "$word" "$(cat "$STATE/$word")"

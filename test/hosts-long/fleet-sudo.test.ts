@@ -110,6 +110,10 @@ it("deploys as root, with sudo that asks for nothing and with one that asks; a w
   const state = await d.stack.state();
   expect(state).not.toContain(word);
   expect(state).not.toContain(wrongWord);
+  // Not even encrypted: the program lends root's rights, and no command has the password.
+  const { stdout: exported } = await d.stack.pulumi(["stack", "export", "--show-secrets"]);
+  expect(exported).not.toMatch(new RegExp(`${word}|${wrongWord}`));
+  expect(await on(host(3), "ls /run/lsyncd-as-code/*deploy* 2>/dev/null || echo gone")).toBe("gone");
 });
 
 it("tries a password that hosts share on one of them, and after a refusal on no other", async () => {

@@ -1,15 +1,17 @@
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { passwordMissing, passwordRefused } from "../../infra/commands";
-import { asRoot } from "../../infra/commands/become";
+import { announcement, asRoot, lend } from "../../infra/commands/become";
 
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "become-"));
 });
+const lenders: ChildProcess[] = [];
 afterEach(() => {
+  for (const child of lenders.splice(0)) child.stdin?.end();
   rmSync(folder, { recursive: true });
 });
 
@@ -39,43 +41,120 @@ if ($pam) {
 exec @words;
 `;
 
-function become(password: string | undefined, pam: boolean) {
-  writeFileSync(join(folder, "sudo"), sudoRs, { mode: 0o755 });
-  const login = { name: "h1", user: "deploy", ...(password === undefined ? {} : { becomePassword: password }) };
-  // Longer than what a pipe holds.
-  const text = `echo "asked: $ASKED, $*"\nexit 7\n# ${"x".repeat(100_000)}\n`;
-  const { command, stdin } = asRoot(login, "name", text);
-  const env = {
-    ...process.env,
-    PATH: `${folder}:${process.env.PATH ?? ""}`,
-    FAKE_PAM: pam ? "1" : "0",
-    FAKE_FOLDER: folder,
+const user = "nobody";
+// Longer than what a pipe holds.
+const text = `echo "$*"\nexit 7\n# ${"x".repeat(100_000)}\n`;
+
+const environment = (pam: boolean) => ({
+  ...process.env,
+  PATH: `${folder}:${process.env.PATH ?? ""}`,
+  FAKE_PAM: pam ? "1" : "0",
+  FAKE_FOLDER: folder,
+});
+
+/** Runs a command as the user does whom a host knows; `other` is a text that nobody has announced. */
+function borrow(pam: boolean, other = text) {
+  const { command, stdin } = asRoot({ name: "h1", user }, "name", other);
+  const env = environment(pam);
+  const { status, stdout } = spawnSync("bash", ["-c", command("a", "b")], { input: stdin, env, encoding: "utf8" });
+  return { code: status, said: stdout };
+}
+
+/** Starts what lends root's rights; `said` is its output until it is ready or has ended. */
+async function lender(password: string, pam: boolean, announced = text) {
+  const borrower = asRoot({ name: "h1", user }, "name", announced);
+  const digests = [announcement(borrower.command("a", "b"), borrower.stdin) ?? "none"];
+  const { command, stdin } = lend({ name: "h1", user }, password, digests);
+  const child = spawn("bash", ["-c", command], { env: environment(pam) });
+  lenders.push(child);
+  child.stdin.write(stdin);
+  let said = "";
+  const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
+  const ready = new Promise<void>((resolve) =>
+    child.stdout.on("data", (data: Buffer) => {
+      said += data.toString();
+      if (/^ready$/m.test(said)) resolve();
+    }),
+  );
+  const code = await Promise.race([ready, ended]);
+  return {
+    ...{ said: () => said, code },
+    end: async () => {
+      child.stdin.end();
+      return ended;
+    },
   };
-  const { status, stdout } = spawnSync("bash", ["-c", command("a b")], { input: stdin, env, encoding: "utf8" });
+}
+
+async function become(password: string | undefined, pam: boolean) {
+  writeFileSync(join(folder, "sudo"), sudoRs, { mode: 0o755 });
+  const loan = password === undefined ? undefined : await lender(password, pam);
+  const refused = loan !== undefined && loan.code !== undefined;
+  const { code, said } = refused ? { code: loan.code, said: loan.said() } : borrow(pam);
+  await loan?.end();
   const tries = spawnSync("cat", [join(folder, "tries")], { encoding: "utf8" }).stdout.length;
-  return { code: status, said: stdout, tries };
+  return { code, said, tries, asked: /^password asked: (.*)$/m.exec(loan?.said() ?? "")?.[1] };
 }
 
 describe("sudo-rs", () => {
-  it("gets the password, and the script all that comes behind it", () => {
-    expect(become("s3cret", true)).toEqual({ code: 7, said: "asked: true, a b\n", tries: 2 });
+  it("gets the password, and the script all that comes behind it", async () => {
+    expect(await become("s3cret", true)).toEqual({ code: 7, said: "a b\n", tries: 2, asked: "true" });
   });
 
-  it("is asked once with a wrong one", () => {
-    const { code, said, tries } = become("wrong", true);
+  it("is asked once with a wrong one", async () => {
+    const { code, said, tries } = await become("wrong", true);
     expect([code, tries]).toEqual([passwordRefused, 1]);
-    expect(said).toMatch(/^sudo on h1 refuses the password for deploy\. It was tried once; /);
+    expect(said).toMatch(/^sudo on h1 refuses the password for nobody\. It was tried once; /);
   });
 
-  it("that asks, and nobody has told the password, is one clear line", () => {
-    const { code, said } = become(undefined, true);
+  it("that asks, and nobody has told the password, is one clear line", async () => {
+    const { code, said } = await become(undefined, true);
     expect(code).toBe(passwordMissing);
-    expect(said).toMatch(/^sudo on h1 asks deploy for a password\. /);
+    expect(said).toMatch(/^sudo on h1 asks nobody for a password\. /);
   });
 
-  it.each(["s3cret", undefined])("that does not ask runs the script, whatever is told (%s)", (password) => {
-    const { code, said, tries } = become(password, false);
+  it.each(["s3cret", undefined])("that does not ask runs the script, whatever is told (%s)", async (password) => {
+    const { code, said, tries } = await become(password, false);
     expect([code, tries]).toEqual([7, 0]);
-    expect(said).toMatch(/a b\n$/);
+    expect(said).toBe("a b\n");
+  });
+});
+
+describe("what is lent", () => {
+  const left = () => readdirSync("/run/lsyncd-as-code").filter((name) => name.startsWith(`root-for-${user}.`));
+
+  it("is for the announced commands of the run alone, whoever else lends to the same user", async () => {
+    writeFileSync(join(folder, "sudo"), sudoRs, { mode: 0o755 });
+    const other = "echo other\n";
+    const loans = [await lender("s3cret", true, other), await lender("s3cret", true)];
+    expect(left()).toHaveLength(2);
+    expect(borrow(true)).toEqual({ code: 7, said: "a b\n" });
+    expect(borrow(true, other)).toEqual({ code: 0, said: "other\n" });
+    const none = borrow(true, "echo none\n");
+    expect(none).toEqual({ code: 1, said: "This run was not announced: name a b. Nothing was done.\n" });
+    // The end of one run is not the other's.
+    await loans[0]?.end();
+    expect(borrow(true)).toEqual({ code: 7, said: "a b\n" });
+    await loans[1]?.end();
+    expect(left()).toEqual([]);
+    expect(borrow(true).code).toBe(passwordMissing);
+  });
+
+  it("is lent by no argument or environment: neither has the password or a digest", async () => {
+    writeFileSync(join(folder, "sudo"), sudoRs, { mode: 0o755 });
+    const loan = await lender("s3cret", true);
+    const seen = readdirSync("/proc")
+      .filter((name) => /^\d+$/.test(name))
+      .flatMap((pid) => {
+        try {
+          return [readFileSync(`/proc/${pid}/cmdline`, "latin1"), readFileSync(`/proc/${pid}/environ`, "latin1")];
+        } catch {
+          return [];
+        }
+      });
+    await loan.end();
+    expect(seen.some((line) => line.includes(`root-for-${user}`))).toBe(true);
+    expect(seen.filter((line) => line.includes("s3cret"))).toEqual([]);
+    expect(seen.filter((line) => line.includes(`root-for-${user}`) && /[0-9a-f]{64}/.test(line))).toEqual([]);
   });
 });

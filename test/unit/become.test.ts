@@ -2,7 +2,8 @@ import * as commands from "../../infra/commands";
 import { engineArguments } from "../../cli/become/arguments";
 import { borrowers } from "../../cli/become/borrowers";
 import { connections } from "../../infra/connection";
-import { entry, hostKey, settingsOf } from "./support/settings";
+import { renderFiles } from "../../infra/files";
+import { entry, hostKey, hostOf, settingsOf } from "./support/settings";
 
 const deploy = { name: "sqlite-1", user: "deploy" };
 
@@ -11,20 +12,22 @@ describe("root's rights", () => {
     expect(commands.asRoot({ name: "a", user: "root" }, "look", "id\n")).toMatchObject({ stdin: "id\n" });
   });
 
-  it("are asked for in the standard input, and the command says nothing of a password", () => {
-    const { command, stdin } = commands.asRoot({ ...deploy, becomePassword: "it's" }, "look", "id\n");
-    expect(command("at", "it")).toBe("bash -s -- look at it");
-    // As it is: quoted, it would be another text than the secret that the engine takes out of its log.
-    expect(stdin).toContain("\nIFS= read -r PASSWORD\nit's\n");
-    expect(stdin.endsWith("\nid\n")).toBe(true);
-    expect(commands.hasPassword(stdin)).toBe(true);
-    expect(commands.hasPassword(commands.asRoot(deploy, "look", "IFS= read -r PASSWORD\n").stdin)).toBe(false);
-  });
-
-  it("are not asked for with a password that was refused", () => {
-    const { stdin } = commands.asRoot({ ...deploy, becomePassword: "it's", refusedBy: "sqlite-9" }, "look", "id\n");
-    expect(stdin).not.toContain("it's");
-    expect(commands.hasPassword(stdin)).toBe(false);
+  it("are borrowed by everyone else: neither the command nor its text has a password", () => {
+    const host = hostOf({ user: "deploy", becomePassword: "s3cret" });
+    const identity = { stack: "organization/lsyncd/prod", host };
+    const files = renderFiles(host);
+    const all = [
+      commands.preflight(identity, files),
+      commands.installPackages(identity),
+      commands.activate(identity, files),
+      commands.look(identity, []),
+      commands.status(host),
+    ];
+    for (const { create, delete: remove, stdin } of all) {
+      expect([create, remove, stdin].join()).not.toContain("s3cret");
+      expect([create, commands.announcement(create, stdin)]).toEqual([create, expect.stringMatching(/^[0-9a-f]{64}$/)]);
+    }
+    expect(commands.asRoot(deploy, "look", "id\n").command("at", "it")).toBe("bash -s -- look at it");
   });
 
   it("are lent for a command by the digest of its arguments and its text", () => {
@@ -33,17 +36,15 @@ describe("root's rights", () => {
     expect(digest).toMatch(/^[0-9a-f]{64}$/);
     expect(commands.announcement(command("b"), stdin)).not.toBe(digest);
     expect(commands.announcement(command("a"), `${stdin}rm -rf /\n`)).not.toBe(digest);
-    // The same with a password or without: it is what runs as root that counts.
-    const locked = commands.asRoot({ ...deploy, becomePassword: "x" }, "look", "id\n");
-    expect(commands.announcement(locked.command("a"), locked.stdin)).toBe(digest);
     expect(commands.announcement("sh -c true", "text")).toBeUndefined();
   });
 
-  it("are lent with the password in the standard input only", () => {
-    const { command, stdin } = commands.lend(deploy, "s3cret", ["0".repeat(64)]);
-    expect(command).not.toContain("s3cret");
-    expect(stdin).toContain("\nIFS= read -r PASSWORD\ns3cret\n");
-    expect(stdin.endsWith("\0")).toBe(true);
+  it("are lent with the password and the digests in the standard input only, the password as it is", () => {
+    const { command, stdin } = commands.lend(deploy, "it's", ["0".repeat(64)]);
+    expect(command).toBe("bash -s -- lend /run/lsyncd-as-code/root-for-deploy deploy");
+    // Quoted, it would be another text than the secret that the engine takes out of its log.
+    expect(stdin.startsWith("IFS= read -r PASSWORD\nit's\n")).toBe(true);
+    expect(stdin.endsWith(`\0${"0".repeat(64)}\n`)).toBe(true);
   });
 });
 
@@ -56,9 +57,16 @@ describe("who borrows them", () => {
   const settings = settingsOf({ hosts });
   const reach = connections(settings, () => undefined);
 
-  it("are the hosts whose sudo asks and whose password is not set", () => {
-    const found = borrowers(settings, reach, "organization/lsyncd/prod", { deployment: null });
-    expect(found.map(({ name }) => name)).toEqual(["sqlite-1"]);
+  it("are the hosts whose users are not root, each with its own password, or with the one that a person gives", () => {
+    const none = { deployment: null };
+    const with_ = (asked?: string) =>
+      borrowers(settings, reach, "organization/lsyncd/prod", none, asked).map(({ name, password }) => [name, password]);
+    expect(with_()).toEqual([["known", "p"]]);
+    expect(with_("q")).toEqual([
+      ["sqlite-1", "q"],
+      ["known", "p"],
+    ]);
+    const found = borrowers(settings, reach, "organization/lsyncd/prod", none, "q");
     const identity = { stack: "organization/lsyncd/prod", host: settings.hosts[0] ?? ({} as never) };
     const { create, delete: remove = "", stdin } = commands.installPackages(identity);
     expect(found[0]?.digests).toContain(commands.announcement(create, stdin));
@@ -84,9 +92,9 @@ describe("who borrows them", () => {
         ],
       },
     };
-    const found = borrowers(settings, reach, "organization/lsyncd/prod", exported);
-    expect(found.map(({ connection: { host } }) => host)).toEqual(["192.0.2.11", "192.0.2.99"]);
-    expect(found[1]?.digests).toEqual([commands.announcement(command("remove"), stdin)]);
+    const found = borrowers(settings, reach, "organization/lsyncd/prod", exported, "q");
+    expect(found.map(({ connection: { host } }) => host)).toEqual(["192.0.2.11", "192.0.2.13", "192.0.2.99"]);
+    expect(found[2]?.digests).toEqual([commands.announcement(command("remove"), stdin)]);
   });
 });
 

@@ -6,13 +6,12 @@ const answered = { ...unanswered, answered: true, deployed: true };
 describe("what a host says", () => {
   it("is what differs, with the lines of a file, and what the preflight says after it", () => {
     const stdout =
-      "asked\nrun\t20260101T000000Z\nsince\t20250101T000000Z\npass\t12\npass\t12; reboot\ndrift\t/etc/x\thas other content\nline\t@@ -1 +1 @@\nline\t-\tindented\n" +
+      "run\t20260101T000000Z\nsince\t20250101T000000Z\npass\t12\npass\t12; reboot\ndrift\t/etc/x\thas other content\nline\t@@ -1 +1 @@\nline\t-\tindented\n" +
       "drift\tlsyncd.service\tis dead (exit-code)\nlooked\nPreflight warns about a (b):\n  1. x\n";
     expect(parseLook(stdout)).toEqual({
       look: {
         answered: true,
         deployed: true,
-        asked: true,
         run: "20260101T000000Z",
         since: "20250101T000000Z",
         drift: [

@@ -158,8 +158,10 @@ describe("a host whose password is refused", () => {
     }
   });
 
-  it("is tried otherwise", async () => {
-    for (const stdin of asRoot(await deploy(settings))) expect(stdin).toContain("\ns3cret\n");
+  it("is in no command otherwise either: they borrow root's rights, and a preview shows what they are", async () => {
+    const seen = await deploy(settings);
+    expect(JSON.stringify(commandsOf(seen).map(({ inputs }) => inputs))).not.toContain("s3cret");
+    for (const { secrets } of commandsOf(seen)) expect(secrets).toEqual(["connection"]);
   });
 });
 

@@ -7,7 +7,7 @@ import { hostOf } from "./support/settings";
 describe("a password that hosts share", () => {
   /** What each host got that tried it at the same time, and how many tried at once. */
   async function tried(verdicts: Verdict[]): Promise<{ answers: (Verdict | undefined)[]; most: number }> {
-    const password = new Password();
+    const password = new Password("x");
     let [now, most] = [0, 0];
     const attempt = async (verdict: Verdict): Promise<Verdict> => {
       now += 1;
@@ -47,7 +47,7 @@ describe("a password that hosts share", () => {
   });
 
   it("is tried on the next when a try fails otherwise", async () => {
-    const password = new Password();
+    const password = new Password("x");
     const gone = (): Promise<number> => Promise.reject(new Error("gone"));
     const fails = password.tryOn("a", gone, () => "unknown");
     const next = password.tryOn(

@@ -6,9 +6,10 @@ import { entry, hostKey } from "./support/settings";
 // No host is contacted by a unit test: all say that they are as they were deployed, but one that never answers.
 jest.mock("../../infra/ssh", () => ({
   Unreachable: class extends Error {},
-  startRemote: ({ host }: { host: string }) =>
-    host === "192.0.2.99" ? Promise.reject(new Error("it does not answer within 40 s")) : Promise.resolve({}),
-  finishRemote: () => Promise.resolve({ code: 0, stdout: "looked\n", stderr: "" }),
+  runRemote: ({ host }: { host: string }) =>
+    host === "192.0.2.99"
+      ? Promise.reject(new Error("it does not answer within 40 s"))
+      : Promise.resolve({ code: 0, stdout: "looked\n", stderr: "" }),
 }));
 
 // The error that fails the run at its end is for the SDK to see, see refusals.test.ts.
