@@ -21,7 +21,7 @@ describe("a healthy mirror", () => {
     const runs = [await host.monitor(), await host.monitor()];
     for (const { code, lines, output } of runs) {
       expect(Object.keys(lines).join(" ")).toBe(
-        "volumes monitor service restarts memory watches log journal backlog databases verify disk source moving",
+        "volumes monitor service restarts memory watches log journal backlog databases verify disk source moving exceptions",
       );
       expect(Object.values(lines).filter((line) => !line.startsWith("ok "))).toEqual([]);
       expect({ code, output }).toMatchObject({ code: 0 });

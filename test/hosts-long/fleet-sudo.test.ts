@@ -197,7 +197,13 @@ describe("--ask-become-pass", () => {
     const { command, stdin } = lend({ name: "sqlite-4", user: "deploy" }, asked, ["0".repeat(64)]);
     const lender = await startRemote(connection, command);
     lender.channel.write(stdin);
-    await new Promise((resolve) => lender.channel.on("data", resolve));
+    let said = "";
+    await new Promise<void>((resolve) =>
+      lender.channel.on("data", (data: Buffer) => {
+        said += data.toString();
+        if (/^ready$/m.test(said)) resolve();
+      }),
+    );
     const { asRoot } = await import("../../infra/commands");
     const { runRemote } = await import("../../infra/ssh");
     const other = asRoot({ name: "sqlite-4", user: "deploy" }, "other", "touch /root/owned");
