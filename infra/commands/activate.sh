@@ -1,5 +1,5 @@
 # Puts a deployment into force, all or nothing; `remove` takes it away again.
-# Variables: those of checks.sh, and LOG TEST_ALERT ALERTS KEPT (where the preflight has left files with secrets) STAGED (where
+# Variables: those of checks.sh, and LIBRARY (the folder of our programs) LOG TEST_ALERT ALERTS KEPT (where the preflight has left files with secrets) STAGED (where
 # files waited in earlier versions) CATALOGUE and the array `content`, the texts of the files by their paths
 #   CATALOGUE: one line per managed file: mode, what to restart (lsyncd, monitor or none), `sent` or `kept`, path
 set -u
@@ -195,14 +195,41 @@ is_changed() { # path
 
 # Next to where it belongs and on the disk, so that only a rename is left to do.
 prepare_one() { # mode hash restart path
-  is_changed "$4" || return 0
+  is_changed "$4" && ! goes_together "$4" || return 0
   # Without -T, which rust-coreutils does not have: so a directory of that name is told apart first.
   mkdir -p "${4%/*}" && [ ! -d "$4.new" ] && install -o root -g root -m "$1" -- "$TRANSACTION/new$4" "$4.new" && sync -- "$4.new"
 }
 
 swap_one() { # mode hash restart path
-  is_changed "$4" || return 0
+  is_changed "$4" && ! goes_together "$4" || return 0
   mv -fT -- "$4.new" "$4"
+}
+
+# Programs that call each other are replaced at once: the folder with all of them is made anew beside the one in force, and the
+# two are exchanged. What was there stays for those who are reading it, until this deployment has ended.
+together=false
+goes_together() { case "$1" in "$LIBRARY"/*) $together ;; *) return 1 ;; esac; } # path
+
+# Where nothing is in force, nobody reads. Where no program changes, or the kernel or the file system cannot exchange, it is
+# left to the renames of single files.
+swap_library() {
+  local path changed=false
+  rm -rf -- "$LIBRARY.new" || return 1
+  for path in "${changed_files[@]}"; do case "$path" in "$LIBRARY"/*) changed=true ;; esac; done
+  [ -d "$LIBRARY" ] && [ ! -L "$LIBRARY" ] && $changed || return 0
+  cp -a -- "$TRANSACTION/new$LIBRARY" "$LIBRARY.new" && find "$LIBRARY.new" -type d -exec chmod 0755 -- {} + &&
+    find "$LIBRARY.new" -depth -exec sync -- {} + || return 1
+  if exchange "$LIBRARY.new" "$LIBRARY"; then
+    together=true
+    sync -- "${LIBRARY%/*}"
+  else
+    rm -rf -- "$LIBRARY.new"
+  fi
+}
+
+exchange() { # folder folder
+  perl -I "$TRANSACTION/new$LIBRARY" -MLsyncdAsCode::System=number_of -e '
+    exit(syscall(number_of("renameat2"), -100, "$ARGV[0]", -100, "$ARGV[1]", 2) != 0)' -- "$@" 2>/dev/null
 }
 
 # The folders of what was swapped, once each.
@@ -253,6 +280,7 @@ swap() {
   # From here on lsyncd does not start until the swap is complete or undone, and this runs to its end.
   trap '' INT TERM
   phase swapping || return 1
+  swap_library || return 1
   each_file prepare_one || return 1
   each_file swap_one || return 1
   while IFS= read -r path; do
@@ -404,7 +432,7 @@ activate() {
     undo
     return 1
   fi
-  rm -rf "$TRANSACTION" "$KEPT"
+  rm -rf "$TRANSACTION" "$KEPT" "$LIBRARY.new"
   drop_earlier_lock
   if $first && [ "$TEST_ALERT" = true ]; then
     # A mail that does not leave is no reason to undo a mirror that works.
@@ -481,7 +509,7 @@ deactivate() {
   systemctl reset-failed lsyncd.service 2>/dev/null
   rm -f -- "$LOG" "${LOG%.log}.status"
   rmdir --ignore-fail-on-non-empty -- "${LOG%/*}" 2>/dev/null
-  rm -rf "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/place" "$STATE/run" "$STATE/since" "$STATE/bundled" "$KEPT"
+  rm -rf "$LIBRARY.new" "$TRANSACTION" "$STATE/files" "$STATE/manifest" "$STATE/id" "$STATE/place" "$STATE/run" "$STATE/since" "$STATE/bundled" "$KEPT"
   rm -rf "$STATE/reinstalled" "$STAGED"
   rmdir -p --ignore-fail-on-non-empty -- "${STAGED%/*}" 2>/dev/null
   rm -rf "$STATE/alerts" "$ALERTS" "$STATE/passes" "$STATE/held" "$STATE/allow-deletion" "$STATE/accept-source" "$STATE/entries" "$STATE/entries.altered" "$STATE/grants" "$STATE/grants.lock" "$STATE/failover" "$STATE/sqlite" "$WATCHES_SYSCTL"

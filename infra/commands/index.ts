@@ -1,7 +1,7 @@
 import { createHmac, scryptSync } from "node:crypto";
 import type { HostSettings, Waiver } from "../config";
 import { digest, manifest, type RenderedFile } from "../files";
-import { paths, runDirectory, stateDirectory } from "../paths";
+import { libDirectory, paths, runDirectory, stateDirectory } from "../paths";
 import { sh } from "../quote";
 import { asRoot, bundleAsRoot, type Login } from "./become";
 import { assignments, fragment, script } from "./script";
@@ -118,6 +118,7 @@ export function activate(identity: Identity, files: RenderedFile[]): HostCommand
   const rest = {
     TEST_ALERT: identity.host.testAlert,
     STAGED: staged(identity),
+    LIBRARY: libDirectory,
     ALERTS: paths.alertsRunDirectory,
     KEPT: keptDirectory,
     ...(secrets.length === 0 ? {} : { SECRETS: markOf(identity, secrets) }),

@@ -89,8 +89,7 @@ async function lender(password: string, pam: boolean, announced = text) {
 async function become(password: string | undefined, pam: boolean) {
   writeFileSync(join(folder, "sudo"), sudoRs, { mode: 0o755 });
   const loan = password === undefined ? undefined : await lender(password, pam);
-  const refused = loan !== undefined && loan.code !== undefined;
-  const { code, said } = refused ? { code: loan.code, said: loan.said() } : borrow(pam);
+  const { code, said } = loan?.code === undefined ? borrow(pam) : { code: loan.code, said: loan.said() };
   await loan?.end();
   const tries = spawnSync("cat", [join(folder, "tries")], { encoding: "utf8" }).stdout.length;
   return { code, said, tries, asked: /^password asked: (.*)$/m.exec(loan?.said() ?? "")?.[1] };

@@ -16,6 +16,10 @@ interface Loaded {
 export const modes: Record<string, Mode> = {
   deploy: { about: "deploys, beside Ansible and pyinfra (the default)", load: () => require("./deploy") as Loaded },
   host: { about: "what the mirror costs on its host", load: () => require("./host") as Loaded },
+  hundred: {
+    about: "what a hundred hosts cost the machine that deploys",
+    load: () => require("./hundred") as Loaded,
+  },
   profile: { about: "where the time of a run that changes nothing goes", load: () => require("./profile") as Loaded },
   sqlite: {
     about: "what mirroring databases costs, and what the mirror is worth at any moment",

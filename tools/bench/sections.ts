@@ -1,5 +1,6 @@
 import { deploySection } from "./deploy/section";
 import { hostSections } from "./host/section";
+import { hundredSection } from "./hundred/section";
 import { profileSection } from "./profile/section";
 import { readResults } from "./results";
 import { sqliteSections } from "./sqlite/section";
@@ -26,6 +27,7 @@ export interface Section {
  */
 export const sections: Record<string, Section> = {
   deploy: deploySection,
+  hundred: hundredSection,
   profile: profileSection,
   ...hostSections,
   ...sqliteSections,

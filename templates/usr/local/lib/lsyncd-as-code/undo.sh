@@ -6,6 +6,8 @@
 # What is needed to undo it, and in `phase` how far it is. Without that file nothing in force was touched.
 TRANSACTION=$STATE/transaction
 : "${NO_BLOCK:=}"
+# The folder of our programs, beside which an activation makes it anew.
+: "${LIBRARY:=/usr/local/lib/lsyncd-as-code}"
 # What the state directory says of a deployment: kept before a swap, put back with the files.
 RECORDS=(manifest bundled id place volumes allow-deletion held)
 
@@ -17,6 +19,7 @@ is_as_before() { # path
 # Puts the files back that were there, by rename. A link, where there can be one, takes no room on a full disk.
 restore_files() {
   local path
+  rm -rf -- "$LIBRARY.new"
   while IFS= read -r path; do rm -f -- "$path" "$path.new"; done <"$TRANSACTION/absent"
   [ -d "$TRANSACTION/old" ] || return 0
   while IFS= read -r -d '' path; do rm -f -- "${path#"$TRANSACTION/old"}.new"; done < <(find "$TRANSACTION/old" ! -type d -print0)
