@@ -9,6 +9,7 @@ import { library, writeSettings } from "../support/host-settings";
 
 let folder: string;
 let supervisor: ChildProcess | undefined;
+let receiver: ChildProcess | undefined;
 let ended: Promise<number>;
 let said = "";
 const at = (name: string): string => join(folder, name);
@@ -35,6 +36,7 @@ beforeEach(async () => {
   );
 });
 afterEach(async () => {
+  receiver?.kill("SIGKILL");
   supervisor?.kill("SIGKILL");
   await script("lsyncd", "exit 0");
   await writeFile(at("end"), "");
@@ -50,14 +52,25 @@ const exitOf = (child: ChildProcess): Promise<number> =>
     });
   });
 
-async function start(): Promise<void> {
+/** Collects what `systemctl status` would show, a line for each text, in the file "shown". */
+async function showStatus(): Promise<NodeJS.ProcessEnv> {
+  const receive = `my $socket = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0]) or die; open my $out, ">>", $ARGV[1] or die;
+    $out->autoflush; while (defined $socket->recv(my $text, 4096)) { print {$out} "$text\\n" }`;
+  receiver = spawn("perl", ["-MIO::Socket::UNIX", "-MIO::Handle", "-e", receive, at("notify"), at("shown")]);
+  await until("it can be told", () => exists("notify"));
+  return { NOTIFY_SOCKET: at("notify") };
+}
+
+async function start(more: NodeJS.ProcessEnv = {}, through: string[] = []): Promise<void> {
   const names = ["guard", "lsyncd_program", "resync_file", "pass_prefix", "monitor_ran_file", "sqlite_state_directory"];
   const files = ["guard", "lsyncd", "resync", "pass.", "ran", "sqlite"];
   names.push("target", "run_directory");
   files.push("target", "");
   const settings = Object.fromEntries(names.map((name, index) => [name, at(files[index] ?? "")]));
-  const env = await writeSettings(at("settings"), { ...settings, config_file: "/the/configuration" });
-  supervisor = spawn(join(library, "lsyncd-supervisor"), { env: { ...env, PATH: `${folder}:${env.PATH ?? ""}` } });
+  const volumes = { source: at("source"), target: at("target") };
+  const env = await writeSettings(at("settings"), { ...settings, ...volumes, config_file: "/the/configuration" });
+  const [program = "", ...args] = through.concat(join(library, "lsyncd-supervisor"));
+  supervisor = spawn(program, args, { env: { ...env, PATH: `${folder}:${env.PATH ?? ""}`, ...more } });
   supervisor.stderr?.on("data", (chunk: Buffer) => (said += chunk.toString()));
   ended = exitOf(supervisor);
 }
@@ -177,4 +190,30 @@ it("names a setting that is missing", async () => {
   ended = exitOf(supervisor);
   expect(await ended).not.toBe(0);
   expect(said).toContain(`${at("settings/mirror.conf")}: the setting lsyncd_program is missing`);
+});
+
+describe("what `systemctl status` shows", () => {
+  it("is no longer that it mirrors once lsyncd has ended", async () => {
+    await start(await showStatus());
+    await until("it mirrors", async () => (await text("shown")) === "STATUS=mirroring\n");
+    await writeFile(at("end"), "");
+    expect(await ended).toBe(9);
+    expect(await text("shown")).toBe("STATUS=mirroring\nSTATUS=not mirroring: lsyncd has ended\n");
+  });
+
+  it("is no longer that it mirrors once a volume is unmounted, though lsyncd still ends", async () => {
+    await script("lsyncd", `trap '' TERM; echo $$ >'${at("started")}'; while :; do sleep 0.05; done`);
+    // The volume goes away in a mount table of this test's own.
+    const unmount = `mkdir -p '${at("target")}' && mount -t tmpfs none '${at("target")}' || exit 99
+      (while [ ! -e '${at("unmount")}' ]; do sleep 0.1; done; umount -l '${at("target")}') & exec "$@"`;
+    await start(await showStatus(), ["unshare", "-m", "bash", "-c", unmount, "bash"]);
+    await until("it mirrors", async () => (await text("shown")) === "STATUS=mirroring\n");
+    await writeFile(at("unmount"), "");
+    await until("it says so", async () =>
+      (await text("shown")).endsWith("STATUS=not mirroring: the volumes' mounts have changed\n"),
+    );
+    expect(supervisor?.exitCode).toBeNull();
+    process.kill(Number(await text("started")), "SIGKILL");
+    expect(await ended).toBe(1);
+  });
 });
