@@ -5,6 +5,7 @@
  *
  * In DIRECTORY/run: a socket NAME.nbd for each image, and `control`, which takes one line a connection and answers in one:
  *   cut drop|keep|random SEED      the power fails; ends the server
+ *   lose drop|keep|random SEED NAME…   the power of these disks fails: they answer with I/O errors until `fail NAME none`
  *   fail NAME none|read|write      I/O errors from now on
  *   flush                          writes all caches out; for an orderly end
  */
@@ -31,11 +32,14 @@ function listen(path: string, serveOne: (socket: Socket) => void): void {
 }
 
 function obey(line: string): string {
-  const [word, first = "", second = ""] = line.trim().split(" ");
-  if (word === "cut" && lossModes.includes(first as LossMode)) {
-    for (const socket of clients) if (!socket.readableEnded) socket.pause();
+  const [word, first = "", second = "", ...names] = line.trim().split(" ");
+  if ((word === "cut" || word === "lose") && lossModes.includes(first as LossMode)) {
     const random = seeded(Number(second));
-    const lost = [...disks.values()].map((disk) => disk.cut(first as LossMode, random));
+    const lost = [...disks].flatMap(([name, disk]) =>
+      word === "cut" || names.includes(name) ? [disk.cut(first as LossMode, random)] : [],
+    );
+    if (word === "lose") return `cut ${lost.join(" ")}`;
+    for (const socket of clients) if (!socket.readableEnded) socket.pause();
     // Answered and gone: no later request of the machine finds anybody.
     setTimeout(() => process.exit(0), 20);
     return `cut ${lost.join(" ")}`;

@@ -9,8 +9,8 @@ export const lossModes = ["drop", "keep", "random"] as const;
 /** One of the loss modes. */
 export type LossMode = (typeof lossModes)[number];
 
-/** Which requests a disk answers with an I/O error. */
-export type Failing = "none" | "read" | "write";
+/** Which requests a disk answers with an I/O error; all of them once its power has failed. */
+export type Failing = "none" | "read" | "write" | "all";
 
 /** The size of the pieces that a disk writes as a whole, in bytes: what a power cut leaves of one is old or new. */
 export const block = 4096;
@@ -89,7 +89,7 @@ export class CutDisk {
     }
   }
 
-  /** The power fails: keeps of the cache what the mode says, and closes the image. Returns how many blocks lost a write. */
+  /** The power fails: keeps of the cache what the mode says, and forgets the rest. Returns how many blocks lost a write. */
   cut(mode: LossMode, random: () => number): number {
     let lost = 0;
     for (const [number, versions] of this.unflushed) {
@@ -99,13 +99,13 @@ export class CutDisk {
       if (kept > 0) this.store(number, versions[kept - 1]);
     }
     this.unflushed.clear();
-    this.close();
+    this.failing = "all";
+    fdatasyncSync(this.fd);
     return lost;
   }
 
   /** Closes the image without a flush. */
   close(): void {
-    fdatasyncSync(this.fd);
     closeSync(this.fd);
   }
 

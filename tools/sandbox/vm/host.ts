@@ -7,6 +7,7 @@ import { makeKey } from "../host";
 import { execOn, quote } from "../ssh";
 import { until } from "../until";
 import type { Log, Release, VolumeName } from "../types";
+import type { Acceleration } from "./acceleration";
 import { consoleTail, endProcesses, isOn, powerOn } from "./process";
 import { passphrase, vmVolumes, type FileSystem, type VmHost } from "./types";
 
@@ -23,6 +24,7 @@ export interface NewVm {
   dir: string;
   release: Release;
   fileSystem: FileSystem;
+  acceleration: Acceleration;
   image: string;
   privateKeyPath: string;
   knownHostsPath: string;

@@ -89,6 +89,7 @@ async function handshake(socket: Socket, disk: CutDisk, take: Take): Promise<boo
 
 /** Serves a disk to one client until it goes away. */
 export async function serve(socket: Socket, disk: CutDisk): Promise<void> {
+  const fails = (what: "read" | "write"): boolean => disk.failing === "all" || disk.failing === what;
   const take = taker(socket);
   if (!(await handshake(socket, disk, take))) return;
   for (;;) {
@@ -107,17 +108,17 @@ export async function serve(socket: Socket, disk: CutDisk): Promise<void> {
     if (command === commands.write && !written) return;
     if (offset + length > disk.size) reply(errorInvalid);
     else if (command === commands.read) {
-      if (disk.failing === "none" || disk.failing === "write") reply(0, disk.read(offset, length));
-      else reply(errorIo);
+      if (fails("read")) reply(errorIo);
+      else reply(0, disk.read(offset, length));
     } else if (written) {
-      if (disk.failing === "write") reply(errorIo);
+      if (fails("write")) reply(errorIo);
       else {
         disk.write(offset, written);
         if (flags & fua) disk.flushRange(offset, length);
         reply(0);
       }
     } else if (command === commands.flush) {
-      if (disk.failing === "write") reply(errorIo);
+      if (fails("write")) reply(errorIo);
       else {
         disk.flush();
         reply(0);

@@ -3,6 +3,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from
 import { connect } from "node:net";
 import { join } from "node:path";
 import { until } from "../until";
+import { accelerationArguments } from "./acceleration";
 import type { LossMode, Failing } from "./disk";
 import type { VmHost } from "./types";
 
@@ -38,7 +39,7 @@ function processIn(host: VmHost, file: string): number | undefined {
 /** Whether the machine is on. */
 export const isOn = (host: VmHost): boolean => processIn(host, "qemu.pid") !== undefined;
 
-/** QEMU's arguments for a machine: emulation, because a guest under KVM does not boot everywhere; disks behind the disk server. */
+/** QEMU's arguments for a machine, whose disks are behind the disk server. */
 export function qemuArguments(host: VmHost): string[] {
   const disk = (name: string): string[] => [
     "-drive",
@@ -47,7 +48,7 @@ export function qemuArguments(host: VmHost): string[] {
     `virtio-blk-pci,drive=${name}`,
   ];
   return [
-    ...["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "1", "-m", String(memoryMb)],
+    ...[...accelerationArguments(host.acceleration), "-smp", "1", "-m", String(memoryMb)],
     ...["-nographic", "-nodefaults", "-no-reboot", "-serial", `file:${consoleOf(host)}`],
     ...["-kernel", join(host.image, "vmlinuz"), "-initrd", join(host.image, "initrd")],
     ...["-append", "root=/dev/vda rw console=ttyS0 apparmor=1 security=apparmor net.ifnames=0 quiet"],
@@ -127,6 +128,21 @@ export async function endProcesses(host: VmHost): Promise<void> {
 export async function cutPower(host: VmHost, mode: LossMode, seed: number): Promise<string> {
   const answer = await control(host, `cut ${mode} ${String(seed)}`);
   await endProcesses(host);
+  return answer;
+}
+
+/**
+ * The power of these disks fails, and the machine goes on: they keep what was flushed and, of the rest, what the mode says, and
+ * answer with I/O errors until they are made to fail no longer. What the kernel had not yet written to them can't get there.
+ */
+export async function cutDisks(
+  host: VmHost,
+  disks: (typeof diskNames)[number][],
+  mode: LossMode,
+  seed: number,
+): Promise<string> {
+  const answer = await control(host, `lose ${mode} ${String(seed)} ${disks.join(" ")}`);
+  if (!answer.startsWith("cut ")) throw new Error(`${host.name}: the disk server says: ${answer}`);
   return answer;
 }
 

@@ -8,6 +8,7 @@ import { cacheDir, lockPath } from "../paths";
 import { ensureSandboxPrograms } from "../programs";
 import { isAlive, processOf, writeJson } from "../state";
 import type { Log, Release } from "../types";
+import { chooseAcceleration } from "./acceleration";
 import { bootVm, createVm, destroyVm, formatVolumes, unlock } from "./host";
 import { ensureVmImage } from "./image";
 import type { FileSystem, VmHost, VmState } from "./types";
@@ -72,6 +73,7 @@ export async function vmSandboxUp(options: VmSandboxOptions): Promise<VmHost[]> 
   return withLock(lockPath(`vm-${name}`), onWait, async () => {
     await sweep(log);
     const image = await ensureVmImage(release, log);
+    const acceleration = await chooseAcceleration(image, log);
     const dir = dirOf(name);
     const keys = { privateKeyPath: join(dir, "id_ed25519"), knownHostsPath: join(dir, "known_hosts") };
     mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -89,6 +91,7 @@ export async function vmSandboxUp(options: VmSandboxOptions): Promise<VmHost[]> 
         dir: join(dir, "hosts", host),
         release,
         fileSystem,
+        acceleration,
         image,
       });
       writeJson(stateFile(machine.dir), { host: machine, complete: false, owner: processOf(process.pid) });

@@ -1,5 +1,6 @@
 import type { SandboxHost } from "../types";
 import type { Owner } from "../state";
+import type { Acceleration } from "./acceleration";
 
 /** The file systems that a volume of a virtual machine can have. */
 export const fileSystems = ["ext4", "xfs", "btrfs"] as const;
@@ -22,6 +23,7 @@ export interface VmHost extends Pick<
   "name" | "sandbox" | "release" | "address" | "port" | "user" | "hostKey" | "privateKeyPath" | "knownHostsPath" | "dir"
 > {
   fileSystem: FileSystem;
+  acceleration: Acceleration;
   /** Its image: a folder with `vmlinuz`, `initrd` and `root.img`. */
   image: string;
 }
