@@ -1,0 +1,3 @@
+import { testCuts } from "../support/vm-cuts";
+
+testCuts({ fileSystem: "xfs" });

@@ -1,0 +1,64 @@
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { run } from "../../toolchain/run";
+
+// What judges a mirror after a power cut (test/support/vm-load.py) must see what a cut can do to it.
+
+const program = resolve(__dirname, "../support/vm-load.py");
+let folder: string;
+const at = (...path: string[]): string => join(folder, ...path);
+
+interface Look {
+  databases: number;
+  broken: string[];
+  files: number;
+  foreign: string[];
+}
+const look = async (): Promise<Look> =>
+  JSON.parse((await run("python3", [program, "check", at("source"), at("mirror")])).stdout) as Look;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "lsyncd-as-code-load-"));
+  await run("bash", [
+    "-c",
+    `mkdir '${at("source")}'; timeout -s KILL 3 python3 '${program}' run 7 '${at("source")}'; true`,
+  ]);
+});
+beforeEach(() => {
+  rmSync(at("mirror"), { recursive: true, force: true });
+  cpSync(at("source"), at("mirror"), { recursive: true });
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+it("a copy of what an application has written is fine, as killed at any moment", async () => {
+  const { databases, broken, files, foreign } = await look();
+  expect([databases, broken, foreign]).toEqual([4, [], []]);
+  expect(files).toBeGreaterThan(20);
+});
+
+it("a file of the right size that holds zeros, and one with the content of another, are foreign", async () => {
+  const [one, other] = readdirSync(at("mirror/files")).filter(
+    (name) => readFileSync(at("mirror/files", name)).length >= 64,
+  );
+  const zeroed = at("mirror/files", one ?? "");
+  writeFileSync(zeroed, Buffer.alloc(readFileSync(zeroed).length));
+  writeFileSync(at("mirror/files", other ?? ""), readFileSync(at("source/files", one ?? "")));
+  expect((await look()).foreign.sort()).toEqual([
+    expect.stringContaining(`files/${String(one)}: only zeros`),
+    expect.stringContaining(`files/${String(other)}: a wrong record`),
+  ]);
+});
+
+it("a database without its last pages, and one whose tables contradict each other, are broken", async () => {
+  truncateSync(at("mirror/app/delete-full.db"), 8192);
+  const half =
+    "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('UPDATE state SET rows = rows + 1'); db.commit()";
+  await run("python3", ["-c", half, at("mirror/app/wal-full.db")]);
+  expect((await look()).broken.sort()).toEqual([
+    expect.stringContaining("app/delete-full.db: "),
+    expect.stringContaining("app/wal-full.db: state "),
+  ]);
+});

@@ -1,0 +1,139 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { run, type Finished } from "../../toolchain/run";
+import { execOn, type ExecOptions, type Release } from "../../tools/sandbox";
+import type { LossMode } from "../../tools/sandbox/vm/disk";
+import { cutDisks, failDisk } from "../../tools/sandbox/vm/process";
+import { vmSandboxDown, vmSandboxUp } from "../../tools/sandbox/vm/sandbox";
+import { passphrase, vmVolumes, type FileSystem, type VmHost } from "../../tools/sandbox/vm/types";
+import { Stack, type Extra } from "../../tools/stack";
+import { eventually, succeeded } from "./deployment";
+
+// A virtual machine and a stack for one file of tests. Emulated, so slow; how slow depends on what else the machine does.
+
+const minute = 60_000;
+
+/** How long a test on a virtual machine may take, in milliseconds. */
+export const testMs = 45 * minute;
+
+/** How long is waited for what a mirror does by itself, in seconds: a start of lsyncd has been seen to take three minutes. */
+const longestSeconds = 600;
+
+const source = "/mnt/storage_do_1";
+const target = "/mnt/storage_do_2";
+
+/** A virtual machine with the program deployed to it, or about to be. */
+export interface VmDeployment {
+  host: VmHost;
+  stack: Stack;
+  /** Runs a shell command and returns what it printed, without the last newline. */
+  on: (command: string, options?: ExecOptions) => Promise<string>;
+  /** The same, but it may fail; all it printed. */
+  attempt: (command: string) => Promise<Finished>;
+  /** Sets the stack's settings and deploys. */
+  deploy: (settings?: Extra) => Promise<void>;
+  /** Boots it when it is off, and opens and mounts both volumes. */
+  up: () => Promise<void>;
+  /** One of the commands of cli/, as an operator runs it. */
+  cli: (command: string, ...args: string[]) => Promise<Finished>;
+  /** Waits until the condition holds. */
+  until: (what: string, condition: () => Promise<boolean>, seconds?: number) => Promise<void>;
+  /** Waits until both volumes hold the same, by content. Returns the seconds that took. */
+  identical: () => Promise<number>;
+  remove: () => Promise<void>;
+}
+
+let count = 0;
+
+/** The sandbox of a kept machine, made with `npm run sandbox -- up --vm --name NAME`: tests then use and keep it. */
+const kept = process.env.LSYNCD_VM;
+
+/** Makes a virtual machine and an empty stack for it. */
+export async function prepareVm(options: { release?: Release; fileSystem?: FileSystem } = {}): Promise<VmDeployment> {
+  const name = kept ?? `vm-${String(process.pid)}-${String((count += 1))}`;
+  const log = (line: string): void => {
+    process.stderr.write(`${name}: ${line}\n`);
+  };
+  const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-vm-"));
+  const boot = async (): Promise<VmHost> => {
+    const [first] = await vmSandboxUp({ name, log, ...options, ...(kept === undefined ? { owner: process.pid } : {}) });
+    if (!first) throw new Error("the sandbox has no machine");
+    return first;
+  };
+  const host = await boot();
+  // What an earlier run has deployed to a kept machine belongs to nobody any more.
+  if (kept !== undefined) await execOn(host, "rm -f /var/lib/lsyncd-as-code/id");
+  const stack = await new Stack({ name, directory }).init();
+  const on = async (command: string, more: ExecOptions = {}): Promise<string> =>
+    (await execOn(host, command, { timeoutMs: 10 * minute, ...more })).stdout.trimEnd();
+  const until: VmDeployment["until"] = async (what, condition, seconds = longestSeconds) => {
+    await eventually(condition, seconds, async () => `${what}\n${await diagnosis(on)}`);
+  };
+  return {
+    host,
+    stack,
+    on,
+    attempt: (command) => execOn(host, command, { timeoutMs: 10 * minute, allowFailure: true }),
+    deploy: async (settings = {}) => {
+      await stack.configure([host], { requireEncryption: true, ...settings });
+      succeeded(await stack.up());
+    },
+    up: async () => {
+      await boot();
+    },
+    cli: (command, ...args) =>
+      run(
+        process.execPath,
+        ["toolchain/bootstrap.mjs", `cli/${command}.ts`, "--stack", name, "--config-file", stack.configFile, ...args],
+        { cwd: resolve(__dirname, "../.."), env: stack.environment(), allowFailure: true },
+      ),
+    until,
+    identical: async () => {
+      const began = Date.now();
+      await until("source and target differ", async () => (await on(differences, { allowFailure: true })) === "");
+      return Math.round((Date.now() - began) / 1000);
+    },
+    remove: async () => {
+      if (kept === undefined) await vmSandboxDown(name);
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Prints what differs between the volumes, by content, and nothing when nothing does. */
+const differences = `diff -rq --no-dereference -x lost+found -x .lsyncd-as-code -x '*-shm' ${source} ${target} 2>&1`;
+
+const diagnosis = (on: VmDeployment["on"]): Promise<string> =>
+  on(`${differences} | head -n 20; systemctl status lsyncd --no-pager -n 20; uptime`, { allowFailure: true });
+
+/**
+ * The power of both data disks fails under whatever uses them, and comes back: what they had not flushed is lost as the mode says, and
+ * the kernel lets go of all it knows of them. These units are killed with them. Both volumes are closed then.
+ */
+export async function cutVolumes(
+  { host, on }: Pick<VmDeployment, "host" | "on">,
+  mode: LossMode,
+  seed: number,
+  units: string[],
+): Promise<string> {
+  const answer = await cutDisks(host, ["source", "target"], mode, seed);
+  const lines = units.flatMap((unit) => [`systemctl kill -s KILL ${unit}`, `systemctl stop ${unit}`]);
+  for (const { mapper, mountpoint } of Object.values(vmVolumes))
+    lines.push(
+      `for i in $(seq 100); do umount ${mountpoint}; mountpoint -q ${mountpoint} || break; sleep 0.3; done`,
+      `for i in $(seq 100); do cryptsetup close ${mapper}; [ -e /dev/mapper/${mapper} ] || break; sleep 0.3; done`,
+      `[ ! -e /dev/mapper/${mapper} ] || exit 1`,
+    );
+  await on([...lines, "rm -rf /run/lsyncd-as-code"].join("\n"));
+  for (const name of ["source", "target"] as const) await failDisk(host, name, "none");
+  return answer;
+}
+
+/** Opens both LUKS volumes and mounts neither. */
+export async function openVolumes({ on }: Pick<VmDeployment, "on">): Promise<void> {
+  for (const { device, mapper } of Object.values(vmVolumes))
+    await on(
+      `[ -e /dev/mapper/${mapper} ] || printf %s ${passphrase} | cryptsetup open --key-file=- ${device} ${mapper}`,
+    );
+}
