@@ -3,7 +3,8 @@
 
   vm-load.py run SEED SOURCE          writes until it is killed; a burst of 100 new files now and then
   vm-load.py fill SEED SOURCE COUNT   writes COUNT new files, and ends
-  vm-load.py open SOURCE              opens each database as an application does when it starts again, and commits once
+  vm-load.py open SOURCE              opens each database as an application does when it starts again, commits once, and removes
+                                      its own files that the power cut has damaged
   vm-load.py check SOURCE MIRROR      looks at a mirror that nobody writes to. Prints JSON: databases (checked), broken (why),
                                       files (checked), foreign (paths whose content neither side ever had)
 
@@ -174,6 +175,24 @@ def trouble(path):
             return f"{type(error).__name__}: {error}"
 
 
+def ordinary(volume):
+    """Each ordinary file of the application on a volume: path, path below the volume, content."""
+    for part in ("files", "burst"):
+        for folder, _, names in os.walk(os.path.join(volume, part)):
+            for name in names:
+                if not name.startswith("."):
+                    path = os.path.join(folder, name)
+                    with open(path, "rb") as file:
+                        yield path, os.path.relpath(path, volume), file.read()
+
+
+def wrong_records(path, data):
+    """Where a file's content is none that was written. The last record of a copy may be part of one."""
+    name = os.path.basename(path)
+    wanted = name[:-4] if name.endswith(".new") else name
+    return [at for at in range(0, len(data) - RECORD + 1, RECORD) if not is_record(wanted, at // RECORD, data[at : at + RECORD])]
+
+
 def check(source, mirror):
     broken, foreign, databases, files = [], [], 0, 0
     for folder, _, names in os.walk(mirror):
@@ -187,25 +206,20 @@ def check(source, mirror):
                 why = trouble(path)
                 if why:
                     broken.append(f"{below}: {why}")
-            elif below.startswith(("files/", "burst/")) and not name.startswith("."):
-                files += 1
-                with open(path, "rb") as file:
-                    data = file.read()
-                wanted = name[:-4] if name.endswith(".new") else name
-                pieces = range(0, len(data), RECORD)
-                # The last record of a file that was copied while it was appended to may be part of one.
-                wrong = [at for at in pieces if not is_record(wanted, at // RECORD, data[at : at + RECORD]) and len(data) - at >= RECORD]
-                if not wrong:
-                    continue
-                try:
-                    with open(os.path.join(source, below), "rb") as file:
-                        same = file.read() == data
-                except OSError:
-                    same = False
-                # What the power cut made of the source's own file is the application's matter.
-                if not same:
-                    zeros = "only zeros" if not data.strip(b"\0") else "a wrong record"
-                    foreign.append(f"{below}: {zeros}, {len(data)} bytes, first at {wrong[0]}")
+    for path, below, data in ordinary(mirror):
+        files += 1
+        wrong = wrong_records(path, data)
+        if not wrong:
+            continue
+        try:
+            with open(os.path.join(source, below), "rb") as file:
+                same = file.read() == data
+        except OSError:
+            same = False
+        # What the power cut made of the source's own file is the application's matter.
+        if not same:
+            what = "only zeros" if not data.strip(b"\0") else "a wrong record"
+            foreign.append(f"{below}: {what}, {len(data)} bytes, first at {wrong[0]}")
     print(json.dumps({"databases": databases, "broken": broken, "files": files, "foreign": foreign}))
 
 
@@ -217,6 +231,9 @@ def main():
     if action == "open":
         for journal, sync in DATABASES:
             Database(os.path.join(sys.argv[2], "app"), journal, sync, random.Random(0)).commit()
+        for path, _, data in ordinary(sys.argv[2]):
+            if wrong_records(path, data):
+                os.remove(path)
         return
     chance = random.Random(int(sys.argv[2]))
     if action == "fill":

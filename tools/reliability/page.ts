@@ -52,6 +52,10 @@ export const chapters: { title: string; files: string[] }[] = [
   { title: "Failover and replaced disks", files: ["operator", "drill"] },
   { title: "The application's own user", files: ["hostile-user"] },
   { title: "Adding, changing and removing hosts", files: ["takeover", "deploy", "hosts"] },
+  {
+    title: "Virtual machines: an own kernel, LUKS, power cuts",
+    files: ["vm", "vm-trixie", "vm-host", "vm-cuts-ext4", "vm-cuts-xfs"],
+  },
 ];
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
@@ -107,9 +111,10 @@ export function reliabilityPage(results: Results): string {
     ...tables,
     "## Not tested",
     "",
-    "- **LUKS itself.** The hosts of these tests are containers, whose machine may lack the device mapper. A file system on a loop",
-    "  device stands for the opened volume: absent until it is “unlocked”, and gone again. What is said of dm-crypt is tried only",
-    "  where it is missing: the warning, and the refusal with `requireEncryption`.",
+    "- **What emulation cannot show.** The virtual machines are emulated where KVM does not work: they have one processor and a",
+    "  disk that a program simulates. They show whether the result is right, and nothing about speed, real controllers that ignore",
+    "  a flush, or races between processors. All other hosts are containers, where a file system on a loop device stands for the",
+    "  opened volume.",
     "- **ZFS.** Its kernel module is not part of Debian's kernel. A dataset has no UUID that `blkid` knows, so it would be known by",
     "  its name; the limit on inotify watches would be the floor, as on btrfs.",
     "- **The kernel's own limit on inotify watches.** `fs.inotify.max_user_watches` belongs to the whole machine, and a test that",
