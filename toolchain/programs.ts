@@ -28,6 +28,7 @@ const packages = {
   ssh: "openssh-client",
   sshd: "openssh-server",
   "ssh-keygen": "openssh-client",
+  strace: "strace",
   "systemd-analyze": "systemd",
   "systemd-escape": "systemd",
   "systemd-nspawn": "systemd-container",

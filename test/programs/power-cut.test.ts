@@ -17,7 +17,7 @@ const shell = (text: string) => run("bash", ["-c", `set -e; cd '${folder}'; ${te
 const text = (name: string) => readFile(at(name), "utf8").catch(() => "");
 const record = () => text("target/.lsyncd-as-code/unsynced");
 
-beforeAll(() => needPrograms("rsync", "mount", "losetup"), installTime);
+beforeAll(() => needPrograms("rsync", "mount", "losetup", "mkfs.ext4", "strace"), installTime);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-cut-"));
   for (const name of ["source", "target", "run", "bin"]) await mkdir(at(name));

@@ -1,6 +1,7 @@
 # The copier for the model: brings one database up to date for each line it reads, and prints what came of it.
 #
-#   perl -I LIBRARY -I test/support copier.pl SOURCE TARGET NAME     lines: "copy", or "kill N": ended before its Nth step
+#   perl -I LIBRARY -I test/support copier.pl SOURCE TARGET NAME     lines: "copy SEED", "kill SEED N": ended before its
+#                                                                    Nth step, or "cut SEED N": at its Nth system call that changes something
 #
 # Times are told apart after 12 ms instead of 50, and nothing is synced: a process that is killed loses nothing of what it wrote.
 use strict;
@@ -35,16 +36,32 @@ while (defined(my $line = <STDIN>)) {
     my ($what, $seed, $at) = split ' ', $line;
     srand $seed;
     if ($what eq 'copy') { print attempt(), "\n"; next }
-    # In a process of its own, which may end.
+    # In a process of its own, which may end. It does nothing before strace has it.
     pipe my $said, my $say or die;
+    pipe my $go, my $start or die;
     my $pid = fork // die "cannot fork: $!\n";
     if (!$pid) {
-        $left = $at;
+        close $start;
+        <$go>;
+        $left = $at if $what eq 'kill';
         syswrite $say, attempt();
         POSIX::_exit(0);
     }
-    close $say;
+    close $_ for $say, $go;
+    my $strace = $what eq 'cut' ? traced($pid, $at) : undef;
+    close $start;
     my $answer = do { local $/ = undef; <$said> };
     waitpid $pid, 0;
+    close $strace if $strace;
     print $answer eq '' ? 'killed' : $answer, "\n";
+}
+
+# Has a process killed at its Nth system call of those that change something.
+sub traced {
+    my ($pid, $at) = @_;
+    my $calls = 'write,pwrite64,renameat2,unlinkat,mkdirat,openat,ftruncate,fchmod,fchown,utimensat,fsetxattr,fallocate';
+    open my $strace, '-|', "exec strace -o /dev/null -e trace=$calls -e inject=$calls:signal=KILL:when=$at -p $pid 2>&1" or die;
+    my $line = <$strace> // '';
+    die "strace: $line" if $line !~ /attached/;
+    return $strace;
 }

@@ -3,7 +3,7 @@
   model.py LIBRARY FIRST COUNT     seeds FIRST, FIRST + 1, …; prints a line for each fault with its seed, then a summary
 
 A history is a row of operations on one database, by up to three connections of this process and by processes that are
-killed: transactions (small, spilled to the disk, rolled back), checkpoints of each kind, with and without readers that hold
+killed, between system calls or at any of them: transactions (small, spilled to the disk, rolled back), checkpoints of each kind, with and without readers that hold
 them up, size limits of the log, exclusive locking, changes of the journal's mode and of the page size, VACUUM, a lost -shm,
 a database that is deleted and begun anew. Every commit has a number and leaves a row with it; what the database holds after
 it is kept as a digest.
@@ -50,13 +50,14 @@ def content(c):
     """The number of the last commit, and a digest of all that the database holds."""
     digest = hashlib.sha1()
     number = c.execute("select n from number").fetchone()[0]
-    for row in c.execute("select i, n, b from t order by i"):
-        digest.update(repr(row).encode())
+    for i, n, b in c.execute("select i, n, b from t order by i"):
+        digest.update(b"%d %d %d " % (i, n, len(b)))
+        digest.update(b)
     return number, digest.hexdigest()
 
 
 class History:
-    def __init__(self, library, folder, seed, trace=False):
+    def __init__(self, copier, folder, seed, trace=False):
         self.random = random.Random(seed)
         self.trace = trace
         self.source, self.target = (os.path.join(folder, name) for name in ("source", "target"))
@@ -64,20 +65,21 @@ class History:
         for name in (self.source, self.target):
             shutil.rmtree(name, ignore_errors=True)
             os.mkdir(name)
+        self.other = os.path.join(folder, "other.db")
         self.path = os.path.join(self.source, NAME)
         self.number, self.states, self.mirrored = 0, {}, -1
+        # The commit in which a process was killed: nobody knows whether it was made before the database is opened again.
+        self.maybe = None
         self.connections, self.readers = [], []
         self.log = []
+        self.also = None
         # What an application sets for each of its connections.
         self.pragmas = []
         if self.random.random() < 0.5:
             self.pragmas.append("journal_size_limit = %d" % self.random.choice((0, 5000, 20000, 50000, 100001)))
         if self.random.random() < 0.5:
             self.pragmas.append("wal_autocheckpoint = %d" % self.random.choice((0, 1, 5, 50)))
-        command = ["perl", "-I", library, "-I", os.path.dirname(HERE), os.path.join(HERE, "copier.pl")]
-        self.copier = subprocess.Popen(
-            command + [self.source, self.target, NAME], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
+        self.copier = copier
 
     # --- the source ---------------------------------------------------------------------------------------------------
 
@@ -119,14 +121,18 @@ class History:
     def rows(self):
         return self.random.choice((1, 1, 3, 10, 40, 150))
 
-    def transaction(self, c, end="commit"):
+    def transaction(self, c, end="commit", announce=None, rows=None):
         if self.random.random() < 0.3:
             c.execute("pragma cache_size = 2")
         c.execute("begin immediate")
         try:
-            self.change(c, self.rows())
+            self.change(c, self.rows() if rows is None else rows)
             if end == "commit":
                 state = content(c)
+            if announce is not None:
+                if self.also:
+                    c.execute(self.also)
+                os.write(announce, b"maybe %d %s\n" % (state[0], state[1].encode()))
             c.execute(end)
         except sqlite3.OperationalError:
             if c.in_transaction:
@@ -137,19 +143,44 @@ class History:
             if state[0] != self.number:
                 raise Fault("the model is wrong")
             self.states[self.number] = state[1]
+        if announce is not None:
+            os.write(announce, b"done %d %s\n" % (self.number, state[1].encode()))
 
     def op_commit(self):
         for _ in range(self.random.choice((1, 1, 2, 5))):
             self.transaction(self.some())
 
     def op_burst(self):
-        """Much is committed and checkpointed between two looks, and the log begun anew."""
+        """Much is committed and checkpointed between two looks, and the log begun anew, once or more."""
         c = self.some()
-        for _ in range(self.random.choice((2, 4, 8))):
-            self.transaction(c)
-        c.execute("pragma wal_checkpoint(%s)" % self.random.choice(("passive", "passive", "full"))).fetchall()
+        self.look()
+        for _ in range(self.random.choice((1, 1, 1, 2))):
+            for _ in range(self.random.choice((1, 2, 4, 8))):
+                self.transaction(c)
+            c.execute("pragma wal_checkpoint(%s)" % self.random.choice(("passive", "passive", "full", "restart"))).fetchall()
         for _ in range(self.random.choice((1, 1, 2, 4))):
             self.transaction(c)
+        self.look()
+
+    def op_limited(self):
+        """A log that outgrows its size limit between two looks, and is begun anew: the first commit then cuts the file, and is a small one."""
+        c = self.some()
+        limit = self.random.choice((5000, 20000, 50000))
+        if c.execute("pragma journal_mode").fetchone()[0] != "wal":
+            return
+        c.execute("pragma journal_size_limit = %d" % limit).fetchall()
+        c.execute("pragma wal_autocheckpoint = 0").fetchall()
+        c.execute("pragma wal_checkpoint(restart)").fetchall()
+        for _ in range(self.random.choice((1, 1, 2, 3))):
+            self.transaction(c, rows=self.random.choice((1, 3, 10)))
+        self.look()
+        for _ in range(20):
+            self.transaction(c)
+            if os.path.getsize(self.path + "-wal") > limit * self.random.choice((1, 1, 2)):
+                break
+        c.execute("pragma wal_checkpoint(%s)" % self.random.choice(("passive", "passive", "full"))).fetchall()
+        self.transaction(c, rows=0)
+        self.look()
 
     def op_rollback(self):
         self.transaction(self.some(), "rollback")
@@ -243,7 +274,7 @@ class History:
                 c = self.connect()
                 for _ in range(self.random.choice((0, 1, 2))):
                     self.transaction(c)
-                    os.write(send, b"%d %s\n" % (self.number, self.states[self.number].encode()))
+                    os.write(send, b"done %d %s\n" % (self.number, self.states[self.number].encode()))
                 c.execute("pragma cache_size = 2")
                 c.execute("begin immediate")
                 self.change(c, self.rows())
@@ -252,18 +283,85 @@ class History:
             os._exit(0)
         os.close(send)
         with os.fdopen(receive) as told:
-            for line in told:
-                number, state = line.split()
-                self.number = int(number)
-                self.states[self.number] = state
+            self.hear(told)
         os.waitpid(pid, 0)
+        self.after_death(lonely)
+
+    def hear(self, told):
+        """What a process said of its commits before it was killed."""
+        for line in told:
+            what, number, state = line.split()
+            self.states[int(number)] = state
+            if what == "done":
+                self.number = int(number)
+                self.maybe = None
+            else:
+                self.maybe = int(number)
+
+    def after_death(self, lonely):
+        """What comes after a process was killed: a look at what it left, a lost -shm, the next one that opens the database."""
         if lonely:
             self.look()
             if self.random.random() < 0.3 and os.path.exists(self.path + "-shm"):
                 os.remove(self.path + "-shm")
                 self.look()
             self.connections.append(self.connect())
-            self.connections[0].execute("select n from number").fetchall()
+        self.learn()
+
+    def learn(self):
+        """Whether the commit in which a process was killed was made."""
+        number = self.some().execute("select n from number").fetchone()[0]
+        if self.maybe is not None and number == self.maybe:
+            self.number = number
+        self.maybe = None
+
+    def op_cut(self):
+        """Another process is killed at one of its system calls: also in the middle of a commit, of a checkpoint, or of a commit in two databases."""
+        lonely = self.random.random() < 0.7
+        if lonely:
+            self.alone().close()
+            self.connections.clear()
+        seed, at = self.random.random(), self.random.choice((1, 2, 3, 5, 8, 13, 21, 40, 80, 130))
+        receive, send = os.pipe()
+        go, start = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.read(go, 1)
+                self.random.seed(seed)
+                c = self.connect()
+                if self.random.random() < 0.3:
+                    # Its journals name a third one (a super-journal) in rollback mode.
+                    c.execute("attach ? as other", (self.other,))
+                    c.execute("create table if not exists other.u (n)")
+                    self.also = "insert into other.u values (%d)" % self.number
+                for _ in range(self.random.choice((1, 2, 4))):
+                    self.transaction(c, announce=send)
+                if self.random.random() < 0.5:
+                    c.execute("pragma wal_checkpoint(%s)" % self.random.choice(("passive", "truncate"))).fetchall()
+                c.close()
+            except BaseException:
+                pass
+            os._exit(0)
+        os.close(send)
+        os.close(go)
+        # Of those that change something, the one of that number. The process does nothing before strace has it.
+        calls = "pwrite64,fdatasync,fsync,ftruncate,unlink,unlinkat"
+        strace = subprocess.Popen(
+            ["strace", "-o", "/dev/null", "-e", "trace=" + calls, "-e", "inject=%s:signal=KILL:when=%d" % (calls, at), "-p", str(pid)], stderr=subprocess.PIPE, text=True
+        )
+        while "attached" not in (strace.stderr.readline() or "attached"):
+            pass
+        os.write(start, b".")
+        os.close(start)
+        with os.fdopen(receive) as told:
+            self.hear(told)
+        died = os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+        if self.trace:
+            print("    call", at, "killed" if died else "not reached", "within a commit" if self.maybe else "")
+        strace.stderr.close()
+        strace.wait()
+        self.after_death(lonely)
 
     def op_anew(self):
         self.alone().close()
@@ -276,8 +374,8 @@ class History:
         self.create()
 
     OPERATIONS = (
-        ("commit", 40), ("burst", 12), ("rollback", 5), ("open", 5), ("close", 5), ("reader", 4), ("end_reader", 5), ("checkpoint", 12), ("limit", 4),
-        ("automatic", 4), ("mode", 4), ("page_size", 2), ("vacuum", 2), ("incremental", 2), ("exclusive", 2), ("killed", 6), ("anew", 1),
+        ("commit", 40), ("burst", 12), ("limited", 4), ("rollback", 5), ("open", 5), ("close", 5), ("reader", 4), ("end_reader", 5), ("checkpoint", 12), ("limit", 4),
+        ("automatic", 4), ("mode", 4), ("page_size", 2), ("vacuum", 2), ("incremental", 2), ("exclusive", 2), ("killed", 6), ("anew", 1), ("cut", 3),
     )  # fmt: skip
 
     # --- the mirror ---------------------------------------------------------------------------------------------------
@@ -294,18 +392,22 @@ class History:
     def look(self, gone=False):
         """Calls the copier, and looks at what the mirror reads as. Returns whether it is up to date."""
         seed = self.random.randrange(1 << 30)
-        if self.random.random() < 0.25:
+        kind = self.random.random()
+        if kind < 0.05:
+            said = self.ask("cut %d %d" % (seed, self.random.choice((1, 2, 3, 5, 8, 13, 21, 34, 60))))
+        elif kind < 0.25:
             said = self.ask("kill %d %d" % (seed, self.random.choice((1, 2, 3, 5, 8, 13, 30))))
         else:
             said = self.ask("copy %d" % seed)
         if gone:
             if said == "deleted" and os.listdir(self.target) not in ([], [".lsyncd-rsync.private"]):
                 raise Fault("a deleted database left %s" % os.listdir(self.target))
-            return said == "deleted"
+            # One that was killed on the way may have come to that as well.
+            return said in ("deleted", "killed")
         number = self.read_mirror()
         if number < self.mirrored:
             raise Fault("the mirror went back from commit %d to %d (%s)" % (self.mirrored, number, said))
-        if said in ("copied", "same") and number != self.number:
+        if said in ("copied", "same") and number not in (self.number, self.maybe):
             raise Fault("%s, and the mirror has commit %d of %d" % (said, number, self.number))
         self.mirrored = number
         return said in ("copied", "same")
@@ -377,8 +479,6 @@ class History:
         raise Fault("the mirror does not come to the end")
 
     def end(self):
-        self.copier.stdin.close()
-        self.copier.wait()
         for c in self.readers + self.connections:
             c.close()
 
@@ -388,9 +488,12 @@ def main():
     trace = "--trace" in sys.argv
     faults = looks = 0
     folder = tempfile.mkdtemp(prefix="model-")
+    command = ["perl", "-I", library, "-I", os.path.dirname(HERE), os.path.join(HERE, "copier.pl")]
+    command += [os.path.join(folder, "source"), os.path.join(folder, "target"), NAME]
+    copier = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
     try:
         for seed in range(first, first + count):
-            history = History(library, folder, seed, trace)
+            history = History(copier, folder, seed, trace)
             try:
                 history.run()
             except Fault as fault:
@@ -400,6 +503,8 @@ def main():
                 history.end()
         print("%d histories from seed %d, SQLite %s: %d faults" % (count, first, sqlite3.sqlite_version, faults))
     finally:
+        copier.stdin.close()
+        copier.wait()
         shutil.rmtree(folder)
     return 1 if faults else 0
 
