@@ -95,6 +95,7 @@ const catalogue: (ManagedFile & {
     "Sparse",
     "Temporary",
     "Install",
+    "Pages",
     "Plain",
     "Follow",
     "Copy",

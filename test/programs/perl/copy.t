@@ -208,4 +208,33 @@ subtest 'an encrypted database is one: it is copied under its locks' => sub {
 };
 
 volumes();
+subtest 'a rollback database that is larger than the free space is brought up to date page by page' => sub {
+    volumes();
+    system('mount', '-t', 'tmpfs', '-o', 'size=40M', 'room', $target) == 0 or die 'cannot mount';
+    my $db = connection('a.db');
+    $db->('pragma journal_mode = delete', 'create table t (i integer primary key, b)',
+        'with recursive n(i) as (select 1 union all select i + 1 from n where i < 7500) insert into t select i, randomblob(3900) from n');
+    my $again = sub { return sync_unit(directory($source), directory($target), 'a.db', options(volume => directory($target))) };
+    my $equal = sub { return run_sql("$target/a.db", 'pragma integrity_check') eq 'ok' && system('cmp', '-s', "$source/a.db", "$target/a.db") == 0 };
+    is $again->()->{state}, 'copied', 'the first copy has room';
+    my $inode = (stat "$target/a.db")[1];
+    $db->('update t set b = randomblob(3900) where i % 1000 = 0');
+    my $done = $again->();
+    is $done->{state}, 'copied', 'a change is copied';
+    cmp_ok $done->{bytes}, '<', 1 << 20, 'its pages only';
+    ok $equal->() && (stat "$target/a.db")[1] == $inode, 'into the copy that is there';
+    is_deeply [ map { s{.*/}{}r } glob "$target/*" ], ['a.db'], 'and nothing is left beside it';
+    is $again->()->{state}, 'same', 'it is known then';
+    $db->('delete from t where i > 7000', 'pragma incremental_vacuum');
+    is $again->()->{state}, 'copied', 'another change as well';
+    ok $equal->(), 'and equal';
+    $db->('update t set b = randomblob(3900)');
+    $done = $again->();
+    is "$done->{state} $done->{why}", 'deferred space', 'what changes all of it waits for room';
+    ok run_sql("$target/a.db", 'pragma integrity_check') eq 'ok', 'with its last copy whole';
+    undef $db;
+    kill KILL => $_->[0] and waitpid $_->[0], 0 for splice @held;
+    system 'umount', '-l', $target;
+};
+
 done_testing();

@@ -26,6 +26,9 @@ for my $name (qw(rename_file remove_file create_file set_mark set_times set_attr
     replace($name => sub { my $original = shift; POSIX::_exit(9) if step(); return $original->(@_) });
 }
 
+# Now and then there is no room for a whole copy.
+replace(need_space => sub { my $original = shift; return rand() < 0.15 ? LsyncdAsCode::Result::deferred('space', 'said so') : $original->(@_) });
+
 sub attempt {
     my $volume = directory($target);
     my $done = eval { sync_unit(directory($source), $volume, $name, options(volume => $volume, big => rand() < 0.1 ? 1 : 32 << 20)) };

@@ -12,6 +12,7 @@ use LsyncdAsCode::Install qw(finish follow_attributes install install_wal seal);
 use LsyncdAsCode::Locks qw(held_by_other lock_shared poll_for try_lock SHARED_FIRST SHARED_SIZE SHM_CKPT SHM_DMS);
 use LsyncdAsCode::Mark qw(continues read_mark);
 use LsyncdAsCode::Kind qw(is_sqlite);
+use LsyncdAsCode::Pages qw(update_pages);
 use LsyncdAsCode::Plain qw(copy_beside copy_plain);
 use LsyncdAsCode::Sparse qw(copy_sparse has_holes write_sparse);
 use LsyncdAsCode::Result qw(deferred need_space THROTTLED);
@@ -207,7 +208,7 @@ sub copy_rollback_unit {
     }
     return deferred('throttled', THROTTLED) if !$options->{whole} && $source->{size} >= $options->{big};
     my $lacking = need_space($target, $source->{size}, $options);
-    return $lacking if $lacking;
+    return update_pages($unit, $target, $temporary, $options) // $lacking if $lacking;
     my ($place, $copy, @chunks);
     my $bytes = $source->{size};
     if ($source->{size} < $options->{big}) {
