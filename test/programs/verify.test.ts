@@ -123,6 +123,59 @@ const database = (path: string) =>
     `python3 -c 'import sqlite3; c = sqlite3.connect("${path}"); c.execute("create table t (a)"); c.executemany("insert into t values (?)", [["x" * 900]] * 200); c.commit()'`,
   );
 
+describe("a copy of a database that is mixed from two states, with the size and time of a good one", () => {
+  /** Two committed states, the second in source/; the first in `old`. Every page of the table changes, and the tree grows. */
+  const states = `python3 -c '
+import shutil, sqlite3
+c = sqlite3.connect("source/a.sqlite", isolation_level=None)
+c.execute("pragma journal_mode = wal"); c.execute("create table t (i integer primary key, b)")
+fill = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 300) insert into t (b) select randomblob(900) from n"
+c.execute(fill); c.execute("pragma wal_checkpoint(truncate)"); shutil.copy("source/a.sqlite", "old")
+c.execute("delete from t where i % 3 = 0"); c.execute(fill); c.execute("pragma wal_checkpoint(truncate)"); c.close()'`;
+  /** In the mirror, some pages are those of the first state: as if their frames of the log had been lost. */
+  const mix = (which: string) => `python3 -c '
+new, old = (open(p, "rb").read() for p in ("source/a.sqlite", "old"))
+with open("target/a.sqlite", "r+b") as f:
+    for page in range(1, len(old) // 4096):
+        if ${which}: f.seek(page * 4096); f.write(old[page * 4096:(page + 1) * 4096])'; touch -r source/a.sqlite target/a.sqlite`;
+
+  it("is found without an option", async () => {
+    await shell(states);
+    await mirror();
+    expect((await verify()).code).toBe(0);
+    await shell(mix("page % 2"));
+    expect(await verify()).toMatchObject({
+      code: 1,
+      findings: [expect.stringMatching(/^FAULT a\.sqlite: SQLite says: /)],
+    });
+  });
+
+  it("is found with --checksum when SQLite sees nothing: a row that is an old one", async () => {
+    await shell(states);
+    await mirror();
+    await shell(`python3 -c '
+import sqlite3; c = sqlite3.connect("target/a.sqlite"); c.execute("update t set b = zeroblob(900) where i = 1"); c.commit(); c.close()'
+      rm -f target/a.sqlite-*; touch -r source/a.sqlite target/a.sqlite`);
+    expect(await verify()).toMatchObject({ code: 0, findings: [] });
+    expect(await verify("--checksum")).toMatchObject({ code: 1, findings: [expect.stringContaining("differ")] });
+  });
+
+  it("is found without an option when it is encrypted: its pages are compared with the source", async () => {
+    await shell(
+      "head -c 81920 /dev/urandom >source/a.sqlite; cp source/a.sqlite old; sleep 0.1; touch source/a.sqlite",
+    );
+    await mirror();
+    expect(await verify()).toMatchObject({ code: 0, findings: [] });
+    await shell(
+      "head -c 4096 /dev/urandom | dd of=target/a.sqlite bs=4096 seek=7 conv=notrunc status=none; touch -r source/a.sqlite target/a.sqlite",
+    );
+    expect(await verify()).toMatchObject({
+      code: 1,
+      findings: [expect.stringMatching(/^FAULT a\.sqlite: encrypted or no database, compared by content: .*differ/)],
+    });
+  });
+});
+
 describe("the private directory for copies of databases", () => {
   beforeEach(async () => {
     await database("source/a.sqlite");
