@@ -5,7 +5,7 @@ export class UsageError extends Error {}
 interface Ending {
   /** Shown after a fault in the arguments; without it that is an error like any other. */
   usage?: string;
-  /** The exit code of any other error; 1 unless told. */
+  /** The exit code of any other error; 1 by default. */
   failure?: number;
   /** End the process at once, whatever it still waits for, such as a host that never answers. */
   atOnce?: boolean;
@@ -14,7 +14,7 @@ interface Ending {
 const isUsage = (error: unknown): boolean =>
   error instanceof UsageError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS") === true;
 
-/** Runs a tool with this process's arguments and ends with the exit code it returns; an error is told in its own words. */
+/** Runs a tool with this process's arguments and ends with the exit code it returns; an error is printed in its own words. */
 export function runTool(main: (args: string[]) => Promise<number>, ending: Ending = {}): void {
   const { usage, failure = 1, atOnce = false } = ending;
   main(process.argv.slice(2)).then(

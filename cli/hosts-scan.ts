@@ -1,7 +1,7 @@
 import { runTool } from "./cli";
 import { scan, type Scanned } from "./hosts-scan/scan";
 
-const usage = `Shows the public keys of hosts, ready for the stack file. It adds none: whoever answers may be anyone, so compare
+const usage = `Shows the public keys of hosts, ready for the stack file. It adds none: any machine may have answered, so compare
 the fingerprint with one that you got in another way, such as from the provider's console:
   ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub
 

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runTool } from "./cli";
-import { readArguments, type Wish } from "./preview/arguments";
+import { readArguments, type Options } from "./preview/arguments";
 import { readEventLog } from "./preview/events";
 import { comment, summary } from "./preview/markdown";
 import { stackReport, type StackReport } from "./preview/report";
@@ -64,7 +64,7 @@ async function git(...args: string[]): Promise<string[]> {
 }
 
 /** The stacks to look at; an empty name is the one that is selected. */
-async function stacksOf({ stacks, changedSince }: Wish): Promise<string[]> {
+async function stacksOf({ stacks, changedSince }: Options): Promise<string[]> {
   if (changedSince === undefined) return stacks.length > 0 ? stacks : [""];
   const changed = await git("diff", "--name-only", "--merge-base", changedSince);
   return touchedStacks(changed, stackNames(await git("ls-files", "stacks")));
@@ -75,13 +75,13 @@ async function main(argv: string[]): Promise<number> {
     console.log(usage);
     return 0;
   }
-  const wish = readArguments(argv);
-  const stacks = await stacksOf(wish);
-  if (wish.list) {
+  const options = readArguments(argv);
+  const stacks = await stacksOf(options);
+  if (options.list) {
     console.log(JSON.stringify(stacks));
     return 0;
   }
-  const stdoutIsTaken = wish.markdown === "-";
+  const stdoutIsTaken = options.markdown === "-";
   const { engine } = await ensureToolchain();
   const folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-preview-"));
   const reports: StackReport[] = [];
@@ -89,7 +89,7 @@ async function main(argv: string[]): Promise<number> {
   try {
     for (const [index, stack] of stacks.entries()) {
       const log = join(folder, `${index}.json`);
-      const args = [...(stack === "" ? [] : ["--stack", stack]), ...wish.rest];
+      const args = [...(stack === "" ? [] : ["--stack", stack]), ...options.rest];
       const { code, tail } = await preview(engine.path, args, log, stdoutIsTaken);
       const seen = await readEventLog(log);
       if (seen.steps.length === 0 && seen.messages.length === 0 && tail.trim() !== "")
@@ -102,8 +102,8 @@ async function main(argv: string[]): Promise<number> {
     await rm(folder, { recursive: true, force: true });
   }
   for (const report of reports) (stdoutIsTaken ? console.error : console.log)(`\n${report.stack}: ${summary(report)}`);
-  if (wish.markdown === "-") process.stdout.write(comment(reports));
-  else if (wish.markdown !== undefined) await writeFile(wish.markdown, comment(reports));
+  if (options.markdown === "-") process.stdout.write(comment(reports));
+  else if (options.markdown !== undefined) await writeFile(options.markdown, comment(reports));
   return worst;
 }
 

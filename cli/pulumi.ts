@@ -70,10 +70,10 @@ async function lend({ askBecomePass, name }: EngineArguments, command: string): 
  */
 async function main(args: string[]): Promise<number> {
   const { engine } = await ensureToolchain();
-  const wish = engineArguments(args);
-  const env = await environment(engine.folder, args[0] ?? "", wish.targets);
-  const loans = await lend(wish, args[0] ?? "");
-  const child = spawn(engine.path, wish.args, { cwd: root, env, stdio: "inherit" });
+  const options = engineArguments(args);
+  const env = await environment(engine.folder, args[0] ?? "", options.targets);
+  const loans = await lend(options, args[0] ?? "");
+  const child = spawn(engine.path, options.args, { cwd: root, env, stdio: "inherit" });
   // The first Ctrl-C asks the engine to finish what it has begun, so this process must stay until it has.
   process.on("SIGINT", () => undefined);
   for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, () => child.kill(signal));

@@ -34,13 +34,13 @@ function readArguments(args: string[]) {
 }
 
 async function main(args: string[]): Promise<number> {
-  const wish = readArguments(args);
-  if (wish.help) {
+  const options = readArguments(args);
+  if (options.help) {
     console.log(usage);
     return 0;
   }
-  const settings = await settingsOf({ stack: wish.stack, configFile: wish["config-file"] });
-  const reports = await verifyFleet(settings, wish);
+  const settings = await settingsOf({ stack: options.stack, configFile: options["config-file"] });
+  const reports = await verifyFleet(settings, options);
   console.log(reportText(reports));
   return exitCode(reports);
 }

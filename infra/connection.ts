@@ -60,7 +60,7 @@ function endpoint(
 
 /**
  * The connections of all hosts. A host or bastion without a `hostKey` is looked up; those that are not found are
- * refused together, because a connection without a known key would trust whoever answers.
+ * refused together, because a connection without a known key would trust any machine that answers.
  */
 export function connections(settings: Settings, lookup: KeyLookup): Map<string, Connection> {
   const faults = new Set<string>();
@@ -85,7 +85,7 @@ export function connections(settings: Settings, lookup: KeyLookup): Map<string, 
     }
     return [host.name, connection];
   });
-  for (const fault of twins(found)) faults.add(fault);
+  for (const fault of duplicates(found)) faults.add(fault);
   if (faults.size > 0) {
     const keys = [...faults].every((fault) => fault.startsWith("lsyncd:privateKey"));
     const page = keys
@@ -97,7 +97,7 @@ export function connections(settings: Settings, lookup: KeyLookup): Map<string, 
 }
 
 /** Two entries that lead to one machine, known by its key, would undo each other's deployments. */
-function twins(found: [name: string, connection: Connection][]): string[] {
+function duplicates(found: [name: string, connection: Connection][]): string[] {
   const owners = new Map<string, string>();
   return found.flatMap(([name, { hostKey }]) => {
     const first = owners.get(hostKey);

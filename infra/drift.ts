@@ -29,7 +29,7 @@ export interface Look {
 /** What is known of a host that did not answer. */
 export const unanswered: Look = { answered: false, deployed: false, drift: [], passes: [], staged: [] };
 
-// A time, as `reasons` makes it. What a host says is written into commands: nothing else is taken from it.
+// A time, as `reasons` makes it. The output of a host is written into commands: nothing else is taken from it.
 const aRun = /^\d{8}T\d{6}Z$/;
 
 /** Reads what look.sh prints; `said` is what comes after it, from the preflight. Undefined when it was cut short. */

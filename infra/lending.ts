@@ -6,7 +6,7 @@ import { finishRemote, startRemote, type RemoteCommand, type RemoteResult } from
 import { visible } from "./text";
 
 /**
- * How every login but root's gets root's rights with a password: whoever has the password starts a lender on the host over a
+ * How every login but root's gets root's rights with a password: the process that has the password starts a lender on the host over a
  * connection of its own, and gives it the password there. The commands of the run borrow from it. So no command has a password, and
  * neither has the state.
  */

@@ -4,7 +4,7 @@ import type { HostSettings } from "./config";
 import { commandConnection, type Connection } from "./connection";
 import { reasons } from "./drift";
 import type { RenderedFile } from "./files";
-import { tell, type Looked } from "./observe";
+import { reportLook, type Looked } from "./observe";
 import * as pulumi from "./pulumi";
 import { stagedBefore } from "./takeover";
 
@@ -53,7 +53,7 @@ export class Mirror extends pulumi.ComponentResource {
     const spared = !pulumi.isDryRun() && refusedBy !== undefined;
     const identity = { stack: args.stack, host: spared ? { ...host, refusedBy } : host };
     // Uncaught: what it throws fails the preview, and holds up no other host.
-    void tell(host, looked, this);
+    void reportLook(host, looked, this);
 
     const reason = reasons(looked, args.now);
     // Of a host that did not answer nobody knows what its commands were called with last. A preview says nothing of it. An

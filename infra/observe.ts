@@ -10,7 +10,7 @@ import { runRemote, Unreachable, type RemoteResult } from "./ssh";
 // Seconds that a look may take. A host that hangs must not hold up the others for longer.
 const limit = 120;
 
-/** A look at a host, and what is to be told of it. */
+/** A look at a host, and what to report of it. */
 export interface Looked extends Look {
   /** Why it did not answer: the end of a sentence about the host, and what was said. */
   fault?: { how: "could not be reached" | "was not asked" | "did not answer"; text: string };
@@ -101,7 +101,7 @@ const goesOn = (): boolean => process.env.LSYNCD_ONE_HOST_STOPS_NO_OTHER === "tr
 
 /**
  * Whether nothing may be run on a host in an update: its look has got no answer, and the command plugin waits without end for
- * a host that takes the connection and then says nothing. A refused password is told by the commands themselves.
+ * a host that takes the connection and then says nothing. The commands themselves report a refused password.
  */
 export function outOfReach({ fault, refusedBy }: Looked): boolean {
   return fault !== undefined && refusedBy === undefined;
@@ -113,7 +113,7 @@ export function outOfReach({ fault, refusedBy }: Looked): boolean {
  */
 export function leaveAlone({ name }: HostSettings, { fault }: Looked): void {
   const text = `${name} ${fault?.how ?? "did not answer"}, it was not looked at and nothing was changed on it: ${fault?.text ?? ""}`;
-  // Not caught by anyone, see tell. Without a stack, which is shown of an error that comes when the program has just ended.
+  // Not caught by anyone, see reportLook. Without a stack, which is shown of an error that comes when the program has just ended.
   void Promise.reject(Object.assign(new pulumi.RunError(text + furtherHelp(fault)), { stack: "" }));
 }
 
@@ -121,11 +121,11 @@ const furtherHelp = (fault: Looked["fault"]): string =>
   fault?.how === "could not be reached" ? "\nMore: docs/troubleshooting.md#a-host-cannot-be-reached" : "";
 
 /**
- * Tells what a look has found. In a preview, findings of the preflight fail it, those of all hosts together, and so does
+ * Reports what a look has found. In a preview, findings of the preflight fail it, those of all hosts together, and so does
  * a refused password: an update would try it once more. A host that did not answer is a warning, because a pull request's
  * checks may have no way to it.
  */
-export async function tell(host: HostSettings, looked: Looked, resource: pulumi.Resource): Promise<void> {
+export async function reportLook(host: HostSettings, looked: Looked, resource: pulumi.Resource): Promise<void> {
   const { name, address } = host;
   const { drift, fault, preflight, refusedBy } = looked;
   const stops = pulumi.isDryRun() && !goesOn();
@@ -147,7 +147,7 @@ export async function tell(host: HostSettings, looked: Looked, resource: pulumi.
 }
 
 /**
- * Tells the host which refusals this very run passes over. A file there and not an input of a resource: a later run
+ * Records on the host which refusals this run overrides. A file there and not an input of a resource: a later run
  * without the variable must show no change. The preflight takes the file away.
  */
 export async function leaveWaivers(name: string, connection: Connection, waivers: HostCommand): Promise<void> {

@@ -2,7 +2,7 @@
 
 /** Our own programs that are not meant to be typed. */
 export const libDirectory = "/usr/local/lib/lsyncd-as-code";
-/** What outlives a deployment: which volumes are mirrored, what is installed, what was told. */
+/** What outlives a deployment: which volumes are mirrored, what is installed, which alerts were sent. */
 export const stateDirectory = "/var/lib/lsyncd-as-code";
 /** What a reboot may forget. */
 export const runDirectory = "/run/lsyncd-as-code";

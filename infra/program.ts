@@ -10,7 +10,7 @@ import { noteRefusal, passwordsOf, refusedBefore } from "./passwords";
 import * as pulumi from "./pulumi";
 import { isMeant } from "./targets";
 
-/** The keys of the configuration that are encrypted; undefined when whoever runs this does not say. */
+/** The keys of the configuration that are encrypted; undefined when unknown. */
 function encryptedKeys(): string[] | undefined {
   const { PULUMI_CONFIG_SECRET_KEYS: keys } = process.env;
   return keys === undefined ? undefined : (JSON.parse(keys) as string[]);

@@ -56,7 +56,7 @@ const supported: Record<string, RegExp | undefined> = {
 };
 
 const ownOutput = "the mirror's guard reads what rsync prints, and would no longer see a mass deletion";
-const ownList = "lsyncd itself tells rsync what to look at";
+const ownList = "lsyncd itself passes rsync the list of files";
 const elsewhere = "the mirror is local";
 const owners = "files of the mirror would belong to others, who could not use them after a failover";
 const unlinked = "links of the mirror would not be those of the source";
@@ -88,7 +88,8 @@ const breaking: Record<string, string> = {
   "--daemon": "it starts a server",
   "--debug": ownOutput,
   "--del": "write --delete-during",
-  "--delete-excluded": "lsyncd tells rsync of single changes by excluding all else, which would delete all else",
+  "--delete-excluded":
+    "lsyncd passes rsync single changes by excluding everything else, which this option would delete",
   "--delete-missing-args": "a source that is not there would empty the mirror",
   "--dirs": "what is in directories would not be mirrored",
   "--dry-run": nothing,

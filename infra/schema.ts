@@ -148,7 +148,7 @@ export const smtp = z
 export const url = z
   .string({ error: "must be a URL" })
   .max(1000)
-  // The value is not shown: whoever knows it can speak for the host.
+  // The value is not shown: anyone who knows it can speak for the host.
   .regex(/^https?:\/\/[A-Za-z0-9.:[\]-]+(\/[!-~]*)?$/, { error: "must be a URL that starts with https:// or http://" });
 
 /** A program with its arguments, run without a shell. */

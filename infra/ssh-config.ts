@@ -27,7 +27,7 @@ const noIdentity = "/nonexistent/lsyncd-as-code";
 
 /**
  * Asks ssh itself, which knows Include, Match and every pattern. Its first word counts: so what it would fall back to, such as
- * the name of whoever runs this, is written behind the user's own file. Throws what ssh says of a file that it cannot read.
+ * the name of the local user, is written behind the user's own file. Throws what ssh says of a file that it cannot read.
  */
 export const sshHost: SshLookup = (address, fallback) => {
   const config = [

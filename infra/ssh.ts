@@ -142,7 +142,7 @@ export async function runRemote(
 
 /**
  * Gives a command its standard input and waits for its end. Throws an error when that is not within `seconds`, if given,
- * or when it printed more than anything here does. What it printed can be shown, see text.ts.
+ * or when it printed more than anything here does. Its output can be shown, see text.ts.
  */
 export async function finishRemote(
   { channel, code, close, drop }: RemoteCommand,
@@ -260,7 +260,7 @@ function credentials({ user, privateKey, privateKeyPassword, password }: Endpoin
   };
 }
 
-/** What is told of a host that refuses all ways to log in: which ones there were. */
+/** The error of a host that refuses every login method: which ones were tried. */
 function notLetIn(to: Endpoint): string {
   const ways: Record<string, string | undefined> = {
     publickey: "private key",

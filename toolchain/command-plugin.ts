@@ -44,7 +44,7 @@ export async function installOfficial(
   const fetchIt = (): Promise<string | undefined> =>
     download(enginePath, ["plugin", "install", "resource", "command", `v${COMMAND_VERSION}`], {
       env: { ...env, PULUMI_HOME: staging, PULUMI_SKIP_UPDATE_CHECK: "true" },
-      patience: 20,
+      timeout: 20,
       greeting: 0,
       limit: 120,
     });

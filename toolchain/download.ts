@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 export interface DownloadOptions {
   env: NodeJS.ProcessEnv;
   /** Seconds until it must have shown more than `greeting` characters of output. */
-  patience: number;
+  timeout: number;
   /** How much it prints before it has reached anyone. */
   greeting: number;
   /** Seconds until it must be done. */
@@ -17,7 +17,7 @@ export interface DownloadOptions {
 export async function download(
   command: string,
   args: string[],
-  { env, patience, greeting, limit }: DownloadOptions,
+  { env, timeout, greeting, limit }: DownloadOptions,
 ): Promise<string | undefined> {
   return new Promise((resolve) => {
     // A process group of its own, so that what the downloader starts ends with it.
@@ -34,8 +34,8 @@ export async function download(
     };
     const timers = [
       setTimeout(() => {
-        if (output.length <= greeting) stop(`no answer within ${patience} s`);
-      }, patience * 1000),
+        if (output.length <= greeting) stop(`no answer within ${timeout} s`);
+      }, timeout * 1000),
       setTimeout(() => {
         stop(`not done within ${limit} s`);
       }, limit * 1000),

@@ -79,7 +79,7 @@ export async function downloadEngine(
   const fetchIt = (): Promise<string | undefined> =>
     download(process.execPath, [launcher, "version"], {
       env: { ...env, PULUMI_HOME: staging, PULUMI_VERSION: ENGINE_VERSION, PULUMI_SKIP_UPDATE_CHECK: "true" },
-      patience: 20,
+      timeout: 20,
       // It says that it downloads before it does.
       greeting: `Downloading pulumi v${ENGINE_VERSION}...\n`.length,
       limit: 900,

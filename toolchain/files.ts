@@ -2,7 +2,7 @@ import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { cp, mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, isAbsolute, join } from "node:path";
 
-/** Left in each folder this toolchain has filled itself, to tell it from the publisher's. */
+/** Left in each folder this toolchain has filled itself, to distinguish it from the publisher's. */
 const MARKER = "lsyncd-as-code.json";
 
 /** Whether the path is a non-empty file that may be executed. */

@@ -15,7 +15,7 @@ export interface Home {
   plugins: string;
   /** Where the engine looks for the command plugin. */
   commandPlugin: string;
-  /** Held by whoever is changing one of the above. */
+  /** Held by the process that changes one of the above. */
   lock: string;
 }
 

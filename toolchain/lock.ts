@@ -14,7 +14,7 @@ const LONGEST_SILENCE = 180_000;
 const RETRY = 500;
 
 /**
- * Runs `work` while holding the lock, a folder at this path. Waits for another holder; `onWait` is told its pid once.
+ * Runs `work` while holding the lock, a folder at this path. Waits for another holder; `onWait` gets its pid once.
  *
  * The folder holds one file named after its holder. To take the lock is to rename a prepared folder into place, which
  * the system does only over nothing or an empty folder. To give it back, or to break a dead one's lock, is to remove
@@ -43,7 +43,7 @@ async function acquire(path: string, name: string, onWait: (pid: string) => void
   await sweep(path);
   const prepared = await mkdtemp(`${path}.`);
   await writeFile(join(prepared, name), "");
-  let told = false;
+  let reported = false;
   for (;;) {
     try {
       await rename(prepared, path);
@@ -57,8 +57,8 @@ async function acquire(path: string, name: string, onWait: (pid: string) => void
     }
     const holder = await breakIfDead(path);
     if (holder === undefined) continue;
-    if (!told) onWait(holder.split("@")[0] ?? holder);
-    told = true;
+    if (!reported) onWait(holder.split("@")[0] ?? holder);
+    reported = true;
     await sleep(RETRY);
   }
 }
@@ -88,7 +88,7 @@ async function breakIfDead(path: string): Promise<string | undefined> {
   return undefined;
 }
 
-/** PID@HOST@START: the start time tells a process from a later one with the same pid. */
+/** PID@HOST@START: the start time distinguishes a process from a later one with the same pid. */
 function ownerName(pid: number): string {
   return `${pid}@${hostname()}@${startOf(pid) ?? ""}`;
 }

@@ -22,7 +22,7 @@ const usage = `Injects faults on sandbox hosts, keeps what came of them in docs/
   FILE       only these tests; what the page says of the others stays. Any of:
              ${known.join(" ")}
   --torture  interrupts deployments at many more points; takes an hour more
-  --workers  how many files at once; 2 unless told
+  --workers  how many files at once; 2 by default
   --write    runs nothing, writes the page from what was kept
   --check    writes nothing either, fails when the page is not what that gives`;
 

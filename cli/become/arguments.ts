@@ -31,8 +31,8 @@ const valueOf = (args: string[], ...flags: string[]): string | undefined => valu
 /** Reads the arguments of `npm run up` and its like; the first is the engine's command. */
 export function engineArguments(args: string[]): EngineArguments {
   const [command = "", ...rest] = args.filter((arg) => !askFlags.has(arg));
-  const told = rest.some((arg) => arg.startsWith("--continue-on-error"));
-  const more = goesOn.has(command) && !told ? ["--continue-on-error"] : [];
+  const given = rest.some((arg) => arg.startsWith("--continue-on-error"));
+  const more = goesOn.has(command) && !given ? ["--continue-on-error"] : [];
   return {
     args: [command, ...more, ...rest],
     askBecomePass: args.some((arg) => askFlags.has(arg)),

@@ -19,7 +19,7 @@ export interface Scanned {
 }
 
 // Seconds to wait for a host.
-const patience = 10;
+const timeout = 10;
 
 /** Reads ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT. An address with several colons is an IPv6 one without a port. */
 export function parseTarget(target: string): { address: string; port: number } {
@@ -46,7 +46,7 @@ export function parseKeys(printed: string): ShownKey[] {
 /** Asks a host for its public keys. Never rejects for what the host does. */
 export async function scan(target: string): Promise<Scanned> {
   const { address, port } = parseTarget(target);
-  const args = ["-T", String(patience), "-p", String(port), "--", address];
+  const args = ["-T", String(timeout), "-p", String(port), "--", address];
   const { stdout, stderr } = await run("ssh-keyscan", args, { allowFailure: true });
   const keys = parseKeys(stdout);
   if (keys.length > 0) return { target, keys };

@@ -1,4 +1,4 @@
-/** Something about the inventory that a person must mend. */
+/** Something about the inventory that a person must fix. */
 export class InventoryError extends Error {}
 
 /** A host as Ansible's own parser sees it, with all its variables. */

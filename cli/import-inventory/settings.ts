@@ -92,7 +92,7 @@ export function importHosts(inventory: InventoryHost[], { stack, user: defaultUs
     if (user === undefined)
       remark(
         name,
-        "no ansible_user, so root logs in here. Ansible took --user, remote_user in ansible.cfg, or the login of whoever " +
+        "no ansible_user, so root logs in here. Ansible took --user, remote_user in ansible.cfg, or the login of the user who " +
           "ran it; give it here too: --user NAME",
       );
     else if (user !== "root" && first(["ansible_become"]) !== undefined && !yes(first(["ansible_become"])))
@@ -161,12 +161,12 @@ export function importHosts(inventory: InventoryHost[], { stack, user: defaultUs
         names,
       );
   }
-  const told = [...remarks].map(([text, names]) => `${countedList(names)}: ${text}`);
+  const lines = [...remarks].map(([text, names]) => `${countedList(names)}: ${text}`);
   if (others.size > 0)
-    told.push(`Variables that are not about reaching a host are not used: ${[...others].sort().join(", ")}`);
+    lines.push(`Variables that are not about reaching a host are not used: ${[...others].sort().join(", ")}`);
   const together = hosts.length > 0 ? faultOf(hosts) : undefined;
-  if (together !== undefined) told.push(`Fix this in the stack file before you deploy: ${together}`);
-  return { ...hoist(hosts), left, remarks: told };
+  if (together !== undefined) lines.push(`Fix this in the stack file before you deploy: ${together}`);
+  return { ...hoist(hosts), left, remarks: lines };
 }
 
 /** Takes what all hosts have in common out of their entries. */

@@ -33,7 +33,7 @@ const linesOf = (parts: Parts, path: string): string => parts[path] ?? "";
 function fileChange(path: string, before: Parts, after: Parts, old: Listed | undefined, now: Listed): Change[] {
   const how = old ? "changed" : "added";
   if (now.hidden || old?.hidden === true) {
-    // Whether one that was hidden and stays so has changed, its text does not tell.
+    // Whether one that was hidden and stays so has changed, its text does not show.
     return now.hidden && old?.hidden === true ? [] : [{ what: path, how, note, ...restarting(now) }];
   }
   if (linesOf(before, path) !== linesOf(after, path) || !old) {

@@ -10,7 +10,7 @@ export const commentLimit = 65536;
 export const marker = "<!-- preview of lsyncd as code -->";
 
 /**
- * Rows of hosts in a table, and lines of a change, of a new file or of what somebody said, beyond which the rest is only
+ * Rows of hosts in a table, and lines of a change, of a new file or of an error, beyond which the rest is only
  * counted; and characters of such a line.
  */
 const most = { rows: 60, changed: 150, added: 40, said: 60, wide: 400 };
@@ -61,8 +61,8 @@ function grouped<T>(items: T[], key: (item: T) => string): T[][] {
 
 /** Hosts that a person should look at first come first. */
 const urgency = ({ preflight, outcome }: HostReport): number => {
-  const trouble = ["refused", "could not be run"].indexOf(preflight);
-  return trouble >= 0 ? trouble : 2 + ["removed", "new", "changed", "unchanged"].indexOf(outcome);
+  const failure = ["refused", "could not be run"].indexOf(preflight);
+  return failure >= 0 ? failure : 2 + ["removed", "new", "changed", "unchanged"].indexOf(outcome);
 };
 
 /** What happens to a host, in a few words. */
@@ -124,13 +124,13 @@ export interface Row {
 /** The rows of a stack's table, those that need a look first. */
 export function rows({ hosts }: StackReport): Row[] {
   const sorted = [...hosts].sort((a, b) => urgency(a) - urgency(b));
-  const told = sorted.map((host) => ({
+  const rows = sorted.map((host) => ({
     host,
     changes: outcomeText(host),
     restarts: restartText(host),
     preflight: preflightText(host),
   }));
-  return grouped(told, ({ changes, restarts, preflight }) => JSON.stringify([changes, restarts, preflight])).map(
+  return grouped(rows, ({ changes, restarts, preflight }) => JSON.stringify([changes, restarts, preflight])).map(
     (group) => ({
       hosts: group.map(({ host }) => host.host),
       changes: group[0]?.changes ?? "",
@@ -150,12 +150,12 @@ export function headline({ hosts, succeeded }: StackReport): string {
     [count("removed"), "to remove"],
     [count("unchanged"), "unchanged"],
   ] as const;
-  const told = parts.filter(([number]) => number > 0).map(([number, what]) => `${number} ${what}`);
+  const counts = parts.filter(([number]) => number > 0).map(([number, what]) => `${number} ${what}`);
   const restarted = hosts.filter(({ restarts }) => restarts.includes("lsyncd")).length;
   const refused = hosts.filter(({ preflight }) => preflight === "refused").length;
   const unknown = hosts.filter(({ preflight }) => preflight === "could not be run").length;
   const sentences = [
-    hosts.length === 0 ? "No host was looked at." : `${plural(hosts.length, "host")}: ${told.join(", ")}.`,
+    hosts.length === 0 ? "No host was checked." : `${plural(hosts.length, "host")}: ${counts.join(", ")}.`,
     ...(restarted > 0 ? [`lsyncd restarts on ${restarted}.`] : []),
     ...(refused > 0 ? [`The preflight refuses ${refused}.`] : []),
     ...(unknown > 0 ? [`The preflight could not be run on ${unknown}.`] : []),
@@ -242,7 +242,7 @@ export function comment(reports: StackReport[], limit = commentLimit): string {
   const sections = reports.map((report) => ({
     report,
     head: `## Preview of \`${report.stack}\`\n\n${headline(report)}${report.hosts.length > 0 ? `\n\n${table(report)}` : ""}`,
-    // What went wrong comes first, so that it is told whatever else there is.
+    // What went wrong comes first, so that it is shown in any case.
     parts: [...messages(report), ...findings(report), ...changes(report)],
     taken: [] as string[],
     left: 0,
@@ -282,11 +282,11 @@ export function summary(report: StackReport): string {
       .join("   ")
       .trimEnd(),
   );
-  // The engine has told it as well, some hundred lines above.
-  const troubles = report.hosts.flatMap(({ host, findings }) =>
+  // The engine has printed it as well, some hundred lines above.
+  const failures = report.hosts.flatMap(({ host, findings }) =>
     findings.filter(({ kind }) => kind !== "warns").map(({ kind, text }) => ({ host, why: `${kind}: ${text}` })),
   );
-  const told = grouped(troubles, ({ why }) => why).map((group) => {
+  const items = grouped(failures, ({ why }) => why).map((group) => {
     const hosts = countedList(group.map(({ host }) => host));
     return `  ${hosts} ${group[0]?.why.replaceAll("\n", "\n    ") ?? ""}`;
   });
@@ -294,6 +294,6 @@ export function summary(report: StackReport): string {
     plain(headline(report)),
     "",
     ...(report.hosts.length > 0 ? table.map((line) => `  ${line}`) : []),
-    ...(told.length > 0 ? ["", ...told] : []),
+    ...(items.length > 0 ? ["", ...items] : []),
   ].join("\n");
 }

@@ -64,7 +64,7 @@ function stepChange(step: Step): Change | undefined {
   if (made.includes(step.op) || unmade.includes(step.op)) return undefined;
   const before = text(step.old, "stdin");
   const after = text(step.new, "stdin");
-  // A hidden script holds a password or files that the activation tells of.
+  // A hidden script holds a password or files that the activation mentions.
   return before === secret || after === secret ? undefined : scriptChange(step.part, before, after);
 }
 
@@ -81,7 +81,7 @@ function items(text: string): string[] {
   return found.map((lines) => lines.join("\n"));
 }
 
-/** One thing that someone changed by hand, as the program tells it (infra/drift.ts). */
+/** One thing that someone changed by hand, as the program reports it (infra/drift.ts). */
 function driftChange(item: string, restarts: Map<string, Restart>): Change {
   const [first = "", ...lines] = item.split("\n");
   const [what = "", how = "differs"] = /^(package \S+|\S+) (.*)$/.exec(first)?.slice(1) ?? [first];
@@ -101,7 +101,7 @@ function preflightOf(host: string, messages: Message[]): { findings: Finding[]; 
   const findings: Finding[] = [];
   const used = messages.filter(({ text }) => {
     if (new RegExp(`^${literal(host)} (could not be reached|was not asked|did not answer)\\b`).test(text)) {
-      // Without the host's address: a hundred that cannot be reached for the same reason are told once.
+      // Without the host's address: a hundred that cannot be reached for the same reason are reported once.
       const why = text
         .slice(host.length + 1)
         .replace(/\nMore: .*$/, "")
@@ -132,7 +132,7 @@ function resultOf(findings: Finding[]): PreflightResult {
   return has("warns") ? "passed with warnings" : "passed";
 }
 
-// What costs most is told first; then changes before additions, and paths in order, however the engine came to them.
+// What costs most comes first; then changes before additions, and paths in order, however the engine came to them.
 const rank = ({ restart, how }: Change): number =>
   [undefined, "monitor", "lsyncd"].indexOf(restart) * -10 +
   ["changed by hand", "changed", "removed", "added"].indexOf(how);

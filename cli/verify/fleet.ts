@@ -11,7 +11,7 @@ export interface VerifyOptions {
   checksum?: boolean;
   /** `PRAGMA integrity_check` instead of `quick_check`. */
   full?: boolean;
-  /** Seconds below which a difference is the mirror's normal delay; 60 unless told. */
+  /** Seconds below which a difference is the mirror's normal delay; 60 by default. */
   maxAge?: number;
 }
 

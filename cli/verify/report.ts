@@ -30,7 +30,7 @@ export interface HostReport {
 
 const lastLine = /^(\d+) files, (\d+) databases: (\d+) faults, (\d+) not checked$/m;
 
-/** Reads what lsyncd-verify printed and its exit code. What it did not finish counts as not checked. */
+/** Reads what lsyncd-verify printed and its exit code. Unfinished work counts as not checked. */
 export function readReport(host: string, seconds: number, { code, stdout, stderr }: RemoteResult): HostReport {
   const numbers = lastLine.exec(stdout)?.slice(1).map(Number);
   const findings = stdout.split("\n").flatMap((line): Finding[] => {

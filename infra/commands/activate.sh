@@ -196,7 +196,7 @@ is_changed() { # path
 # Next to where it belongs and on the disk, so that only a rename is left to do.
 prepare_one() { # mode hash restart path
   is_changed "$4" && ! goes_together "$4" || return 0
-  # Without -T, which rust-coreutils does not have: so a directory of that name is told apart first.
+  # Without -T, which rust-coreutils does not have: so a directory of that name is handled first.
   mkdir -p "${4%/*}" && [ ! -d "$4.new" ] && install -o root -g root -m "$1" -- "$TRANSACTION/new$4" "$4.new" && sync -- "$4.new"
 }
 
@@ -206,7 +206,7 @@ swap_one() { # mode hash restart path
 }
 
 # Programs that call each other are replaced at once: the folder with all of them is made anew beside the one in force, and the
-# two are exchanged. What was there stays for those who are reading it, until this deployment has ended.
+# two are exchanged. The old directory stays for programs that are reading it, until this deployment has ended.
 together=false
 goes_together() { case "$1" in "$LIBRARY"/*) $together ;; *) return 1 ;; esac; } # path
 
@@ -293,13 +293,13 @@ swap() {
   record_volumes && phase proving
 }
 
-# Which volumes are mirrored, before lsyncd starts on them. What was looked at is recorded, not what is mounted now.
+# Which volumes are mirrored, before lsyncd starts on them. Record the volumes that were checked, not those mounted now.
 record_volumes() {
   printf 'source\t%s\ntarget\t%s\n' "$source_id" "$target_id" >"$STATE/volumes.new" || return 1
   if ! cmp -s "$STATE/volumes.new" "$STATE/volumes"; then changed_lsyncd=true; fi
   # The source that is accepted here need not be the one that was mirrored last.
   if [ -n "$passed_over" ] || [ "$(recorded source)" != "$source_id" ]; then : >"$STATE/accept-source" || return 1; fi
-  # Whoever passes over a refusal expects that the first pass deletes what only the target has.
+  # An operator who overrides a refusal expects that the first pass deletes what only the target has.
   if [ -n "$passed_over" ]; then : >"$STATE/allow-deletion" || return 1; fi
   case "$passed_over" in *LSYNCD_EMPTY_SOURCE_ERASES_MIRROR*) rm -f "$STATE/held" ;; esac
   sync "$STATE/volumes.new" && mv "$STATE/volumes.new" "$STATE/volumes" && sync "$STATE"
@@ -460,7 +460,7 @@ warn_about_mail() {
 }
 
 # By which run this activation was asked for, if by more than its settings, and by which the first one here: the next look
-# tells both, see drift.ts.
+# reports both, see drift.ts.
 remember_run() { # file
   if [ -z "$RUN" ]; then rm -f "$STATE/$1"; return; fi
   printf '%s\n' "$RUN" >"$STATE/$1.new" && mv "$STATE/$1.new" "$STATE/$1"

@@ -1,5 +1,5 @@
 # Gets root's rights and runs the rest of standard input with them: `bash -s` reads a line at a time, so what follows this
-# text is still there. They are borrowed from whoever holds them for this run (lend.pl), or else sudo must not ask. With
+# text is still there. They are borrowed from the process that holds them for this run (lend.pl), or else sudo must not ask. With
 # TAKE it is the one that lends: then PASSWORD is tried once, sudo would take the next lines for further tries.
 # Variables: HOST LOGIN LEND (where a run may have left root's rights for it) TAKE and PASSWORD
 # REFUSED_BY (the host that has refused the password in this run: it is tried no more)
@@ -54,7 +54,7 @@ become() {
   exit "${PIPESTATUS[1]}"
 }
 
-# Tries the password once, and prints what sudo says, and last whether it asked: sudo tells it by what it leaves of the
+# Tries the password once, and prints what sudo says, and last whether it asked: sudo shows that by what it leaves of the
 # input. -k: no password is asked for less, or remembered.
 try_password() {
   local line said=

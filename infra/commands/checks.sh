@@ -338,7 +338,7 @@ check_watches() {
 # What a preflight says that refuses nothing.
 say_passed() { printf 'Preflight passed on %s (%s).\n' "$HOST" "$ADDRESS"; }
 
-# Runs every check and tells all that was found. Returns 1 when something is refused.
+# Runs every check and prints all findings. Returns 1 when something is refused.
 check_all() {
   local both=true
   check_host
@@ -359,11 +359,11 @@ check_all() {
   fi
   if [ "${#warnings[@]}" -gt 0 ]; then
     printf 'Preflight warns about %s (%s):\n' "$HOST" "$ADDRESS"
-    tell "${warnings[@]}"
+    print_numbered "${warnings[@]}"
   fi
   [ "${#findings[@]}" -gt 0 ] || return 0
   printf 'Preflight refuses %s (%s), nothing was changed on it:\n' "$HOST" "$ADDRESS"
-  tell "${findings[@]}"
+  print_numbered "${findings[@]}"
   echo "More: docs/troubleshooting.md#the-preflight-refuses"
   return 1
 }

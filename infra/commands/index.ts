@@ -40,7 +40,7 @@ const id = ({ stack, host }: Identity): string => `${stack}/${host.name}`;
 /** Where files waited for their activation in earlier versions, below the home directory of the user who logs in. */
 const staged = (identity: Identity): string => `.lsyncd-as-code/staged/${id(identity)}`;
 
-/** The file that tells a preflight which refusals to pass over in this very run. */
+/** The file that names the refusals that a preflight overrides in this run. */
 const waiverFile = `${runDirectory}/waivers`;
 
 /** Where the preflight leaves the files with secrets for the activation, in a folder for each deployment. */

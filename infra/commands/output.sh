@@ -1,5 +1,5 @@
 # Makes what a command prints fit for the command plugin, which fails on bytes that are not UTF-8 and hangs on a line of more
-# than 64 KiB. A file's name can be any bytes, and a log can quote it. What could move a terminal's cursor is escaped too.
+# than 64 KiB. A file's name can be any bytes, and a log can quote it. Anything that could move a terminal's cursor is escaped too.
 
 clean_output() {
   command -v perl >/dev/null || exec cat

@@ -1,6 +1,6 @@
 # Looks at a host before anything is changed on it.
 # Variables: those of checks.sh, and KEPT (where files with secrets wait for the activation) with the array `kept`. DEPLOYMENT
-# makes it run again when anything changes. What this run passes over waits in WAIVER_FILE, which the activation takes away. A
+# makes it run again when anything changes. The refusals that this run overrides are in WAIVER_FILE, which the activation takes away. A
 # preview runs the same checks, see look.sh.
 set -u
 exec </dev/null

@@ -1,4 +1,4 @@
-# How commands on a host talk: findings and warnings are collected and told together at the end.
+# Output of the commands on a host: findings and warnings are collected and printed together at the end.
 
 findings=()
 warnings=()
@@ -7,7 +7,7 @@ refuse() { findings+=("$1"); }
 warn() { warnings+=("$1"); }
 
 # Prints a list, numbered, with the lines that follow a first one indented.
-tell() {
+print_numbered() {
   local number=0 text
   for text in "$@"; do
     number=$((number + 1))

@@ -32,7 +32,7 @@ export function assignments(name: string, values: Map<string, string>): string[]
 }
 
 /**
- * The command that runs a script it gets on standard input, with arguments, as whoever logs in. The script is read to
+ * The command that runs a script it gets on standard input, with arguments, as the login user. The script is read to
  * its end before it starts, so that nothing it runs can eat the rest of it.
  */
 export function run(name: string, ...args: string[]): string {

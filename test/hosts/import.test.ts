@@ -117,7 +117,7 @@ it("one without a host to take over writes nothing and fails", async () => {
   expect(stack).toBeUndefined();
 });
 
-it("never overwrites a stack unless told to", async () => {
+it("never overwrites a stack by default to", async () => {
   const file = join(directory, "list.json");
   await writeFile(file, JSON.stringify({ _meta: { hostvars: { a: {} } } }));
   const before = await readFile(join(root, "stacks/Pulumi.sqlite-prod.yaml"), "utf8");

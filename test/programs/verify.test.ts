@@ -39,7 +39,7 @@ const env = (): NodeJS.ProcessEnv => ({
   LSYNCD_SETTINGS: at("settings"),
 });
 
-/** Everything counts as old enough to be no delay, unless told otherwise. */
+/** Everything counts as old enough to be no delay by default otherwise. */
 async function verify(...args: string[]): Promise<Verdict> {
   const all = ["--max-age", "-1", ...args];
   const { code, stdout, stderr } = await run(join(programs, "lsyncd-verify"), all, { env: env(), allowFailure: true });

@@ -60,7 +60,7 @@ export async function makeCertificate(address: string): Promise<Certificate> {
 export interface MailServerOptions {
   /** The loopback address it listens on. */
   address: string;
-  /** A free one unless told. */
+  /** A free one by default. */
   port?: number;
   /** With it, STARTTLS is offered; with `implicitTls`, the connection is encrypted from the start. */
   certificate?: Certificate;

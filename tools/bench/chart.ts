@@ -10,7 +10,7 @@ export interface BarChart {
   series: { name: string; values: (number | undefined)[] }[];
 }
 
-// Okabe and Ito's colours, which are told apart by those who do not see red or green.
+// Okabe and Ito's colours, which people with colour blindness can distinguish.
 const colours = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
 const size = { width: 760, height: 360, left: 56, right: 12, top: 64, bottom: 36 };
 

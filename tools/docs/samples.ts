@@ -77,7 +77,7 @@ ${blocks.join("\n")}`;
 const recipients = ["ops@example.com", "dba@example.com"];
 const monitor = "/usr/local/bin/lsyncd-monitor.sh";
 
-/** Takes the samples from a deployed host: breaks its mirror in one way after the other, and mends it again. */
+/** Takes the samples from a deployed host: breaks its mirror in one way after the other, and repairs it again. */
 async function take(host: SandboxHost): Promise<Samples> {
   const sh = async (script: string) => (await execOn(host, script, { allowFailure: true })).stdout.trim();
   const mails = async () => Number(await sh("ls /root/mails 2>/dev/null | wc -l"));

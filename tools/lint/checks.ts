@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -8,6 +8,7 @@ import { run } from "../../toolchain/run";
 import { languageOf, type Language } from "./language";
 import { programsBelowByPath } from "./below";
 import { isOnPath } from "../../toolchain/programs";
+import { proseFindings } from "./prose";
 import { hostileName, type Sample } from "./samples";
 import { verifyUnits } from "./units";
 
@@ -24,8 +25,15 @@ export const root = resolve(__dirname, "../..");
 /** Runs a program of node_modules over the working copy; what it prints is a finding when it fails. */
 async function node(program: string, ...args: string[]): Promise<string> {
   const path = join(root, "node_modules", ".bin", program);
-  const { code, stdout, stderr } = await run(path, args, { cwd: root, allowFailure: true });
+  // By this Node: that of PATH may be older than cspell needs.
+  const { code, stdout, stderr } = await run(process.execPath, [path, ...args], { cwd: root, allowFailure: true });
   return code === 0 ? "" : `${stdout}${stderr}`.trim() || `exited with ${code}`;
+}
+
+/** The files that git knows or would add, from the root. */
+async function filesOfWorkingCopy(): Promise<string[]> {
+  const { stdout } = await run("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], { cwd: root });
+  return stdout.split("\0").filter((name) => name !== "" && existsSync(join(root, name)));
 }
 
 /** The checks of what is written in TypeScript, YAML and the like. */
@@ -34,6 +42,8 @@ export const sourceChecks: Check[] = [
   { name: "prettier", find: () => node("prettier", "--check", "--log-level=warn", ".") },
   { name: "types", find: () => node("tsc") },
   { name: "handles below volumes", find: () => Promise.resolve(programsBelowByPath(root)) },
+  { name: "spelling", find: () => node("cspell", "--no-progress", "--no-summary", "*.md", "docs/**/*.md") },
+  { name: "prose", find: async () => proseFindings(root, await filesOfWorkingCopy()) },
 ];
 
 interface Text {
@@ -71,8 +81,7 @@ const rendered = (samples: Sample[], language: Language): Text[] =>
 
 /** Shell files of the working copy that are programs by themselves; those of infra/commands are parts of scripts. */
 async function shellFiles(): Promise<Text[]> {
-  const { stdout } = await run("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], { cwd: root });
-  const names = stdout.split("\0").filter((name) => name !== "" && !/^(infra\/commands|templates)\//.test(name));
+  const names = (await filesOfWorkingCopy()).filter((name) => !/^(infra\/commands|templates)\//.test(name));
   const candidates = names.filter((name) => /(^|\/)[^.]+$|\.(sh|bash)$/.test(name));
   const texts = await Promise.all(
     candidates.map(async (name) => ({ name, text: await readFile(join(root, name), "utf8").catch(() => "") })),

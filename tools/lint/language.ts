@@ -3,7 +3,7 @@ import { paths } from "../../infra/paths";
 /** The languages that managed files are written in. */
 export type Language = "lua" | "shell" | "perl" | "unit" | "msmtp" | "logrotate" | "settings";
 
-/** The language of a managed file, by its path and text. Throws when it cannot be told: nobody would check it. */
+/** The language of a managed file, by its path and text. Throws when it is unknown: then nothing would check it. */
 export function languageOf({ path, content }: { path: string; content: string }): Language {
   const [first = ""] = content.split("\n");
   if (path.endsWith(".lua")) return "lua";

@@ -7,7 +7,7 @@ import { fileSystems, type FileSystem } from "./vm/types";
 export class UsageError extends Error {}
 
 /** What the command line asks for. */
-export type Wish =
+export type Options =
   | { action: "help" }
   | { action: "up"; name: string; hosts: number; release?: Release }
   | { action: "up vm"; name: string; hosts: number; release?: Release; fileSystem?: FileSystem }
@@ -48,7 +48,7 @@ const takes: Record<string, (keyof typeof options)[]> = {
 };
 
 /** Reads the words after `npm run sandbox --`. Throws UsageError, with one line that says what is wrong. */
-export function readArguments(argv: string[]): Wish {
+export function readArguments(argv: string[]): Options {
   const [own, command] = splitCommand(argv);
   const { values, positionals } = parseOwn(own);
   const [action, ...rest] = positionals;
@@ -79,7 +79,7 @@ export function readArguments(argv: string[]): Wish {
 }
 
 /** What is done to one host. */
-function onHost(action: string, name: string, [host, first, second, ...more]: string[]): Wish {
+function onHost(action: string, name: string, [host, first, second, ...more]: string[]): Options {
   if (host === undefined) throw new UsageError(`${action} wants the name of a host`);
   if (more.length > 0) throw new UsageError(`${action} takes no "${more.join(" ")}"`);
   if (action === "cut") {

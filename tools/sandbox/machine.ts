@@ -12,7 +12,7 @@ import { until } from "./until";
 import { attach } from "./volumes";
 
 /** How long a host may take to boot or to shut down on a busy machine. */
-const patienceMs = 90_000;
+const bootTimeoutMs = 90_000;
 
 const supervisor = join(__dirname, "supervise.sh");
 const silent: Log = () => undefined;
@@ -74,7 +74,7 @@ export async function powerCut(host: SandboxHost): Promise<void> {
 }
 
 async function wait(host: SandboxHost, what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  await until(`${host.name} ${what}`, patienceMs, condition, () => consoleTail(host));
+  await until(`${host.name} ${what}`, bootTimeoutMs, condition, () => consoleTail(host));
 }
 
 /** Waits until the host answers over ssh and has finished booting; says so when a unit failed. */
@@ -83,7 +83,10 @@ async function waitUntilUp(host: SandboxHost, log: Log): Promise<void> {
     if (!isRunning(host)) throw new Error(`${host.name} stopped while booting.\n${consoleTail(host)}`);
     return answersSsh(host);
   });
-  const state = await execOn(host, "systemctl is-system-running --wait", { allowFailure: true, timeoutMs: patienceMs });
+  const state = await execOn(host, "systemctl is-system-running --wait", {
+    allowFailure: true,
+    timeoutMs: bootTimeoutMs,
+  });
   const word = state.stdout.trim();
   if (word === "running") return;
   if (word === "") throw new Error(`${host.name} is up, but can't be logged in to: ${state.stderr.trim()}`);

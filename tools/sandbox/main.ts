@@ -1,6 +1,6 @@
 /** `npm run sandbox`: real Debian hosts to deploy to, on this machine. */
 import { spawnSync } from "node:child_process";
-import { defaultName, readArguments, UsageError, type Wish } from "./arguments";
+import { defaultName, readArguments, UsageError, type Options } from "./arguments";
 import { isRunning } from "./running";
 import { listSandboxes, sandboxDown, sandboxUp } from "./sandbox";
 import { sshArgs } from "./ssh";
@@ -35,7 +35,7 @@ Virtual machines only:
   npm run sandbox -- fail HOST source|target read|write|none
       the disk answers with I/O errors, or no longer
 
-NAME is "sandbox" unless told, and "vm" for virtual machines. Hosts are called sqlite-1, sqlite-2, …`;
+NAME is "sandbox" by default, and "vm" for virtual machines. Hosts are called sqlite-1, sqlite-2, …`;
 
 const log = (line: string): void => {
   console.error(line);
@@ -78,28 +78,28 @@ function needVm({ name, host }: { name: string; host: string }): VmHost {
   return found;
 }
 
-async function fulfil(wish: Wish): Promise<number> {
-  switch (wish.action) {
+async function fulfil(options: Options): Promise<number> {
+  switch (options.action) {
     case "help":
       console.log(usage);
       return 0;
     case "up": {
-      const sandbox = await sandboxUp({ ...wish, log });
+      const sandbox = await sandboxUp({ ...options, log });
       console.log(describe(sandbox));
-      const named = wish.name === defaultName ? "" : `--name ${wish.name} `;
+      const named = options.name === defaultName ? "" : `--name ${options.name} `;
       console.log(`Log in: npm run sandbox -- ssh ${named}sqlite-1`);
       return 0;
     }
     case "up vm": {
-      const hosts = await vmSandboxUp({ ...wish, log });
-      console.log(describeVms(wish.name, hosts));
+      const hosts = await vmSandboxUp({ ...options, log });
+      console.log(describeVms(options.name, hosts));
       return 0;
     }
     case "down":
     case "down all": {
       const known = [...sandboxNames(), ...vmSandboxNames()];
-      const names = wish.action === "down" ? [wish.name].filter((name) => known.includes(name)) : known;
-      for (const name of wish.action === "down" ? [wish.name] : names) {
+      const names = options.action === "down" ? [options.name].filter((name) => known.includes(name)) : known;
+      for (const name of options.action === "down" ? [options.name] : names) {
         if (vmSandboxNames().includes(name)) await vmSandboxDown(name, log);
         if (sandboxNames().includes(name)) await sandboxDown(name, log);
       }
@@ -114,24 +114,26 @@ async function fulfil(wish: Wish): Promise<number> {
       );
       return 0;
     case "reboot": {
-      const host = findVm(wish.name, wish.host);
+      const host = findVm(options.name, options.host);
       if (host) await rebootVm(host, log);
-      else await reboot(findHost(wish.name, wish.host), log);
+      else await reboot(findHost(options.name, options.host), log);
       return 0;
     }
     case "unlock":
     case "lock":
-      for (const volume of wish.volumes) await (wish.action === "lock" ? lock : unlock)(needVm(wish), volume);
+      for (const volume of options.volumes) await (options.action === "lock" ? lock : unlock)(needVm(options), volume);
       return 0;
     case "cut":
-      console.log(`${await cutPower(needVm(wish), wish.mode, wish.seed)} (seed ${String(wish.seed)})`);
+      console.log(`${await cutPower(needVm(options), options.mode, options.seed)} (seed ${String(options.seed)})`);
       return 0;
     case "fail":
-      await failDisk(needVm(wish), wish.volume, wish.failing);
+      await failDisk(needVm(options), options.volume, options.failing);
       return 0;
     case "ssh": {
-      const [ssh = "ssh", ...args] = sshArgs(findVm(wish.name, wish.host) ?? findHost(wish.name, wish.host));
-      return spawnSync(ssh, [...args, ...wish.command], { stdio: "inherit" }).status ?? 1;
+      const [ssh = "ssh", ...args] = sshArgs(
+        findVm(options.name, options.host) ?? findHost(options.name, options.host),
+      );
+      return spawnSync(ssh, [...args, ...options.command], { stdio: "inherit" }).status ?? 1;
     }
   }
 }

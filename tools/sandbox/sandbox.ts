@@ -29,13 +29,13 @@ import type { Log, Release, Sandbox, SandboxHost } from "./types";
 export interface SandboxOptions {
   /** Small letters, digits and dashes. */
   name: string;
-  /** At least this many hosts, named sqlite-1, sqlite-2, …; 1 unless told. */
+  /** At least this many hosts, named sqlite-1, sqlite-2, …; 1 by default. */
   hosts?: number;
-  /** bookworm unless told. */
+  /** bookworm by default. */
   release?: Release;
   /** Debian packages that its hosts have from the start, beside those of every sandbox host. */
   packages?: string[];
-  /** The size of each new volume in MiB; 512 unless told. Their files are sparse. */
+  /** The size of each new volume in MiB; 512 by default. Their files are sparse. */
   volumeSizeMb?: VolumeSizes;
   /**
    * The id of the process this sandbox is for. When that is gone, the next `up` or `down` of any sandbox removes this one.
@@ -201,7 +201,7 @@ export async function sandboxDown(name: string, log: Log = silent): Promise<void
   await sweep(log);
 }
 
-/** Removes the sandboxes made for a process (this one, unless told), and those of processes that are gone: the end of a test run. */
+/** Removes the sandboxes made for a process (this one by default), and those of processes that are gone: the end of a test run. */
 export async function sandboxesDownOf(owner = process.pid, log: Log = silent): Promise<void> {
   const own = sandboxNames().filter((name) => readSandboxState(name)?.owner?.pid === owner);
   await all(own.map((name) => withSandbox(name, log, () => removeSandbox(name))));

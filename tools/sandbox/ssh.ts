@@ -7,15 +7,15 @@ export type Reachable = Pick<
   "name" | "address" | "port" | "user" | "hostKey" | "privateKeyPath" | "knownHostsPath"
 >;
 
-/** What `execOn` may be told. */
+/** Options of `execOn`. */
 export interface ExecOptions {
   /** Text for the command's standard input; none means it is empty. */
   input?: string;
   /** Return a non-zero exit code instead of throwing. ssh itself failing is 255. */
   allowFailure?: boolean;
-  /** How long the command may take; 120 s unless told. After that it is no longer waited for, but may go on in the host. */
+  /** How long the command may take; 120 s by default. After that it is no longer waited for, but may go on in the host. */
   timeoutMs?: number;
-  /** Who to log in as; root unless told. `admin` has sudo. */
+  /** Who to log in as; root by default. `admin` has sudo. */
   user?: "root" | "admin";
 }
 

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { sandboxDir, sandboxesDir } from "./paths";
 import type { Release, SandboxHost } from "./types";
 
-/** A process, told from a later one with the same id by when it started. */
+/** A process, distinguished from a later one with the same id by when it started. */
 export interface Owner {
   pid: number;
   /** In clock ticks after the machine's boot: field 22 of /proc/PID/stat. */

@@ -33,7 +33,7 @@ export interface Volume extends Disk {
  * What a host does about a volume at boot.
  * - `auto`: fstab has a line for it and the disk is there: it is mounted.
  * - `locked`: fstab has the same line, but the disk does not show until `mount`, as if nobody had unlocked it yet.
- * - `noauto`: fstab has a line that waits to be told.
+ * - `noauto`: fstab has a line that is not mounted at boot.
  * - `absent`: fstab has no line, so systemd knows no mount unit before the mount.
  */
 export type AtBoot = "auto" | "locked" | "noauto" | "absent";
@@ -83,5 +83,5 @@ export interface Sandbox {
   hosts: SandboxHost[];
 }
 
-/** Tells a person what happens, one line at a time. */
+/** Shows what happens, one line at a time. */
 export type Log = (line: string) => void;

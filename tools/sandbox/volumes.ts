@@ -5,7 +5,7 @@ import type { Disk, SandboxHost } from "./types";
 import { volumeNames } from "./types";
 import { until } from "./until";
 
-/** What losetup tells of one loop device. */
+/** What losetup reports about a loop device. */
 interface Loop {
   name: string;
   "back-file": string | null;

@@ -32,7 +32,7 @@ function main(): void {
   // The engine interrupts its plugins when it is done with them.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.once(signal, () => {
-      leave("the provider was told to stop");
+      leave("the provider was asked to stop");
     });
   }
   // An engine that was killed can't; its children then get another parent.

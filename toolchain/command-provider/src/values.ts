@@ -20,7 +20,7 @@ const UNKNOWN = new Set([
   "dd056dcd-154b-4c76-9bd3-c8f88648b5ff",
 ]);
 
-/** The value of an output that only running the command will tell. */
+/** The value of an output known only after the command has run. */
 export const unknown: Value = UNKNOWN_STRING;
 
 /** Whether the value is not known yet. */

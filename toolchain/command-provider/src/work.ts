@@ -1,4 +1,4 @@
-/** The operations under way, so that they can be told to end. */
+/** The operations under way, so that they can be ended. */
 export class Work {
   private readonly controllers = new Set<AbortController>();
   private ended: Error | undefined;
@@ -27,7 +27,7 @@ export class Work {
     }
   }
 
-  /** Tells all operations to end, those still to come as well. */
+  /** Ends all operations, those still to come as well. */
   end(reason: Error): void {
     this.ended ??= reason;
     for (const controller of this.controllers) controller.abort(this.ended);

@@ -16,7 +16,7 @@ export interface Place {
 }
 
 // Filling a volume, and a first pass over it, may take minutes on a busy machine.
-const patienceMs = 900_000;
+const timeoutMs = 900_000;
 
 const sh = async (host: SandboxHost, script: string, ...args: string[]): Promise<string> =>
   (await enter(host, ["bash", "-c", script, "bash", ...args])).stdout.trimEnd();
@@ -70,7 +70,7 @@ async function firstPass(host: SandboxHost): Promise<number> {
     begin=$(grep "recursive startup rsync" $log | tail -n 1); [ -n "$begin" ] || exit 0
     at() { date -d "$(cut -c 1-24 <<<"$1")" +%s; }
     echo $(($(at "$end") - $(at "$begin")))`;
-  await until("lsyncd has made its first pass", patienceMs, async () => {
+  await until("lsyncd has made its first pass", timeoutMs, async () => {
     told = await sh(host, script);
     return told !== "" && Number(told) >= 0;
   });
@@ -105,7 +105,7 @@ export async function bySize(place: Place, files: number, runs: number): Promise
   const preflightEmpty = await timed(host, runs, preflight);
   const began = Date.now();
   await deploy(place);
-  await until("the mirror is complete", patienceMs, async () => {
+  await until("the mirror is complete", timeoutMs, async () => {
     const found = await sh(
       host,
       'find "$1" -type f -not -path "*/lost+found*" -not -path "*/.lsyncd-as-code/*" | wc -l',
@@ -183,7 +183,7 @@ export async function burst(
   const before = await memoryOf(host, "VmRSS");
   const began = Date.now();
   await fill(host, "files", files);
-  await until("the mirror is complete", patienceMs, async () => {
+  await until("the mirror is complete", timeoutMs, async () => {
     const found = await sh(
       host,
       'find "$1" -type f -not -path "*/lost+found*" -not -path "*/.lsyncd-as-code/*" | wc -l',

@@ -1,5 +1,5 @@
 /**
- * Serves the disks of one virtual machine, until it is told of a power cut or ends.
+ * Serves the disks of one virtual machine, until a power cut or ends.
  *
  *   disk-server.ts DIRECTORY IMAGE…
  *

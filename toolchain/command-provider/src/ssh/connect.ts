@@ -5,7 +5,7 @@ import type { Endpoint } from "../schema";
 import { algorithmsOf, fingerprint, parseHostKey } from "./host-key";
 import { loginOptions } from "./login";
 
-/** An error that trying again can't mend. */
+/** An error that a retry cannot fix. */
 export class FinalError extends Error {}
 
 /** With a silent link, the connection counts as lost after 15 s times 8. */
@@ -68,7 +68,7 @@ export async function connect(endpoint: Endpoint, signal: AbortSignal, via?: Dup
     const settle = (outcome: () => void): void => {
       signal.removeEventListener("abort", onAbort);
       client.removeListener("ready", onReady).removeListener("error", onError).removeListener("close", onClose);
-      // Errors that follow have no one left to tell: a lost connection shows in the command that runs over it.
+      // Errors that follow have no receiver left: a lost connection shows in the command that runs over it.
       client.on("error", () => undefined);
       outcome();
     };

@@ -9,7 +9,7 @@ const PAUSE = { first: 100, factor: 1.5, longest: 5000 };
 
 export interface DialOptions {
   signal: AbortSignal;
-  /** Told after each failed try that is followed by another. */
+  /** Called after each failed attempt that is followed by another. */
   onRetry: (message: string) => void;
 }
 

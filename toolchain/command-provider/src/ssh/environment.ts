@@ -24,7 +24,7 @@ interface Channel {
 /**
  * Makes the client's next exec set these variables first, and run the command only when the host has accepted them.
  * ssh2 can send variables, but never asks the host whether it takes them (AcceptEnv), so that a command would run
- * without them and no one be told. `onRefused` is called for each refused variable.
+ * without them and unnoticed. `onRefused` is called for each refused variable.
  */
 export function setBeforeExec(client: Client, variables: Variable[], onRefused: (variable: Variable) => void): void {
   if (variables.length === 0) return;

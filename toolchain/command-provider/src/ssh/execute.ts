@@ -25,7 +25,7 @@ export interface Outcome {
   failure?: string;
 }
 
-/** How long a command may take to clean up after it was told to end, in milliseconds. */
+/** How long a command may take to clean up after it was asked to end, in milliseconds. */
 const GRACE = 10_000;
 
 /**
@@ -71,7 +71,7 @@ export async function execute(
       onAbort = () => {
         terminate(client);
         grace = setTimeout(() => {
-          settle(`did not end within ${GRACE / 1000} s of being told to; it may still be running on the host`);
+          settle(`did not end within ${GRACE / 1000} s of being asked to; it may still be running on the host`);
         }, GRACE);
       };
       if (signal.aborted) onAbort();

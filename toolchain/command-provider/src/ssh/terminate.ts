@@ -20,6 +20,6 @@ export function terminate(client: Client): void {
       channel.resume().end();
     });
   } catch {
-    // The connection is gone. Whoever waits for the command to end learns that by itself.
+    // The connection is gone. A caller that waits for the command to end notices that.
   }
 }

@@ -34,7 +34,7 @@ our @EXPORT_OK = qw(
 # linux/openat2.h: the path stays beneath its root, and goes through no link of any kind.
 use constant { RESOLVE => 0x08 | 0x04 | 0x02, AT_REMOVEDIR => 0x200 };
 
-# The directory of root's own files. Its name begins as rsync is told to leave out.
+# The directory of root's own files. Its name begins with the prefix that rsync excludes.
 use constant PRIVATE => '.lsyncd-rsync.private';
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ sub topmost {
     return \@top;
 }
 
-# The rare case: rsync goes through everything that it was told to, with rules before all others that keep databases from it, except
+# The rare case: rsync processes its whole list, with rules before all others that keep databases from it, except
 # for directories that only have the name of one.
 sub by_rules {
     my ($self, $input, $wanted, $plan) = @_;
@@ -198,7 +198,7 @@ sub queue {
     return;
 }
 
-# Adds to the list of databases that only their header tells, for who reads the mirror without asking rsync (lsyncd-verify).
+# Adds to the list of databases that are known only by their header, for a program that reads the mirror without asking rsync (lsyncd-verify).
 sub remember {
     my @found = @_;
     return unless @found;

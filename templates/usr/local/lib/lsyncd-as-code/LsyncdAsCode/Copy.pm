@@ -52,7 +52,7 @@ sub sync_unit {
     return $result;
 }
 
-# There is no file of that name (any more). What is left beside it is no part of a database: it is mirrored as it is.
+# There is no file of that name (any more). A file left beside it is not part of a database: it is mirrored as it is.
 sub without_database {
     my ($source, $target, $temporary, $options) = @_;
     my $name = $target->[1];

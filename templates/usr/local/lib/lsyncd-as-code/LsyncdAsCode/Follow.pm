@@ -53,7 +53,7 @@ sub append {
 
 # The log was restarted once since the last look, so the mirror has one generation, the source the next. If what the
 # mirror lacks of the old one still stands behind the new frames, or provably nothing is lacking, the mirror makes the
-# checkpoint by itself: no copy of the main file is needed. Returns undef when that can't be told; then it is.
+# checkpoint by itself: no copy of the main file is needed. Returns undef when that is unknown; then it is.
 sub hand_over {
     my ($unit, $now, $target, $temporary, $options) = @_;
     return undef unless $now->{frames};

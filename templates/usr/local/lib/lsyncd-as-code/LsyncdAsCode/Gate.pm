@@ -131,7 +131,7 @@ sub altered {
     return map { $_ => $altered{$_} } grep { $altered{$_} > $now - WINDOW && $altered{$_} <= $now } keys %altered;
 }
 
-# FNV-1a, 32 bits (perl-base has no digests): paths need only be told apart well enough to be counted.
+# FNV-1a, 32 bits (perl-base has no digests): paths need only differ well enough to be counted.
 sub hash {
     my ($text) = @_;
     my $hash = 0x811c9dc5;

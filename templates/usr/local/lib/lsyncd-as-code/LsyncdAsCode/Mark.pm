@@ -18,7 +18,7 @@ sub get_mark { my ($handle) = @_; return get_attribute($handle, $NAME) }
 
 # The mirror's main file bears what it was made from, its own identity first, so that a file that anything else wrote
 # is never taken for ours. A source time that can hide a later write is marked as unknown: 0.
-# $now tells the frames of the WAL that are in it.
+# $now identifies the frames of the WAL that are in it.
 sub mark_of {
     my ($mirror, $source, $time, $now) = @_;
     my $settled = settled($source->{mtime}, $time) ? $source->{mtime} : 0;

@@ -31,7 +31,7 @@ sub unit_by_name {
     return defined $base && matches($base) ? $base : undef;
 }
 
-# Whether a file below $root begins as SQLite's files do. What cannot be opened does not; rsync says why.
+# Whether a file below $root begins as SQLite's files do. A file that cannot be opened does not; rsync says why.
 sub has_header {
     my ($root, $path) = @_;
     my ($above, $name) = LsyncdAsCode::Paths::split_path($path);

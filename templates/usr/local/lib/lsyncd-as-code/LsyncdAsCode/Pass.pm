@@ -113,7 +113,7 @@ sub hold_volumes {
     exit GIVE_UP if system($guard, '--running') != 0;
     for my $number (0, 1) {
         my ($handle, $path, $root) = ($handles[$number], (@$self{qw(source target)})[$number], $self->{roots}[$number]);
-        # The guard has looked at the path. What is held open must be the same, or something was mounted there in between.
+        # The guard has looked at the path. The open handle must be the same, or something was mounted there in between.
         my ($held_by_us, $by_path) = map { join ':', (stat $_)[0, 1] } $handle, $path;
         give_up("$path is another directory than a moment ago") if $held_by_us ne $by_path;
         # rsync is led to the directory that was checked, not to its path: a lazy umount (umount -l) takes a volume from

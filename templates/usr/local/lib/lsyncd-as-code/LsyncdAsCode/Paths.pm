@@ -4,7 +4,7 @@ package LsyncdAsCode::Paths;
 #
 # The list that lsyncd 2.2 gives to rsync (default-rsync.lua) is meant to be include patterns: it puts a backslash before each of
 # ? * [ ] and leaves backslashes as they are. rsync reads a backslash as an escape only in a pattern that has a wildcard (rsync(1),
-# PATTERN MATCHING RULES), so `a\]b` is to rsync another file than `a]b`. What lsyncd means is read here, and written anew.
+# PATTERN MATCHING RULES), so `a\]b` is to rsync another file than `a]b`. This module decodes lsyncd's meaning and encodes it again.
 use strict;
 use warnings;
 

@@ -31,7 +31,7 @@ sub directories {
 }
 
 # How much there is to copy, roughly; undef when the database is gone. What cannot be looked at goes the way of what is gone, where
-# a second look tells the two apart.
+# a second look distinguishes the two.
 sub size_of {
     my ($run, $path, $keep) = @_;
     my ($directory, $name) = LsyncdAsCode::Paths::split_path($path);

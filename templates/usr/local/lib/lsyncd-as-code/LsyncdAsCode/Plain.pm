@@ -14,7 +14,7 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(copy_plain copy_beside);
 
-# One file. Size and time tell whether it has changed, as they do for rsync.
+# One file. Size and time show whether it has changed, as they do for rsync.
 sub copy_plain {
     my ($source, $target, $temporary, $options) = @_;
     my $from = open_file(@$source) or return deferred('changed', 'disappeared while it was opened');

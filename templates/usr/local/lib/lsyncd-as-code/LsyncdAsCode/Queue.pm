@@ -113,7 +113,7 @@ sub parse {
     return (\@found, $at);
 }
 
-# The record at a place that `take` told.
+# The record at a place that `take` returned.
 sub record_at {
     my ($self, $at) = @_;
     my $data = read_at($self->{file}, $at, 512);

@@ -1,4 +1,4 @@
-# Tells the databases in a list of lsyncd from everything else, by a look at the listed paths and nothing more. The most frequent call
+# Separates the databases in a list of lsyncd from everything else, by a look at the listed paths and nothing more. The most frequent call
 # by far says that databases have changed: rsync has nothing to do then, and for a few other files it need not read the directories
 # that they are in.
 package LsyncdAsCode::Sift;
@@ -23,7 +23,7 @@ my $PLAIN = qr/\A(?:-[aDgloprtWqszXA]+|--(?:archive|delete(?:-before|-during|-de
 #   databases  to be looked at now: their directories are the same on both sides
 #   later      to be looked at once rsync has made their directories
 #   others     paths for rsync, without their contents where they are directories
-#   by_header  databases that only their header tells
+#   by_header  databases known only by their header
 sub sift {
     my ($arguments, $input, $source, $target) = @_;
     my @options = @$arguments[ 0 .. $#$arguments - 2 ];

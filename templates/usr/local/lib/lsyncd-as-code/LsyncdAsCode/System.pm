@@ -165,7 +165,7 @@ sub write_at {
     return;
 }
 
-# Brings all of the file system of an open file to the disk (syncfs(2)). It tells of a write that failed since the file was opened.
+# Brings all of the file system of an open file to the disk (syncfs(2)). It reports a write that failed since the file was opened.
 sub sync_file_system {
     my ($handle) = @_;
     syscall($SYS->{syncfs}, fileno($handle) + 0) == 0 or die "cannot sync the file system: $!\n";

@@ -10,7 +10,7 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(open_unit open_wal settled file_id hot_journal committed);
 
-# Opens the files of a unit in an open directory. {live} tells whether a connection in WAL mode lives now.
+# Opens the files of a unit in an open directory. {live} says whether a connection in WAL mode lives now.
 sub open_unit {
     my ($directory, $name) = @_;
     my $main = open_file($directory, $name) or return undef;
@@ -28,7 +28,7 @@ sub open_wal {
     return;
 }
 
-# Does a file's time tell every write up to $at from later ones? Two writes within one tick of the kernel's clock (10 ms
+# Does a file's time distinguish every write up to $at from later ones? Two writes within one tick of the kernel's clock (10 ms
 # at most), or within a second where the file system keeps whole seconds, leave the same time. A time in the future does:
 # a write now leaves another one.
 sub settled {
@@ -36,7 +36,7 @@ sub settled {
     return abs($at - $mtime) > ($mtime % NS == 0 ? 2 * NS : NS / 20);
 }
 
-# All that tells that a file is still the one it was, and as it was; '-' when it is not there.
+# The identity and state of a file; '-' when it is not there.
 sub file_id { my ($directory, $name) = @_; my $s = status($directory, $name); return $s ? "$s->{dev} $s->{ino} $s->{size} $s->{mtime}" : '-' }
 
 # Is the journal beside a database that we hold SHARED one that a crash left? Then the main file alone is no committed
@@ -52,7 +52,7 @@ sub hot_journal {
 }
 
 # How many frames of the WAL are committed now, its header, and whether all of them are in the main file too.
-# undef: cannot be told at this moment.
+# undef: unknown at this moment.
 sub committed {
     my ($unit) = @_;
     return { frames => 0, complete => 1 } unless $unit->{wal};

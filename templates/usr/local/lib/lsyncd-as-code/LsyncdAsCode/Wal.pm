@@ -129,7 +129,7 @@ sub walk_closed {
 }
 
 # The log $old was restarted once since, by $new, and a walk over what is left of $old has ended before frame number $end:
-# is that where it really ended? The frame that stands there tells. One of the new log: what was there is lost. None:
+# is that where it really ended? The frame there shows it. One of the new log: what was there is lost. None:
 # the file was cut (journal_size_limit, at the first commit of the new log), so unknown. One of $old that does not fit: a
 # transaction that was rolled back had written it, and nothing of $old came after. One of an older log: $old never got there.
 sub ended_before {

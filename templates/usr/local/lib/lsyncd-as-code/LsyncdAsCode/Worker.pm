@@ -243,7 +243,7 @@ sub start_pass {
     return;
 }
 
-# Takes what other processes have to tell; those that have ended are settled.
+# Takes the results of other processes; those that have ended are settled.
 sub collect {
     my ($self) = @_;
     for my $pid (keys %{ $self->{children} }) {
@@ -282,7 +282,7 @@ sub compact {
     return;
 }
 
-# Writes status.tsv, at most once a second, and not while there is nothing to tell.
+# Writes status.tsv, at most once a second, and not while there is nothing new.
 sub report {
     my ($self, $last) = @_;
     my $now = ticks();

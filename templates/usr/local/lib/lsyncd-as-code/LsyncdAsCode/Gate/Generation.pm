@@ -1,4 +1,4 @@
-# Tells a source that was set back in time (a restored snapshot, an older disk with the same UUID) from the one that was mirrored
+# Distinguishes a source that was set back in time (a restored snapshot, an older disk with the same UUID) from the one that was mirrored
 # last: a number on both volumes, in the directory that only root can enter. It rises while the mirror is written, on the source
 # first, so the source is never behind its mirror, unless it is older.
 package LsyncdAsCode::Gate::Generation;

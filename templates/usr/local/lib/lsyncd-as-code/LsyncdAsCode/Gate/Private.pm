@@ -1,4 +1,4 @@
-# The directory at the root of a volume that only root can enter: what this program keeps there, out of reach of whoever owns the
+# The directory at the root of a volume that only root can enter: what this program keeps there, out of reach of the owner of the
 # volume's files. It is looked at on each use, because the root directory itself may be somebody else's.
 package LsyncdAsCode::Gate::Private;
 use strict;

@@ -7,7 +7,7 @@ use LsyncdAsCode::Beneath qw(absent);
 use LsyncdAsCode::System  qw(fd_path read_at set_mtime stat_ns write_at CHUNK O_CLOEXEC);
 
 # Copies $path, which lies below the open directory $from, to the same path below $to. Returns how many entries were made; what
-# cannot be brought back (a socket, a device) is told. Dies when something is there already.
+# cannot be brought back (a socket, a device) is reported. Dies when something is there already.
 sub restore {
     my ($from, $to, $path) = @_;
     my @parts = grep { length } split m{/}, $path;

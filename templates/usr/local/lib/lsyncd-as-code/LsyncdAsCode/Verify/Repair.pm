@@ -1,5 +1,5 @@
 # Has what is wrong mirrored again. Nothing is copied or deleted here: lsyncd does it in a pass over everything, through the same gate
-# as always. What looks the same to that pass is made to look different first.
+# as always. Files that look equal to that pass are made to look different first.
 package LsyncdAsCode::Verify::Repair;
 use strict;
 use warnings;

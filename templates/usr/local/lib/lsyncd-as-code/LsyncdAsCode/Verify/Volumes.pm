@@ -42,10 +42,10 @@ sub refusal {
 # A path to the root of a side (source or target) that leads there from other processes as well, while this one lives.
 sub root { my ($self, $side) = @_; return "/proc/$$/fd/" . fileno $self->{"held_$side"} }
 
-# A directory below a side: its handle, or undef when it is not there. Dies when that cannot be told.
+# A directory below a side: its handle, or undef when it is not there. Dies when that is unknown.
 sub directory { my ($self, $side, $path) = @_; return open_beneath($self->root($side) . '/.', $path) }
 
-# What lstat says of a path below a side; an empty list when it is not there. Dies when that cannot be told.
+# What lstat says of a path below a side; an empty list when it is not there. Dies when that is unknown.
 sub look {
     my ($self, $side, $path) = @_;
     my ($above, $name) = LsyncdAsCode::Paths::split_path($path);

@@ -1,0 +1,24 @@
+import { commentsOf, habitsIn, proseOfPage } from "../../tools/lint/prose";
+
+const words = (text: string) => habitsIn("page", text).map((line) => line.replace(/: write .*/, ""));
+
+it.each([
+  ["Every error is told once.", ['page:1: "told"']],
+  ["Fine.\n\nMend it.", ['page:3: "Mend"']],
+  ["What is not set is taken from the stack.", ['page:1: "What is not set is taken from the stack."']],
+  ["It reports errors. What else is held: see below.", ['page:1: "What else is held: see below."']],
+  ["What does it do?", []],
+  ["See troubleshooting, and the intellect of metals.", []],
+])("%j: the habits in it are found, with their lines", (text, found) => {
+  expect(words(text)).toEqual(found);
+});
+
+it("code, comments and names of tests in a page are not prose, and lines keep their numbers", () => {
+  const page = "`told`\n```sh\necho told\n```\n<!-- tell -->\n“tells of it”\nIt is told.";
+  expect(words(proseOfPage(page))).toEqual(['page:7: "told"']);
+});
+
+it("of a program only the comments are prose", () => {
+  const source = "#!/bin/bash\n# It tells.\ntold=1\n/** Told. */\n * wish\n// twin\n";
+  expect(words(commentsOf(source))).toEqual(['page:2: "tells"', 'page:4: "Told"', 'page:6: "twin"', 'page:5: "wish"']);
+});

@@ -1,0 +1,71 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import writeGood from "write-good";
+import { fencedBlocks } from "../docs/blocks";
+
+/** A habit of ours that the field has a better word for. */
+interface Habit {
+  pattern: RegExp;
+  better: string;
+}
+
+/** Words and openings that readers stumble over, and what to write instead. */
+const habits: Habit[] = [
+  { pattern: /\b(?:told|tells?|telling)\b/gi, better: "report, alert, print or show" },
+  { pattern: /\bmend(?:s|ed|ing)?\b/gi, better: "fix or repair" },
+  { pattern: /\btroubles?\b/gi, better: "problem, error or fault" },
+  { pattern: /\bpatience\b/gi, better: "timeout" },
+  { pattern: /\btwins?\b/gi, better: "duplicate" },
+  { pattern: /\bwish(?:es)?\b/gi, better: "option or request" },
+  { pattern: /\bwhoever\b/gi, better: "name the actor" },
+  // A sentence that opens with its object: "What is not set is taken from …".
+  { pattern: /(?<=^|[.:] )What [a-z][^?\n]*?[.;]/gm, better: "subject, verb, object" },
+];
+
+/** Finds our habits in a text: a line each, `NAME:LINE: "WORDS": write …`. */
+export function habitsIn(name: string, text: string): string[] {
+  return habits.flatMap(({ pattern, better }) =>
+    [...text.matchAll(pattern)].map(({ 0: words, index }) => {
+      const line = text.slice(0, index).split("\n").length;
+      return `${name}:${String(line)}: ${JSON.stringify(words.slice(0, 60))}: write ${better}`;
+    }),
+  );
+}
+
+/** Text with everything else replaced by blanks, so that lines keep their numbers. */
+const blank = (text: string): string => text.replaceAll(/[^\n]/g, " ");
+
+/** The prose of a page: no code, no comments, no names of tests in “quotes”. */
+export function proseOfPage(markdown: string): string {
+  const withoutBlocks = fencedBlocks(markdown).reduce(
+    (rest, { text }) => (text.length === 0 ? rest : rest.replace(text.join("\n"), blank)),
+    markdown,
+  );
+  return withoutBlocks.replaceAll(/`[^`\n]*`|<!--[^]*?-->|“[^”\n]*”/g, blank);
+}
+
+/** The comments of a program in TypeScript, shell, Perl or a unit: whole lines only. */
+export function commentsOf(source: string): string {
+  return source.replaceAll(/^.*$/gm, (line) => (/^\s*(?:#(?!!)|\/\/|\/?\*)/.test(line) ? line : ""));
+}
+
+/** Pages that are written from runs on hosts, whose words are those of the tests. */
+const recorded = ["docs/reliability.md", "docs/alerts-samples.md"];
+
+/** What a reader would stumble over in the pages and comments of these files (paths from `root`). */
+export function proseFindings(root: string, files: string[]): string {
+  const read = (file: string): string => readFileSync(join(root, file), "utf8");
+  const pages = files.filter((file) => file.endsWith(".md") && !recorded.includes(file));
+  const sources = files.filter((file) => /^(?:cli|infra|templates|toolchain)\//.test(file) && !file.endsWith(".md"));
+  const options = { passive: false, weasel: false, adverb: false, tooWordy: false, thereIs: false, so: false };
+  return [
+    ...pages.flatMap((file) => {
+      const prose = proseOfPage(read(file));
+      const good = writeGood(prose, { ...options, illusion: true, cliches: true }).map(
+        ({ index, reason }) => `${file}:${String(prose.slice(0, index).split("\n").length)}: ${reason}`,
+      );
+      return [...habitsIn(file, prose), ...good];
+    }),
+    ...sources.flatMap((file) => habitsIn(file, commentsOf(read(file)))),
+  ].join("\n");
+}
