@@ -341,7 +341,7 @@ describe("a reboot", () => {
     await reboot(host.host);
     await host.sh(`sed -i 's/^port .*/port ${server.port}/' /root/.msmtprc-lsyncd`);
     const after = [await host.monitor(), await host.monitor()];
-    expect(before.output).toContain("could not be handed over");
+    expect(before.output).toContain("could not be sent");
     expect(after.map(({ code }) => code)).toEqual([1, 1]);
     expect(server.mails.map(issues)).toEqual([expect.stringMatching(/^- service: .*\n?$/)]);
     expect(server.subjects).toEqual([alertSubject]);
@@ -459,10 +459,10 @@ describe("the mail server", () => {
     later.accept();
     const last = await host.monitor();
     await later.stop();
-    expect(runs.map(({ output }) => output.includes("could not be handed over"))).toEqual([true, true]);
+    expect(runs.map(({ output }) => output.includes("could not be sent"))).toEqual([true, true]);
     expect(before).toEqual([["ops@example.org"]]);
     expect(later.mails.map(({ to }) => to)).toEqual([["ops@example.org"], ["dba@example.org"], ["late@example.org"]]);
-    expect(last.output).not.toContain("could not be handed over");
+    expect(last.output).not.toContain("could not be sent");
   }, 90_000);
 
   it.each(["421 at the greeting", "451 after the text", "550 after the text", "cut connection"] as const)(
@@ -488,7 +488,7 @@ describe("the mail server", () => {
     await host.sh(`sed -i 's/^host .*/host ${address}/; s/^port .*/port ${server.port}/' /root/.msmtprc-lsyncd`);
     await host.monitor();
     expect(unknown.seconds).toBeLessThan(30);
-    expect(unknown.output).toContain("could not be handed over");
+    expect(unknown.output).toContain("could not be sent");
     expect(server.subjects).toEqual([alertSubject]);
   }, 90_000);
 

@@ -98,7 +98,7 @@ describe("what is sent, and how often", () => {
     const run = await host.monitor();
     expect(run.output).toMatch(/note +mail +could not be sent, retried at the next run: msmtp: /);
     expect(await host.monitor()).toMatchObject({
-      output: expect.stringContaining("could not be handed over") as string,
+      output: expect.stringContaining("could not be sent") as string,
     });
     await host.sh(`sed -i 's/^port .*/port ${server.port}/' /root/.msmtprc-lsyncd`);
     await host.monitor();
@@ -112,7 +112,7 @@ describe("what is sent, and how often", () => {
     const run = await host.monitor();
     await silent.stop();
     expect(run.seconds).toBeLessThan(30);
-    expect(run.output).toContain("could not be handed over");
+    expect(run.output).toContain("could not be sent");
   }, 90_000);
 
   it("reaches the others when one recipient is refused", async () => {

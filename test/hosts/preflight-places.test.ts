@@ -32,7 +32,7 @@ it("paths that lead elsewhere, all in one message each", async () => {
   expect(same).toContain(`Source ${host.source} and target /mnt/same are the same directory, ${host.source}`);
   expect(same).toContain(`The target /mnt/same is reached through a symbolic link to ${host.source}.`);
   expect(await refused({ LSYNCD_SOURCE: "/mnt/etc" })).toContain(
-    "The source /mnt/etc is really /etc, a directory of the system.",
+    "The source /mnt/etc resolves to /etc, a directory of the system.",
   );
   await on(host, `mkdir -p ${host.source}/inside && ln -s ${host.source}/inside /mnt/into`);
   expect(await refused({ LSYNCD_TARGET: "/mnt/into" })).toContain(
@@ -45,7 +45,7 @@ it("bind mounts of the system, of the source, and mounts inside a volume", async
   const { host } = d;
   await on(host, "mkdir -p /mnt/bound && mount --bind /etc /mnt/bound");
   expect(await refused({ LSYNCD_TARGET: "/mnt/bound" })).toContain(
-    "The target /mnt/bound is really /etc of the system's own file system (a bind mount).",
+    "The target /mnt/bound is /etc of the system's own file system (a bind mount).",
   );
   await on(host, `umount /mnt/bound && mount --bind ${host.source}/inside /mnt/bound`);
   expect(await refused({ LSYNCD_TARGET: "/mnt/bound" })).toContain("are on the same file system");

@@ -150,7 +150,7 @@ describe("connections", () => {
     await d.stack.configure([entry], { delay: 0, sauce: "/mnt/x" }, { [entry.name]: { target: "relative" } });
     const text = failed(await d.stack.up([], { LSYNCD_SKIP_SAFETY: "yes" }));
     expect(text).toContain("lsyncd:delay: must be a whole number from 1 to 3600");
-    expect(text).toContain("lsyncd:sauce: is not a setting");
+    expect(text).toContain("lsyncd:sauce: unknown setting");
     expect(text).toContain("lsyncd:hosts[0].target: must be an absolute path");
     expect(text).toContain("LSYNCD_SKIP_SAFETY: must be true or false");
     expect(connected).toBe(0);
