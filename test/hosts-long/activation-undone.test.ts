@@ -110,7 +110,7 @@ describe("a disk that takes no more", () => {
     // The copier of databases keeps its lists in the state directory: it waits until there is room.
     const text = place === state ? await c.unchanged() : await c.rolledBack();
     expect(text).toMatch(/No space left on device|Read-only file system/);
-    expect(text).toMatch(/Nothing was changed on sqlite-1|sqlite-1 runs again what it ran before/);
+    expect(text).toMatch(/Nothing was changed on sqlite-1|sqlite-1 runs its previous deployment again/);
     await on(host, `umount ${place}`);
     await c.completes();
     await row({

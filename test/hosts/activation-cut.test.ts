@@ -105,7 +105,7 @@ describe("a change", () => {
     const text = await c.rolledBack();
     expect(text).toContain("lsyncd did not keep running");
     expect(text).toContain("nosuch");
-    expect(text).toContain("sqlite-1 runs again what it ran before");
+    expect(text).toContain("sqlite-1 runs its previous deployment again");
     await c.change();
     await c.completes();
     await row({
