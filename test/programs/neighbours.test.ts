@@ -34,7 +34,10 @@ function found(files: Record<string, string>, more = ""): string[] {
     check_neighbours
     for one in "\${findings[@]}"; do printf 'refuses: %s\\0' "$one"; done
     for one in "\${warnings[@]}"; do printf 'warns: %s\\0' "$one"; done`;
-  const { stdout, stderr } = spawnSync("bash", ["-u", "-c", 'eval "$(cat)"'], { input: text, encoding: "utf8" });
+  const { stdout, stderr } = spawnSync("bash", ["--norc", "-u", "-c", 'eval "$(cat)"'], {
+    input: text,
+    encoding: "utf8",
+  });
   expect(stderr).toBe("");
   return stdout.split("\0").slice(0, -1);
 }
