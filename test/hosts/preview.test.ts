@@ -1,13 +1,13 @@
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { run, type Finished } from "../../toolchain/run";
 import { powerOff } from "../../tools/sandbox";
+import { copyRepository } from "../support/clone";
 import { prepare, succeeded, type Deployment } from "../support/deployment";
 
 jest.setTimeout(300_000);
 
-const root = resolve(__dirname, "../..");
 const heartbeat = (word: string) => `https://hc.example.com/ping/${word}`;
 
 let d: Deployment;
@@ -60,19 +60,7 @@ beforeAll(async () => {
   succeeded(await d.stack.up());
   directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-test-"));
   copy = join(directory, "program");
-  for (const name of [
-    "cli",
-    "infra",
-    "templates",
-    "stacks",
-    "toolchain",
-    "tools",
-    "Pulumi.yaml",
-    "package.json",
-    "tsconfig.json",
-  ])
-    await cp(join(root, name), join(copy, name), { recursive: true });
-  await symlink(join(root, "node_modules"), join(copy, "node_modules"));
+  await copyRepository(copy, (file) => !file.startsWith("test/"));
 });
 afterAll(async () => {
   await d.remove();

@@ -1,8 +1,9 @@
-import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { execOn } from "../../tools/sandbox";
 import { libDirectory } from "../../infra/paths";
+import { copyRepository } from "../support/clone";
 import { on, prepare, succeeded, type Deployment } from "../support/deployment";
 
 // Programs that call each other are replaced together: whoever reads them during a deployment meets all of one version.
@@ -14,19 +15,7 @@ let copy: string;
 beforeAll(async () => {
   d = await prepare("together", { volumeSizeMb: 64 });
   copy = await mkdtemp(join(tmpdir(), "lsyncd-as-code-test-"));
-  const parts = [
-    "cli",
-    "infra",
-    "templates",
-    "stacks",
-    "toolchain",
-    "tools",
-    "Pulumi.yaml",
-    "package.json",
-    "tsconfig.json",
-  ];
-  for (const name of parts) await cp(join(resolve(__dirname, "../.."), name), join(copy, name), { recursive: true });
-  await symlink(resolve(__dirname, "../../node_modules"), join(copy, "node_modules"));
+  await copyRepository(copy, (file) => !file.startsWith("test/"));
 });
 afterAll(async () => {
   await d.remove();
