@@ -6,6 +6,7 @@ import { runTool } from "./cli";
 import { readArguments, type Options } from "./preview/arguments";
 import { readEventLog } from "./preview/events";
 import { comment, summary } from "./preview/markdown";
+import { changesText, withColours } from "./preview/terminal";
 import { stackReport, type StackReport } from "./preview/report";
 import { stackNames, touchedStacks } from "./preview/stacks";
 import { run } from "../toolchain/run";
@@ -31,13 +32,13 @@ interface Ended {
 }
 
 /**
- * Runs `pulumi preview --diff`. In a terminal it has that terminal, so that it can ask for a passphrase; what it shows
+ * Runs `pulumi preview`, without `--diff`: the engine would print an excerpt of every file of a host that does not change. In a terminal it has that terminal, so that it can ask for a passphrase; what it shows
  * goes to stderr when stdout is wanted for the comment.
  */
 async function preview(engine: string, args: string[], log: string, stdoutIsTaken: boolean): Promise<Ended> {
   const interactive = process.stdin.isTTY && process.stdout.isTTY && !stdoutIsTaken;
   const env = { ...process.env, PULUMI_DEBUG_COMMANDS: "true", PULUMI_SKIP_UPDATE_CHECK: "true" };
-  const child = spawn(engine, ["preview", "--diff", ...args, "--event-log", log], {
+  const child = spawn(engine, ["preview", ...args, "--event-log", log], {
     cwd: root,
     env,
     stdio: interactive ? "inherit" : ["inherit", "pipe", "pipe"],
@@ -101,7 +102,13 @@ async function main(argv: string[]): Promise<number> {
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-  for (const report of reports) (stdoutIsTaken ? console.error : console.log)(`\n${report.stack}: ${summary(report)}`);
+  const print = stdoutIsTaken ? console.error : console.log;
+  const colours = withColours(options.rest, (stdoutIsTaken ? process.stderr : process.stdout).isTTY);
+  for (const report of reports) {
+    const changes = changesText(report, colours);
+    if (changes !== "") print(`\n${changes}`);
+    print(`\n${report.stack}: ${summary(report)}`);
+  }
   if (options.markdown === "-") process.stdout.write(comment(reports));
   else if (options.markdown !== undefined) await writeFile(options.markdown, comment(reports));
   return worst;

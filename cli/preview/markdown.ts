@@ -50,7 +50,7 @@ function fenced(language: string, lines: string[]): string {
 }
 
 /** Groups items that have the same key, in the order of their first one. */
-function grouped<T>(items: T[], key: (item: T) => string): T[][] {
+export function grouped<T>(items: T[], key: (item: T) => string): T[][] {
   const groups = new Map<string, T[]>();
   for (const item of items) {
     const name = key(item);
@@ -179,7 +179,8 @@ function table(report: StackReport): string {
   ].join("\n");
 }
 
-const signs = ({ lines, restart }: Change): string => {
+/** The lines added and removed, and what a deployment restarts because of the change. */
+export const signs = ({ lines, restart }: Change): string => {
   const counts = lines ? `+${lines.added} −${lines.removed}` : "";
   return restart === undefined
     ? counts

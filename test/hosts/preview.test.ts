@@ -1,7 +1,11 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { run, type Finished } from "../../toolchain/run";
+import { commentSvg } from "../../tools/docs/comment-svg";
+import { screens, shownHosts } from "../../tools/docs/screens";
+import { takeShots, type Shots } from "../../tools/docs/shots";
+import { linesOfSvg, terminalSvg } from "../../tools/docs/svg";
 import { powerOff } from "../../tools/sandbox";
 import { copyRepository } from "../support/clone";
 import { prepare, succeeded, type Deployment } from "../support/deployment";
@@ -16,7 +20,7 @@ let directory: string;
 let copy: string;
 
 const folder = () => dirname(d.stack.configFile);
-const name = () => basename(d.stack.configFile).replace(/^Pulumi\.(.*)\.yaml$/, "$1");
+const name = () => d.name;
 const state = () => join(folder(), "state");
 const environment = () => {
   // The agent of whoever runs this is not meant for a sandbox.
@@ -55,7 +59,7 @@ const stable = (text: string) =>
     .replace(/(The preflight warns about .*\n\n```text\n)[^]*?\n```/, "$1…\n```");
 
 beforeAll(async () => {
-  d = await prepare("preview", { hosts: 3 });
+  d = await prepare("preview", { hosts: shownHosts });
   await d.configure({ heartbeatUrl: heartbeat("first") });
   succeeded(await d.stack.up());
   directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-test-"));
@@ -79,6 +83,31 @@ it("says that nothing changes when nothing does", async () => {
   expect(code).toBe(0);
   expect(markdown).toContain("3 hosts: 3 unchanged.\n");
   expect(markdown).toContain("| sqlite-1 … sqlite-3 (3 hosts) | nothing | nothing | - | passed");
+});
+
+describe("the pictures in docs/screens", () => {
+  let shots: Shots;
+  beforeAll(async () => {
+    shots = await takeShots(name(), d.stack, d.hosts);
+  });
+
+  /** The text of a picture, without the numbers and the widths that differ from run to run. */
+  const form = (svg: string) =>
+    linesOfSvg(svg).map((line) =>
+      line
+        .replaceAll(/\d[\d.]*( ?[smhdKMGB]+\b)?/g, "0")
+        .replace(/about 0 to 0/, "about 0")
+        .replaceAll(/ +/g, " ")
+        .trimEnd(),
+    );
+
+  it.each([
+    ["status", () => terminalSvg(shots.status)],
+    ["preview", () => terminalSvg(shots.preview)],
+    ["comment", () => commentSvg(shots.comment)],
+  ] as const)("%s.svg shows the current output; to draw it again: npm run docs -- --screens", async (file, now) => {
+    expect(form(await readFile(join(__dirname, "../..", screens[file]), "utf8"))).toEqual(form(now()));
+  });
 });
 
 it("writes the comment of a changed template: lines, restarts, preflight, and nothing that is secret", async () => {

@@ -15,6 +15,8 @@ import { Stack, type Extra } from "../../tools/stack";
 
 /** Sandbox hosts and a stack for one test file, gone when the file is done or its process dies. */
 export interface Deployment {
+  /** The name of the stack. */
+  name: string;
   hosts: SandboxHost[];
   /** The first host. */
   host: SandboxHost;
@@ -45,6 +47,7 @@ export async function prepare(
   const stack = await new Stack({ name, directory }).init();
   await stack.configure(sandbox.hosts);
   return {
+    name,
     hosts: sandbox.hosts,
     host,
     stack,

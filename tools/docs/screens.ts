@@ -1,58 +1,74 @@
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { stripVTControlCharacters } from "node:util";
 import { run } from "../../toolchain/run";
-import { listSandboxes } from "../sandbox";
+import { listSandboxes, sandboxDown, sandboxUp } from "../sandbox";
 import { Stack } from "../stack";
+import { commentSvg } from "./comment-svg";
+import { mailSvg } from "./mail-svg";
+import { samplesOf, samplesPage } from "./samples";
+import { screen, takeShots } from "./shots";
 import { terminalSvg } from "./svg";
 
 const root = resolve(__dirname, "../..");
 
-/** The pictures in the pages, each of them what a command shows. */
-export const screens = { start: "docs/screens/start.svg", preview: "docs/screens/preview.svg" } as const;
+/** The pictures in the pages: outputs of commands, a mail, and the comment of a pull request. */
+export const screens = {
+  start: "docs/screens/start.svg",
+  preview: "docs/screens/preview.svg",
+  status: "docs/screens/status.svg",
+  alert: "docs/screens/alert.svg",
+  comment: "docs/screens/comment.svg",
+} as const;
 
-/** The command that is typed, and below it what it shows. */
-const screen = (typed: string, shown: string): string => `\x1b[32m$\x1b[0m \x1b[1m${typed}\x1b[0m\n${shown}`;
+/** Hosts in the pictures of a fleet. */
+export const shownHosts = 3;
 
-/** The parts of a preview that a reader looks for, with … for what is left out: the configuration's lines, and the end. */
-function excerpt(shown: string): string {
-  const lines = shown.split("\n").filter((line) => !/\[(id|urn|provider)=/.test(stripVTControlCharacters(line)));
-  const plain = lines.map(stripVTControlCharacters);
-  const delay = plain.findIndex((line) => /^ +\+ +delay +=/.test(line));
-  const first = plain.findLastIndex((line, index) => index < delay && line.includes("command:remote:Command"));
-  const next = plain.findIndex((line, index) => index > delay && line.includes("command:remote:Command"));
-  const end = plain.findIndex((line) => line.startsWith("Resources:"));
-  if ([delay, first, next, end].includes(-1))
-    throw new Error(`The preview has another form than this expects:\n${shown}`);
-  return ["…", ...lines.slice(first, next), "…", ...lines.slice(end)].join("\n");
+/** The picture of an alert, from the sample of one; its text as far as the state of the service. */
+export async function alertSvg(): Promise<string> {
+  const { alert } = samplesOf(await readFile(join(root, samplesPage), "utf8"));
+  if (alert === undefined) throw new Error(`${samplesPage} has no sample of an alert`);
+  return mailSvg(alert, 12);
 }
 
-async function draw(file: string, text: string): Promise<void> {
+async function draw(file: string, svg: string): Promise<void> {
   await mkdir(dirname(join(root, file)), { recursive: true });
-  await writeFile(join(root, file), terminalSvg(text));
+  await writeFile(join(root, file), svg);
   console.log(file);
 }
 
+/** The output of `npm start` on a sandbox that it makes. The sandbox stays, as after any `npm start`. */
+async function start(): Promise<string> {
+  // An earlier deployment belongs to a sandbox that is gone.
+  await rm(join(root, ".pulumi"), { recursive: true, force: true });
+  const { stdout } = await run("npm", ["start", "--silent"], { cwd: root });
+  return screen("npm start", stdout);
+}
+
 /**
- * Draws the pictures anew from real runs: `npm start` on a sandbox that it makes, and the preview of a change there. The
- * sandbox stays, as after any `npm start`. Throws when there is one already: the first run shows more than the next.
+ * Draws the pictures again, from real runs on sandbox hosts and from the sample of an alert. Throws if the sandbox of `npm start` exists
+ * already, because its first run prints more than the next.
  */
 export async function drawScreens(): Promise<void> {
   if (listSandboxes().some(({ name }) => name === "sandbox"))
     throw new Error("The pictures show a first run. Remove the sandbox before: npm run sandbox -- down");
-  // What was deployed to an earlier sandbox is of no use to anyone.
-  await rm(join(root, ".pulumi"), { recursive: true, force: true });
-  const started = await run("npm", ["start", "--silent"], { cwd: root });
-  await draw(screens.start, screen("npm start", started.stdout));
+  await draw(screens.start, terminalSvg(await start()));
+  await draw(screens.alert, await alertSvg());
 
-  const stack = new Stack({ name: "sandbox", directory: join(root, ".pulumi") });
-  const settings = (await readFile(stack.configFile, "utf8")).replace("config:\n", "config:\n  lsyncd:delay: 5\n");
-  const changed = join(root, ".pulumi", "Pulumi.changed.yaml");
-  await writeFile(changed, settings);
-  const previewed = await run(
-    "npm",
-    ["run", "--silent", "preview", "--", "--stack", "sandbox", "--config-file", changed, "--color", "always"],
-    { cwd: root, env: stack.environment() },
-  );
-  await draw(screens.preview, screen("npm run preview -- --stack sandbox", excerpt(previewed.stdout)));
+  const name = `screens-${process.pid}`;
+  const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-screens-"));
+  try {
+    const { hosts } = await sandboxUp({ name, owner: process.pid, hosts: shownHosts });
+    const stack = await new Stack({ name, directory }).init();
+    await stack.configure(hosts, { alertRecipients: ["ops@example.com"] });
+    const { code, stdout, stderr } = await stack.up();
+    if (code !== 0) throw new Error(`${stdout}\n${stderr}`);
+    const shots = await takeShots(name, stack, hosts);
+    await draw(screens.status, terminalSvg(shots.status));
+    await draw(screens.preview, terminalSvg(shots.preview));
+    await draw(screens.comment, commentSvg(shots.comment));
+  } finally {
+    await sandboxDown(name);
+    await rm(directory, { recursive: true, force: true });
+  }
 }

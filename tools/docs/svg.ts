@@ -1,6 +1,6 @@
 import { escapeXml } from "../../cli/xml";
 
-/** A screen of a terminal as a picture that a README can show: an SVG, readable on light and on dark pages. */
+/** Pictures that a README can show, as SVG, readable on light and on dark pages: a terminal, and the parts of other pictures. */
 
 /** The colours by name: on a light page, and on a dark one. GitHub's own, so that they have enough contrast on its pages. */
 const colours = {
@@ -15,15 +15,17 @@ const colours = {
   magenta: ["#8250df", "#d2a8ff"],
   cyan: ["#1b7c83", "#76e3ea"],
 } as const;
-type Colour = keyof typeof colours;
+/** A colour by name. */
+export type Colour = keyof typeof colours;
 
 // The eight colours of a terminal (ECMA-48, SGR 30 to 37), in their order.
 const ansi: Colour[] = ["text", "red", "green", "yellow", "blue", "magenta", "cyan", "text"];
 
-// Sizes in pixels: the letters of usual monospaced fonts are 0.6 em wide.
-const size = { font: 13, letter: 7.8, line: 18, margin: 16 };
+/** Sizes in pixels. The letters of usual monospaced fonts are 0.6 em wide. */
+export const size = { font: 13, letter: 7.8, line: 18, margin: 16 };
 
-interface Style {
+/** How a piece of text looks. */
+export interface Style {
   colour: Colour;
   bold: boolean;
 }
@@ -46,21 +48,27 @@ function restyled(style: Style, parameters: string): Style {
 const unescaped = (text: string): string =>
   text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
+/** A line of text whose pieces have a style each, at a place in pixels: `y` is the top of the line. */
+export function textAt(pieces: [text: string, style?: Partial<Style>][], x: number, y: number): string {
+  const spans = pieces.map(([text, { colour = "text", bold = false } = {}]) => {
+    const classes = [...(colour === "text" ? [] : [colour]), ...(bold ? ["bold"] : [])];
+    return classes.length === 0 ? escapeXml(text) : `<tspan class="${classes.join(" ")}">${escapeXml(text)}</tspan>`;
+  });
+  return `<text x="${x}" y="${y + size.font}" xml:space="preserve">${spans.join("")}</text>`;
+}
+
 /** A line with its escape sequences as one SVG text. */
 function textLine(line: string, number: number): string {
   let style = plain;
-  const spans = line.split(/(\x1b\[[\d;]*m)/).map((part) => {
+  const pieces = line.split(/(\x1b\[[\d;]*m)/).flatMap((part): [string, Style][] => {
     const parameters = /^\x1b\[([\d;]*)m$/.exec(part)?.[1];
     if (parameters !== undefined) {
       style = restyled(style, parameters);
-      return "";
+      return [];
     }
-    if (part === "") return "";
-    const classes = [...(style.colour === "text" ? [] : [style.colour]), ...(style.bold ? ["bold"] : [])];
-    return classes.length === 0 ? escapeXml(part) : `<tspan class="${classes.join(" ")}">${escapeXml(part)}</tspan>`;
+    return part === "" ? [] : [[part, style]];
   });
-  const y = size.margin + size.line * number + size.font;
-  return `<text x="${size.margin}" y="${y}" xml:space="preserve">${spans.join("")}</text>`;
+  return textAt(pieces, size.margin, size.margin + size.line * number);
 }
 
 const rules = (shade: 0 | 1): string =>
@@ -71,24 +79,28 @@ const rules = (shade: 0 | 1): string =>
 
 const width = (line: string): number => line.replaceAll(/\x1b\[[\d;]*m/g, "").length;
 
-/** Draws what a terminal shows, with the colours that its escape sequences ask for. */
-export function terminalSvg(screen: string): string {
-  const lines = screen.trimEnd().split("\n");
-  const wide = Math.ceil(Math.max(...lines.map(width)) * size.letter) + 2 * size.margin;
-  const high = lines.length * size.line + 2 * size.margin;
+/** A picture of that size in pixels, with a frame around its elements. */
+export function picture(wide: number, high: number, elements: string[]): string {
   const fonts = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace";
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${wide} ${high}" width="${wide}" height="${high}" role="img">`,
     `<style>text{font:${size.font}px ${fonts}}.bold{font-weight:600}${rules(0)}`,
     `@media (prefers-color-scheme:dark){${rules(1)}}</style>`,
     `<rect x="0.5" y="0.5" width="${wide - 1}" height="${high - 1}" rx="6"/>`,
-    ...lines.map(textLine),
+    ...elements,
     `</svg>`,
     "",
   ].join("\n");
 }
 
-/** The lines that a picture of a terminal shows. */
+/** Draws what a terminal shows, with the colours that its escape sequences ask for. */
+export function terminalSvg(screen: string): string {
+  const lines = screen.trimEnd().split("\n");
+  const wide = Math.ceil(Math.max(...lines.map(width)) * size.letter) + 2 * size.margin;
+  return picture(wide, lines.length * size.line + 2 * size.margin, lines.map(textLine));
+}
+
+/** The lines of text in a picture. */
 export function linesOfSvg(svg: string): string[] {
   return [...svg.matchAll(/<text [^>]*>(.*)<\/text>/g)].map(([, inside = ""]) =>
     unescaped(inside.replaceAll(/<\/?tspan[^>]*>/g, "")),

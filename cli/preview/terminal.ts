@@ -1,0 +1,39 @@
+import { visible } from "../../infra/text";
+import { grouped, signs } from "./markdown";
+import { countedList } from "./names";
+import { byRank, type StackReport } from "./report";
+
+// Escape sequences (ECMA-48, SGR).
+const bold = "\x1b[1m";
+const reset = "\x1b[0m";
+const colourOf = (line: string): string =>
+  line.startsWith("@@") ? "\x1b[36m" : line.startsWith("+") ? "\x1b[32m" : line.startsWith("-") ? "\x1b[31m" : "";
+
+/** Each change of a stack's hosts with its changed lines, for a terminal; equal changes once. Empty when nothing changes. */
+export function changesText({ hosts }: StackReport, colours: boolean): string {
+  const styled = (style: string, text: string): string => (colours && style !== "" ? `${style}${text}${reset}` : text);
+  const all = hosts
+    .filter(({ outcome }) => outcome === "changed")
+    .flatMap((host) => host.changes.map((change) => ({ host: host.host, change })));
+  return grouped(all, ({ change }) => JSON.stringify(change))
+    .flatMap((group) =>
+      group[0] ? [{ change: group[0].change, names: countedList(group.map(({ host }) => host)) }] : [],
+    )
+    .sort((a, b) => byRank(a.change, b.change))
+    .map(({ change, names }) => {
+      const how = change.lines && change.how === "changed" ? "" : ` ${change.how}`;
+      const end = change.lines ? `: ${signs(change)}` : change.note === undefined ? "" : `: ${visible(change.note)}`;
+      const lines = change.lines?.text.map((line) => `  ${styled(colourOf(line), visible(line))}`) ?? [];
+      return [`${styled(bold, visible(change.what))}${how} on ${names}${end}`, ...lines].join("\n");
+    })
+    .join("\n\n");
+}
+
+/** Whether the output has colours: as `--color` says (always, never), otherwise if it is a terminal. */
+export function withColours(flags: string[], isTerminal: boolean): boolean {
+  const index = flags.findIndex((flag) => /^--color(=|$)/.test(flag));
+  const value = index < 0 ? "auto" : (/=(.*)$/.exec(flags[index] ?? "")?.[1] ?? flags[index + 1]);
+  return (
+    value === "always" || (value !== "never" && value !== "raw" && isTerminal && process.env.NO_COLOR === undefined)
+  );
+}
