@@ -1,5 +1,8 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { renderFiles } from "../../infra/files";
+import { paths } from "../../infra/paths";
+import { hostOf } from "../../tools/lint/samples";
 
 /** What lsyncd passed to rsync in one step of record-lsyncd.sh: its options, and the paths of its lists. */
 export interface RecordedCall {
@@ -24,4 +27,21 @@ export function readRecording(text: string): RecordedCall[] {
       options: words(lines, "option"),
       paths: words(lines, "path"),
     }));
+}
+
+/**
+ * Writes the lsyncd.conf.lua of a host into a folder, for directories in it and the recorder there. Returns the arguments of
+ * record-lsyncd.sh, for who sees that folder at `seen`.
+ */
+export function prepareRecording(folder: string, seen = folder): string[] {
+  const [source, target] = [path.join(seen, "source"), path.join(seen, "target")];
+  const config = renderFiles(hostOf({ source: `${source}/`, target: `${target}/` })).find(
+    ({ path: at }) => at === paths.configFile,
+  );
+  const text = (config?.content ?? "")
+    .replaceAll(paths.mirrorProgram, path.join(seen, "recorder"))
+    .replaceAll(paths.guard, "/bin/true")
+    .replaceAll(path.dirname(paths.logFile), seen);
+  writeFileSync(path.join(folder, "lsyncd.conf.lua"), text);
+  return [seen, source, target, "lsyncd", "-nodaemon", path.join(seen, "lsyncd.conf.lua")];
 }
