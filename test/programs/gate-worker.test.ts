@@ -51,17 +51,16 @@ const events = (...paths: string[]) =>
     ["/", ...paths.map((path) => `/${path}`)].join("\0"),
   );
 
+const given = () => ({
+  ...{ source: at("source"), target: at("target"), sqliteStateDirectory: at("state"), state: at("marks") },
+  ...{ copyProgram: join(programs, "sqlite-copier"), deletionLimit: 1e8 },
+});
+
 beforeAll(() => needPrograms("rsync", "python3"), installTime);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-worker-"));
   await shell("mkdir source target");
-  const given = { source: at("source"), target: at("target"), sqliteStateDirectory: at("state") };
-  await writeSettings(at("settings"), {
-    ...given,
-    state: at("marks"),
-    copyProgram: join(programs, "sqlite-copier"),
-    deletionLimit: 1e8,
-  });
+  await writeSettings(at("settings"), given());
   await shell(
     `cd source && for i in 1 2 3 4 5 6; do python3 -c "import sqlite3; c=sqlite3.connect('$i.sqlite'); c.executescript('create table t(x); insert into t values(zeroblob(5000))')"; done`,
   );
@@ -71,6 +70,30 @@ beforeEach(async () => {
 afterEach(async () => {
   await sleep(3000); // an idle worker ends
   await rm(folder, { recursive: true, force: true });
+});
+
+it("a pass over everything looks at the volumes once", async () => {
+  const calls = at("calls");
+  await shell(`printf '#!/bin/sh\\necho "$*" >>${calls}\\nexec rsync "$@"\\n' >rsync && chmod +x rsync`);
+  await writeSettings(at("settings"), { ...given(), rsyncProgram: at("rsync") });
+  await shell("cp source/1.sqlite source/7.sqlite && echo x >source/text");
+  expect(await pass()).toBe(0);
+  await eventually(async () => (await mirrored()).join(" ").endsWith("6.sqlite 7.sqlite text"));
+  const of = (text: string): string[] => text.trimEnd().split("\n");
+  const started = of((await shell("cat calls")).stdout);
+  expect(started.map((one) => /--dry-run|--files-from=-/.exec(one)?.[0])).toEqual(["--dry-run", "--files-from=-"]);
+  // One that is in sync is asked once as well.
+  await sleep(3000);
+  await shell("rm calls");
+  expect(await pass()).toBe(0);
+  expect(of((await shell("cat calls")).stdout)).toEqual([expect.stringContaining("--dry-run")]);
+  // What the gate deletes first changes what rsync would do.
+  await shell("mkdir source/d && touch source/d/a source/d/b && rm calls");
+  expect(await pass()).toBe(0);
+  await shell("rm -r source/d && echo y >source/d && rm calls");
+  expect(await pass()).toBe(0);
+  expect((await shell("cat target/d")).stdout).toBe("y\n");
+  expect(of((await shell("grep -e --dry-run calls")).stdout)).toHaveLength(2);
 });
 
 it("a database that waits is not deleted because its source is gone: that has not been counted", async () => {

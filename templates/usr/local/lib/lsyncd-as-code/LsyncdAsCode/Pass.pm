@@ -2,6 +2,7 @@
 package LsyncdAsCode::Pass;
 use strict;
 use warnings;
+use Fcntl qw(O_CREAT O_EXCL O_WRONLY);
 use POSIX ();
 use LsyncdAsCode::Gate::Names qw(PRIVATE);
 use LsyncdAsCode::Itemize ();
@@ -96,8 +97,10 @@ sub mark {
     mkdir $folder, 0755;
     my $mark = "$prefix$$";
     if (open my $file, '>', $mark) { close $file }
-    $self->{roots} = [ map { "$folder/$_.$$" } qw(source target) ];
-    push @own, $mark, @{ $self->{roots} };
+    # What killed ones have left of a pass over everything may be large.
+    unlink grep { !-d '/proc/' . (split /\./)[-1] } glob "$folder/plan.*";
+    @$self{qw(roots plan_file)} = ([ map { "$folder/$_.$$" } qw(source target) ], "$folder/plan.$$");
+    push @own, $mark, $self->{plan_file}, @{ $self->{roots} };
     return;
 }
 
@@ -141,9 +144,12 @@ sub anchored {
 }
 
 # What rsync would do if it deleted as well, as items of LsyncdAsCode::Itemize. Ends the program when rsync cannot say: a plan that is not whole
-# says nothing about what would be deleted.
+# says nothing about what would be deleted. The copier gets it as well, or rsync would look at everything once more (LSYNCD_PLAN).
 sub plan {
     my ($self) = @_;
+    my $file = $self->{plan_file};
+    unlink $file;
+    my $whole = sysopen my $copy, $file, O_WRONLY | O_CREAT | O_EXCL, 0600;
     my $child = open(my $plan, '-|') // die "fork: $!\n";
     if ($child == 0) {
         begin_child();
@@ -154,12 +160,15 @@ sub plan {
     }
     my @items;
     while (my $line = <$plan>) {
+        $whole &&= print {$copy} $line;
         chomp $line;
         my $item = LsyncdAsCode::Itemize::parse($line) or next;
         push @items, $item;
     }
     close $plan;
     my $code = exit_code($?);
+    # Without room for it the copier asks rsync itself.
+    $self->{plan} = "$code $file" if $whole && close $copy;
     if ($code != 0 && $code != PARTIAL && $code != VANISHED) {
         warn "rsync could not say what it would delete (exit code $code), nothing was mirrored\n";
         exit $code;
@@ -167,15 +176,21 @@ sub plan {
     return @items;
 }
 
+# The mirror is about to be changed: what rsync would do is no longer what it said.
+sub forget_plan { my ($self) = @_; delete $self->{plan}; return }
+
 # Runs rsync, or the copier in its place, with the list of paths, if there is one, on its standard input; returns its exit code.
 sub mirror {
     my ($self, @with) = @_;
+    my $plan = "@with" eq join(' ', $self->arguments) ? $self->{plan} : undef;
+    $self->forget_plan;
     pipe my $read, my $write or die "pipe: $!\n";
     my $child = fork // die "fork: $!\n";
     if ($child == 0) {
         begin_child();
         close $write;
         open STDIN, '<&', $read or die "stdin: $!\n";
+        $ENV{LSYNCD_PLAN} = $plan if defined $plan;
         my @command = ($self->{copier}, $self->{copier} eq $self->{rsync} ? $self->anchored(@with) : @with);
         exec { $command[0] } @command or do { warn "cannot run $command[0]: $!\n"; POSIX::_exit(GIVE_UP) };
     }

@@ -23,7 +23,7 @@ sub start_worker {
     return if $pid;
     POSIX::setsid();
     # They end with the caller.
-    delete $ENV{LSYNCD_ROOTS};
+    delete @ENV{qw(LSYNCD_ROOTS LSYNCD_PLAN)};
     open STDIN, '<', '/dev/null';
     open STDOUT, '>&', \*STDERR;
     POSIX::_exit(0) if fork;

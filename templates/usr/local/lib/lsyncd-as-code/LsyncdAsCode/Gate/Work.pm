@@ -51,7 +51,13 @@ sub remove {
 }
 
 # Deletes what stands in the way of something else.
-sub clear_way { my ($self) = @_; $self->remove($self->{tally}{before}, replaced => 1); return }
+sub clear_way {
+    my ($self) = @_;
+    my $items = $self->{tally}{before};
+    $self->{pass}->forget_plan if @$items;
+    $self->remove($items, replaced => 1);
+    return;
+}
 
 # Lets the worker delete the databases that go.
 sub grant {
