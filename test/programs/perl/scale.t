@@ -1,0 +1,114 @@
+# What the worker does for one database does not grow with how many wait: counted in syncs, bytes and looks, not in time.
+use strict;
+use warnings;
+use Test::More;
+use lib grep { defined } $ENV{LIBRARY};
+use Copier;
+use CopierState;
+use IO::Handle ();
+use POSIX ();
+use LsyncdAsCode::Batch  ();
+use LsyncdAsCode::Place  ();
+use LsyncdAsCode::Run    ();
+use LsyncdAsCode::Worker ();
+
+my $folder = CopierState::make();
+my ($source, $target) = map { "$folder/$_" } qw(source target);
+
+# A database to the copier: no page of it is ever read.
+sub database { my ($name, $byte) = @_; CopierState::put("$source/$name", "SQLite format 3\0\x10\0\1\1\0" . ($byte x 4075)); return $name }
+
+# Counts in a file, because the worker's children count as well.
+sub counted { my ($what) = @_; return -s "$folder/count.$what" // 0 }
+sub count { my ($what) = @_; open my $file, '>>', "$folder/count.$what" or die $!; syswrite $file, '.'; close $file; return }
+{
+    no warnings 'redefine';
+    my ($one, $all) = (\&IO::Handle::sync, \&LsyncdAsCode::System::sync_file_system);
+    *IO::Handle::sync = sub { count('sync'); return $one->(@_) };
+    *LsyncdAsCode::Batch::sync_file_system = sub { count('syncfs'); return $all->(@_) };
+}
+
+sub begin_worker {
+    my @id = map { my $s = stat_ns("$_/."); "$s->{dev}:$s->{ino}" } $source, $target;
+    CopierState::put("$folder/state/run", join "\0", $$, LsyncdAsCode::Run::start_time($$), $source, $target, @id, 1, 1, 1);
+    POSIX::mkfifo("$folder/state/wake", 0600);
+    my $pid = fork // die "fork: $!";
+    if (!$pid) { eval { LsyncdAsCode::Worker::work_on(); 1 } or print STDERR $@; POSIX::_exit(0) }
+    return $pid;
+}
+sub arrived { return scalar grep { -e "$target/$_" } @_ }
+
+# A pass: two syncs of the file system for a batch, and none of a single file.
+my @many = map { database(sprintf('u%04d.sqlite', $_), 'a') } 1 .. 1000;
+enqueue('queue.pass', 1, \@many);
+waitpid begin_worker(), 0;
+is(arrived(@many), 1000, 'a pass copies all');
+is(counted('sync'), 0, 'without a sync for any of them');
+cmp_ok(counted('syncfs'), '<=', 2 * 1000 / LsyncdAsCode::Worker::PASS_BATCH, 'two for a batch');
+
+# Changes: a round is a batch as well, and a few are synced one by one.
+unlink glob "$folder/count.*";
+enqueue('queue', 1, [ map { database($_, 'b') } @many[ 0 .. 199 ] ]);
+waitpid begin_worker(), 0;
+cmp_ok(counted('syncfs'), '<=', 4, 'a round of 200 changes');
+is(counted('sync'), 0, 'none of them alone');
+unlink glob "$folder/count.*";
+enqueue('queue', 1, [ map { database($_, 'c') } @many[ 0 .. 2 ] ]);
+waitpid begin_worker(), 0;
+is(counted('syncfs'), 0, 'three changes wait for nobody else on the volume');
+cmp_ok(counted('sync'), '>', 0, 'they are synced all the same');
+
+# What changes while a pass is copied does not wait behind it.
+my @first = map { database(sprintf('p%05d.sqlite', $_), 'a') } 1 .. 4000;
+enqueue('queue.pass', 1, \@first);
+my $worker = begin_worker();
+for (1 .. 2000) { last if arrived(@first[ 0 .. 199 ]) > 0; pause(0.01) }
+my $before = arrived(@first);
+enqueue('queue', 1, [ database('changed.sqlite', 'a') ]);
+open my $wake, '+<', "$folder/state/wake" or die $!;
+syswrite $wake, '.';
+for (1 .. 4000) { last if -e "$target/changed.sqlite"; pause(0.005) }
+my $between = arrived(@first) - $before;
+# What is under way is finished, and each process may have begun one batch more.
+cmp_ok($between, '<=', 3 * LsyncdAsCode::Worker::passes_at_once() * LsyncdAsCode::Worker::PASS_BATCH, "a change is copied while a pass waits ($between of 4000 came first)");
+waitpid $worker, 0;
+is(arrived(@first), 4000, 'and the pass is copied to its end');
+
+# The queue: a hundred thousand wait.
+my $file = "$folder/state/queue";
+CopierState::put($file, '');
+my @names = map { sprintf 'mail/user-%06d/database-of-a-customer.sqlite', $_ } 1 .. 100_000;
+enqueue('queue', 1, \@names);
+my ($read, $written) = (0, 0);
+{
+    no warnings 'redefine';
+    my ($reader, $writer) = (\&LsyncdAsCode::System::read_at, \&LsyncdAsCode::System::write_at);
+    *LsyncdAsCode::Queue::read_at  = sub { my $data = $reader->(@_); $read += length $data; return $data };
+    *LsyncdAsCode::Queue::write_at = sub { $written += length $_[2]; return $writer->(@_) };
+}
+my $queue = open_queue('queue');
+more($queue);
+my $whole = $read;
+for my $round (1 .. 3) {
+    ($read, $written) = (0, 0);
+    more($queue);
+    my @taken = take($queue, 200);
+    peek($queue, 1000);
+    LsyncdAsCode::Queue::dead($queue, $_) for @taken;
+    settle_dead($queue);
+    ok(!defined compact($queue), "round $round: nothing is written anew");
+    cmp_ok($read, '<=', 3 << 16, "round $round: reads what it takes and lists ($read of $whole bytes)");
+    cmp_ok($written, '<=', 200 * 60, "round $round: writes what is done ($written bytes)");
+}
+
+# What waits for another try: the oldest are found by a look at those and no others.
+my ($looks, $paths) = (0, 0);
+my $waiting = LsyncdAsCode::Waiting->new(sub { $paths++; return $names[ $_[0] / 2 ] });
+$waiting->defer($names[$_], 1.7e9 + $_ / 100, 2 * $_, 100 + $_ % 50, 'locked', 'a writer holds the lock') for 1 .. $#names;
+($looks, $paths) = (0, 0);
+is(scalar $waiting->oldest(1000, sub { $looks++; return 1 }), 1000, 'the oldest of a hundred thousand');
+is($looks, 1000, 'by as many looks');
+is(scalar(my @due = $waiting->due(200, 100)), 100, 'what is due');
+$waiting->remove($names[ $_ / 2 ]) for @due;
+cmp_ok($paths, '<=', 200, "by the paths of those ($paths)");
+done_testing;
