@@ -25,6 +25,10 @@ export const modes: Record<string, Mode> = {
     about: "what mirroring databases costs, and what the mirror is worth at any moment",
     load: () => require("./sqlite") as Loaded,
   },
+  many: {
+    about: "what the mirror of very many small databases costs",
+    load: () => require("./many") as Loaded,
+  },
   write: {
     about: "write docs/performance.md and its charts from what was measured",
     load: () => require("./write") as Loaded,

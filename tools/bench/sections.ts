@@ -1,6 +1,7 @@
 import { deploySection } from "./deploy/section";
 import { hostSections } from "./host/section";
 import { hundredSection } from "./hundred/section";
+import { manySection } from "./many/section";
 import { profileSection } from "./profile/section";
 import { readResults } from "./results";
 import { sqliteSections } from "./sqlite/section";
@@ -31,6 +32,7 @@ export const sections: Record<string, Section> = {
   profile: profileSection,
   ...hostSections,
   ...sqliteSections,
+  many: manySection,
 };
 
 const marker = /(<!-- measured: (\S+) -->\n)([\s\S]*?)(<!-- end -->)/g;

@@ -12,11 +12,11 @@ interface Loop {
 }
 
 /** Makes an image file with an ext4 file system on it, and its loop device. The file is sparse: it takes the room of what is written. */
-export async function makeDisk(dir: string, label: string, sizeMb: number): Promise<Disk> {
+export async function makeDisk(dir: string, label: string, sizeMb: number, inodes?: number): Promise<Disk> {
   const uuid = randomUUID();
   const image = join(dir, `${label}-${uuid}.img`);
   await asRoot("truncate", ["-s", `${sizeMb}M`, image]);
-  await asRoot("mkfs.ext4", ["-q", "-F", "-U", uuid, image]);
+  await asRoot("mkfs.ext4", ["-q", "-F", ...(inodes === undefined ? [] : ["-N", String(inodes)]), "-U", uuid, image]);
   return attach({ image, device: "", uuid });
 }
 

@@ -12,8 +12,8 @@ export class TortureDisk {
   ) {}
 
   /** Makes one, its image in `directory`, and mounts it where everybody may write. */
-  static async mount(directory: string, mountpoint: string, megabytes: number): Promise<TortureDisk> {
-    const disk = new TortureDisk(await makeDisk(directory, "torture", megabytes), mountpoint);
+  static async mount(directory: string, mountpoint: string, megabytes: number, inodes?: number): Promise<TortureDisk> {
+    const disk = new TortureDisk(await makeDisk(directory, "torture", megabytes, inodes), mountpoint);
     await disk.attach();
     await asRoot("chmod", ["777", mountpoint]);
     return disk;

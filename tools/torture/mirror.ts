@@ -15,6 +15,10 @@ export interface MirrorOptions {
   inotifyMode?: string;
   /** Seconds. */
   delay?: number;
+  /** In rsync's place, everywhere. */
+  rsyncProgram?: string;
+  /** Words before the command that starts lsyncd. */
+  through?: string[];
 }
 
 /** A program of the mirror: lsyncd, what it calls in rsync's place, that one's copier, its rsync; who copies databases, and a big one. */
@@ -28,7 +32,7 @@ export class Mirror {
   readonly state: string;
   private readonly config: string;
   private readonly settings: string;
-  private readonly marks: string;
+  readonly marks: string;
   private process: ChildProcess | undefined;
 
   constructor(private readonly options: MirrorOptions) {
@@ -47,6 +51,7 @@ export class Mirror {
     await writeSettings(this.settings, {
       ...{ source: this.source, target: this.target, state: this.marks },
       sqliteStateDirectory: this.state,
+      ...(this.options.rsyncProgram === undefined ? {} : { rsyncProgram: this.options.rsyncProgram }),
       ...(safe ? { copyProgram: path.join(programs, "sqlite-copier") } : {}),
       // The file system of a test is everybody's: what others delete on it is no reason to hold a mirror.
       deletionLimit: 1e9,
@@ -68,7 +73,8 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
     if (this.process?.exitCode === null && this.process.signalCode === null) return;
     const log = openSync(path.join(this.options.root, "output.log"), "a");
     const env = { ...process.env, LSYNCD_SETTINGS: this.settings };
-    this.process = spawn(this.options.lsyncd, ["-nodaemon", this.config], { stdio: ["ignore", log, log], env });
+    const [program, ...args] = [...(this.options.through ?? []), this.options.lsyncd, "-nodaemon", this.config];
+    this.process = spawn(program, args, { stdio: ["ignore", log, log], env });
     closeSync(log);
   }
 
@@ -188,6 +194,12 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
       await sleep(10);
     }
     return false;
+  }
+
+  /** lsyncd's status file; empty while there is none. */
+  status(): string {
+    const file = path.join(this.options.root, "lsyncd.status");
+    return existsSync(file) ? readFileSync(file, "utf8") : "";
   }
 
   /** What its programs have said, without what lsyncd says of itself. */

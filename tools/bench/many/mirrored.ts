@@ -1,0 +1,171 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { run } from "../../../toolchain/run";
+import { TortureDisk } from "../../torture/disk";
+import { whenInterrupted } from "../../torture/interrupted";
+import { Mirror } from "../../torture/mirror";
+import type { Tools } from "../../torture/tools";
+import { say } from "../options";
+import { Group } from "./group";
+import type { Directories, Many, Rate } from "./types";
+
+/** What is measured of one number of databases. */
+export interface Wanted {
+  number: number;
+  directories: Directories;
+  rates: number[];
+  seconds: number;
+}
+
+const script = path.join(__dirname, "databases.py");
+
+/** Runs a command; returns the seconds that it took. */
+async function seconds(command: string, args: string[]): Promise<number> {
+  const began = performance.now();
+  await run(command, args);
+  return (performance.now() - began) / 1000;
+}
+
+/** Measures the first pass, a start with a complete mirror, and times of commits, on two disks of their own. */
+export async function mirrored(tools: Tools, wanted: Wanted): Promise<Many> {
+  const { number, directories } = wanted;
+  const root = await mkdtemp(path.join(process.env.BENCH_DIRECTORY ?? tmpdir(), "lsyncd-as-code-many-"));
+  const group = Group.make(path.basename(root));
+  // Each counts itself, and is rsync then.
+  const [counter, calls] = [path.join(root, "rsync"), path.join(root, "calls")];
+  writeFileSync(counter, `#!/bin/sh\nprintf . >>'${calls}'\nexec rsync "$@"\n`, { mode: 0o755 });
+  const mirror = new Mirror({ lsyncd: tools.lsyncd, root, safe: true, rsyncProgram: counter, through: group.through });
+  const disks: TortureDisk[] = [];
+  const end = async (): Promise<void> => {
+    mirror.kill();
+    for (const disk of disks.splice(0)) await disk.remove();
+  };
+  const inOrder = whenInterrupted(end);
+  // 24 kB each, an inode, and as much again for copies that are being made.
+  const disk = async (where: string): Promise<TortureDisk> => {
+    const one = await TortureDisk.mount(root, where, 1000 + Math.ceil(number * 0.08), Math.max(number * 2, 20_000));
+    disks.push(one);
+    return one;
+  };
+  try {
+    await mirror.prepare();
+    await disk(mirror.source);
+    await run("python3", [script, "make", mirror.source, String(number), String(directories)]);
+    await run("sync", []);
+    const files = path.join(mirror.source, directories === 1 ? "" : "000", "user-000000.sqlite");
+    const found: Many = { number, directories, megabytes: (number * statSync(files).size) / 1e6, rates: [] };
+
+    const plain = path.join(root, "plain");
+    mkdirSync(plain);
+    const other = await disk(plain);
+    const rsync =
+      (await seconds("rsync", ["-a", `${mirror.source}/`, `${plain}/`])) + (await seconds("sync", ["-f", plain]));
+    await other.remove();
+    disks.splice(disks.indexOf(other), 1);
+
+    await disk(mirror.target);
+    const [began, cpu] = [performance.now(), group.cpu()];
+    mirror.start();
+    await inSync(mirror);
+    found.first = { seconds: (performance.now() - began) / 1000, cpu: group.cpu() - cpu, rsync };
+    await complete(mirror);
+    say(
+      `${number} in ${directories}: first pass ${found.first.seconds.toFixed(1)} s, rsync -a and a sync ${rsync.toFixed(1)} s`,
+    );
+
+    await mirror.stop();
+    const dry = (): Promise<number> => seconds("rsync", ["-a", "--dry-run", `${mirror.source}/`, `${mirror.target}/`]);
+    const before = await dry();
+    rmSync(path.join(mirror.marks, "passes"), { force: true });
+    const again = performance.now();
+    mirror.start();
+    await inSync(mirror);
+    const restart = (performance.now() - again) / 1000;
+    found.restart = { seconds: restart, dryRun: (before + (await dry())) / 2 };
+    say(`${number} in ${directories}: start ${restart.toFixed(1)} s, dry run ${found.restart.dryRun.toFixed(1)} s`);
+
+    for (const perSecond of wanted.rates) {
+      const rate = await commits(mirror, group, { ...wanted, perSecond }, calls);
+      say(`${number} in ${directories}: ${JSON.stringify(rate)}`);
+      found.rates.push(rate);
+      await inSync(mirror);
+    }
+    return found;
+  } finally {
+    inOrder();
+    await mirror.stop();
+    await end();
+    group.remove();
+    await rm(root, { recursive: true, force: true });
+  }
+}
+
+/** Waits until lsyncd's pass over everything has ended and the copier has nothing left to do. */
+async function inSync(mirror: Mirror): Promise<void> {
+  const passes = path.join(mirror.marks, "passes");
+  const queues = ["queue", "queue.pass"].map((name) => path.join(mirror.state, name));
+  const status = path.join(mirror.state, "status.tsv");
+  for (let calm = 0; calm < 2;) {
+    await sleep(50);
+    mirror.mustLive();
+    const copied =
+      queues.every((queue) => !existsSync(queue) || statSync(queue).size === 0) ||
+      (existsSync(status) && readFileSync(status, "utf8").includes("\tpending\t0\t"));
+    calm = existsSync(passes) && copied ? calm + 1 : 0;
+  }
+}
+
+/** Throws when the mirror lacks something. */
+async function complete(mirror: Mirror): Promise<void> {
+  const { stdout } = await run("rsync", ["-ani", "--omit-dir-times", `${mirror.source}/`, `${mirror.target}/`]);
+  const lacking = stdout.split("\n").filter((line) => /^[<>ch.*]f/.test(line));
+  if (lacking.length > 0)
+    throw new Error(`the mirror lacks ${lacking.length} files: ${lacking.slice(0, 3).join(", ")}`);
+}
+
+async function commits(
+  mirror: Mirror,
+  group: Group,
+  { number, directories, perSecond, seconds: lasting }: Wanted & { perSecond: number },
+  calls: string,
+): Promise<Rate> {
+  let [delays, lsyncd, copier] = [0, 0, 0];
+  const rsyncs = (): number => (existsSync(calls) ? statSync(calls).size : 0);
+  const looking = setInterval(() => {
+    const found = /There are (\d+) delays/.exec(mirror.status())?.[1];
+    delays = Math.max(delays, Number(found ?? 0));
+    const memory = group.memory();
+    lsyncd = Math.max(lsyncd, memory.get("lsyncd") ?? 0);
+    copier = Math.max(copier, memory.get("copier") ?? 0);
+  }, 1000);
+  const write = async (target: string, time: number): Promise<Written> => {
+    const args = [script, "write", mirror.source, target, number, directories, perSecond, time].map(String);
+    return JSON.parse((await run("python3", args)).stdout) as Written;
+  };
+  try {
+    const [cpu, before, began] = [group.cpu(), rsyncs(), performance.now()];
+    let written: Written = { commits: 0, p99: 0, lag: { count: 0, median: 0, p99: 0, worst: 0 } };
+    if (perSecond > 0) written = await write(mirror.target, lasting);
+    else await sleep(lasting * 1000);
+    const took = (performance.now() - began) / 1000;
+    const used = { cpu: (group.cpu() - cpu) / took, rsyncs: rsyncs() - before };
+    // The same without a mirror: it is stopped, where it stands.
+    let alone = 0;
+    if (perSecond > 0) {
+      const stopped = mirror.freeze();
+      try {
+        alone = (await write(mirror.source, Math.min(lasting, 20))).p99;
+      } finally {
+        mirror.thaw(stopped);
+      }
+    }
+    return { perSecond, seconds: took, ...written, alone, delays, ...used, memory: { lsyncd, copier } };
+  } finally {
+    clearInterval(looking);
+  }
+}
+
+type Written = Pick<Rate, "commits" | "p99" | "lag">;

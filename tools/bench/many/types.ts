@@ -1,0 +1,36 @@
+import type { Conditions } from "../results";
+
+/** How databases are spread: all in one directory, or over so many. */
+export type Directories = 1 | 256;
+
+/** What a time of commits cost. Seconds, milliseconds of a commit, megabytes. */
+export interface Rate {
+  perSecond: number;
+  seconds: number;
+  commits: number;
+  /** Milliseconds of a commit; `alone` without any mirror, in the same run. */
+  p99: number;
+  alone: number;
+  lag: { count: number; median: number; p99: number; worst: number };
+  /** The most that lsyncd's status file said at once. */
+  delays: number;
+  /** Share of one core, of everything that mirrors. */
+  cpu: number;
+  rsyncs: number;
+  memory: { lsyncd: number; copier: number };
+}
+
+/** One number of databases. Seconds; `rsync` is `rsync -a` and a sync, `dryRun` is `rsync -a --dry-run`. */
+export interface Many {
+  conditions?: Conditions;
+  number: number;
+  directories: Directories;
+  megabytes: number;
+  first?: { seconds: number; cpu: number; rsync: number };
+  restart?: { seconds: number; dryRun: number };
+  rates: Rate[];
+}
+
+export interface ManyResults {
+  runs: Many[];
+}
