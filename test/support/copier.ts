@@ -166,8 +166,9 @@ export async function end(child: ChildProcess): Promise<void> {
   await gone;
 }
 
-/** Opens a copy of a mirrored database and counts the rows of t. */
+/** Opens a copy of a mirrored database and counts the rows of t. Rejects when there is none: SQLite would open an empty one. */
 export async function rows(name: string): Promise<string> {
+  if (!existsSync(path.join(target, name))) throw new Error(`${name} is not in the mirror`);
   const copy = path.join(root, "opened");
   for (const suffix of ["", "-wal", "-journal", "-shm"]) {
     rmSync(copy + suffix, { force: true });

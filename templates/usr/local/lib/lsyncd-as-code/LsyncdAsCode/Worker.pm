@@ -41,8 +41,21 @@ sub passes_at_once {
     return $number < 2 ? 1 : $number > 4 ? 4 : $number;
 }
 
+# A call that comes while a worker ends finds it alive and starts none. So whoever has ended looks once more, without the lock.
 sub work_on {
-    my $single = lock_file('worker.lock', LOCK_EX | LOCK_NB) or return;
+    my $ended = 0;
+    local $SIG{TERM} = sub { $ended = 1 };
+    while (work_once(\$ended) && !$ended && LsyncdAsCode::Queue::something_queued()) {
+        my $run = read_run() or last;
+        last unless lives($run);
+    }
+    return;
+}
+
+# Works until nothing is left to do; returns whether there was no other worker.
+sub work_once {
+    my ($ended) = @_;
+    my $single = lock_file('worker.lock', LOCK_EX | LOCK_NB) or return 0;
     sysopen my $wake, state_file('wake'), O_RDWR | O_NONBLOCK or die "cannot open the pipe: $!\n";
     my $self = {
         queues => [ map { LsyncdAsCode::Queue::open_queue($_) } LsyncdAsCode::Queue::QUEUES ], 
@@ -52,14 +65,12 @@ sub work_on {
         earliest => {}, took => {}, told => 0, listed => 0, share => setting('sqlite_copy_share') / 100,
     };
     $self->{waiting} = LsyncdAsCode::Waiting->new(sub { return (by_ref($self, $_[0]) // return undef)->{path} });
-    my $ended = 0;
-    local $SIG{TERM} = sub { $ended = 1 };
     my $idle_since;
-    until ($ended) {
+    until ($$ended) {
         my $run = read_run() or last;
         # A worker without its lsyncd must not touch the mirror; the queue stays for the next start.
         last unless lives($run);
-        my $next = round($self, $run, \$ended);
+        my $next = round($self, $run, $ended);
         report($self, 0);
         my $now = ticks();
         if (pending($self)) { undef $idle_since }
@@ -76,10 +87,12 @@ sub work_on {
         sysread $wake, my $drain, 4096;
     }
     kill 'TERM', keys %{ $self->{children} };
+    # They hold the lock as well.
+    waitpid $_, 0 for keys %{ $self->{children} };
     for my $queue (@{ $self->{queues} }) { LsyncdAsCode::Queue::settle_dead($queue) }
     report($self, 1);
     close $single;
-    return;
+    return 1;
 }
 
 # How many databases the mirror is behind with.

@@ -1,0 +1,66 @@
+# A call that comes while the worker ends finds it alive and starts none: what it queued is copied all the same, and at once.
+use strict;
+use warnings;
+use Test::More;
+use lib grep { defined } $ENV{LIBRARY};
+use Copier;
+use CopierState;
+use POSIX ();
+use LsyncdAsCode::Run    ();
+use LsyncdAsCode::Start  ();
+use LsyncdAsCode::Worker ();
+
+my $folder = CopierState::make();
+my ($source, $target) = map { "$folder/$_" } qw(source target);
+
+sub database { my ($name) = @_; CopierState::put("$source/$name", "SQLite format 3\0\x10\0\1\1\0" . 'a' x 4075); return $name }
+
+# What a call of an lsyncd does before it starts or wakes the worker.
+sub queued {
+    my ($pid, @names) = @_;
+    my @id = map { my $s = stat_ns("$_/."); "$s->{dev}:$s->{ino}" } $source, $target;
+    CopierState::put("$folder/state/run", join "\0", $pid, LsyncdAsCode::Run::start_time($pid), $source, $target, @id, 1, 1, 1);
+    enqueue('queue', 1, [ map { database($_) } @names ]);
+    return;
+}
+sub calls { queued(@_); LsyncdAsCode::Start::start_worker(); return }
+# The worker, as Start.pm runs it, until it ends. Its last report of what waits stands for the moment before it lets go of its lock.
+sub work_with {
+    my ($at_its_end) = @_;
+    my $pid = fork // die "fork: $!";
+    if (!$pid) {
+        no warnings 'redefine';
+        my ($report, $once) = (\&LsyncdAsCode::Worker::report, 0);
+        *LsyncdAsCode::Worker::report = sub { $report->(@_); $at_its_end->() if $_[1] && !$once++; return };
+        eval { LsyncdAsCode::Worker::work_on(); 1 } or print STDERR $@;
+        POSIX::_exit(0);
+    }
+    waitpid $pid, 0;
+    return;
+}
+
+POSIX::mkfifo("$folder/state/wake", 0600);
+queued($$, 'first.sqlite');
+work_with(sub { calls($$, 'second.sqlite') });
+ok(-e "$target/first.sqlite", 'an idle worker ends');
+ok(-e "$target/second.sqlite", 'and copies what a call queues while it does');
+
+# lsyncd was restarted: the worker of the one before ends, and a call of the next one finds it so.
+my $lsyncd = fork // die "fork: $!";
+if (!$lsyncd) { exec 'sleep', '600' or POSIX::_exit(1) }
+queued($lsyncd, 'third.sqlite');
+kill KILL => $lsyncd;
+waitpid $lsyncd, 0;
+work_with(sub { calls($$, 'fourth.sqlite') });
+ok(-e "$target/$_.sqlite", "$_: the next lsyncd's work is done by the worker of the one before") for qw(third fourth);
+
+# And one without an lsyncd leaves the mirror alone.
+my $gone = fork // die "fork: $!";
+if (!$gone) { POSIX::_exit(0) }
+my $began = LsyncdAsCode::Run::start_time($gone);
+waitpid $gone, 0;
+queued($gone, 'fifth.sqlite');
+work_with(sub { });
+ok(!-e "$target/fifth.sqlite", 'without an lsyncd nothing is copied');
+ok(LsyncdAsCode::Queue::something_queued(), 'it stays queued');
+done_testing;
