@@ -12,7 +12,7 @@ cat >"$folder/recorder" <<END
 #!/bin/bash
 {
   printf '%s\n' "\$@" | head -n -2 | sed 's/^/option /'
-  case " \$* " in *' --include-from=- '*) tr '\0' '\n' | sed '/./!d; s/^/path /' ;; esac
+  case " \$* " in *' --include-from=- '*) { tr '\0' '\n'; echo; } | sed '/./!d; s/^/path /' ;; esac
 } >>"$folder/calls.\$\$"
 # What was recorded by half is not seen.
 mv "$folder/calls.\$\$" "$folder/call.\$(date +%s%N)"
