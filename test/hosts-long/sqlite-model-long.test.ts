@@ -2,10 +2,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { run } from "../../toolchain/run";
-import { histories } from "../support/model";
+import { histories, note, noted, seedsOf } from "../support/model";
 import { installTime, needPrograms } from "../support/programs";
 
-// The same as in test/hosts/sqlite-model.test.ts, for hours, and with other builds of SQLite.
+// The same as in test/hosts/sqlite-model.test.ts, for hours, and with other builds of SQLite. Runs add up as long as neither the copier nor
+// the model changes: `MODEL_HISTORIES=5000` replays so many, from MODEL_SEED on or, without it, from where the last one ended.
 
 let folder: string;
 beforeAll(async () => {
@@ -17,11 +18,20 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const first = Math.floor(Math.random() * 1e9);
+const many = Number(process.env.MODEL_HISTORIES ?? 100_000);
+const last = noted().at(-1);
+const next = last ? last.first + last.count : Math.floor(Math.random() * 1e9);
+const first = Number(process.env.MODEL_SEED ?? next);
+/** What is replayed before it is noted: a run that is ended loses no more. */
+const PIECE = 1000;
 
-test("100,000 random histories", async () => {
-  console.log(`seeds from ${first}`);
-  expect(await histories(first, 100_000)).toEqual({ replayed: 100_000, faults: [] });
+test("100,000 random histories, in one run or several", async () => {
+  for (let done = 0; done < many; done += PIECE) {
+    const piece = { first: first + done, count: Math.min(PIECE, many - done) };
+    expect(await histories(piece.first, piece.count)).toEqual({ replayed: piece.count, faults: [] });
+    note(piece);
+  }
+  console.log(`seeds ${first} to ${first + many - 1}; ${seedsOf(noted())} histories of this copier so far`);
 }, 86_400_000);
 
 test.each([

@@ -3,7 +3,8 @@
 #   perl -I LIBRARY -I test/support copier.pl SOURCE TARGET NAME     lines: "copy SEED", "kill SEED N": ended before its
 #                                                                    Nth step, or "cut SEED N": at its Nth system call that changes something
 #
-# Times are told apart after 12 ms instead of 50, and nothing is synced: a process that is killed loses nothing of what it wrote.
+# Times are told apart after 12 ms instead of 50, and nothing is synced: a process that is killed loses nothing of what it wrote. A lock
+# that somebody holds is asked for once: nobody else runs meanwhile.
 use strict;
 use warnings;
 use POSIX ();
@@ -12,6 +13,7 @@ my ($source, $target, $name) = @ARGV;
 $| = 1;
 
 replace(settled => sub { my (undef, $mtime, $at) = @_; return abs($at - $mtime) > 12_000_000 });
+replace(poll_for => sub { my (undef, undef, $try) = @_; return $try->() });
 replace($_ => sub { return }) for qw(sync sync_directory);
 
 # Steps at which it can be killed: all that changes something in the mirror. A write is cut in two.

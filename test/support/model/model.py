@@ -1,6 +1,8 @@
 """Random histories of a database, replayed with the real SQLite; the copier is called at every step.
 
   model.py LIBRARY FIRST COUNT     seeds FIRST, FIRST + 1, …; prints a line for each fault with its seed, then a summary
+      --trace                      says what each step does
+      --disk                       in a directory on the disk, not in memory
 
 A history is a row of operations on one database, by up to three connections of this process and by processes that are
 killed, between system calls or at any of them: transactions (small, spilled to the disk, rolled back), checkpoints of each kind, with and without readers that hold
@@ -16,6 +18,7 @@ MODEL_SQLITE names another module than sqlite3, MODEL_KEY a key for one that enc
 """
 import hashlib
 import importlib
+import marshal
 import os
 import random
 import shutil
@@ -50,12 +53,10 @@ def connect(path, pragmas=()):
 
 def content(c):
     """The number of the last commit, and a digest of all that the database holds."""
-    digest = hashlib.sha1()
     number = c.execute("select n from number").fetchone()[0]
-    for i, n, b in c.execute("select i, n, b from t order by i"):
-        digest.update(b"%d %d %d " % (i, n, len(b)))
-        digest.update(b)
-    return number, digest.hexdigest()
+    rows = c.execute("select i, n, b from t order by i").fetchall()
+    # Format 2 of marshal writes equal values as equal bytes.
+    return number, hashlib.sha1(marshal.dumps(rows, 2)).hexdigest()
 
 
 class History:
@@ -485,11 +486,21 @@ class History:
             c.close()
 
 
+def memory():
+    """A directory in memory if the mirror's files can bear their mark there, else None: the default."""
+    try:
+        with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+            os.setxattr(file.name, "user.lsyncd-as-code", b"-")
+        return "/dev/shm"
+    except OSError:
+        return None
+
+
 def main():
     library, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     trace = "--trace" in sys.argv
     faults = looks = 0
-    folder = tempfile.mkdtemp(prefix="model-")
+    folder = tempfile.mkdtemp(prefix="model-", dir=None if "--disk" in sys.argv else memory())
     command = ["perl", "-I", library, "-I", os.path.dirname(HERE), os.path.join(HERE, "copier.pl")]
     command += [os.path.join(folder, "source"), os.path.join(folder, "target"), NAME]
     copier = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)

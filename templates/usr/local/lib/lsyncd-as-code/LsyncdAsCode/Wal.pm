@@ -16,11 +16,14 @@ use constant { WAL_HEADER => 32, FRAME_HEADER => 24, SHM_VERSION => 3_007_000 };
 # SQLite's running checksum over 32-bit words, two at a time (fileformat2.html, "Checksum Algorithm").
 sub checksum {
     my ($words, $sum1, $sum2) = @_;
-    for (my $w = 0; $w < @$words; $w += 2) {
-        $sum1 = ($sum1 + $words->[$w] + $sum2) & 0xffffffff;
-        $sum2 = ($sum2 + $words->[ $w + 1 ] + $sum1) & 0xffffffff;
+    # In 64 bits: what is lost at their upper end is no part of the 32 that count.
+    use integer;
+    my $second = 1;
+    for (@$words) {
+        if ($second ^= 1) { $sum2 += $_ + $sum1 }
+        else              { $sum1 += $_ + $sum2 }
     }
-    return ($sum1, $sum2);
+    return ($sum1 & 0xffffffff, $sum2 & 0xffffffff);
 }
 
 # The header of a -wal file, or undef when there is none yet.
