@@ -1,3 +1,4 @@
+import { certified } from "../infra/certified";
 import type { HostSettings, Settings } from "../infra/config";
 import { connections, type Connection } from "../infra/connection";
 import { knownHostKey } from "../infra/known-hosts";
@@ -10,7 +11,7 @@ export async function eachHost<T>(
   settings: Settings,
   ask: (host: HostSettings, connection: Connection) => Promise<T>,
 ): Promise<T[]> {
-  const reach = connections(settings, knownHostKey);
+  const reach = await certified(connections(settings, knownHostKey));
   return Promise.all(
     settings.hosts.flatMap((host) => {
       const connection = reach.get(host.name);

@@ -1,5 +1,6 @@
 import type { types } from "@pulumi/command";
 import { SettingsError, type HostSettings, type Settings } from "./config";
+import type { Authorities } from "./host-certificate";
 import { loginKey, UnusableKey, type LoginKey } from "./private-key";
 
 /** Where to connect and how to log in, with nothing left to chance: the key is known before the first connection. */
@@ -8,6 +9,10 @@ export interface Endpoint {
   port: number;
   user: string;
   hostKey: string;
+  /** Under which name it has to have a certificate, and of whom: until certified() has seen that, hostKey is one that no host has. */
+  certificate?: Authorities & { name: string };
+  /** Why its certificate does not vouch for it: nothing is sent to it. The end of a sentence about the host. */
+  unverified?: string;
   privateKey?: string;
   privateKeyPassword?: string;
   password?: string;
@@ -18,8 +23,8 @@ export interface Connection extends Endpoint {
   proxy?: Endpoint;
 }
 
-/** Finds the public key of an SSH server; undefined when it is not known. */
-export type KeyLookup = (address: string, port: number) => string | undefined;
+/** Finds the public key of an SSH server, or the authorities that may vouch for it; undefined when there is neither. */
+export type KeyLookup = (address: string, port: number) => string | Authorities | undefined;
 
 type Login = Pick<HostSettings, "privateKey" | "privateKeyPassphrase" | "password">;
 
@@ -49,13 +54,19 @@ function endpoint(
   at: { address: string; port: number; user: string; hostKey?: string | undefined; hostKeyAlias?: string | undefined },
   known: KeyLookup,
   refuse: (fault: (address: string, port: number) => string) => void,
-): Pick<Endpoint, "host" | "port" | "user" | "hostKey"> {
+): Pick<Endpoint, "host" | "port" | "user" | "hostKey" | "certificate"> {
   // An alias stands in known_hosts without a port.
   const { hostKeyAlias: alias } = at;
   const hostKey = at.hostKey ?? (alias === undefined ? known(at.address, at.port) : known(alias, 22));
+  const to = { host: at.address, port: at.port, user: at.user };
+  if (typeof hostKey === "object") {
+    // An authority's key is that of no host: a connection that should come about with it would be refused.
+    const [none = ""] = hostKey.authorities;
+    return { ...to, hostKey: none, certificate: { ...hostKey, name: alias ?? at.address } };
+  }
   if (hostKey === undefined) refuse(unknownKey);
   else if (hostKey.startsWith("ssh-rsa ")) refuse(onlyRsa);
-  return { host: at.address, port: at.port, user: at.user, hostKey: hostKey ?? "" };
+  return { ...to, hostKey: hostKey ?? "" };
 }
 
 /**
@@ -98,16 +109,25 @@ export function connections(settings: Settings, lookup: KeyLookup): Map<string, 
 
 /** Two entries that lead to one machine, known by its key, would undo each other's deployments. */
 function duplicates(found: [name: string, connection: Connection][]): string[] {
+  const known = found.filter(([, { hostKey, certificate }]) => hostKey !== "" && certificate === undefined);
+  return [...sharedKeys(known)].map(([name, fault]) => `lsyncd:hosts ${name}: ${fault}`);
+}
+
+/** Of each connection whose host key an earlier one has, by its name: what to do. */
+export function sharedKeys(found: [name: string, connection: Connection][]): Map<string, string> {
   const owners = new Map<string, string>();
-  return found.flatMap(([name, { hostKey }]) => {
+  const shared = new Map<string, string>();
+  for (const [name, { hostKey }] of found) {
     const first = owners.get(hostKey);
     if (first === undefined) owners.set(hostKey, name);
-    if (first === undefined || hostKey === "") return [];
-    return [
-      `lsyncd:hosts ${name}: has the host key of ${first}. If both are one machine, remove one of the entries; if one is a ` +
-        `copy of the other, give it keys of its own (on it: rm /etc/ssh/ssh_host_*; dpkg-reconfigure openssh-server)`,
-    ];
-  });
+    else
+      shared.set(
+        name,
+        `has the host key of ${first}. If both are one machine, remove one of the entries; if one is a ` +
+          `copy of the other, give it keys of its own (on it: rm /etc/ssh/ssh_host_*; dpkg-reconfigure openssh-server)`,
+      );
+  }
+  return shared;
 }
 
 /** How to learn the keys of a host: the end of a sentence. */
@@ -121,7 +141,7 @@ function scanned(address: string, port: number): string {
 }
 
 const unknownKey = (address: string, port: number): string =>
-  `the key of ${address} port ${String(port)} is not known (a certificate authority in known_hosts does not do). Look at it with ${scanned(address, port)}`;
+  `the key of ${address} port ${String(port)} is not known. Look at it with ${scanned(address, port)}`;
 
 /** The command plugin asks for the signatures of the key's type, which for ssh-rsa are SHA-1: no server makes them any more. */
 const onlyRsa = (address: string, port: number): string =>
@@ -131,7 +151,15 @@ const onlyRsa = (address: string, port: number): string =>
 // At most 30 s to reach a host, in two tries.
 const limits = { dialErrorLimit: 2, perDialTimeout: 15 };
 
+/** An endpoint without what the program alone knows: the command plugin refuses a field that is not its own. */
+function plain(endpoint: Endpoint): Endpoint {
+  const arguments_ = { ...endpoint };
+  delete arguments_.certificate;
+  delete arguments_.unverified;
+  return arguments_;
+}
+
 /** Arguments of a remote command. */
 export function commandConnection({ proxy, ...own }: Connection): types.input.remote.ConnectionArgs {
-  return { ...own, ...limits, ...(proxy === undefined ? {} : { proxy: { ...proxy, ...limits } }) };
+  return { ...plain(own), ...limits, ...(proxy === undefined ? {} : { proxy: { ...plain(proxy), ...limits } }) };
 }

@@ -2,24 +2,42 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import type { Authorities } from "./host-certificate";
 
 // The type that OpenSSH prefers comes first: only one can be given to a connection.
 const preference = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
+
+/** What `ssh-keygen -F` prints, without its own comments: the words of each line. */
+const linesOf = (found: string): string[][] =>
+  found
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .map((line) => line.split(/\s+/));
+
+/** The keys (type and text) of the lines with a marker, such as `@revoked`. */
+const marked = (found: string, marker: string): string[] =>
+  linesOf(found)
+    .filter(([first]) => first === marker)
+    .map((words) => words.slice(2, 4).join(" "));
 
 /**
  * Picks the best key out of what `ssh-keygen -F` prints. Marked lines (revoked keys, certificate authorities) are
  * no host keys, and a key that is revoked in one line is none in another.
  */
 export function pickKey(found: string): string | undefined {
-  const lines = found.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
-  const revoked = lines
-    .filter((line) => line.startsWith("@revoked"))
-    .map((line) => line.split(/\s+/).slice(2, 4).join(" "));
-  const keys = lines
-    .filter((line) => !line.startsWith("@"))
-    .map((line) => line.split(/\s+/).slice(1, 3))
-    .filter((key) => !revoked.includes(key.join(" ")));
-  return sortKeys(keys.map((key) => key.join(" ")))[0];
+  const revoked = marked(found, "@revoked");
+  const keys = linesOf(found)
+    .filter(([first]) => !first?.startsWith("@"))
+    .map((words) => words.slice(1, 3).join(" "))
+    .filter((key) => !revoked.includes(key));
+  return sortKeys(keys)[0];
+}
+
+/** The authorities in what `ssh-keygen -F` prints that are not revoked; undefined when there are none. */
+export function pickAuthorities(found: string): Authorities | undefined {
+  const revoked = marked(found, "@revoked");
+  const authorities = marked(found, "@cert-authority").filter((key) => !revoked.includes(key));
+  return authorities.length === 0 ? undefined : { authorities, revoked };
 }
 
 /** The keys of types that a connection can be given, the best type first. A key is its type and its text. */
@@ -49,13 +67,22 @@ function linesAbout(name: string, file: string): string {
   }
 }
 
-/** Looks a host's public key up where ssh does: in the user's known_hosts, then in the machine's. */
-export function knownHostKey(address: string, port: number, among: string | string[] = files): string | undefined {
-  const name = nameOf(address, port);
-  return pickKey(
+/**
+ * Looks a host's public key up where ssh does: in the user's known_hosts, then in the machine's. Without one, the authorities
+ * whose certificates ssh would take for it: those of its name without the port as well.
+ */
+export function knownHostKey(
+  address: string,
+  port: number,
+  among: string | string[] = files,
+): string | Authorities | undefined {
+  const about = (name: string): string =>
     [among]
       .flat()
       .map((file) => linesAbout(name, file))
-      .join("\n"),
-  );
+      .join("\n");
+  const found = about(nameOf(address, port));
+  const key = pickKey(found);
+  if (key !== undefined) return key;
+  return pickAuthorities(port === 22 ? found : `${found}\n${about(address)}`);
 }

@@ -1,4 +1,5 @@
 import { createPrivateKey, randomBytes, type KeyObject } from "node:crypto";
+import { lengthAnd } from "./ssh-format";
 
 /** A private key as a connection can be given it. */
 export interface LoginKey {
@@ -87,13 +88,6 @@ function fromPkcs8(key: string, encrypted: boolean, passphrase: string | undefin
   if (type === "ed25519") return opensshEd25519(read);
   throw new UnusableKey(`is of a type that ssh does not take (${details?.namedCurve ?? type})`);
 }
-
-const lengthAnd = (content: Buffer | string): Buffer => {
-  const bytes = Buffer.from(content);
-  const length = Buffer.alloc(4);
-  length.writeUInt32BE(bytes.length);
-  return Buffer.concat([length, bytes]);
-};
 
 /** An Ed25519 key in OpenSSH's own form, not encrypted: the only one that everything here reads (PROTOCOL.key of OpenSSH). */
 function opensshEd25519(key: KeyObject): string {

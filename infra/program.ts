@@ -1,3 +1,4 @@
+import { certified } from "./certified";
 import * as commands from "./commands";
 import { plainSecrets, readSettings, SettingsError, type HostSettings } from "./config";
 import { connections, type Connection } from "./connection";
@@ -34,7 +35,8 @@ function read() {
  * about each host. Throws a RunError for faults in the settings, before any host is contacted.
  */
 export async function program(): Promise<Record<string, pulumi.Output<MirrorState>>> {
-  const { settings, reach } = read();
+  const { settings, reach: known } = read();
+  const reach = await certified(known);
   const { waived, hosts } = settings;
   const stack = `${pulumi.getOrganization()}/${pulumi.getProject()}/${pulumi.getStack()}`;
   const preview = pulumi.isDryRun();

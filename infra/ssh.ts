@@ -1,7 +1,9 @@
-import { createHash } from "node:crypto";
+import { connect as connectTcp } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Client, ClientChannel, ConnectConfig } from "ssh2";
 import type { Connection, Endpoint } from "./connection";
+import { shownCertificate } from "./shown-certificate";
+import { fingerprint } from "./ssh-format";
 import { visible } from "./text";
 
 /** What a command on a host left behind. */
@@ -91,6 +93,8 @@ export async function startRemote(
 ): Promise<RemoteCommand> {
   const clients: Client[] = [];
   const { proxy, user, host, port } = connection;
+  const fault = proxy?.unverified ?? connection.unverified;
+  if (fault !== undefined) throw new Unreachable(fault);
   const begin = async (): Promise<{ client: Client; begun: Begun }> => {
     const bastion = proxy && (await connect(proxy, "the bastion ", clients, silent));
     const client = await connect(connection, "", clients, silent, bastion && (await forward(bastion, connection)));
@@ -119,6 +123,23 @@ export async function startRemote(
   } catch (error) {
     drop();
     throw error;
+  }
+}
+
+/** The certificate that the server of a connection shows, if need be through its bastion. Throws as shownCertificate does, and Unreachable. */
+export async function askCertificate({ proxy, host, port }: Connection): Promise<Buffer> {
+  const clients: Client[] = [];
+  const streams: Duplex[] = [];
+  const ask = async (): Promise<Buffer> => {
+    const way = proxy && (await connect(proxy, "the bastion ", clients, true));
+    const stream = way ? await forward(way, { host, port }) : connectTcp(port, host);
+    streams.push(stream);
+    return shownCertificate(stream);
+  };
+  try {
+    return await inTime(readyTimeout, ask(), () => new Error(`it does not answer within ${String(readyTimeout)} s`));
+  } finally {
+    for (const one of [...streams, ...clients]) one.destroy();
   }
 }
 
@@ -178,7 +199,7 @@ export async function finishRemote(
 }
 
 /** A stream through a bastion to a host. */
-async function forward(bastion: Client, { host, port }: Endpoint): Promise<Duplex> {
+async function forward(bastion: Client, { host, port }: Pick<Endpoint, "host" | "port">): Promise<Duplex> {
   return new Promise((resolve, reject) => {
     bastion.forwardOut("127.0.0.1", 0, host, port, (error, stream) => {
       if (error) reject(new Unreachable(`the bastion cannot reach ${host} port ${String(port)}: ${error.message}`));
@@ -269,11 +290,6 @@ function notLetIn(to: Endpoint): string {
   };
   const tried = (credentials(to).authHandler as string[]).flatMap((method) => ways[method] ?? []);
   return `it does not let ${to.user} in with the ${tried.join(" or the ")}`;
-}
-
-/** A key's fingerprint as ssh-keygen -l shows it. */
-export function fingerprint(key: Buffer): string {
-  return `SHA256:${createHash("sha256").update(key).digest("base64").replace(/=+$/, "")}`;
 }
 
 /** The signature algorithms that go with a key type: an RSA key signs with SHA-2 (RFC 8332). */

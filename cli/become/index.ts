@@ -1,3 +1,4 @@
+import { certified } from "../../infra/certified";
 import { readSettings } from "../../infra/config";
 import { connections } from "../../infra/connection";
 import { borrows } from "../../infra/lending";
@@ -18,8 +19,8 @@ export async function lendForRun(name: StackName, ask: boolean, say: (line: stri
   const settings = readSettings({ stack: await configurationOf(name), env: process.env });
   if (!ask && !settings.hosts.some((host) => borrows(host) && host.becomePassword !== undefined)) return none;
   const [exported, full] = [await stateOf(name), await fullStackName(name)];
-  const all = (asked?: string): Borrower[] =>
-    borrowers(settings, connections(settings, knownHostKey), full, exported, asked);
+  const reach = await certified(connections(settings, knownHostKey));
+  const all = (asked?: string): Borrower[] => borrowers(settings, reach, full, exported, asked);
   const asking = ask && all("").some(({ password }) => password === "");
   if (ask && !asking) say("No host asks for a password: all log in as root, or have lsyncd:becomePassword.");
   const password = asking ? await askPassword("Password for sudo: ") : undefined;

@@ -1,5 +1,5 @@
 import { sortKeys } from "../../infra/known-hosts";
-import { fingerprint } from "../../infra/ssh";
+import { fingerprint } from "../../infra/ssh-format";
 import { run } from "../../toolchain/run";
 
 /** A public key that a host shows. */

@@ -157,3 +157,46 @@ it("takes host keys from known_hosts, hashed and with a port, and refuses a host
   ]);
   expect(scan.stdout).toContain(`hostKey: ${inner.hostKey}`);
 });
+
+it("takes a host whose key an authority in known_hosts certifies, and leaves it alone once the certificate has expired", async () => {
+  const home = join(folder, "home");
+  const [authority, key] = [join(folder, "authority"), join(folder, "host")];
+  await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", authority]);
+  await writeFile(`${key}.pub`, `${inner.hostKey}\n`);
+  /** Signs the host's key for this time, and makes the host show that. */
+  const certify = async (valid: string): Promise<void> => {
+    await run("ssh-keygen", [
+      "-q",
+      "-s",
+      authority,
+      "-h",
+      "-I",
+      "inner",
+      "-n",
+      inner.address,
+      "-V",
+      valid,
+      `${key}.pub`,
+    ]);
+    await execOn(inner, "cat >/etc/ssh/host-cert.pub", { input: await readFile(`${key}-cert.pub`, "utf8") });
+    await on(
+      inner,
+      "grep -q HostCertificate /etc/ssh/sshd_config || sed -i '1i HostCertificate /etc/ssh/host-cert.pub' /etc/ssh/sshd_config; systemctl reload ssh",
+    );
+  };
+  await certify("-1h:+1h");
+  await writeFile(join(home, ".ssh", "known_hosts"), `@cert-authority * ${await readFile(`${authority}.pub`, "utf8")}`);
+  const env = { HOME: home };
+  const unpinned: Partial<SandboxHost> = { ...inner };
+  delete unpinned.hostKey;
+  await d.stack.configure([unpinned as SandboxHost], { delay: 4 });
+  expect(succeeded(await d.stack.preview([], env))).toContain(`Preflight passed on ${inner.name}`);
+  succeeded(await d.stack.up(undefined, env));
+  expect(await on(inner, "grep -c 'delay *= 4' /etc/lsyncd/lsyncd.conf.lua")).toBe("1");
+
+  await certify("-2h:-1h");
+  await d.stack.configure([unpinned as SandboxHost], { delay: 5 });
+  const refused = failed(await d.stack.up(undefined, env));
+  expect(refused).toMatch(/could not be reached.*its key is not known, and its certificate has expired/);
+  expect(await on(inner, "grep -c 'delay *= 4' /etc/lsyncd/lsyncd.conf.lua")).toBe("1");
+});

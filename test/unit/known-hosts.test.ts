@@ -33,7 +33,7 @@ describe("pickKey", () => {
 describe("knownHostKey", () => {
   beforeAll(() => needPrograms("ssh-keygen"), installTime);
 
-  const lookup = (address: string, port: number, known: string): Promise<string | undefined> =>
+  const lookup = (address: string, port: number, known: string): Promise<ReturnType<typeof knownHostKey>> =>
     withFiles({ known_hosts: known }, (folder) =>
       Promise.resolve(knownHostKey(address, port, `${folder}/known_hosts`)),
     );
@@ -62,9 +62,25 @@ describe("knownHostKey", () => {
     }
   });
 
-  it("takes no key that a pattern revokes, and none that only an authority vouches for", async () => {
+  it("takes no key that a pattern revokes", async () => {
+    expect(await lookup("db.example.com", 22, `@revoked * ${ed25519}\ndb.example.com ${ed25519}\n`)).toBeUndefined();
+  });
+
+  it("finds the authorities for a host without a key, also those of its name without the port, and what is revoked", async () => {
     const known = `@revoked * ${ed25519}\ndb.example.com ${ed25519}\n@cert-authority *.example.com ${ecdsa}\n`;
-    expect(await lookup("db.example.com", 22, known)).toBeUndefined();
+    const found = { authorities: [ecdsa], revoked: [ed25519] };
+    expect(await lookup("db.example.com", 22, known)).toEqual(found);
+    expect(await lookup("db.example.com", 2222, known)).toEqual({
+      ...found,
+      revoked: expect.arrayContaining([ed25519]) as string[],
+    });
+    expect(await lookup("db.example.org", 22, known)).toBeUndefined();
+  });
+
+  it("prefers a key to an authority, and takes no authority that is revoked", async () => {
+    const known = `@cert-authority *.example.com ${ecdsa}\n`;
+    expect(await lookup("db.example.com", 22, `${known}db.example.com ${rsa}\n`)).toBe(rsa);
+    expect(await lookup("db.example.com", 22, `${known}@revoked * ${ecdsa}\n`)).toBeUndefined();
   });
 
   it("knows nobody without a file", () => {
