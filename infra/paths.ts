@@ -51,3 +51,21 @@ export const paths = {
   /** Seconds since boot at which the monitor last began a run. */
   monitorRanFile: `${alertsRunDirectory}/ran`,
 } as const;
+
+/** The directories of the system itself: a mirror to or from one of them would delete or copy the machine. */
+export const systemDirectories: readonly string[] = [
+  "/bin",
+  "/boot",
+  "/dev",
+  "/etc",
+  "/lib",
+  "/lib32",
+  "/lib64",
+  "/proc",
+  "/root",
+  "/run",
+  "/sbin",
+  "/sys",
+  "/usr",
+  "/var",
+];

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { systemDirectories } from "./paths";
 import { mountUnit } from "./quote";
 import { rsyncOptionConflicts, rsyncOptionFault } from "./rsync-options";
 
@@ -25,24 +26,6 @@ export const whole = (min: number, max: number) => {
   return z.preprocess(fromText, z.number({ error }).int({ error }).min(min, { error }).max(max, { error }));
 };
 
-// Directories of the system itself: a mirror to or from one of them would delete or copy the machine.
-const system = [
-  "bin",
-  "boot",
-  "dev",
-  "etc",
-  "lib",
-  "lib32",
-  "lib64",
-  "proc",
-  "root",
-  "run",
-  "sbin",
-  "sys",
-  "usr",
-  "var",
-];
-
 // The longest name systemd takes for a unit (UNIT_NAME_MAX in its unit-name.h counts a NUL as well).
 const longestUnit = 255;
 
@@ -63,7 +46,8 @@ export const volumePath = z
     else if (path === "/") refuse("must be the mount point of a volume");
     else if (parts.some((part) => part === "" || part === "." || part === ".."))
       refuse("must be written without //, . or ..");
-    else if (system.includes(parts[0] ?? "")) refuse("must not be, or be inside, a directory of the system");
+    else if (systemDirectories.includes(`/${parts[0] ?? ""}`))
+      refuse("must not be, or be inside, a directory of the system");
     else if (!path.isWellFormed()) refuse("must be valid Unicode");
     else if (mountUnit(path).length > longestUnit)
       refuse(

@@ -2,7 +2,7 @@
 # data. The preflight runs it before a deployment and in previews, the activation once more, under its lock: minutes
 # may lie between them, and a preflight that has passed is not run again when only the activation has failed.
 # Variables: HOST ADDRESS PLACE ID SOURCE TARGET STATE CONFIG WAIVER_FILE SMTP REQUIRE_ENCRYPTION ACCEPT_VOLUMES
-# LOG PACKAGES and DEPLOYMENT, a digest of what is deployed. Sets source_id and target_id, and passed_over to what was waived.
+# LOG PACKAGES SYSTEM_DIRECTORIES and DEPLOYMENT, a digest of what is deployed. Sets source_id and target_id, and passed_over to what was waived.
 
 # Seconds that a look into a directory may take before it counts as a finding, and that a package manager at work is
 # waited for.
@@ -105,11 +105,12 @@ check_rsync() {
 # --- the two volumes --------------------------------------------------------------------------------------------------
 
 is_system() { # path
-  case "$1" in
-  / | /bin | /bin/* | /boot | /boot/* | /dev | /dev/* | /etc | /etc/* | /lib | /lib/* | /lib32 | /lib32/* | /lib64 | /lib64/* | \
-    /proc | /proc/* | /root | /root/* | /run | /run/* | /sbin | /sbin/* | /sys | /sys/* | /usr | /usr/* | /var | /var/*) return 0 ;;
-  *) return 1 ;;
-  esac
+  local directory
+  [ "$1" != / ] || return 0
+  for directory in $SYSTEM_DIRECTORIES; do
+    case "$1" in "$directory" | "$directory"/*) return 0 ;; esac
+  done
+  return 1
 }
 
 check_volume() { # role path
@@ -175,9 +176,10 @@ check_places() {
 }
 
 check_pair() {
-  local needed free
-  if [ "${source_id%%/*}" = "${target_id%%/*}" ] || [ "$(stat -c %d -- "$SOURCE")" = "$(stat -c %d -- "$TARGET")" ]; then
-    refuse "Source $SOURCE and target $TARGET are on the same file system (${source_id%%/*}): losing one loses both. A cloned disk needs a new UUID."
+  local needed free file_system
+  file_system=$(file_system_of "$source_id")
+  if [ "$file_system" = "$(file_system_of "$target_id")" ] || [ "$(stat -c %d -- "$SOURCE")" = "$(stat -c %d -- "$TARGET")" ]; then
+    refuse "Source $SOURCE and target $TARGET are on the same file system ($file_system): losing one loses both. A cloned disk needs a new UUID."
   fi
   needed=$(df -B1 --output=used -- "$SOURCE" | tail -n 1 | tr -dc 0-9)
   free=$(df -B1 --output=size -- "$TARGET" | tail -n 1 | tr -dc 0-9)
@@ -192,12 +194,13 @@ recorded() { sed -n "s/^$1	//p" "$STATE/volumes" 2>/dev/null; }
 
 # ACCEPT_VOLUMES has one a line: the directory of a subvolume or a bind mount, which is part of it, can hold blanks.
 accepted() { # identity
-  case $'\n'"$ACCEPT_VOLUMES"$'\n' in *$'\n'"${1#UUID=}"$'\n'*) return 0 ;; *) return 1 ;; esac
+  case $'\n'"$ACCEPT_VOLUMES"$'\n' in *$'\n'"$(accepted_as "$1")"$'\n'*) return 0 ;; *) return 1 ;; esac
 }
 
 # A volume as it is written into the settings, between double quotes.
 for_settings() {
-  local text=${1#UUID=}
+  local text
+  text=$(accepted_as "$1")
   text=${text//\\/\\\\}
   printf '%s' "${text//\"/\\\"}"
 }

@@ -1,7 +1,7 @@
 import { createHmac, scryptSync } from "node:crypto";
 import type { HostSettings, Waiver } from "../config";
 import { digest, manifest, type RenderedFile } from "../files";
-import { libDirectory, paths, runDirectory, stateDirectory } from "../paths";
+import { libDirectory, paths, runDirectory, stateDirectory, systemDirectories } from "../paths";
 import { sh } from "../quote";
 import { asRoot, bundleAsRoot, type Login } from "./become";
 import { assignments, fragment, script } from "./script";
@@ -76,6 +76,7 @@ function checked(identity: Identity) {
     REQUIRE_ENCRYPTION: requireEncryption,
     ACCEPT_VOLUMES: acceptVolumes.join("\n"),
     PACKAGES: packages(identity.host).join(" "),
+    SYSTEM_DIRECTORIES: systemDirectories.join(" "),
   };
 }
 

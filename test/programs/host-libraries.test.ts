@@ -45,6 +45,17 @@ describe("volume.sh", () => {
     expect(lines).toEqual(["nothing inside", `${folder}/mnt/a/in`, "hidden"]);
   });
 
+  it.each([
+    ["UUID=0a-1/sub/dir", "UUID=0a-1", "0a-1/sub/dir"],
+    ["UUID=0a-1", "UUID=0a-1", "0a-1"],
+    ["tmpfs:one/sub", "tmpfs:one", "tmpfs:one/sub"],
+    ["zfs:pool/mail", "zfs:pool", "zfs:pool/mail"],
+    ["ext4:/dev/sda1", "ext4:/dev/sda1", "ext4:/dev/sda1"],
+  ])("finds the file system of %s, and its name in the settings", async (identity, fileSystem, name) => {
+    const { lines } = await withLibrary("volume.sh", `file_system_of '${identity}'; accepted_as '${identity}'`);
+    expect(lines).toEqual([fileSystem, name]);
+  });
+
   it("finds the first file, and none in directories and lost+found alone", async () => {
     await mkdir(at("v/lost+found"), { recursive: true });
     await mkdir(at("v/empty/er"), { recursive: true });

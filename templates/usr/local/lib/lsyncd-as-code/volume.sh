@@ -39,6 +39,18 @@ volume_identity() {
   fi
 }
 
+# Prints the file system that the volume of an identity is in: losing it loses every volume of it. A device's path has slashes of
+# its own; those of a pool's dataset lead to the pool.
+file_system_of() { # identity
+  case "$1" in
+  UUID=* | *:[!/]*) printf '%s\n' "${1%%/*}" ;;
+  *) printf '%s\n' "$1" ;;
+  esac
+}
+
+# Prints a volume as the setting acceptVolumes names it.
+accepted_as() { printf '%s\n' "${1#UUID=}"; } # identity
+
 # Prints the first mount point inside the directory $1, or returns 1 when there is none. rsync would cross into it.
 mounted_inside() {
   local point
