@@ -5,6 +5,7 @@ import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { engineArguments, type EngineArguments } from "./become/arguments";
 import type { Loans } from "./become/lend";
+import { stateOnce } from "./checkpoints";
 import { ensureToolchain } from "../toolchain";
 
 const root = join(__dirname, "..");
@@ -40,6 +41,7 @@ async function environment(path: string, command: string, targets: string[]): Pr
     delete env.SSH_AUTH_SOCK;
   }
   if (command === "up") {
+    env.PULUMI_SKIP_CHECKPOINTS ??= stateOnce.PULUMI_SKIP_CHECKPOINTS;
     env.LSYNCD_ONE_HOST_STOPS_NO_OTHER = "true";
     if (targets.length > 0) env.LSYNCD_TARGETS = JSON.stringify(targets);
     env.LSYNCD_RUN_DIRECTORY = await mkdtemp(join(tmpdir(), "lsyncd-as-code-run-"));

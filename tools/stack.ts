@@ -3,6 +3,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { parse, stringify } from "yaml";
+import { stateOnce } from "../cli/checkpoints";
 import { run, type Finished } from "../toolchain/run";
 import type { Reachable } from "./sandbox";
 import { ensureToolchain } from "../toolchain";
@@ -117,6 +118,7 @@ export class Stack {
   environment(): NodeJS.ProcessEnv {
     const inherited = Object.entries(process.env).filter(([name]) => !foreign.has(name));
     return {
+      ...stateOnce,
       ...Object.fromEntries(inherited),
       PULUMI_BACKEND_URL: `file://${join(this.options.directory, "state")}`,
       // Protects nothing: the only secret is the key of a sandbox host on this machine.
