@@ -199,10 +199,20 @@ describe("beyond the documented triggers", () => {
   it("leaves a process behind that nothing can kill, once, and tidies up when it can", async () => {
     await install();
     await host.sh(`fsfreeze --freeze ${source}`);
-    const first = await host.monitor();
-    const second = await host.monitor();
-    const stuck = await host.sh("ps -eo stat,args | grep -c '^D.*--check moving'");
-    await host.sh(`fsfreeze --unfreeze ${source}; sleep 3`);
+    const look = async () => {
+      try {
+        const [one, two] = [await host.monitor(), await host.monitor()];
+        return {
+          first: one,
+          second: two,
+          stuck: await host.sh("ps -eo stat,args | grep -c '^D.*--check moving' || true"),
+        };
+      } finally {
+        // Whatever failed: on a frozen volume nothing after this would work, nor could the host be removed.
+        await host.sh(`fsfreeze --unfreeze ${source}; sleep 3`);
+      }
+    };
+    const { first, second, stuck } = await look();
     const last = await host.monitor();
     expect(first.lines.moving).toMatch(/^PROBLEM no answer/);
     expect(first.seconds).toBeLessThan(30);
