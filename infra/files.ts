@@ -59,6 +59,8 @@ const catalogue: (ManagedFile & {
   { name: "failover-library", path: `${libDirectory}/failover.sh`, mode: "0644", restart: "none" },
   { name: "volume-users", path: `${libDirectory}/volume-users`, mode: "0755", restart: "none" },
   { name: "volume-file", path: `${libDirectory}/volume-file`, mode: "0755", restart: "none" },
+  perlModule("Disk"),
+  { name: "volume-disk", path: `${libDirectory}/volume-disk`, mode: "0755", restart: "none" },
   { name: "gate", path: `${libDirectory}/LsyncdAsCode/Gate.pm`, mode: "0644", restart: "none" },
   { name: "gate-ask", path: `${libDirectory}/LsyncdAsCode/Gate/Ask.pm`, mode: "0644", restart: "none" },
   { name: "gate-delete", path: `${libDirectory}/LsyncdAsCode/Gate/Delete.pm`, mode: "0644", restart: "none" },

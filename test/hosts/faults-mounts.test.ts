@@ -1,5 +1,5 @@
 import { newDisk, setVolumes } from "../../tools/sandbox";
-import { content, on, prepare, succeeded, type Deployment } from "../support/deployment";
+import { content, eventually, on, prepare, succeeded, type Deployment } from "../support/deployment";
 import { attempt, files, fill, identical, mirrors, missingFrom, row, stopped } from "../support/faults";
 import { lockedAtBoot, unmountedWhileRunning } from "../support/volume-faults";
 
@@ -45,6 +45,34 @@ describe("both disks", () => {
     await row({
       injected: "Source and target disks exchanged",
       happened: "lsyncd waited; mirrored when they were as deployed again",
+      lost: missingFrom(await files(host, host.target), await files(host, host.source)),
+    });
+  });
+});
+
+describe("the target's disk fails", () => {
+  it("and its file system refuses writes: lsyncd waits, the alert names the volume and the disk, and it mirrors after a repair", async () => {
+    const { host } = d;
+    const { device, mountpoint } = host.volumes.target;
+    const before = await content(host, host.target);
+    await on(host, `mount -o remount,abort ${mountpoint}; echo meanwhile >${host.source}/mail/meanwhile`);
+    const ended = await stopped(host, 30);
+    const reason = `the target volume at ${mountpoint} cannot be written (Read-only file system): ${device} or its file system has failed`;
+    await eventually(async () => (await on(host, "systemctl status lsyncd --no-pager || true")).includes(reason), 30);
+    // Restarted once, and not again and again.
+    await new Promise((resolve) => setTimeout(resolve, 12_000));
+    expect(Number(await on(host, "systemctl show -p NRestarts --value lsyncd"))).toBeLessThan(3);
+    const { code, output } = await attempt(host, "/usr/local/bin/lsyncd-monitor.sh");
+    expect(code).toBe(1);
+    expect(output).toContain(`PROBLEM  volumes   ${reason}`);
+    expect(await content(host, host.target)).toBe(before);
+    await on(host, `umount ${mountpoint}; e2fsck -fy ${device} >/dev/null 2>&1; mount ${device} ${mountpoint}`);
+    const after = await mirrors(host);
+    await identical(host);
+    expect((await attempt(host, "/usr/local/bin/lsyncd-monitor.sh")).output).toMatch(/^ok +disk/m);
+    await row({
+      injected: "The target's ext4 stops writing after an error, and the mount table still calls it writable",
+      happened: `lsyncd ended within ${ended} s and waited, with an alert that names the disk; mirrored ${after} s after the repair`,
       lost: missingFrom(await files(host, host.target), await files(host, host.source)),
     });
   });

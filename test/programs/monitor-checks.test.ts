@@ -319,6 +319,17 @@ describe("journal", () => {
     expect(only(await read(line("lsyncd-run[7]", said)))).toContain(said);
   });
 
+  it.each([
+    "no room in the mirror for large: it needs 120 MB, 15 are free. All else is mirrored",
+    "cannot delete held from the mirror: cannot remove it: Operation not permitted",
+    "the mirror could not be synced to the disk of /mnt/x: cannot sync the file system: Input/output error",
+    "the generation was not raised: cannot write generation.new: Read-only file system",
+  ])("finds what the wrapper and the supervisor say: %s", async (said) => {
+    expect(only(await read(line("lsyncd-supervisor[7]", said)))).toBe(
+      `problem sync-error 1 new in the journal, the last: ${said}`,
+    );
+  });
+
   it("is not deceived by names of files, and ignores what happens during a stop", async () => {
     const run = await read(
       line("lsyncd[9]", "12:00:00 Normal: Calling rsync with filter-list") +
@@ -420,6 +431,17 @@ describe("disk", () => {
   ])("%s", async (numbers, expected) => {
     const df = `df() { printf '%s\\n' 'Use%% IUse%%' ' ${numbers.replaceAll(/(\d+)/g, "$1%%")}'; }`;
     expect(only(await host.check("disk", df.replaceAll("%%", "%")))).toBe(expected);
+  });
+
+  it("names a file that has no room, for as long as it is left out", async () => {
+    const df = `df() { printf '%s\\n' 'Use% IUse%' ' 85% 3%'; }`;
+    await host.write({ "run/no-room": "large\nfile\0other" });
+    expect((await host.check("disk", df)).findings.map(({ verdict, key, text }) => [verdict, key, text])).toEqual([
+      ["ok", "-", "the target is 85 % full, 3 % of its inodes"],
+      ["problem", "disk-no-room", "the target has no room for 2 files, which are not mirrored; one is large file"],
+    ]);
+    await rm(host.at("run/no-room"));
+    expect(only(await host.check("disk", df))).toBe("ok - the target is 85 % full, 3 % of its inodes");
   });
 
   it("asks nothing of a volume that is not there, and cannot say when df cannot", async () => {

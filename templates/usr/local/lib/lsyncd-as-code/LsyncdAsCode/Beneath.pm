@@ -5,6 +5,7 @@
 #   my $file      = open_file($directory, $name);              # a regular file, to read; undef: not there, or none
 #   my $file      = open_file($directory, $name, O_RDWR);      # to write in place; undef also when it has other names
 #   my $file      = create_file($directory, $name, $mode);     # a new one (O_EXCL), to read and write
+#   my $scratch   = scratch_file($directory);                  # a new one that never has a name; undef with $! set
 #   my $made      = make_directory($directory, $name);         # an existing or a new one (0700), open
 #   my $private   = private_directory($directory);             # one of root's own in it, checked at each call
 #   my $state     = status($directory, $name);                 # as lstat: uid gid mode ino nlink size mtime (ns) dev; undef
@@ -26,13 +27,15 @@ use LsyncdAsCode::System qw(fd_path fstat_ns number_of stat_at seconds_of O_CLOE
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(
-    open_beneath open_file create_file make_directory private_directory status rename_file remove_file remove_directory
+    open_beneath open_file create_file scratch_file make_directory private_directory status rename_file remove_file remove_directory
     make_link read_link names set_owner set_mode set_times sync_directory open_source absent
     remove move PRIVATE
 );
 
 # linux/openat2.h: the path stays beneath its root, and goes through no link of any kind.
 use constant { RESOLVE => 0x08 | 0x04 | 0x02, AT_REMOVEDIR => 0x200 };
+# asm-generic/fcntl.h, __O_TMPFILE: with O_DIRECTORY it is O_TMPFILE.
+use constant TMPFILE => 020000000;
 
 # The directory of root's own files. Its name begins with the prefix that rsync excludes.
 use constant PRIVATE => '.lsyncd-rsync.private';
@@ -167,6 +170,13 @@ sub open_file {
 sub create_file {
     my ($directory, $name, $mode) = @_;
     return open_at($directory, $name, O_RDWR | O_CREAT | O_EXCL, $mode // 0600) // die 'cannot create ' . place($directory, $name) . ": $!\n";
+}
+
+# Makes a file without a name, which is gone once it is closed (open(2), O_TMPFILE). Not every file system can: undef, with the error in $!.
+sub scratch_file {
+    my ($directory) = @_;
+    my $descriptor = syscall number_of('openat'), fileno($directory) + 0, my $here = '.', (O_RDWR | O_DIRECTORY | TMPFILE | O_CLOEXEC) + 0, 0600;
+    return $descriptor < 0 ? undef : handle_of($descriptor, '+<&=');
 }
 
 sub rename_file {

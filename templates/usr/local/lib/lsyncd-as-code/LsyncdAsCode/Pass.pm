@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use Fcntl qw(O_CREAT O_EXCL O_WRONLY);
 use POSIX ();
+use LsyncdAsCode::Disk qw(write_fault);
 use LsyncdAsCode::Gate::Names qw(PRIVATE);
 use LsyncdAsCode::Itemize ();
 use LsyncdAsCode::Paths ();
@@ -119,6 +120,8 @@ sub hold_volumes {
         # The guard has looked at the path. The open handle must be the same, or something was mounted there in between.
         my ($held_by_us, $by_path) = map { join ':', (stat $_)[0, 1] } $handle, $path;
         give_up("$path is another directory than a moment ago") if $held_by_us ne $by_path;
+        # lsyncd ends, and starts again when the guard finds that the disk works.
+        if ($number == 1 && defined(my $fault = write_fault('target', $path, $handle))) { give_up($fault) }
         # rsync is led to the directory that was checked, not to its path: a lazy umount (umount -l) takes a volume from
         # under a path at any moment, also under an open directory. The name is for rsync's messages.
         unlink $root;

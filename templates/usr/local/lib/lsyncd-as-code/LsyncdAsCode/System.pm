@@ -12,7 +12,7 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(
     clock now_ns ticks pause number_of stat_ns stat_at fstat_ns fd_path seconds_of set_mtime free_bytes be_idle set_attribute
-    get_attribute read_at write_at sync sync_file_system NS CHUNK O_CLOEXEC
+    get_attribute read_at read_anew write_at sync sync_file_system NS CHUNK O_CLOEXEC
 );
 
 # System call numbers from the kernel's tables (arch/x86/entry/syscalls/syscall_64.tbl, asm-generic/unistd.h).
@@ -20,10 +20,12 @@ my %NUMBERS = (
     x86_64 => {
         statx => 332, utimensat => 280, clock_gettime => 228, statfs => 137, fsetxattr => 190, fgetxattr => 193, ioprio_set => 251,
         openat => 257, openat2 => 437, mkdirat => 258, unlinkat => 263, symlinkat => 266, readlinkat => 267, renameat2 => 316, syncfs => 306,
+        fadvise64 => 221,
     },
     aarch64 => {
         statx => 291, utimensat => 88, clock_gettime => 113, statfs => 43, fsetxattr => 7, fgetxattr => 10, ioprio_set => 30,
         openat => 56, openat2 => 437, mkdirat => 34, unlinkat => 35, symlinkat => 36, readlinkat => 78, renameat2 => 276, syncfs => 267,
+        fadvise64 => 223,
     },
 );
 my $SYS = $NUMBERS{ (POSIX::uname())[4] };
@@ -151,6 +153,13 @@ sub read_at {
         $got += $n;
     }
     return $data;
+}
+
+# Reads as read_at does, from the disk: what the kernel has of it in memory is dropped first (posix_fadvise(2); POSIX_FADV_DONTNEED is 4).
+sub read_anew {
+    my ($handle, $offset, $length) = @_;
+    syscall $SYS->{fadvise64}, fileno($handle) + 0, $offset + 0, $length + 0, 4;
+    return read_at($handle, $offset, $length);
 }
 
 sub write_at {

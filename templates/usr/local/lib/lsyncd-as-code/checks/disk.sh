@@ -1,5 +1,20 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
+# Files that the last full pass has left out, because the target has no room for them (LsyncdAsCode::Room).
+without_room() {
+  local paths=()
+  if [[ -r $run_directory/no-room ]]; then mapfile -d '' -t paths <"$run_directory/no-room"; fi
+  if ((${#paths[@]} > 0)); then
+    problem disk-no-room "the target has no room for ${#paths[@]} files, which are not mirrored; one is ${paths[0]}"
+  fi
+}
+
+# Of a disk that fails, and of errors that a file system has recorded.
+failing() { # role path
+  local fault
+  while IFS= read -r fault; do problem "disk-fails-$1" "$fault"; done < <("$monitor_library/volume-disk" read "$1" "$2" 2>"$work/disk")
+}
+
 check_disk() {
   local used inodes size free
   if ! volumes_fine && [[ ! -e $failover_mark ]]; then
@@ -21,4 +36,7 @@ check_disk() {
   else
     ok "the target is $used % full, $inodes % of its inodes"
   fi
+  without_room
+  failing source "$lsyncd_source"
+  failing target "$lsyncd_target"
 }

@@ -1,10 +1,14 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
-# rsync's own words, and what a power cut took from the source, are nowhere but in the journal. Those between systemd's "Stopping" and "Started" are of a stop, and
-# those of lsyncd itself hold names of files: it is known by the time it puts before a message. Each line comes with who
-# wrote it, "[ 12.345678] HOST NAME[PROCESS]: ", which cannot appear in a file name.
+# How lines begin by which rsync, rsync-wrapper, its modules and lsyncd-supervisor say what is not as it should be. They are nowhere but
+# in the journal.
+faults_begin='rsync( error)?: |IO error encountered|power cut: |no room in the mirror for |cannot delete |the mirror could not be synced|the generation was not raised'
+
+# Those lines. Those between systemd's "Stopping" and "Started" are of a stop, and those of lsyncd itself hold names of files: it is known
+# by the time it puts before a message. Each line comes with who wrote it, "[ 12.345678] HOST NAME[PROCESS]: ", which cannot appear in a
+# file name.
 rsync_lines() {
-  awk '
+  awk -v faults="^($faults_begin)" '
     match($0, /^\[ *[0-9.]+\] [^ ]+ [^ :]+: /) {
       split(substr($0, 1, RLENGTH), word, "] ")
       split(word[2], who, " ")
@@ -18,7 +22,7 @@ rsync_lines() {
           if (line[i] ~ /^Stopping /) stop = 1
           if (line[i] ~ /^(Started|Starting) /) stop = 0
           if (line[i] ~ /killed by the OOM killer/) print line[i]
-        } else if (!stop && !(writer[i] in lsyncd) && line[i] ~ /^(rsync( error)?: |IO error encountered|power cut: )/) print line[i]
+        } else if (!stop && !(writer[i] in lsyncd) && line[i] ~ faults) print line[i]
       }
     }' "$1"
 }

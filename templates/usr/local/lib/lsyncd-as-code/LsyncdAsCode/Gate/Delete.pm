@@ -18,7 +18,7 @@ sub all {
     my @left;
     for my $item (@$items) {
         my $gone = eval { one($source, $target, $item, %how) };
-        warn $@ if !defined $gone;
+        warn 'cannot delete ' . LsyncdAsCode::Paths::printable($item->{path}) . " from the mirror: $@" if !defined $gone;
         push @left, $item->{path} unless $gone;
     }
     $target->forget;

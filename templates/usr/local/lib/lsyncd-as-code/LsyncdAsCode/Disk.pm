@@ -1,0 +1,117 @@
+# Whether the disk of a volume still takes and gives data. The mount table does not say that: of an ext4 whose journal has failed it goes
+# on saying "rw", and so does access(2), while each write is refused (Linux 6.12 and later, and 6.1.113 and later).
+package LsyncdAsCode::Disk;
+use strict;
+use warnings;
+use Errno qw(EIO ENODEV ENOTCONN ENXIO EOPNOTSUPP EISDIR EROFS ESHUTDOWN ESTALE EUCLEAN);
+use Fcntl qw(O_RDONLY);
+use IO::Handle ();
+use POSIX ();
+use LsyncdAsCode::Beneath       qw(create_file open_beneath remove_file scratch_file);
+use LsyncdAsCode::Gate::Names   qw(PRIVATE);
+use LsyncdAsCode::Gate::Private qw(below);
+use LsyncdAsCode::System        qw(fstat_ns read_anew);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(write_fault read_faults);
+
+# Errors of a disk or a file system that has failed. One that is full works, and the mirror has a way of its own with it.
+my %FAILED = map { $_ => 1 } EIO, EROFS, ENXIO, ENODEV, EUCLEAN, ESHUTDOWN, ESTALE, ENOTCONN;
+# Bytes that are read; seconds for which an error that the file system has recorded is reported.
+use constant { PAGE => 4096, RECENT => 86400 };
+
+# A sentence for people when a volume cannot be written, or undef. $root: its path, or a handle of it. With $durable the disk itself has
+# to take the file. Nothing stays behind, and nothing in the volume has a new name meanwhile.
+sub write_fault {
+    my ($role, $path, $root, $durable) = @_;
+    my $handle = open_beneath($root, '');
+    my $error  = write_error($handle, $durable);
+    return undef if !$FAILED{$error};
+    return "the $role volume at $path cannot be written (" . text_of($error) . '): ' . disk($handle)
+        . ' or its file system has failed. Look at `dmesg`, unmount it, repair or replace it, and mount it again';
+}
+
+# The number of the error with which a new file fails, 0 when it does not.
+sub write_error {
+    my ($directory, $durable) = @_;
+    my $file = scratch_file($directory);
+    return fill($file, $durable) if $file;
+    return $! + 0 unless $! == EOPNOTSUPP || $! == EISDIR;
+    # A file system without nameless files.
+    my ($name, $error) = ("probe.$$");
+    eval {
+        my $private = below($directory, PRIVATE, 1);
+        remove_file($private, $name);
+        $error = fill(create_file($private, $name), $durable);
+        remove_file($private, $name);
+        1;
+    } or $error ||= $! + 0;
+    return $error;
+}
+
+sub fill {
+    my ($file, $durable) = @_;
+    return defined syswrite($file, 'x') && (!$durable || $file->sync) ? 0 : $! + 0;
+}
+
+sub text_of { my ($error) = @_; local $! = $error; return "$!" }
+
+# Sentences for people on a volume whose disk cannot be read, or whose file system has recorded errors of late.
+sub read_faults {
+    my ($role, $path, $now) = @_;
+    my $handle = open_beneath($path, '');
+    my @faults;
+    my $error = read_error($handle);
+    push @faults, "the $role volume at $path is on a disk that cannot be read (" . text_of($error) . '): ' . disk($handle) . '. Look at `dmesg`' if $FAILED{$error};
+    my ($count, $last) = recorded($handle);
+    push @faults, sprintf 'the file system of the %s volume at %s (%s) has recorded %d errors, the last at %s. Look at `dmesg`, unmount it and repair it (e2fsck)',
+        $role, $path, disk($handle), $count, POSIX::strftime('%Y-%m-%d %H:%M:%S', localtime $last)
+        if $count && $now - $last < RECENT;
+    return @faults;
+}
+
+# Where the kernel describes the block device of a volume; undef when it has none, or several.
+sub described {
+    my ($handle) = @_;
+    my $device = '/sys/dev/block/' . fstat_ns($handle)->{dev};
+    return -d $device ? $device : undef;
+}
+
+# The disk, as a person knows it.
+sub disk {
+    my ($handle) = @_;
+    my $device = described($handle) // return 'its disk';
+    my $mapped = line("$device/dm/name");
+    return length $mapped ? "/dev/mapper/$mapped" : '/dev/' . name_of($device);
+}
+
+# The number of the error with which a page in the middle of the disk cannot be read, where the kernel has nothing of the file system's own
+# in memory. 0 when it can, and when we may not open the disk.
+sub read_error {
+    my ($handle) = @_;
+    my $device = described($handle) // return 0;
+    my $bytes  = (line("$device/size") || 0) * 512;
+    return 0 if $bytes < 2 * PAGE || !sysopen my $disk, '/dev/' . name_of($device), O_RDONLY;
+    return eval { read_anew($disk, int($bytes / 2 / PAGE) * PAGE, PAGE); 1 } ? 0 : $! + 0;
+}
+
+# How many errors an ext4 has recorded since it was last repaired, and when the last was, in seconds since 1970.
+sub recorded {
+    my ($handle) = @_;
+    my $device = described($handle) // return (0, 0);
+    my $folder = '/sys/fs/ext4/' . (readlink($device) // '') =~ s{.*/}{}r;
+    return map { line("$folder/$_") || 0 } qw(errors_count last_error_time);
+}
+
+sub name_of { my ($device) = @_; return (readlink($device) // '') =~ s{.*/}{}r =~ tr{!}{/}r }
+
+# The first line of a file of the kernel's; empty when there is none.
+sub line {
+    my ($path) = @_;
+    open my $file, '<', $path or return '';
+    my $line = <$file> // '';
+    chomp $line;
+    return $line;
+}
+
+1;

@@ -1,0 +1,99 @@
+import { mkdir, mkdtemp, readdir, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { run } from "../../toolchain/run";
+import { programs, writeSettings } from "../../tools/torture/settings";
+import { installTime, needPrograms } from "../support/programs";
+
+// A target whose disk or file system fails, although the mount table calls it writable. The volume is a real ext4 in a file.
+
+let folder: string;
+const at = (name: string): string => join(folder, name);
+const shell = async (text: string) => (await run("bash", ["-c", `set -e; cd '${folder}'; ${text}`])).stdout.trim();
+const disk = (how: string) => run(join(programs, "volume-disk"), [how, "target", at("target")], { allowFailure: true });
+
+/** What ext4 does when its journal cannot be written; the kernel offers that for tests. */
+const abort = () => shell("mount -o remount,abort target; ! touch target/x 2>/dev/null; test -w target");
+const repair = () => shell("umount target; e2fsck -fy image >/dev/null 2>&1 || true; mount -o loop image target");
+
+beforeAll(() => needPrograms("rsync", "mount", "mkfs.ext4"), installTime);
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-disk-"));
+  for (const name of ["source", "target", "run", "bin"]) await mkdir(at(name));
+  await shell("truncate -s 64M image; mkfs.ext4 -q image; mount -o loop image target");
+});
+afterEach(() => shell(`umount target; rm -rf '${folder}'`));
+
+describe("volume-disk", () => {
+  it("finds nothing on a volume that works, and leaves nothing on it", async () => {
+    for (const how of ["write", "read"]) expect(await disk(how)).toMatchObject({ code: 0, stdout: "", stderr: "" });
+    expect(await readdir(at("target"))).toEqual(["lost+found"]);
+  });
+
+  it("names the volume and the disk when writes are refused, and nothing once it is repaired", async () => {
+    const device = await shell("findmnt -n -o SOURCE target");
+    await abort();
+    expect(await disk("write")).toMatchObject({
+      code: 1,
+      stdout:
+        `the target volume at ${at("target")} cannot be written (Read-only file system): ${device} or its file system has failed.` +
+        " Look at `dmesg`, unmount it, repair or replace it, and mount it again\n",
+    });
+    expect((await disk("read")).stdout).toMatch(
+      /^the file system of the target volume at \S+ \(\/dev\/loop\d+\) has recorded \d+ errors, the last at \d{4}-.*e2fsck\)\n$/,
+    );
+    await repair();
+    for (const how of ["write", "read"]) expect(await disk(how)).toMatchObject({ code: 0, stdout: "" });
+  });
+
+  it("names the disk when it cannot be read, although everything that is asked for is in memory", async () => {
+    await shell("truncate -s 20M image; ls target >/dev/null");
+    expect((await disk("read")).stdout).toContain("is on a disk that cannot be read (Input/output error): /dev/loop");
+    await shell("truncate -s 64M image");
+    expect(await disk("read")).toMatchObject({ code: 0, stdout: "" });
+  });
+
+  it("takes a full volume for one that works", async () => {
+    await shell(
+      "dd if=/dev/zero of=target/ballast bs=1M 2>/dev/null || true; cat /dev/zero >target/rest 2>/dev/null || true",
+    );
+    for (const how of ["write", "read"]) expect(await disk(how)).toMatchObject({ code: 0, stdout: "" });
+  });
+
+  it("does without a file that has no name where the file system has none", async () => {
+    const script = `use LsyncdAsCode::Disk; use Errno 'EOPNOTSUPP';
+      no warnings 'redefine'; *LsyncdAsCode::Disk::scratch_file = sub { $! = EOPNOTSUPP; return undef };
+      print LsyncdAsCode::Disk::write_fault('target', '${at("target")}', '${at("target")}', 1) // 'fine'`;
+    const write = async () => (await run("perl", ["-I", programs, "-e", script])).stdout;
+    expect(await write()).toBe("fine");
+    expect(await readdir(at("target/.lsyncd-as-code"))).toEqual([]);
+    await abort();
+    expect(await write()).toContain("cannot be written (Read-only file system)");
+  });
+});
+
+describe("a pass", () => {
+  const pass = () =>
+    run("perl", [join(programs, "rsync-wrapper"), "-lptgoD", "--delete", "-r", at("source/"), at("target/")], {
+      env: { ...process.env, LSYNCD_SETTINGS: at("settings") },
+      allowFailure: true,
+    });
+
+  it("gives up before it touches the mirror, with the reason, and mirrors when the disk is repaired", async () => {
+    await writeSettings(at("settings"), {
+      ...{ source: at("source"), target: at("target"), state: at("run"), sqliteSafe: false },
+    });
+    await writeFile(at("source/a"), "a");
+    await abort();
+    const refused = await pass();
+    // 1 ends lsyncd, which then waits behind the guard.
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toMatch(
+      /^the target volume at \S+ cannot be written \(Read-only file system\): \/dev\/loop\d+ or/m,
+    );
+    expect(refused.stderr).not.toContain("rsync");
+    await repair();
+    expect((await pass()).code).toBe(0);
+    expect(await readdir(at("target"))).toContain("a");
+  });
+});
