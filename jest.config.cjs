@@ -17,6 +17,7 @@ const project = (displayName, folder) => ({
 const config = {
   // Of a unit test on a busy machine; tests on hosts set their own.
   testTimeout: 60_000,
+  testSequencer: "./tools/test-sequencer.cjs",
   projects: [
     // No I/O, seconds.
     project("unit", "unit"),

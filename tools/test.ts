@@ -7,16 +7,16 @@ import { ensureToolchain } from "../toolchain";
 
 const root = resolve(__dirname, "..");
 
-/** Files of tests on hosts that run at once: each has hosts of its own, and they share the machine's disk. */
-const hostWorkers = 2;
+/** Files of tests that run at once, on two processors as on more: each has files and hosts of its own, and they share the machine's disk. */
+const workers = "--maxWorkers=2";
 
 /** The projects of jest.config.cjs that always run, the quick ones first, and how each is run. */
 const projects = [
   { name: "unit", options: [] },
-  { name: "programs", options: [] },
+  { name: "programs", options: [workers] },
   {
     name: "hosts",
-    options: [`--maxWorkers=${hostWorkers}`, "--reporters=default", "--reporters=./tools/test-progress.cjs"],
+    options: [workers, "--reporters=default", "--reporters=./tools/test-progress.cjs"],
   },
 ];
 

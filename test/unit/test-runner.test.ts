@@ -1,4 +1,13 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
 import { count, summary } from "../../tools/test";
+
+const root = resolve(__dirname, "../..");
+const SlowestFirst = createRequire(__filename)(join(root, "tools/test-sequencer.cjs")) as {
+  new (): { sort: (tests: unknown[]) => { path: string }[] };
+  slowest: string[];
+};
 
 const result = {
   numPassedTests: 5,
@@ -29,4 +38,21 @@ it("counts as failed what only the exit code tells, and a jest that left no resu
 it("says it in one line", () => {
   expect(summary({ passed: 5, failed: 0, skipped: 0 })).toBe("5 passed, 0 failed");
   expect(summary({ passed: 5, failed: 1, skipped: 2 })).toBe("5 passed, 1 failed, 2 skipped");
+});
+
+describe("the order of files", () => {
+  const test = (path: string): unknown => ({
+    path,
+    context: { config: { id: "x", cacheDirectory: "/nonexistent" }, hasteFS: { getSize: () => 1 } },
+  });
+
+  it("begins with the slowest, the slowest of them first, and names no file that is not there", () => {
+    const { slowest } = SlowestFirst;
+    const paths = ["settings", ...slowest.toReversed()].map((name) => join(root, "test/hosts", `${name}.test.ts`));
+    const sorted = new SlowestFirst().sort(paths.map(test)).map(({ path }) => path);
+    expect(sorted).toEqual([...slowest, "settings"].map((name) => join(root, "test/hosts", `${name}.test.ts`)));
+    const there = (name: string): boolean =>
+      ["hosts", "programs"].some((folder) => existsSync(join(root, "test", folder, `${name}.test.ts`)));
+    expect(slowest.filter((name) => !there(name))).toEqual([]);
+  });
 });
