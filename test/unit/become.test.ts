@@ -8,11 +8,11 @@ import { entry, hostKey, hostOf, settingsOf } from "./support/settings";
 const deploy = { name: "sqlite-1", user: "deploy" };
 
 describe("root's rights", () => {
-  it("need nothing more for root", () => {
+  it("root needs no wrapper", () => {
     expect(commands.asRoot({ name: "a", user: "root" }, "look", "id\n")).toMatchObject({ stdin: "id\n" });
   });
 
-  it("are borrowed by everyone else: neither the command nor its text has a password", () => {
+  it("other users run commands through the wrapper; neither the command nor its text contains a password", () => {
     const host = hostOf({ user: "deploy", becomePassword: "s3cret" });
     const identity = { stack: "organization/lsyncd/prod", host };
     const files = renderFiles(host);
@@ -30,7 +30,7 @@ describe("root's rights", () => {
     expect(commands.asRoot(deploy, "look", "id\n").command("at", "it")).toBe("bash -s -- look at it");
   });
 
-  it("are lent for a command by the digest of its arguments and its text", () => {
+  it("a command is allowed by the digest of its arguments and its text", () => {
     const { command, stdin } = commands.asRoot(deploy, "look", "id\n");
     const digest = commands.announcement(command("a"), stdin);
     expect(digest).toMatch(/^[0-9a-f]{64}$/);
@@ -39,7 +39,7 @@ describe("root's rights", () => {
     expect(commands.announcement("sh -c true", "text")).toBeUndefined();
   });
 
-  it("are lent with the password and the digests in the standard input only, the password as it is", () => {
+  it("the password and the digests go through standard input only, and the password is unquoted", () => {
     const { command, stdin } = commands.lend(deploy, "it's", ["0".repeat(64)]);
     expect(command).toBe("bash -s -- lend /run/lsyncd-as-code/root-for-deploy deploy");
     // Quoted, it would be another text than the secret that the engine takes out of its log.
@@ -48,7 +48,7 @@ describe("root's rights", () => {
   });
 });
 
-describe("who borrows them", () => {
+describe("hosts that need sudo", () => {
   const hosts = [
     { ...entry, user: "deploy" },
     { ...entry, name: "root", address: "192.0.2.12", hostKey: `${hostKey}A` },
@@ -57,7 +57,7 @@ describe("who borrows them", () => {
   const settings = settingsOf({ hosts });
   const reach = connections(settings, () => undefined);
 
-  it("are the hosts whose users are not root, each with its own password, or with the one that a person gives", () => {
+  it("a host whose user is not root uses its own password, or the one the operator enters", () => {
     const none = { deployment: null };
     const with_ = (asked?: string) =>
       borrowers(settings, reach, "organization/lsyncd/prod", none, asked).map(({ name, password }) => [name, password]);
@@ -74,7 +74,7 @@ describe("who borrows them", () => {
     expect(found[0]?.digests).toContain(commands.announcement(commands.becauseOf(create, "20260102T030405Z"), stdin));
   });
 
-  it("are those that are only in the state as well: a run may have to undeploy them", () => {
+  it("hosts that are only in the state are included, because a run may have to undeploy them", () => {
     const connection = { host: "192.0.2.99", port: 22, user: "deploy", hostKey: entry.hostKey };
     const { command, stdin } = commands.asRoot({ name: "gone", user: "deploy" }, "activate", "id\n");
     const exported = {
@@ -99,7 +99,7 @@ describe("who borrows them", () => {
 });
 
 describe("the arguments of npm run up", () => {
-  it("are the engine's, which goes on with other hosts", () => {
+  it("include the engine's --continue-on-error", () => {
     expect(engineArguments(["up", "--yes", "-s", "prod"])).toEqual({
       targets: [],
       args: ["up", "--continue-on-error", "--yes", "-s", "prod"],

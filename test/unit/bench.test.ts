@@ -17,14 +17,14 @@ import { run } from "../../toolchain/run";
 const root = resolve(__dirname, "../..");
 
 describe("statistics", () => {
-  it("have the value in the middle, and what lies between two", () => {
+  it("give the median and the range of the middle values", () => {
     expect(spread([5, 1, 3])).toEqual({ median: 3, least: 1, most: 5 });
     expect(quantile([1, 2, 3, 4], 0.5)).toBe(2.5);
     expect(quantile([0, 100], 0.99)).toBeCloseTo(99);
     expect(quantile([], 0.5)).toBeNaN();
   });
 
-  it("tell the cost of one more", () => {
+  it("give the cost of one more item", () => {
     expect(slope([0, 1, 2, 3].map((x) => ({ x, y: 7 + 2 * x })))).toBeCloseTo(2);
   });
 
@@ -35,18 +35,18 @@ describe("statistics", () => {
     [0.0345, "0.035"],
     [0, "0"],
     [NaN, "–"],
-  ])("write %p as %s", (value, text) => {
+  ])("format %p as %s", (value, text) => {
     expect(figure(value)).toBe(text);
   });
 
-  it("write a spread, and one value alone", () => {
+  it("format a range, and a single value", () => {
     expect(spreadText([2, 1, 3])).toBe("2.00 (1.00–3.00)");
     expect(spreadText([2])).toBe("2.00");
   });
 });
 
 describe("a table", () => {
-  it("sets numbers to the right, and keeps a bar in its cell", () => {
+  it("right-aligns numbers, and keeps a bar in one cell", () => {
     expect(markdownTable(["a", "b"], [["x|y", "1"]])).toBe("| a | b |\n| --- | --: |\n| x\\|y | 1 |");
   });
 });
@@ -63,14 +63,14 @@ describe("a chart", () => {
   });
   const bars = [...chart.matchAll(/<rect x="[^"]*" y="([^"]*)" width="[^"]*" height="([^"]*)" fill="(#\w+)"><title>/g)];
 
-  it("has a bar for each value, as high as it is large, and none for what was not measured", () => {
+  it("has a bar for each value, with a matching height, and none for a missing value", () => {
     expect(bars).toHaveLength(3);
     const heights = bars.map(([, , height]) => Number(height));
     expect((heights[1] ?? 0) / (heights[0] ?? 0)).toBeCloseTo(4, 1);
     expect((heights[2] ?? 0) / (heights[0] ?? 0)).toBeCloseTo(2, 1);
   });
 
-  it("has one colour for each series, and nothing that is not XML", () => {
+  it("has one colour for each series, and is valid XML", () => {
     expect(new Set(bars.map(([, , , colour]) => colour)).size).toBe(2);
     expect(chart).toContain("a &amp; b");
     expect(chart).not.toMatch(/NaN|undefined|Infinity/);
@@ -80,13 +80,13 @@ describe("a chart", () => {
     [9, 2],
     [0.43, 0.1],
     [130, 50],
-  ])("has a line on its scale up to %p every %p", (most, distance) => {
+  ])("for values up to %p: labels its axis every %p", (most, distance) => {
     expect(step(most)).toBeCloseTo(distance);
   });
 });
 
 describe("the log of an SSH server", () => {
-  it("tells connections, sessions and how many were open at once", () => {
+  it("yields the connections, the sessions and the largest number open at once", () => {
     const log = `Connection from 127.0.0.1 port 1001 on 127.64.0.1 port 22 rdomain ""
 Accepted key ED25519 SHA256:x found at /root/.ssh/authorized_keys:1
 Accepted publickey for root from 127.0.0.1 port 1001 ssh2: ED25519 SHA256:x
@@ -104,7 +104,7 @@ Received disconnect from 127.0.0.1 port 1003:11: disconnected by user`;
   });
 });
 
-describe("deployments that were measured", () => {
+describe("recorded deployment measurements", () => {
   const sample = (round: string, tool: string, seconds: number, hosts = 1, work: Work = "nothing"): Sample => ({
     ...{ round, tool, hosts, seconds, work, rtt: 0 },
     ...{ cpu: 1, memory: 2 ** 20, connections: 1, sessions: 2, atOnce: 1 },
@@ -116,7 +116,7 @@ describe("deployments that were measured", () => {
   });
   const cell = (tool: string, hosts = 1) => ({ tool, hosts, rtt: 0, work: "nothing" as const });
 
-  it("are put together when the program is the same, and replaced when it is another", () => {
+  it("are merged for the same version of the program, and replaced for another version", () => {
     const first = merge(undefined, session("a", sample("1", "lsyncd-as-code", 5)));
     const second = merge(first, session("a", sample("2", "lsyncd-as-code", 6)));
     expect(samplesOf(second, cell("lsyncd-as-code"))?.samples.map(({ seconds }) => seconds)).toEqual([5, 6]);
@@ -125,7 +125,7 @@ describe("deployments that were measured", () => {
     expect(third.sessions).toHaveLength(1);
   });
 
-  it("of a tool that was not measured again stay, with those of its round", () => {
+  it("keep the results of a tool that was not measured again", () => {
     const old = merge(
       undefined,
       session("a", sample("1", "lsyncd-as-code", 5), sample("1", "pyinfra", 4), sample("1", "ansible", 20)),
@@ -136,14 +136,14 @@ describe("deployments that were measured", () => {
     expect(samplesOf(found, cell("pyinfra"))?.samples.map(({ seconds }) => seconds)).toEqual([3]);
   });
 
-  it("of one work replace those of that work only", () => {
+  it("of one task replace only the results of that task", () => {
     const old = merge(undefined, session("a", sample("1", "pyinfra", 4), sample("1", "pyinfra", 9, 1, "first")));
     const found = merge(old, session("b", sample("2", "pyinfra", 3)));
     const seconds = (work: Work) => samplesOf(found, { ...cell("pyinfra"), work })?.samples.map((one) => one.seconds);
     expect([seconds("nothing"), seconds("first")]).toEqual([[3], [9]]);
   });
 
-  it("are compared with the quickest other of the same round only", () => {
+  it("are compared with the fastest tool of the same round only", () => {
     const one = session(
       "a",
       ...[sample("1", "lsyncd-as-code", 6), sample("1", "pyinfra", 4), sample("1", "ansible", 3)],
@@ -153,7 +153,7 @@ describe("deployments that were measured", () => {
     expect(ratios(one, own, (tool) => tool !== "lsyncd-as-code")).toEqual([2, 3]);
   });
 
-  it("are judged by the targets", () => {
+  it("are checked against the targets", () => {
     const found = merge(
       undefined,
       session(
@@ -174,10 +174,10 @@ describe("deployments that were measured", () => {
   });
 });
 
-describe("what the mirror costs on its host", () => {
+describe("the mirror's cost for its host", () => {
   const conditions = { date: "2026-11-25", commit: "a", cores: 2, memory: 24, kernel: "6", node: "v20" };
 
-  it("is carried on to a volume that is larger than any that was measured", () => {
+  it("is extrapolated to a volume larger than any measured one", () => {
     const directories = {
       conditions,
       runs: [10_000, 20_000].map((count) => ({ directories: count, start: [count / 10_000], memory: count * 2 ** 10 })),
@@ -187,23 +187,23 @@ describe("what the mirror costs on its host", () => {
     expect(text).toContain("need 266 MB in lsyncd, 266 MB in the kernel, and 27.2 s at each start");
   });
 
-  it("names the command for a part that was not measured", () => {
+  it("names the command that measures a missing part", () => {
     expect(hostSections.burst?.render({}).text).toContain("npm run bench -- host --parts burst");
   });
 });
 
-describe("what mirroring databases costs", () => {
+describe("the cost of mirroring databases", () => {
   const conditions = { date: "2026-11-25", commit: "a", cores: 2, memory: 24, kernel: "6", node: "v20" };
   const text = (name: string, results: SqliteResults): string => sqliteSections[name]?.render(results).text ?? "";
 
-  it("is compared with rsync run by run", () => {
+  it("is compared with rsync per run", () => {
     const runs = [{ megabytes: 100, journal: "wal" as const, safe: [1, 4], rsync: [0.5, 1], rsyncSynced: [1, 2] }];
     expect(text("sqlite-copies", { copies: { conditions, runs } })).toContain(
       "| 100 MB, WAL | 40.0 | 133 | 66.7 | 3.00 (2.00–4.00) | 1.50 (1.00–2.00) |",
     );
   });
 
-  it("is what the target writes for each byte that was committed, and what writers wait", () => {
+  it("is given as bytes written to the target per committed byte, and as delay for writers", () => {
     const written = { workload: "8 MB", seconds: 1, max: 9, committed: 1000 };
     const runs = [
       { ...written, by: "none" as const, transactions: 100, p50: 1, p99: 2, target: 0 },
@@ -214,7 +214,7 @@ describe("what mirroring databases costs", () => {
     );
   });
 
-  it("tells broken copies from sound ones", () => {
+  it("broken copies are counted apart from valid ones", () => {
     const behind = { median: 0.5, p99: 1.4, most: 1.9 };
     const runs = [{ how: "x", samples: 10, opened: 590, faults: 7, late: 2, behind }];
     expect(text("sqlite-moments", { moments: { conditions, runs } })).toContain(
@@ -223,24 +223,24 @@ describe("what mirroring databases costs", () => {
   });
 });
 
-describe("the page", () => {
+describe("the performance page", () => {
   const known = {
     a: { results: "x", render: (found: unknown) => ({ text: `**${String(found)}**`, charts: { "a.svg": "s" } }) },
   };
   const page = "by hand\n\n<!-- measured: a -->\n\nold\n\n<!-- end -->\n\nby hand\n";
 
-  it("gets the measured parts, and keeps what is written by hand", async () => {
+  it("gets the measured sections, and keeps the text written by hand", async () => {
     const made = await renderPage(page, known, () => Promise.resolve(7));
     expect(made.page).toBe("by hand\n\n<!-- measured: a -->\n\n**7**\n\n<!-- end -->\n\nby hand\n");
     expect(made.charts).toEqual({ "a.svg": "s" });
   });
 
-  it("says what was not measured, and by which command it would be", async () => {
+  it("names each missing measurement and the command that makes it", async () => {
     const made = await renderPage(page, known, () => Promise.resolve(undefined));
     expect(made.page).toContain("Not measured yet: `npm run bench -- x`.");
   });
 
-  it("fails when it lacks a section, or has one that nobody makes", async () => {
+  it("fails when a section is missing or unknown", async () => {
     await expect(renderPage("", known)).rejects.toThrow("no place for: a");
     await expect(renderPage(page, {})).rejects.toThrow("that there is not: a");
   });
@@ -250,7 +250,7 @@ describe("the page", () => {
     for (const name of Object.keys(sections)) expect(text).toContain(`<!-- measured: ${name} -->`);
   });
 
-  it("is what the raw results give", async () => {
+  it("is generated from the raw results", async () => {
     // In a process of its own: prettier, which lays the tables out, cannot be loaded into jest's.
     const args = ["--import", "tsx", "tools/bench/main.ts", "write", "--check"];
     const { code, stderr } = await run(process.execPath, args, { cwd: root, allowFailure: true });

@@ -13,11 +13,11 @@ const connection = { host: "192.0.2.1", hostKey };
 describe("values", () => {
   const value: Properties = { a: secret("x"), b: [1, secret({ c: "y" })], d: "z" };
 
-  test("secret marks are taken off at any depth", () => {
+  test("removes secret marks at any depth", () => {
     expect(reveal(value)).toEqual({ a: "x", b: [1, { c: "y" }], d: "z" });
   });
 
-  test("a value is marked as secret once", () => {
+  test("marks a value as secret only once", () => {
     expect(secret(secret("x"))).toEqual(secret("x"));
   });
 
@@ -28,14 +28,14 @@ describe("values", () => {
     ["becoming secret", { a: "x" }, { a: secret("x") }, false],
     ["a number and its text", { a: 1 }, { a: "1" }, false],
     ["a list and an object", { a: [] }, { a: {} }, false],
-  ])("%s: the same?", (_what, left, right, same) => {
+  ])("compares values: %s: equal?", (_what, left, right, same) => {
     expect(sameValue(left, right)).toBe(same);
     expect(sameValue(right, left)).toBe(same);
   });
 });
 
-describe("check", () => {
-  test("fills in the defaults and marks what is secret", () => {
+describe("checking the inputs", () => {
+  test("fills in the defaults and marks the secrets", () => {
     const inputs = { create: "true", connection: { ...connection, privateKey: "k", proxy: { ...connection } } };
     const checked = check(inputs);
     expect(checked.failures).toEqual([]);
@@ -51,12 +51,12 @@ describe("check", () => {
     });
   });
 
-  test("checking twice changes nothing more", () => {
+  test("changes nothing when it is repeated", () => {
     const once = check({ connection: { ...connection, password: "p" } }).inputs;
     expect(check(once).inputs).toEqual(once);
   });
 
-  test("values not known yet pass", () => {
+  test("accepts values that are not known yet", () => {
     expect(check({ connection: unknown, stdin: unknown }).failures).toEqual([]);
     expect(check({ connection: { host: unknown, hostKey: unknown } }).failures).toEqual([]);
   });
@@ -79,13 +79,13 @@ describe("check", () => {
     expect(check(inputs).failures).toEqual([failure]);
   });
 
-  test("no failure shows a value", () => {
+  test("shows no value in an error", () => {
     const { failures } = check({ connection: { ...connection, privatekey: "hunter2", password: 1 }, stdin: secret(7) });
     expect(failures).toHaveLength(3);
     expect(failures.join()).not.toMatch(/hunter2|7/);
   });
 
-  test("inputs are read back from a state with outputs", () => {
+  test("reads inputs back from a state that contains outputs", () => {
     const state = { ...check({ connection, create: secret("true") }).inputs, stdout: "x", stderr: "" };
     expect(readInputs(state)).toMatchObject({ create: "true", connection: { host: "192.0.2.1", port: 22 } });
   });
@@ -117,7 +117,7 @@ describe("diff", () => {
   });
 });
 
-describe("what a command prints", () => {
+describe("decoding a command's output", () => {
   const captured = (...pieces: Buffer[]): Captured => {
     const capture = new Captured();
     for (const piece of pieces) capture.add(piece);
@@ -125,7 +125,7 @@ describe("what a command prints", () => {
   };
   const longest = "x".repeat(64 * 1024 - 1);
 
-  test("may be cut anywhere on its way", () => {
+  test("gives the same text wherever the stream is split", () => {
     const bytes = Buffer.from("naïve – ok\n");
     for (let at = 0; at <= bytes.length; at++) {
       const capture = new Captured();
@@ -134,11 +134,11 @@ describe("what a command prints", () => {
     }
   });
 
-  test.each(["caf\xe9\n", "\xc3", "\xed\xa0\x80", "\xc0\xaf"])("must be UTF-8, and %j is none", (text) => {
+  test.each(["caf\xe9\n", "\xc3", "\xed\xa0\x80", "\xc0\xaf"])("refuses %j, which is not valid UTF-8", (text) => {
     expect(captured(Buffer.from(text, "latin1")).fault).toBe("string field contains invalid UTF-8");
   });
 
-  test("must have no line that is longer than the buffer it is read with", () => {
+  test("refuses a line that is longer than the read buffer", () => {
     expect(captured(Buffer.from(`${longest}\n${longest}\n`)).fault).toBeUndefined();
     const tooLong = "a line of output is longer than 65535 bytes";
     expect(captured(Buffer.from(`a\n${longest}x\nb\n`)).fault).toBe(tooLong);
@@ -147,28 +147,28 @@ describe("what a command prints", () => {
   });
 });
 
-describe("host keys", () => {
-  test("a line of a .pub file, with or without a comment", () => {
+describe("parsing a host key", () => {
+  test("accepts a line of a .pub file, with or without a comment", () => {
     expect(parseHostKey(`${hostKey}\n`).type).toBe("ssh-ed25519");
     expect(parseHostKey(hostKey.replace(" comment", ""))).toEqual(parseHostKey(hostKey));
   });
 
-  test("an RSA key is asked for with the algorithm of its name only, as the official plugin does", () => {
+  test("requests an RSA key only with the algorithm in its name, as the official plugin does", () => {
     expect(algorithmsOf("ssh-rsa")).toEqual(["ssh-rsa"]);
   });
 
   test.each(["", "ssh-ed25519", hostKey.replace("ssh-ed25519 ", "ssh-rsa "), `192.0.2.1 ${hostKey}`])(
-    "%j is none",
+    "refuses %j",
     (line) => {
       expect(() => parseHostKey(line)).toThrow("hostKey must be a public key");
     },
   );
 });
 
-describe("ways to log in", () => {
+describe("authentication", () => {
   const endpoint = { ...connection, port: 22, user: "root", dialErrorLimit: 1, perDialTimeout: 1 };
 
-  test("key before password before agent", () => {
+  test("tries the key before the password, and the password before the agent", () => {
     const env = { SSH_AUTH_SOCK: "/run/agent" };
     expect(loginOptions({ ...endpoint, privateKey: "k", password: "p" }, env)).toMatchObject({
       authHandler: ["publickey", "password", "keyboard-interactive", "agent"],
@@ -177,13 +177,13 @@ describe("ways to log in", () => {
     expect(loginOptions({ ...endpoint, agentSocketPath: "/other" }, env)).toMatchObject({ agent: "/other" });
   });
 
-  test("none at all is an error", () => {
+  test("fails when no method is available", () => {
     expect(() => loginOptions(endpoint, { SSH_AUTH_SOCK: "" })).toThrow("nothing to log in with");
   });
 });
 
 describe("the service", () => {
-  test("refuses every other resource, and says where to get it", async () => {
+  test("refuses any other resource type, and says where to get it", async () => {
     const { check: method } = service(undefined, new Work()) as unknown as Record<string, Method>;
     type Method = (call: unknown, done: (error: { message: string } | null) => void) => void;
     const urn = "urn:pulumi:dev::lsyncd::lsyncd:index:Mirror$command:local:Command::x";
@@ -194,7 +194,7 @@ describe("the service", () => {
   });
 });
 
-describe("work", () => {
+describe("shutting down", () => {
   const aborted = (signal: AbortSignal): Promise<string> =>
     new Promise((resolve) => {
       const tell = (): void => {
@@ -204,7 +204,7 @@ describe("work", () => {
       else signal.addEventListener("abort", tell);
     });
 
-  test("ends what is under way and what comes later, and then is idle", async () => {
+  test("cancels current and later work, then reports that the service is idle", async () => {
     const work = new Work();
     const running = work.run(0, aborted);
     work.end(new Error("cancelled"));
@@ -213,7 +213,7 @@ describe("work", () => {
     expect(await work.run(0, aborted)).toBe("cancelled");
   });
 
-  test("ends what takes too long", async () => {
+  test("kills work that takes too long to end", async () => {
     expect(await new Work().run(0.01, aborted)).toBe("timed out after 0.01 s");
   });
 });

@@ -10,11 +10,11 @@ const identity = { stack: "organization/lsyncd/prod", host: hostOf() };
 const asUser = { ...identity, host: hostOf({ user: "deploy" }) };
 const files = renderFiles(identity.host);
 
-/** The assignments a script begins with. */
+/** The variable assignments at the start of a script. */
 const head = ({ stdin }: commands.HostCommand): string[] =>
   (partsOf(stdin)?.settings ?? stdin).split("\n\n")[0]?.split("\n") ?? [];
 
-describe("what runs is short and tells nothing of the settings", () => {
+describe("a command's text is short and contains no settings", () => {
   it("as root", () => {
     expect(commands.preflight(identity, files).create).toBe(`bash -c 'eval "$(cat)"' preflight`);
     expect(commands.leaveWaivers(identity, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]).create).toBe(
@@ -29,7 +29,7 @@ describe("what runs is short and tells nothing of the settings", () => {
     expect(remove).toBe(create.replace(/install$/, "remove"));
   });
 
-  it("for everyone else with what gets root's rights before it", () => {
+  it("as another user, through the wrapper that gets root's rights", () => {
     const each = [
       commands.preflight(asUser, files),
       commands.leaveWaivers(asUser, "0123456789ab", ["LSYNCD_SKIP_SAFETY"]),
@@ -41,7 +41,7 @@ describe("what runs is short and tells nothing of the settings", () => {
     for (const { stdin } of each) expect(stdin.indexOf("become")).toBeGreaterThan(0);
   });
 
-  it("with nothing but names in it, whatever the settings are", () => {
+  it("with names only, whatever the settings are", () => {
     const identity = { stack: "organization/lsyncd/prod", host: hostOf(hostile) };
     const rendered = renderFiles(identity.host);
     const each = [
@@ -59,7 +59,7 @@ describe("what runs is short and tells nothing of the settings", () => {
   });
 });
 
-it("the text of a command, which a failure shows, is the same whatever the secrets of a host are", () => {
+it("the text of a command, which an error shows, is the same for all secrets of a host", () => {
   const texts = (password: string): unknown => {
     const host = hostOf({ smtp: { ...hostile.smtp, password } });
     const own = { stack: identity.stack, host };
@@ -71,7 +71,7 @@ it("the text of a command, which a failure shows, is the same whatever the secre
 });
 
 describe("preflight", () => {
-  it("is given the host, the paths and where the waivers would be", () => {
+  it("gets the host, the paths and the place of the waivers", () => {
     expect(head(commands.preflight(identity, files))).toEqual(
       expect.arrayContaining([
         "HOST=sqlite-1",
@@ -85,14 +85,14 @@ describe("preflight", () => {
     );
   });
 
-  it("runs again when the deployment changes, and only then", () => {
+  it("runs again when the deployment changes, and at no other time", () => {
     const [first, ...rest] = files as [RenderedFile, ...RenderedFile[]];
     const other = commands.preflight(identity, [{ ...first, content: "x" }, ...rest]);
     expect(other.stdin).not.toBe(commands.preflight(identity, files).stdin);
     expect(commands.preflight(identity, renderFiles(identity.host))).toEqual(commands.preflight(identity, files));
   });
 
-  it("in a preview is part of the look at the host, told of waivers by its arguments", () => {
+  it("in a preview is part of the inspection, which gets waivers as arguments", () => {
     const { create, stdin } = commands.look(identity, ["LSYNCD_SKIP_SAFETY"]);
     expect(create).toBe(`bash -c 'eval "$(cat)"' look preview LSYNCD_SKIP_SAFETY`);
     expect(stdin).toContain("\ncheck_all() {");
@@ -100,7 +100,7 @@ describe("preflight", () => {
     expect(commands.look(identity).stdin).not.toContain("check_all() {");
   });
 
-  it("does not know of waivers otherwise: a run without them shows no change", () => {
+  it("does not depend on waivers in other runs, so a run without them shows no change", () => {
     const { create, stdin } = commands.preflight(identity, files);
     expect(create).not.toContain("LSYNCD");
     expect(stdin.split("\n\n")[0]).not.toContain("LSYNCD_");
@@ -117,7 +117,7 @@ describe("preflight", () => {
 });
 
 describe("packages", () => {
-  it("are lsyncd and rsync, and msmtp for a mail server", () => {
+  it("are lsyncd and rsync, plus msmtp if a mail server is set", () => {
     const needs = (settings: Record<string, unknown>) => commands.packages(hostOf(settings)).join(" ");
     const smtp = { host: "smtp.example.com", from: "a@example.com" };
     expect(needs({})).toBe("lsyncd rsync logrotate");
@@ -133,7 +133,7 @@ describe("packages", () => {
 describe("activation", () => {
   const command = commands.activate(identity, files);
 
-  it("is given what it compares with, and where the files wait", () => {
+  it("gets the manifest to compare with and the folder of the uploaded files", () => {
     expect(head(command)).toEqual(
       expect.arrayContaining([
         "HOST=sqlite-1",
@@ -148,12 +148,12 @@ describe("activation", () => {
     expect(catalogue).toEqual(files.map(({ mode, restart, path }) => `${mode} ${restart} sent ${path}`));
   });
 
-  it("has each file under its path, so that a preview shows its lines", () => {
+  it("gets each file under its path, so that a preview shows its lines", () => {
     const parts = partsOf(command.stdin);
     for (const { path, content } of files) expect(parts?.[path]).toBe(content);
   });
 
-  it("runs again when only a file with a secret changes, and no input that is shown says more", () => {
+  it("runs again when only a secret file changes, and no visible input reveals the secret", () => {
     const of = (heartbeatUrl: string, privateKey?: string) => {
       const host = { ...hostOf({ heartbeatUrl }), ...(privateKey === undefined ? {} : { privateKey }) };
       return commands.activate({ ...identity, host }, renderFiles(host));
@@ -163,23 +163,23 @@ describe("activation", () => {
     expect(one.stdin).toMatch(mark);
     expect(one.stdin).not.toBe(other.stdin);
     expect({ ...one, stdin: one.stdin.replace(mark, "") }).toEqual({ ...other, stdin: other.stdin.replace(mark, "") });
-    // Whoever reads the mark lacks what it is made with, so nobody can try passwords with it.
+    // The mark is keyed with a secret, so it cannot be used to test guesses of a password.
     const [a, b] = ["k1", "k2"].map((key) => mark.exec(of("https://example.com/ping/1", key).stdin)?.[0]);
     expect(a).not.toBe(b);
   });
 
-  it("changes with a file's content and with its mode", () => {
+  it("changes with a file's content and mode", () => {
     const [first, ...rest] = files as [RenderedFile, ...RenderedFile[]];
     expect(commands.activate(identity, [{ ...first, content: "x" }, ...rest]).stdin).not.toBe(command.stdin);
     expect(commands.activate(identity, [{ ...first, mode: "0700" }, ...rest]).stdin).not.toBe(command.stdin);
   });
 
-  it("belongs to a stack and a host: another's is another deployment", () => {
+  it("belongs to one stack and one host", () => {
     const other = commands.activate({ ...identity, stack: "organization/lsyncd/test" }, files);
     expect(head(other)).toContain("ID=organization/lsyncd/test/sqlite-1");
   });
 
-  it("holds no secret: the preflight has those files", () => {
+  it("contains no secret: the preflight uploads secret files", () => {
     const host = hostOf(hostile);
     const { stdin } = commands.activate({ ...identity, host }, renderFiles(host));
     const text = Object.values(partsOf(stdin) ?? {}).join("");
@@ -189,7 +189,7 @@ describe("activation", () => {
   });
 });
 
-it("no command and no file holds the private key", () => {
+it("no command and no file contains the private key", () => {
   const key = "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----\n";
   const [host = identity.host] = settingsOf({ hosts: [entry], privateKey: key }).hosts;
   const rendered = renderFiles(host);
@@ -202,17 +202,17 @@ it("no command and no file holds the private key", () => {
 });
 
 describe("script", () => {
-  it("is the variables, then the files", () => {
+  it("consists of the variables, then the files", () => {
     const text = script({ FILE: "/run/it's here" }, ["waive.sh"]);
     expect(text).toMatch(/^# shellcheck shell=bash\nFILE='\/run\/it'\\''s here'\n\n# /);
   });
 
-  it("refuses what no shell variable can hold", () => {
+  it("refuses a value that a shell variable cannot hold", () => {
     expect(() => script({ A: "a\0b" }, [])).toThrow("NUL");
   });
 });
 
-it("no script asks install for -T, which rust-coreutils 0.0.30 of Debian 13 does not have", () => {
+it("no script uses install -T, which rust-coreutils 0.0.30 of Debian 13 lacks", () => {
   const folder = join(__dirname, "../../infra/commands");
   const using = readdirSync(folder).filter((file) =>
     /\binstall\b[^|;&]* -T\b/.test(readFileSync(join(folder, file), "utf8")),

@@ -4,7 +4,7 @@ import { entry, faultsOf, hostKey, hostOf, settingsOf } from "./support/settings
 const other = { ...entry, name: "sqlite-2", address: "192.0.2.12" };
 
 describe("defaults", () => {
-  it("are those of the documentation", () => {
+  it("match the documentation", () => {
     expect(settingsOf({})).toMatchObject({
       waived: [],
       hosts: [
@@ -27,7 +27,7 @@ describe("defaults", () => {
     expect(settingsOf({}).hosts[0]).not.toHaveProperty("privateKey");
   });
 
-  it("need no environment and no host key", () => {
+  it("require neither an environment variable nor a host key", () => {
     const { hosts } = settingsOf({ hosts: [{ name: "a", address: "a.example.com" }] });
     expect(hosts[0]).not.toHaveProperty("hostKey");
   });
@@ -54,7 +54,7 @@ describe("precedence", () => {
     expect(hosts).toMatchObject([expected, expected]);
   });
 
-  it("takes an empty variable for one that is not set", () => {
+  it("treats an empty variable as unset", () => {
     const env = { LSYNCD_SOURCE: "", LSYNCD_TARGET: "  ", MSMTP_RCPTS: "", LSYNCD_SKIP_SAFETY: "" };
     expect(settingsOf({ ...stack, hosts: [host] }, env)).toMatchObject({
       waived: [],
@@ -62,12 +62,12 @@ describe("precedence", () => {
     });
   });
 
-  it("reads numbers and flags of the stack, which arrive as text", () => {
+  it("parses numbers and booleans of the stack, which arrive as text", () => {
     const [host] = settingsOf({ delay: "5", compress: "true", wholeFile: "False" }).hosts;
     expect(host).toMatchObject({ delay: 5, compress: true, wholeFile: false });
   });
 
-  it("takes a false or empty value of a host over the stack's", () => {
+  it("keeps a false or empty value of a host", () => {
     const stack = { wholeFile: "true", rsyncOptions: ["--inplace"] };
     const [host] = settingsOf({ ...stack, hosts: [{ ...entry, wholeFile: false, rsyncOptions: [] }] }).hosts;
     expect(host).toMatchObject({ wholeFile: false, rsyncOptions: [] });
@@ -83,7 +83,7 @@ describe.each(["LSYNCD_SKIP_SAFETY", "LSYNCD_EMPTY_SOURCE_ERASES_MIRROR"])("%s",
     ["FALSE", false],
     [undefined, false],
     ["", false],
-  ])("%j means %j", (value, expected) => {
+  ])("parses %j as %j", (value, expected) => {
     expect(settingsOf({}, { [name]: value }).waived).toEqual(expected ? [name] : []);
   });
 
@@ -92,11 +92,11 @@ describe.each(["LSYNCD_SKIP_SAFETY", "LSYNCD_EMPTY_SOURCE_ERASES_MIRROR"])("%s",
   });
 });
 
-it.each(["skipSafety", "waived"])("%s is no setting of the stack, where it would be forgotten", (key) => {
+it.each(["skipSafety", "waived"])("%s is refused as a setting of the stack, where it would have no effect", (key) => {
   expect(faultsOf({ [key]: "true" })).toEqual([`lsyncd:${key}: unknown setting (typo?)`]);
 });
 
-describe("faults", () => {
+describe("configuration errors", () => {
   it("are reported together, each with the path of its key", () => {
     const faults = faultsOf(
       {
@@ -123,7 +123,7 @@ describe("faults", () => {
     ]);
   });
 
-  it("are in the message, one per line, which says that nothing happened", () => {
+  it("appear in the message one per line, and the message says that nothing was changed", () => {
     expect(() => settingsOf({ delay: "0", colour: "red" })).toThrow(SettingsError);
     expect(() => settingsOf({ delay: "0", colour: "red" })).toThrow(
       "Invalid configuration (2 faults); no host was contacted:\n" +
@@ -150,7 +150,7 @@ describe("faults", () => {
     expect(faultsOf(stack)).toContain(fault);
   });
 
-  it("of options that databases would not get are told, unless rsync copies them", () => {
+  it("include rsync options that do not apply to databases, unless rsync copies the databases", () => {
     const rsyncOptions = ["--delete", "--acls", "--xattrs"];
     const faults = faultsOf({ hosts: [entry, { ...other, rsyncOptions }] });
     expect(faults).toEqual(
@@ -162,7 +162,7 @@ describe("faults", () => {
     expect(settingsOf({ rsyncOptions, sqliteSafe: false, hosts: [entry] }).hosts).toHaveLength(1);
   });
 
-  it("leave settings of other programs in the stack alone", () => {
+  it("do not include settings of other programs in the stack", () => {
     const stack = { "lsyncd:hosts": JSON.stringify([entry]), "aws:region": "x", "lsyncd-other:x": "y" };
     expect(readSettings({ stack, env: {} }).hosts).toHaveLength(1);
   });
@@ -175,7 +175,7 @@ describe("duplicates", () => {
     ]);
   });
 
-  it("of an address are refused, in any case of its letters", () => {
+  it("of an address are refused, regardless of upper and lower case", () => {
     const hosts = [
       { ...entry, address: "db.example.com" },
       { ...other, address: "DB.example.com" },
@@ -187,7 +187,7 @@ describe("duplicates", () => {
     ]);
   });
 
-  it("of an address with different ports are different hosts", () => {
+  it("of an address are allowed with different ports", () => {
     expect(faultsOf({ hosts: [entry, { ...other, address: entry.address, port: 2222 }] })).toEqual([]);
   });
 });
@@ -203,11 +203,11 @@ describe("source and target", () => {
     expect(faultsOf({}, { LSYNCD_SOURCE: source, LSYNCD_TARGET: target })).toHaveLength(1);
   });
 
-  it("may have names that begin alike", () => {
+  it("may have names with a common prefix", () => {
     expect(faultsOf({ source: "/mnt/a", target: "/mnt/ab" })).toEqual([]);
   });
 
-  it("are judged as they come together from several places", () => {
+  it("are compared after all places of settings are merged", () => {
     const hosts = [entry, { ...other, target: "/mnt/env" }];
     expect(faultsOf({ hosts }, { LSYNCD_SOURCE: "/mnt/env" })).toEqual([
       expect.stringContaining("lsyncd:hosts[1]: source /mnt/env and target /mnt/env"),
@@ -220,7 +220,7 @@ describe("secrets", () => {
   const key = `-----BEGIN OPENSSH PRIVATE KEY-----\n${secret}\n-----END OPENSSH PRIVATE KEY-----\n`;
   const smtp = { host: "smtp.example.com", from: "a@example.com", user: "u", password: secret };
 
-  it("are read", () => {
+  it("are read from encrypted settings", () => {
     expect(settingsOf({ privateKey: key }).hosts[0]?.privateKey).toBe(key);
     expect(hostOf({ smtp }).smtp).toMatchObject({ password: secret });
   });
@@ -238,24 +238,24 @@ describe("secrets", () => {
     ["a password beside another fault", { smtp: { ...smtp, port: -1 } }],
     ["mail settings that are no object", { smtp: secret }],
     ["a heartbeat URL that is none", { heartbeatUrl: `${secret} x` }],
-  ])("are not shown: %s", (_, stack) => {
+  ])("are not shown in an error: %s", (_, stack) => {
     const faults = faultsOf(stack);
     expect(faults.length).toBeGreaterThan(0);
     expect(faults.join("\n")).not.toContain(secret);
   });
 });
 
-describe("keys and passwords in the clear", () => {
+describe("keys and passwords in plain text", () => {
   const hosts = JSON.stringify([{ name: "a", address: "a", becomePassword: "p" }]);
 
-  it("are faults that do not show them", () => {
+  it("are refused without being shown", () => {
     const stack = { "lsyncd:privateKey": "hunter2", "lsyncd:hosts": hosts, "lsyncd:delay": "1" };
     const faults = plainSecrets(stack, []);
     expect(faults.map((fault) => fault.split(":", 2).join(":"))).toEqual(["lsyncd:privateKey", "lsyncd:hosts"]);
     expect(faults.join()).not.toContain("hunter2");
   });
 
-  it("are none when the stack has them encrypted, or when nobody says", () => {
+  it("are accepted when the stack encrypts them, or when that is unknown", () => {
     expect(plainSecrets({ "lsyncd:hosts": hosts }, ["lsyncd:hosts"])).toEqual([]);
     expect(plainSecrets({ "lsyncd:hosts": hosts }, undefined)).toEqual([]);
     expect(plainSecrets({ "lsyncd:hosts": '[{"name":"a"}]' }, [])).toEqual([]);

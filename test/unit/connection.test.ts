@@ -7,25 +7,25 @@ const never = (): string | undefined => {
 };
 const key = "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----\n";
 
-it("takes the host key of the settings, and asks nobody", () => {
+it("uses the configured host key without a lookup", () => {
   const reach = connections(settingsOf({ hosts: [{ ...entry, port: 2222, user: "deploy" }] }), never);
   expect(Object.fromEntries(reach)).toEqual({
     "sqlite-1": { host: "192.0.2.11", port: 2222, user: "deploy", hostKey },
   });
 });
 
-it("looks up a host without one", () => {
+it("looks up the key of a host that has none configured", () => {
   const hosts = [{ name: "db", address: "db.example.com", port: 2222 }];
   const reach = connections(settingsOf({ hosts }), (address, port) => `${address} ${port}`);
   expect(reach.get("db")?.hostKey).toBe("db.example.com 2222");
 });
 
-it("hands the private key on, and leaves it out for the ssh-agent", () => {
+it("passes the private key on, and omits it for the ssh-agent", () => {
   expect(connections(settingsOf({ privateKey: key }), never).get("sqlite-1")).toHaveProperty("privateKey", key);
   expect(connections(settingsOf({}), never).get("sqlite-1")).not.toHaveProperty("privateKey");
 });
 
-it("refuses a key that nobody can use once for all hosts that share it, and does not show it", () => {
+it("refuses an unusable key once for all hosts that share it, without showing it", () => {
   const hosts = [entry, { ...entry, name: "b", address: "192.0.2.12", hostKey: `${hostKey}A` }];
   const attempt = (): unknown =>
     connections(settingsOf({ hosts, privateKey: key.replaceAll("RSA", "DSA") }), () => undefined);
@@ -35,7 +35,7 @@ it("refuses a key that nobody can use once for all hosts that share it, and does
   expect(attempt).not.toThrow(/hunter2/);
 });
 
-it("refuses all hosts that are not known in one message, with what to do", () => {
+it("refuses all unknown hosts in one message, which says what to do", () => {
   const hosts = [entry, { name: "a", address: "a.example.com" }, { name: "b", address: "192.0.2.9", port: 2222 }];
   const attempt = (): unknown => connections(settingsOf({ hosts, privateKey: key }), () => undefined);
   expect(attempt).toThrow(SettingsError);
@@ -48,7 +48,7 @@ it("refuses all hosts that are not known in one message, with what to do", () =>
 it.each([
   ["that is set", { hostKey: "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ==" }, undefined],
   ["that is known", {}, "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ=="],
-])("refuses an RSA host key %s: the command plugin would ask for it with SHA-1 only", (_, given, known) => {
+])("refuses an RSA host key %s, because the command plugin would request it with SHA-1 only", (_, given, known) => {
   const hosts = [{ name: "old", address: "2001:db8::1", port: 2222, ...given }];
   const attempt = (): unknown => connections(settingsOf({ hosts }), () => known);
   expect(attempt).toThrow(
@@ -61,7 +61,7 @@ it.each([
   );
 });
 
-it("refuses two entries with one host key, given or looked up: they are one machine", () => {
+it("refuses two entries with one host key, configured or looked up, because they are one machine", () => {
   const hosts = [entry, { name: "alias", address: "mail.example.com" }, { name: "db", address: "db.example.com" }];
   const attempt = (): unknown =>
     connections(settingsOf({ hosts }), (address) => (address.startsWith("db") ? "k" : hostKey));
@@ -70,7 +70,7 @@ it("refuses two entries with one host key, given or looked up: they are one mach
   );
 });
 
-it("gives a remote command half a minute to reach a host", () => {
+it("limits the connection attempt of a remote command to half a minute", () => {
   const connection = { host: "192.0.2.11", port: 22, user: "root", hostKey };
   expect(commandConnection(connection)).toEqual({ ...connection, dialErrorLimit: 2, perDialTimeout: 15 });
   expect(commandConnection({ ...connection, privateKey: key })).toHaveProperty("privateKey", key);
@@ -81,7 +81,7 @@ describe("a bastion", () => {
   const reach = (settings: Record<string, unknown>): unknown =>
     connections(settingsOf({ bastion, ...settings }), never).get("sqlite-1")?.proxy;
 
-  it("takes the login of the host behind it, unless it has its own", () => {
+  it("uses the login of the host behind it, unless it has its own", () => {
     const common = { host: "gate.example.com", port: 22, user: "root", hostKey };
     expect(reach({ privateKey: key, privateKeyPassphrase: "open" })).toEqual({
       ...common,
@@ -96,7 +96,7 @@ describe("a bastion", () => {
     });
   });
 
-  it("has a key that must be known like any other's", () => {
+  it("must have a known host key too", () => {
     const settings = settingsOf({ bastion: { address: "gate.example.com", port: 2200 } });
     expect(() => connections(settings, () => undefined)).toThrow(
       /the bastion: the key of gate\.example\.com port 2200/,
@@ -106,7 +106,7 @@ describe("a bastion", () => {
     );
   });
 
-  it("is given as many tries as the host", () => {
+  it("gets as many attempts as the host", () => {
     const connection = { host: "192.0.2.11", port: 22, user: "root", hostKey };
     expect(commandConnection({ ...connection, proxy: connection }).proxy).toEqual({
       ...connection,
@@ -115,14 +115,14 @@ describe("a bastion", () => {
     });
   });
 
-  it("lets two networks have the same addresses", () => {
+  it("lets hosts in two networks have the same address", () => {
     const twin = { ...entry, name: "sqlite-2" };
     expect(() => settingsOf({ hosts: [entry, { ...twin, bastion }] })).not.toThrow();
     expect(() => settingsOf({ hosts: [entry, twin] })).toThrow(/is already used/);
   });
 });
 
-it("a passphrase goes with the key that it was set with", () => {
+it("a passphrase is passed only with the key it was set for", () => {
   const stack = { privateKey: key, privateKeyPassphrase: "open" };
   const [first, second] = settingsOf({
     ...stack,

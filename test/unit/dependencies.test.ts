@@ -31,7 +31,7 @@ function fileOf(from: string, name: string): string {
   return found;
 }
 
-it("what users run needs no package that an installation without devDependencies lacks", () => {
+it("what users run needs only packages that an installation without devDependencies includes", () => {
   const scripted = Object.entries(scripts).filter(([name]) => !developers.includes(name));
   const files = [...implied, ...scripted.flatMap(([, line]) => /\S+\.ts/.exec(line) ?? [])];
   const missing = new Set<string>();
@@ -47,7 +47,7 @@ it("what users run needs no package that an installation without devDependencies
       }
     }
   }
-  // The walk reaches far.
+  // Proves that the walk goes deep.
   expect(files).toEqual(expect.arrayContaining(["infra/ssh.ts", "tools/sandbox/nspawn.ts", "cli/verify/fleet.ts"]));
   expect([...missing]).toEqual([]);
 });
@@ -59,7 +59,7 @@ describe("Node", () => {
   const pinned = Object.entries(lock.packages).filter(([path]) => path !== "");
   const { [""]: recipe } = lock.packages;
 
-  it("the one that is fetched is of the version that .nvmrc names, and known by its checksum", () => {
+  it("the pinned Node has the version of .nvmrc and a known checksum", () => {
     const nvmrc = readFileSync(join(root, ".nvmrc"), "utf8").trim();
     const { optionalDependencies } = JSON.parse(readFileSync(join(root, "toolchain/node/package.json"), "utf8")) as {
       optionalDependencies: Record<string, string>;
@@ -73,7 +73,7 @@ describe("Node", () => {
     }
   });
 
-  it("package.json, the types and the tests of a change agree on the oldest one", () => {
+  it("package.json, the types and the CI tests agree on the oldest version", () => {
     const oldest = /^>=(\d+)$/.exec(engines.node)?.[1] ?? "";
     const { version } = JSON.parse(readFileSync(join(root, "node_modules/@types/node/package.json"), "utf8")) as {
       version: string;

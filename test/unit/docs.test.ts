@@ -44,12 +44,12 @@ describe("docs/configuration.md", () => {
 
   const examples = topics.flatMap(({ settings }) => Object.entries(settings));
 
-  it("has every setting once", () => {
+  it("lists every setting once", () => {
     expect(examples.map(([key]) => key).sort()).toEqual(settingKeys().sort());
   });
 
   it.each(examples.filter(([key]) => !["hosts", "name", "address"].includes(key)))(
-    "gives an example of %s that is admitted",
+    "gives a valid example of %s",
     (key, { value }) => {
       const hosts = [{ name: "sqlite-1", address: "192.0.2.11", [key]: value }];
       expect(() => readSettings({ stack: { "lsyncd:hosts": JSON.stringify(hosts) }, env: {} })).not.toThrow();
@@ -62,7 +62,7 @@ describe("docs/configuration.md", () => {
     ["diskLimit", 50, "none"],
     ["smtp", { host: "smtp.example.com", from: "a@example.com" }, "none"],
     ["user", "deploy", "none"],
-  ])("says of %s = %j that it restarts %s", (key, value, restart) => {
+  ])("for %s = %j, says that it restarts %s", (key, value, restart) => {
     expect(restartOf(key, value)).toBe(restart);
   });
 });
@@ -72,7 +72,7 @@ const sources = ["cli", "infra", "templates", "toolchain", "tools"].flatMap((fol
     .filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => join(parentPath, name)),
 );
-/** Everything that the program could have a path of a host from. */
+/** Every text that could contain a path on a host. */
 const known = [
   ...sources.map((file) => readFileSync(file, "utf8")),
   ...renderFiles(hostOf(hostile)).map((file) => file.path),
@@ -92,7 +92,7 @@ describe.each(pages)("%s", (page) => {
 
   const kind = generated.find(([one]) => one === page)?.[1];
 
-  it("names its readers in its first line, or says what writes it", () => {
+  it("names its readers in its first line, or the command that writes it", () => {
     if (page.startsWith("docs/decisions/")) return;
     const [, first = ""] = /^# .+\n+(?:<!--.*-->\n+)*(.+)/.exec(text) ?? [];
     const readers = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].includes(page)
@@ -101,11 +101,11 @@ describe.each(pages)("%s", (page) => {
     expect(first).toMatch(readers);
   });
 
-  it("has 250 lines at most, unless a command writes it", () => {
+  it("has at most 250 lines, unless a command writes it", () => {
     if (kind === undefined) expect(text.split("\n").length).toBeLessThanOrEqual(251);
   });
 
-  it("has links that lead somewhere", () => {
+  it("has no broken links", () => {
     const links = [...prose.matchAll(/\]\((?!https?:|mailto:)([^)\s]+)\)/g)].map(([, link]) => link ?? "");
     const broken = links.filter((link) => {
       const [path = "", anchor] = link.split("#");
@@ -116,15 +116,15 @@ describe.each(pages)("%s", (page) => {
     expect(broken).toEqual([]);
   });
 
-  it("names files of this repository that there are", () => {
+  it("names only files that exist in this repository", () => {
     const named = [...text.matchAll(/`((?:infra|tools|test|templates|stacks|docs|\.ci|\.github)\/[^`\s]*)`/g)]
       .map(([, path]) => path ?? "")
-      // What a reader will make.
+      // Files that a reader creates.
       .filter((path) => !/\bNAME\b|\bx\.hbs$|Pulumi\.sqlite\.yaml$/.test(path));
     expect(named.filter((path) => !existsSync(join(root, path)))).toEqual([]);
   });
 
-  it("names files of a host that the program knows", () => {
+  it("names only host files that the program knows", () => {
     const named = [
       ...text.matchAll(/(?<![\w/])\/(?:etc\/(?:lsyncd|systemd|sysctl\.d|logrotate\.d)|usr\/local)\/[\w./-]*\w/g),
     ];
@@ -134,7 +134,7 @@ describe.each(pages)("%s", (page) => {
 
   it("says of each block of commands how it is run", () => {
     expect(() => shellBlocks(text)).not.toThrow();
-    // Other words for a shell would pass by the test that runs the blocks; the drill reads its page's own.
+    // A block with another info string would escape the test that runs the blocks; the drill reads its page itself.
     const others = fencedBlocks(text).filter(({ info }) => /^(bash|shell|zsh|$)/.test(info));
     expect(drillPages.includes(page) ? [] : others).toEqual([]);
   });
@@ -145,16 +145,13 @@ describe("the pictures of a terminal", () => {
   /** Without times and versions. */
   const form = (line: string) => line.replaceAll(/\d+(?:\.\d+)*(?= s\b|,)/g, "0").trimEnd();
 
-  it.each([screens.start, screens.preview, screens.status])(
-    "%s is drawn as `npm run docs -- --screens` draws",
-    (file) => {
-      const plain = (svg: string) => svg.replaceAll(/<\/?tspan[^>]*>/g, "");
-      expect(plain(terminalSvg(linesOf(file).join("\n")))).toBe(plain(read(file)));
-    },
-  );
+  it.each([screens.start, screens.preview, screens.status])("%s is what `npm run docs -- --screens` draws", (file) => {
+    const plain = (svg: string) => svg.replaceAll(/<\/?tspan[^>]*>/g, "");
+    expect(plain(terminalSvg(linesOf(file).join("\n")))).toBe(plain(read(file)));
+  });
 
   it.each(Object.values(screens))(
-    "%s suits a dark page, and contains no address or path of a developer's machine",
+    "%s is readable on a dark page, and contains no address or path of a developer's machine",
     (file) => {
       expect(read(file)).toContain("@media (prefers-color-scheme:dark)");
       expect(linesOf(file).join("\n")).not.toMatch(/\/(root|home|tmp|work)\b|127\.\d/);
@@ -165,12 +162,12 @@ describe("the pictures of a terminal", () => {
     expect(read(screens.alert)).toBe(await alertSvg());
   });
 
-  it("are all in a page", () => {
+  it("are each used on a page", () => {
     const shown = pages.map(read).join("\n");
     for (const file of Object.values(screens)) expect(shown).toContain(file.replace(/^docs\//, ""));
   });
 
-  it("of npm start shows what it says today", () => {
+  it("of npm start shows its current output", () => {
     const host = { name: "sqlite-1", source: defaults.source, target: defaults.target, release: "bookworm" } as const;
     const arrived = { database: "customers.sqlite", rows: 1, milliseconds: 1000 };
     const today = [
@@ -185,7 +182,7 @@ describe("the pictures of a terminal", () => {
     expect(linesOf(screens.start).map(form)).toEqual(today.map(form));
   });
 
-  it("of a preview shows the lines of a file and the table that there are today", () => {
+  it("of a preview shows the current lines of a file and the current table", () => {
     const text = linesOf(screens.preview).join("\n");
     const [config] = renderFiles(hostOf({ delay: 5 })).filter(({ name }) => name === "config");
     const [, changed = ""] = /^ *\+( .*delay.*)$/m.exec(text) ?? [];
@@ -194,21 +191,21 @@ describe("the pictures of a terminal", () => {
     expect(text).toMatch(/^ +hosts +what changes +what restarts +full pass +preflight$/m);
   });
 
-  it("shows the colours that are asked for, and letters that mean something in XML", () => {
+  it("shows the colours of the output, and escapes XML characters", () => {
     const svg = terminalSvg("\x1b[38;5;2m+ <a> & b\x1b[0m rest");
     expect(svg).toContain('<tspan class="green">+ &lt;a&gt; &amp; b</tspan> rest</text>');
     expect(linesOfSvg(svg)).toEqual(["+ <a> & b rest"]);
   });
 });
 
-describe("the pages that the program names", () => {
+describe("pages that the program links to", () => {
   const named = sources.flatMap((file) =>
     [...readFileSync(file, "utf8").matchAll(/\b(docs\/[\w/-]+\.md)(?:#([\w-]+))?/g)].map(
       ([, page = "", anchor]) => [page, anchor ?? "", relative(root, file)] as const,
     ),
   );
 
-  it.each(named)("%s#%s exists, which %s names", (page, anchor) => {
+  it.each(named)("%s#%s, linked from %s, exists", (page, anchor) => {
     expect(existsSync(join(root, page))).toBe(true);
     if (anchor !== "") expect(anchors(read(page))).toContain(anchor);
   });
@@ -225,7 +222,7 @@ describe("the pages that the program names", () => {
     ["toolchain/go.ts", "docs/troubleshooting.md#the-engine-cannot-be-had"],
     ["cli/status/report.ts", "docs/troubleshooting.md"],
     ["cli/verify/report.ts", "docs/on-a-host.md#verification"],
-  ])("errors of %s lead to %s", (file, page) => {
+  ])("errors of %s link to %s", (file, page) => {
     expect(read(file)).toContain(page);
   });
 });
@@ -242,23 +239,23 @@ describe("docs/coverage.md", () => {
     expect(named.length).toBeGreaterThan(50);
   });
 
-  it.each(named.map(([, file, title]) => [file, title ?? ""]))("names a test that there is: %s %s", (file, title) => {
+  it.each(named.map(([, file, title]) => [file, title ?? ""]))("names an existing test: %s %s", (file, title) => {
     expect(existsSync(join(root, file ?? ""))).toBe(true);
     expect(read(file ?? "").replaceAll('\\"', '"')).toContain(title);
   });
 });
 
-describe("blocks of commands", () => {
+describe("blocks of shell commands", () => {
   const block = (info: string, text: string) => shellBlocks(`x\n\n\`\`\`${info}\n${text}\n\`\`\`\n`)[0];
 
-  it("are read with where they are run and how they may end", () => {
+  it("are parsed with their host and their allowed exit codes", () => {
     expect(block("sh", "a \\\n  b # c\n\n# d")).toEqual({ where: "here", exits: [0], commands: ["a b # c"], line: 3 });
     expect(block("sh host exits 0 1", "a")).toMatchObject({ where: "host", exits: [0, 1] });
     expect(block("sh not run: no LUKS", "a")).toMatchObject({ skipped: "no LUKS" });
     expect(block("yaml", "a: 1")).toBeUndefined();
   });
 
-  it.each(["sh on the host", "sh not run:"])("are refused as %j", (info) => {
+  it.each(["sh on the host", "sh not run:"])("are refused with the info string %j", (info) => {
     expect(() => block(info, "a")).toThrow("how it is run");
   });
 });

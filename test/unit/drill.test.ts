@@ -4,8 +4,8 @@ import { readDrillPages, readSteps } from "../../tools/drill/page";
 
 const block = (comment: string, command = "true"): string => `${comment}\n\n\`\`\`bash\n${command}\n\`\`\`\n`;
 
-describe("the steps of a page", () => {
-  it("are its blocks and events in their order", () => {
+describe("the steps of a drill page", () => {
+  it("are its blocks and events in order", () => {
     const page = `text\n<!-- drill event: it fails -->\n${block("<!-- drill accept=0,24 prints=ok keep=UUID: look -->", "a\nb")}`;
     expect(readSteps(page, "restore")).toEqual([
       { kind: "event", title: "it fails" },
@@ -13,7 +13,7 @@ describe("the steps of a page", () => {
     ]);
   });
 
-  it("are those of one way", () => {
+  it("can be limited to one variant", () => {
     const page =
       block("<!-- drill reverse: there -->") +
       block("<!-- drill restore workstation: back -->") +
@@ -24,11 +24,11 @@ describe("the steps of a page", () => {
     ]);
   });
 
-  it("leave no block out", () => {
+  it("include every block", () => {
     expect(() => readSteps(block(""), "restore")).toThrow(/line 3: no comment says what the drill does/);
   });
 
-  it("hold the documented commands", () => {
+  it("contain the documented commands", () => {
     const commands = readSteps(readDrillPages(), "restore").flatMap((step) =>
       step.kind === "event" ? [] : [step.command],
     );
@@ -46,8 +46,8 @@ describe("the steps of a page", () => {
   });
 });
 
-describe("what a database holds", () => {
-  it("is read from the answers, with every fault", () => {
+describe("the content of a database", () => {
+  it("is read from the answers, with every error", () => {
     expect(
       readContents(
         "== a.sqlite\n12 1700000000.5 AB\n== b.db\n3 1.0 CD\nchain broken at 2\n== c.db\nmissing\n== d.db\n",
@@ -61,7 +61,7 @@ describe("what a database holds", () => {
   });
 });
 
-describe("the account", () => {
+describe("the drill's report", () => {
   it("names the worst database and the times", () => {
     const text = accountText({
       steps: [

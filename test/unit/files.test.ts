@@ -10,14 +10,14 @@ const hosts = { "default settings": hostOf(), "hostile settings": hostOf(hostile
 const all = renderFiles(hosts["hostile settings"]);
 
 const byDefault = renderFiles(hosts["default settings"]);
-// A program that is the same on all hosts is its own picture.
+// A program that is the same on all hosts needs no snapshot.
 const isRendered = ({ path }: { path: string }) => sourceOf(path).rendered;
 
 it.each(byDefault.filter(isRendered).map((file) => [file.path, file.content]))("%s is, by default", (_, content) => {
   expect(content).toMatchSnapshot();
 });
 
-// Only what differs from the default, to show what becomes of the values.
+// Only the lines that differ from the default, to show how the values are written.
 it.each(all.filter(isRendered).map((file) => [file.path, file.content]))(
   "%s has, with hostile settings",
   (path, content) => {
@@ -26,19 +26,19 @@ it.each(all.filter(isRendered).map((file) => [file.path, file.content]))(
   },
 );
 
-it.each([...byDefault, ...all].map((file) => [file.path, file.content]))("%s ends with a line end", (_, content) => {
-  // A last line without one is no line for many programs.
+it.each([...byDefault, ...all].map((file) => [file.path, file.content]))("%s ends with a newline", (_, content) => {
+  // Many programs ignore a last line without one.
   expect(content).toMatch(/[^\n]\n$/);
 });
 
-it("every template is installed with some settings, at the path it has below templates/", () => {
+it("every template is installed under some settings, at its path below templates/", () => {
   const found = readdirSync(templates, { recursive: true, encoding: "utf8", withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => relative(templates, join(parentPath, name)));
   expect(found.map((name) => `/${name.replace(/\.hbs$/, "")}`).sort()).toEqual(all.map(({ path }) => path).sort());
 });
 
-it("names and paths are taken once", () => {
+it("no name or path is used twice", () => {
   expect(new Set(all.map(({ name }) => name)).size).toBe(all.length);
   expect(new Set(all.map(({ path }) => path)).size).toBe(all.length);
 });
@@ -54,22 +54,22 @@ const helpers: Record<Language, string[]> = {
   settings: ["conf", "comment"],
 };
 
-it.each(all.map((file) => [file.path, file] as const))("%s quotes for its own language, and only once", (_, file) => {
+it.each(all.map((file) => [file.path, file] as const))("%s uses the quoting of its own language, once", (_, file) => {
   const template = templateOf(file.path);
   const used = [...template.matchAll(/\{\{(?![#/>!]|else\b)(\w+)/g)].map(([, helper]) => helper);
   expect(helpers[languageOf(file)]).toEqual(expect.arrayContaining(used));
-  // Inside other quotes, the ones a helper writes would end them.
+  // A helper adds its own quotes; inside others they would end the string.
   expect(template).not.toMatch(/["'`]\{\{(?![#/>!])|\}\}["'`]/);
 });
 
 describe("modes", () => {
-  it("programs can be run, everything else is read", () => {
+  it("programs are executable, all other files are not", () => {
     for (const { content, mode, path } of all) {
       expect([path, mode]).toEqual([path, expect.stringMatching(content.startsWith("#!") ? /^07/ : /^06/)]);
     }
   });
 
-  it("a file that holds a secret is for root alone, and is marked as secret", () => {
+  it("a file with a secret is readable by root alone and is marked as secret", () => {
     const { smtp, heartbeatUrl } = hostile;
     const holding = all.filter(({ content }) => content.includes(smtp.password) || content.includes("/ping/"));
     expect(holding.map(({ path }) => path).sort()).toEqual(["/etc/lsyncd/alerts.conf", "/root/.msmtprc-lsyncd"]);
@@ -84,7 +84,7 @@ describe("modes", () => {
 });
 
 describe("manifest", () => {
-  it("has a line for each file: mode, SHA-256, what to restart, path", () => {
+  it("has a line for each file: mode, SHA-256, service to restart, path", () => {
     const [guard] = all;
     if (guard === undefined) throw new Error("no files");
     const sum = createHash("sha256").update(guard.content).digest("hex");
@@ -97,7 +97,7 @@ describe("manifest", () => {
   });
 });
 
-describe("a changed setting", () => {
+describe("changing a setting", () => {
   const changed = (settings: Record<string, unknown>): string[] => {
     const before = new Map(renderFiles(hostOf()).map(({ path, content }) => [path, content]));
     return renderFiles(hostOf(settings))
@@ -105,7 +105,7 @@ describe("a changed setting", () => {
       .map(({ path }) => path);
   };
 
-  it("of delay changes one line of the configuration, and no other file", () => {
+  it("delay changes one line of the configuration, and no other file", () => {
     expect(changed({ delay: 5 })).toEqual(["/etc/lsyncd/lsyncd.conf.lua"]);
     const config = (delay: number): string[] =>
       renderFiles(hostOf({ delay })).flatMap(({ name, content }) => (name === "config" ? content.split("\n") : []));
@@ -117,7 +117,7 @@ describe("a changed setting", () => {
     { smtp: hostile.smtp },
     { heartbeatUrl: "https://example.com/x" },
     { diskLimit: 80 },
-  ])("of %j restarts nothing that mirrors", (settings) => {
+  ])("%j restarts no mirroring service", (settings) => {
     const paths = changed(settings);
     expect(paths).not.toEqual([]);
     expect(

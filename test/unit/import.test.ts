@@ -19,12 +19,12 @@ describe("an inventory", () => {
     { sqlite: { hosts: ["b"], children: ["eu"] }, eu: { hosts: ["a", "b"] }, web: { hosts: ["c"] } },
   );
 
-  it("is read whole, or the group that is asked for with the groups in it", () => {
+  it("is read whole, or only the given group with its subgroups", () => {
     expect(readInventory(text).map(({ name }) => name)).toEqual(["b", "a", "c", "d"]);
     expect(readInventory(text, "sqlite").map(({ name }) => name)).toEqual(["b", "a"]);
   });
 
-  it("with groups in a circle is read to its end", () => {
+  it("with a cycle of groups is read to its end", () => {
     const circle = inventory({ a: {} }, { one: { children: ["two"] }, two: { children: ["one"], hosts: ["a"] } });
     expect(readInventory(circle, "one").map(({ name }) => name)).toEqual(["a"]);
   });
@@ -35,13 +35,13 @@ describe("an inventory", () => {
     ['{"all": {"hosts": ["a"]}}', undefined, /_meta/],
     [inventory({ a: {} }, { g: { hosts: ["a"], vars: { x: 1 } } }), undefined, /Leave --export out/],
     [text, "nothing", /no group nothing in it, there are: all, sqlite, eu, web/],
-  ])("%j is refused with what to do", (bad, group, message) => {
+  ])("%j is refused, and the error says what to do", (bad, group, message) => {
     expect(() => readInventory(bad, group)).toThrow(message);
   });
 });
 
 describe("a host", () => {
-  it("keeps its address, port and user, and no default", () => {
+  it("keeps its address, port and user, but not default values", () => {
     expect(entry({ ansible_port: 2222, ansible_user: "deploy" })).toEqual({
       ...{ name: "sqlite-1", address: "192.0.2.1", port: 2222, user: "deploy" },
     });
@@ -49,12 +49,12 @@ describe("a host", () => {
     expect(entry({ ansible_ssh_port: 2200, ansible_ssh_user: "old" })).toMatchObject({ port: 2200, user: "old" });
   });
 
-  it("without an address is reached by its name", () => {
+  it("without an address uses its name as the address", () => {
     const { hosts } = importHosts([{ name: "db.example.com", variables: {} }], { stack: "prod", user: "root" });
     expect(hosts).toEqual([{ name: "db.example.com", address: "db.example.com" }]);
   });
 
-  it("without a user is told, unless the user is given", () => {
+  it("without a user is reported, unless the user is given", () => {
     expect(imported({}, {}).remarks.join()).toMatch(/no ansible_user, so root logs in here/);
     expect(imported({}, { user: "deploy" })).toMatchObject({ hosts: [{ user: "deploy" }], remarks: [] });
   });
@@ -66,20 +66,20 @@ describe("a host", () => {
     [{ ansible_port: 70000 }, /port: must be a whole number/],
     [{ ansible_user: "Who?" }, /user: must be a login name/],
     [{ ansible_host: "two words" }, /address: must be a host name/],
-  ])("that cannot be taken over is left out and named: %j", (variables, reason) => {
+  ])("that cannot be imported is skipped and named: %j", (variables, reason) => {
     const { hosts, left } = imported(variables);
     expect(hosts).toEqual([]);
     expect(left).toEqual([expect.stringMatching(reason)]);
   });
 
-  it("with the address of another is named", () => {
+  it("with the address of another host is named", () => {
     const both = ["a", "b"].map((name) => ({ name, variables: { ansible_host: "192.0.2.1" } }));
     expect(importHosts(both, { stack: "prod", user: "root" }).remarks.join()).toMatch(/is already used/);
   });
 });
 
-describe("what hosts have in common", () => {
-  it("becomes a setting of the stack", () => {
+describe("settings that all hosts share", () => {
+  it("become settings of the stack", () => {
     const hosts = ["a", "b"].map((name) => ({ name, variables: { ansible_user: "deploy", ansible_port: 2222 } }));
     expect(importHosts(hosts, { stack: "prod" })).toMatchObject({
       common: { user: "deploy", port: 2222 },
@@ -90,7 +90,7 @@ describe("what hosts have in common", () => {
     });
   });
 
-  it("is told once, with the hosts", () => {
+  it("are reported once, with the hosts", () => {
     const hosts = ["db1", "db2", "db3"].map((name) => ({ name, variables: { ansible_become_password: "geheim" } }));
     const { remarks } = importHosts(hosts, { stack: "prod", user: "deploy" });
     expect(remarks).toEqual([expect.stringMatching(/^db1 … db3 \(3 hosts\): a password for sudo/)]);
@@ -103,17 +103,17 @@ describe("secrets", () => {
     ["ansible_become_pass", /becomePassword/],
     ["ansible_password", /config set --secret password --stack prod/],
     ["ansible_ssh_pass", /secret password/],
-  ])("%s is written nowhere; the command that stores it is told", (name, command) => {
+  ])("%s is not written; the command that stores it is printed", (name, command) => {
     const result = imported({ [name]: "geheim" });
     expect(JSON.stringify(result)).not.toContain("geheim");
     expect(result.remarks.join()).toMatch(command);
   });
 
-  it("of Ansible's vault are told like any other", () => {
+  it("of Ansible's vault are reported in the same way", () => {
     expect(remarks({ ansible_become_password: { __ansible_vault: "$ANSIBLE_VAULT;1.1" } })).toMatch(/becomePassword/);
   });
 
-  it("a private key is told with the command that stores it, each of several too", () => {
+  it("a private key is reported with the command that stores it, each one if there are several", () => {
     expect(remarks({ ansible_ssh_private_key_file: "~/.ssh/deploy" })).toContain(
       "npx pulumi config set --secret privateKey --stack prod <~/.ssh/deploy",
     );
@@ -124,15 +124,15 @@ describe("secrets", () => {
   });
 });
 
-describe("how root is reached", () => {
-  it("otherwise than by sudo to root is told", () => {
+describe("privilege escalation", () => {
+  it("other than sudo to root is reported", () => {
     expect(remarks({ ansible_become_method: "doas" })).toMatch(/another way to become it than sudo/);
     expect(remarks({ ansible_become_user: "postgres" })).toMatch(/another user than root/);
     expect(remarks({ ansible_become_method: "sudo", ansible_become_user: "root", ansible_become: true })).toBe("");
   });
 });
 
-describe("arguments for ssh", () => {
+describe("SSH arguments", () => {
   it.each([
     ["-o ProxyJump=bastion", ["bastion"]],
     ["-o 'ProxyJump=me@bastion:2200'", ["me@bastion:2200"]],
@@ -143,7 +143,7 @@ describe("arguments for ssh", () => {
     [`-o ProxyCommand="ssh -p 2200 -l me -W %h:%p bastion"`, ["me@bastion:2200"]],
     ["-o ProxyJump=none", []],
     ["-o ControlMaster=auto -o ControlPersist=60s", []],
-  ])("%s go through %j", (line, jumps) => {
+  ])("%s set the jump host %j", (line, jumps) => {
     expect(readSshArguments(line)).toEqual({ jumps, rest: [], unchecked: [] });
   });
 
@@ -152,16 +152,16 @@ describe("arguments for ssh", () => {
     '-o ProxyCommand="nc -x proxy %h %p"',
     "-C",
     "-o Compression=yes",
-  ])("%s are told as not taken over", (line) => {
+  ])("%s are reported as not imported", (line) => {
     expect(remarks({ ansible_ssh_common_args: line })).toMatch(/options for ssh that were not taken over: -/);
   });
 
-  it("that let any host key pass are left out, and told", () => {
+  it("that disable host key checking are dropped and reported", () => {
     const line = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null";
     expect(remarks({ ansible_ssh_common_args: line })).toMatch(/is left out: a host's key is always checked here/);
   });
 
-  it("become a bastion; two in a row cannot", () => {
+  it("become a bastion; a chain of two is refused", () => {
     expect(entry({ ansible_ssh_common_args: "-J me@bastion.example.com:2200" })).toMatchObject({
       bastion: { address: "bastion.example.com", port: 2200, user: "me" },
     });
@@ -177,7 +177,7 @@ describe("arguments for ssh", () => {
   });
 });
 
-it("variables that are not about reaching a host are named once", () => {
+it("variables that do not concern the connection are named once", () => {
   expect(remarks({ ansible_python_interpreter: "python3", swap: 1 })).toBe(
     "Variables that are not about reaching a host are not used: ansible_python_interpreter, swap",
   );

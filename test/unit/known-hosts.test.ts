@@ -25,7 +25,7 @@ describe("pickKey", () => {
     expect(pickKey(found)).toBe(key);
   });
 
-  it("takes no key that is revoked in another line", () => {
+  it("ignores a key that another line revokes", () => {
     expect(pickKey(`@revoked db ${ed25519}\ndb ${ed25519}\ndb ${rsa}\n`)).toBe(rsa);
   });
 });
@@ -62,11 +62,11 @@ describe("knownHostKey", () => {
     }
   });
 
-  it("takes no key that a pattern revokes", async () => {
+  it("ignores a key that a pattern revokes", async () => {
     expect(await lookup("db.example.com", 22, `@revoked * ${ed25519}\ndb.example.com ${ed25519}\n`)).toBeUndefined();
   });
 
-  it("finds the authorities for a host without a key, also those of its name without the port, and what is revoked", async () => {
+  it("returns the authorities for a host without a key, also those for its name without the port, and the revoked ones", async () => {
     const known = `@revoked * ${ed25519}\ndb.example.com ${ed25519}\n@cert-authority *.example.com ${ecdsa}\n`;
     const found = { authorities: [ecdsa], revoked: [ed25519] };
     expect(await lookup("db.example.com", 22, known)).toEqual(found);
@@ -77,13 +77,13 @@ describe("knownHostKey", () => {
     expect(await lookup("db.example.org", 22, known)).toBeUndefined();
   });
 
-  it("prefers a key to an authority, and takes no authority that is revoked", async () => {
+  it("prefers a key to an authority, and ignores a revoked authority", async () => {
     const known = `@cert-authority *.example.com ${ecdsa}\n`;
     expect(await lookup("db.example.com", 22, `${known}db.example.com ${rsa}\n`)).toBe(rsa);
     expect(await lookup("db.example.com", 22, `${known}@revoked * ${ecdsa}\n`)).toBeUndefined();
   });
 
-  it("knows nobody without a file", () => {
+  it("finds nothing when there is no file", () => {
     expect(knownHostKey("db.example.com", 22, "/nowhere/known_hosts")).toBeUndefined();
   });
 });

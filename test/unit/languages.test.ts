@@ -6,7 +6,7 @@ import { evaluateLua, evaluateShell, systemdMountUnits, unquoteSystemd } from ".
 
 beforeAll(() => needPrograms("lua5.3", "bash", "systemd-escape"), installTime);
 
-// Whatever UTF-8 can carry, control characters and line ends of every kind included.
+// Anything that UTF-8 can encode, including control characters and all kinds of line ends.
 const anyText = fc.oneof(
   fc.string({ unit: "binary", maxLength: 40 }),
   fc
@@ -14,14 +14,14 @@ const anyText = fc.oneof(
     .map((parts) => parts.join("")),
 );
 
-it("lua yields any text back", async () => {
+it("lua: every text is read back unchanged", async () => {
   await assertBatch(anyText, async (values) => {
     const read = await evaluateLua(values.map((value) => `value({ ${quote.lua(value)}, 1 })`));
     expect(read.map(({ value }) => value)).toEqual(values.map((value) => [value, 1]));
   });
 });
 
-it("sh yields any text back that a word can hold, as one word", async () => {
+it("sh: every text that a word can hold is read back as one word", async () => {
   const word = anyText.map((value) => value.replaceAll("\0", ""));
   await assertBatch(word, async (values) => {
     const assignments = values.map((value) => ({ text: `A=(${quote.sh(value)} 1)`, variable: "A" }));
@@ -29,13 +29,13 @@ it("sh yields any text back that a word can hold, as one word", async () => {
   });
 });
 
-it("mountUnit gives the names that systemd gives", async () => {
+it("mountUnit: returns the same names as systemd", async () => {
   await assertBatch(admittedPath, async (values) => {
     expect(values.map(quote.mountUnit)).toEqual(await systemdMountUnits(values));
   });
 });
 
-it("systemdWord and systemdArg are undone by the documented unquoting", () => {
+it("systemdWord and systemdArg: the documented unquoting returns the value", () => {
   fc.assert(
     fc.property(
       anyText.filter((value) => !/[\x00-\x1f\x7f]/.test(value)),

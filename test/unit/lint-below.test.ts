@@ -27,12 +27,12 @@ it.each([
 });
 
 it.each(['rsync -a "$source/" "$target/"', 'df -- "$source"', '# rm -rf "$target/x"', 'rm -f "$state/x"'])(
-  "lets pass: %s",
+  "accepts: %s",
   (line) => {
     expect(inShell(line)).toEqual([]);
   },
 );
 
-it("no program of a host goes below a volume by a path", () => {
+it("no program of a host opens a file below a volume by its path", () => {
   expect(programsBelowByPath(root)).toBe("");
 });

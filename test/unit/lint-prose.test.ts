@@ -9,16 +9,16 @@ it.each([
   ["It reports errors. What else is held: see below.", ['page:1: "What else is held: see below."']],
   ["What does it do?", []],
   ["See troubleshooting, and the intellect of metals.", []],
-])("%j: the habits in it are found, with their lines", (text, found) => {
+])("%j: the linter finds each fault with its line", (text, found) => {
   expect(words(text)).toEqual(found);
 });
 
-it("code, comments and names of tests in a page are not prose, and lines keep their numbers", () => {
+it("code, comments and test names in a page are ignored, and line numbers stay right", () => {
   const page = "`told`\n```sh\necho told\n```\n<!-- tell -->\n“tells of it”\nIt is told.";
   expect(words(proseOfPage(page))).toEqual(['page:7: "told"']);
 });
 
-it("of a program only the comments are prose", () => {
+it("in a program, only comments are checked", () => {
   const source = "#!/bin/bash\n# It tells.\ntold=1\n/** Told. */\n * wish\n// twin\n";
   expect(words(commentsOf(source))).toEqual(['page:2: "tells"', 'page:4: "Told"', 'page:6: "twin"', 'page:5: "wish"']);
 });

@@ -35,16 +35,16 @@ async function deploy(
 const commandsOf = ({ resources }: Seen): Registered[] => resources.filter(({ type }) => type.startsWith("command:"));
 
 describe("parseReport", () => {
-  it("reads the lines that activation prints", () => {
+  it("reads the lines that the activation prints", () => {
     expect(parseReport(`noise\n${report}`)).toEqual({ service: "active since Mon", timer: "active", version: "2.2.3" });
   });
-  it("says of what is not there that it is unknown", () => {
+  it("reports missing values as unknown", () => {
     expect(parseReport("")).toEqual({ service: "unknown", timer: "unknown", version: "unknown" });
   });
 });
 
 describe("a mirror", () => {
-  it("is one tree of four: preflight, packages, activation", async () => {
+  it("is one tree of four resources: preflight, packages, activation and their parent", async () => {
     const seen = await deploy();
     expect(seen.resources.map(({ type, name }) => `${type} ${name}`)).toEqual([
       "lsyncd:index:Mirror sqlite-1",
@@ -54,7 +54,7 @@ describe("a mirror", () => {
     ]);
   });
 
-  it("takes each step when the one before has ended", async () => {
+  it("runs each step after the one before has ended", async () => {
     const { order } = await deploy();
     const at = (event: string): number => {
       expect(order).toContain(event);
@@ -64,7 +64,7 @@ describe("a mirror", () => {
     expect(at("end sqlite-1-packages")).toBeLessThan(at("begin sqlite-1-activation"));
   });
 
-  it("runs what infra/commands builds, on an update as on a create", async () => {
+  it("runs the commands from infra/commands, on create and on update", async () => {
     const seen = await deploy();
     const host = hostOf();
     const identity = { stack: "organization/lsyncd/test", host };
@@ -82,11 +82,11 @@ describe("a mirror", () => {
     expect(preflight).not.toHaveProperty("delete");
   });
 
-  it("never uses triggers: they would remove what was just installed", async () => {
+  it("never uses triggers, because they would remove what was just installed", async () => {
     for (const { inputs } of commandsOf(await deploy())) expect(inputs).not.toHaveProperty("triggers");
   });
 
-  it("tells what an operator asks first", async () => {
+  it("exports the values that an operator needs first", async () => {
     expect((await deploy()).state).toEqual({
       source: "/mnt/storage_do_1",
       target: "/mnt/storage_do_2",
@@ -97,8 +97,8 @@ describe("a mirror", () => {
   });
 });
 
-describe("a host that differs from what was deployed", () => {
-  // Without an engine the warnings go there.
+describe("a host that differs from the deployed state", () => {
+  // Without an engine, warnings go to the console.
   beforeEach(() => jest.spyOn(console, "warn").mockImplementation());
   afterEach(() => jest.restoreAllMocks());
 
@@ -110,17 +110,17 @@ describe("a host that differs from what was deployed", () => {
       .map(({ name }) => name);
   const repairing = ["sqlite-1-packages", "sqlite-1-activation"];
 
-  it("has its packages and its activation run again, which makes the checks of the preflight itself", async () => {
+  it("runs its packages and activation again; the activation repeats the checks of the preflight", async () => {
     expect(ranAgain(await deploy({}, { drift: [{ what: "/etc/x", how: "is missing", lines: [] }] }))).toEqual(
       repairing,
     );
   });
 
-  it("is called the same way from then on, so that nothing changes any more", async () => {
+  it("keeps the same trigger afterwards, so that nothing changes again", async () => {
     expect(ranAgain(await deploy({}, { run: "20260102T030405Z" }))).toEqual(repairing);
   });
 
-  it("is called without a reason when it never differed", async () => {
+  it("has no trigger when it never differed", async () => {
     expect(ranAgain(await deploy())).toEqual([]);
   });
 
@@ -134,7 +134,7 @@ describe("a host that differs from what was deployed", () => {
 });
 
 describe("a host that an earlier version deployed, with a resource for each file", () => {
-  it("has those of its files registered once more, so that they go without their `delete`", async () => {
+  it("has these files registered once more, so that they are removed without running their `delete`", async () => {
     const seen = await deploy({}, { staged: ["/etc/lsyncd/lsyncd.conf.lua", "/etc/lsyncd/limits.conf"] });
     const files = commandsOf(seen).filter(({ name }) => name.includes("-file-"));
     expect(files.map(({ name }) => name)).toEqual(["sqlite-1-file-config"]);
@@ -149,7 +149,7 @@ describe("a host whose password is refused", () => {
       .map(({ inputs }) => String(inputs.stdin))
       .map((stdin) => Object.values(partsOf(stdin) ?? { stdin }).join(""));
 
-  it("is not tried again: the commands say why, and do not have it", async () => {
+  it("is not tried again: the commands contain the reason instead of the password", async () => {
     const seen = asRoot(await deploy(settings, { ...unanswered, refusedBy: "sqlite-9" }));
     expect(seen).toHaveLength(3);
     for (const stdin of seen) {
@@ -158,14 +158,14 @@ describe("a host whose password is refused", () => {
     }
   });
 
-  it("is in no command otherwise either: they borrow root's rights, and a preview shows what they are", async () => {
+  it("is in no command: commands borrow root's rights, and a preview shows the command", async () => {
     const seen = await deploy(settings);
     expect(JSON.stringify(commandsOf(seen).map(({ inputs }) => inputs))).not.toContain("s3cret");
     for (const { secrets } of commandsOf(seen)) expect(secrets).toEqual(["connection"]);
   });
 });
 
-it("a command is registered as @pulumi/command registers it", async () => {
+it("a command is registered exactly as @pulumi/command registers it", async () => {
   const seen = await fakeEngine(() => "");
   const connection = { host: "192.0.2.11", hostKey, user: "root", port: 22, dialErrorLimit: 2, perDialTimeout: 15 };
   const args = { connection, create: "a", update: "b", delete: "c", stdin: "d", logging: "stderr" as const };
@@ -177,7 +177,7 @@ it("a command is registered as @pulumi/command registers it", async () => {
 });
 
 describe("secrets", () => {
-  it("the connection is one, and the private key is nowhere else", async () => {
+  it("the connection is secret, and the private key is nowhere else", async () => {
     for (const { inputs, secrets } of commandsOf(await deploy())) {
       const { connection, ...rest } = inputs;
       expect(secrets).toContain("connection");
@@ -186,11 +186,11 @@ describe("secrets", () => {
     }
   });
 
-  it("by default nothing else is, so that a preview shows every changed line", async () => {
+  it("by default nothing else is secret, so a preview shows every changed line", async () => {
     for (const { secrets } of commandsOf(await deploy())) expect(secrets).toEqual(["connection"]);
   });
 
-  it("files that hold a password are, and so is what could tell it", async () => {
+  it("files with a password are secret, and so is everything derived from it", async () => {
     const seen = await deploy({ smtp: hostile.smtp, heartbeatUrl: hostile.heartbeatUrl });
     const secrets = Object.fromEntries(commandsOf(seen).map(({ name, secrets }) => [name, secrets]));
     expect(secrets["sqlite-1-preflight"]).toContain("stdin");
@@ -203,7 +203,7 @@ describe("secrets", () => {
     expect(JSON.stringify(visible)).not.toContain("/ping/");
   });
 
-  it("the exports are none", async () => {
+  it("the exports contain none", async () => {
     const { mirror } = await deploy({ smtp: hostile.smtp });
     expect(await pulumi.isSecret(mirror.state)).toBe(false);
   });

@@ -15,7 +15,7 @@ const text = (path: string): string => {
   return file.content;
 };
 
-it("costs the same whatever is on the volumes: it walks through nothing", () => {
+it("costs the same for any number of files: it walks no volume", () => {
   const parts = files.filter(({ path }) => /\/(checks|monitor)\/|monitor\.sh$/.test(path));
   expect(parts.length).toBeGreaterThan(15);
   for (const { content } of parts)
@@ -24,7 +24,7 @@ it("costs the same whatever is on the volumes: it walks through nothing", () => 
     );
 });
 
-it("its documented program is short: its limits and the call", () => {
+it("its documented program is short: its limits and one call", () => {
   expect(text("/usr/local/bin/lsyncd-monitor.sh").split("\n").length).toBeLessThan(60);
 });
 
@@ -40,7 +40,7 @@ it("runs two minutes after boot and then every five", () => {
   expect(timer).toContain("OnBootSec=2min\nOnUnitActiveSec=5min\n");
 });
 
-it("keeps secrets in files that only root reads, and says that they are secret", () => {
+it("keeps secrets in files that only root can read, and marks them as secret", () => {
   const holding = files.filter(({ content }) => Object.values(secrets).some((secret) => content.includes(secret)));
   expect(holding.map(({ path, mode, secret }) => ({ path, mode, secret }))).toEqual([
     { path: "/etc/lsyncd/alerts.conf", mode: "0600", secret: true },
@@ -48,14 +48,14 @@ it("keeps secrets in files that only root reads, and says that they are secret",
   ]);
 });
 
-it("holds off while a deployment has the lock that deployments take", () => {
+it("waits while a deployment holds the deployment lock", () => {
   const [, lock = ""] =
     /^deployment_lock=(\S+)$/m.exec(text("/usr/local/lib/lsyncd-as-code/monitor/deployments.sh")) ?? [];
   expect(fragment("lock.sh")).toContain(`DEPLOYMENT_LOCK=\${LSYNCD_LOCK:-${lock}}\n`);
   for (const script of ["activate.sh", "packages.sh"]) expect(fragment(script)).toContain("take_deployment_lock ");
 });
 
-it("rotates under names at which the monitor reads on", () => {
+it("log rotation uses names that the monitor continues to read", () => {
   const rotation = text("/etc/logrotate.d/lsyncd-as-code");
   expect(rotation).toMatch(/^\tnodateext$/m);
   expect(rotation).toMatch(/^\tdelaycompress$/m);

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { noteRefusal, Password, passwordsOf, refusedBefore, type Verdict } from "../../infra/passwords";
 import { hostOf } from "./support/settings";
 
-describe("a password that hosts share", () => {
-  /** What each host got that tried it at the same time, and how many tried at once. */
+describe("a password that several hosts share", () => {
+  /** The result of each host when all try at the same time, and the largest number of simultaneous attempts. */
   async function tried(verdicts: Verdict[]): Promise<{ answers: (Verdict | undefined)[]; most: number }> {
     const password = new Password("x");
     let [now, most] = [0, 0];
@@ -28,25 +28,25 @@ describe("a password that hosts share", () => {
     return { answers, most };
   }
 
-  it("is tried on one host, and after a refusal on no other", async () => {
+  it("is tried on one host first, and after a refusal on no other host", async () => {
     expect(await tried(["refused", "accepted", "accepted"])).toEqual({
       answers: ["refused", undefined, undefined],
       most: 1,
     });
   });
 
-  it("is used on all others at once when one has accepted it", async () => {
+  it("is used on all other hosts at once after one has accepted it", async () => {
     expect(await tried(["accepted", "accepted", "accepted"])).toMatchObject({ most: 2 });
   });
 
-  it("is tried on the next when the first did not ask for it", async () => {
+  it("is tried on the next host when the first did not ask for it", async () => {
     expect(await tried(["unknown", "refused", "accepted"])).toEqual({
       answers: ["unknown", "refused", undefined],
       most: 1,
     });
   });
 
-  it("is tried on the next when a try fails otherwise", async () => {
+  it("is tried on the next host when an attempt fails for another reason", async () => {
     const password = new Password("x");
     const gone = (): Promise<number> => Promise.reject(new Error("gone"));
     const fails = password.tryOn("a", gone, () => "unknown");
@@ -61,7 +61,7 @@ describe("a password that hosts share", () => {
   });
 });
 
-it("equal passwords of equal users are one, and root has none", () => {
+it("equal passwords of equal users are one shared password, and root has none", () => {
   const host = (name: string, more: Record<string, string>) => ({ ...hostOf(more), name });
   const found = passwordsOf([
     host("a", { user: "deploy", becomePassword: "x" }),
@@ -76,7 +76,7 @@ it("equal passwords of equal users are one, and root has none", () => {
   expect(new Set(found.values()).size).toBe(3);
 });
 
-it("a refusal is known to the rest of the run, and to no other", () => {
+it("a refusal is remembered for the rest of the run only", () => {
   const directory = mkdtempSync(join(tmpdir(), "lsyncd-as-code-test-"));
   try {
     process.env.LSYNCD_RUN_DIRECTORY = directory;

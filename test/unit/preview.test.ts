@@ -10,7 +10,7 @@ import { countedList, shortList } from "../../cli/preview/names";
 import { stackReport, type StackReport } from "../../cli/preview/report";
 import { stackNames, touchedStacks } from "../../cli/preview/stacks";
 
-// What the engine writes for a secret in its event log.
+// The engine's replacement for a secret in its event log.
 const hidden = { "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", ciphertext: "[secret]" };
 
 const mirrorUrn = (host: string) => `urn:pulumi:prod::lsyncd::lsyncd:index:Mirror::${host}`;
@@ -75,8 +75,8 @@ const slower = (host: string) => [
   }),
 ];
 
-describe("the comment", () => {
-  it("tells the changed lines, what restarts, and that the preflight passed; not what only follows from that", async () => {
+describe("the pull request comment", () => {
+  it("shows the changed lines, what restarts, and the preflight's result, but no changes that only follow from these", async () => {
     const text = comment([await reportOf(...slower("sqlite-1"), end())]);
     expect(text).toContain(
       "| sqlite-1 | `/etc/lsyncd/lsyncd.conf.lua` | **lsyncd**: a full pass over the volume | none recorded | passed |",
@@ -86,7 +86,7 @@ describe("the comment", () => {
     expect(text).not.toContain("preflight` ");
   });
 
-  it("restarts nothing for a file that lsyncd does not read", async () => {
+  it("announces no restart for a file that lsyncd does not read", async () => {
     const report = await reportOf(
       mirror("sqlite-1"),
       step("sqlite-1", "activation", {
@@ -99,7 +99,7 @@ describe("the comment", () => {
     expect(comment([report])).toContain("| sqlite-1 | `/usr/local/bin/lsyncd-monitor.sh` | nothing | - | passed |");
   });
 
-  it("tells equal changes of a hundred hosts once", async () => {
+  it("shows equal changes of a hundred hosts once", async () => {
     const names = Array.from({ length: 100 }, (_, index) => `sqlite-${index + 1}`);
     const text = comment([await reportOf(...names.flatMap(slower), end())]);
     expect(text.match(/\+ {2}delay = 5,/g)).toHaveLength(1);
@@ -107,7 +107,7 @@ describe("the comment", () => {
     expect(text.length).toBeLessThan(1500);
   });
 
-  it("stays within the limit when nothing is equal, and says that there is more", async () => {
+  it("stays within the size limit when all changes differ, and says that there are more", async () => {
     const names = Array.from({ length: 100 }, (_, index) => `${"é".repeat(40)}${index}x`);
     const events = names.flatMap((host, index) => [
       mirror(host),
@@ -150,15 +150,15 @@ describe("the comment", () => {
       [`/a or ${mail}`, "changed", note],
     ]);
     expect(await changes(kept([]), kept([mail]), ["stdin"])).toEqual([[mail, "added", note]]);
-    // One that was a secret is not shown as what it is now, beside what it was.
+    // A former secret: its new value is not shown either.
     expect(await changes(kept(["/x"]), deploys([["/x", "plain now"]]), ["stdin"])).toEqual([["/x", "changed", note]]);
-    // With a password for sudo all of it is one.
+    // With a sudo password, the whole command is secret.
     expect(await changes({ stdin: hidden }, { stdin: hidden }, ["stdin"])).toEqual([
       ["the deployment", "changed", note],
     ]);
   });
 
-  it("tells a file's mode, one that goes, and a changed script, each once", async () => {
+  it("shows a file's mode, a removed file, and a changed script, each once", async () => {
     const old = deploys([
       ["/mode", "x"],
       ["/gone", "x"],
@@ -171,7 +171,7 @@ describe("the comment", () => {
     ]);
   });
 
-  it("says of what an earlier version deployed that it is sent in another form", async () => {
+  it("says that files of an earlier version are uploaded in another form", async () => {
     const report = await reportOf(
       mirror("sqlite-1"),
       step("sqlite-1", "file-config", { op: "delete", old: { stdin: "a" } }),
@@ -183,7 +183,7 @@ describe("the comment", () => {
     ]);
   });
 
-  it("cannot be broken out of by what a file holds", async () => {
+  it("cannot be escaped from by the content of a file", async () => {
     const text = comment([
       await reportOf(
         mirror("sqlite-1"),
@@ -198,7 +198,7 @@ describe("the comment", () => {
     expect(text).not.toContain("\u001b");
   });
 
-  it("takes nothing that a host says for Markdown, however it is said", async () => {
+  it("escapes all Markdown in a host's answer", async () => {
     const evil =
       "x` | <img src=https://evil.example/?> @everyone [a](https://evil.example) \u001b[2J\u202e ```\n</details>";
     const drift = {
@@ -218,7 +218,7 @@ describe("the comment", () => {
         mirror("sqlite-1"),
         drift,
         says(`Preflight refuses sqlite-1 (192.0.2.1):\n  1. ${evil}`),
-        // A name that is none is not told as one, and stands where it can do nothing.
+        // An invalid name is not shown as a name.
         says(`Preflight refuses <b>${evil} (x):\n  1. It lies.`),
         says(`@everyone could not be reached, its preflight was not run: ${evil}`, "warning"),
         says(evil, "warning"),
@@ -226,7 +226,7 @@ describe("the comment", () => {
       ),
     ]);
     expect(text).not.toMatch(/[\u001b\u202e]/);
-    // Outside of code nothing of it is left.
+    // Outside of code blocks, none of it remains.
     const outside = text.replaceAll(/^(`{3,})[a-z]*\n[^]*?^\1$/gm, "").replaceAll(/(`+)(?!`)[^]*?[^`]\1(?!`)/g, "");
     expect(outside).not.toMatch(/evil|@everyone|<img|<b>/);
     expect(outside.match(/<\/details>/g)).toHaveLength(outside.match(/<details/g)?.length ?? 0);
@@ -234,7 +234,7 @@ describe("the comment", () => {
       expect(line.replaceAll("\\|", "").match(/\|/g)).toHaveLength(6);
   });
 
-  it("is not filled by a host that says too much", async () => {
+  it("limits the text of a host that answers too much", async () => {
     const flood = `${"x".repeat(10_000)}\n`.repeat(1000);
     const text = comment([
       await reportOf(
@@ -249,7 +249,7 @@ describe("the comment", () => {
     expect(text).toContain("lines more");
   });
 
-  it("tells how long full passes will take, as the hosts have recorded it, in one row for equal changes", async () => {
+  it("shows the expected duration of full passes from the hosts' records, in one row for equal changes", async () => {
     const takes = (host: string, seconds: number) => says(describePass(host, [seconds, 1, 900_000]) ?? "", "debug");
     const rowOf = async (...more: object[]) => {
       const events = ["sqlite-1", "sqlite-2", "sqlite-3"].flatMap(slower);
@@ -267,7 +267,7 @@ describe("the comment", () => {
     );
   });
 
-  it("tells a new host and one that is taken out", async () => {
+  it("names a new host and a removed one", async () => {
     const report = await reportOf(
       mirror("sqlite-1"),
       step("sqlite-1", "activation", { op: "create", new: deploys([["/x", "x"]]) }),
@@ -280,7 +280,7 @@ describe("the comment", () => {
     expect(text).toMatch(/\| sqlite-2 \| \*\*removed\*\*.*both volumes stay \| lsyncd stops \| - \| not needed \|/);
   });
 
-  it("tells that how to log in changes, and no more about it", async () => {
+  it("says that the login changes, without details", async () => {
     const same = { stdin: "x" };
     const report = await reportOf(
       mirror("sqlite-1"),
@@ -304,12 +304,12 @@ describe("the comment", () => {
     expect(text).toContain("the script of the step packages");
   });
 
-  it("begins with the line by which it is found again, also when there is nothing to tell", () => {
+  it("starts with its marker line, also when nothing changes", () => {
     expect(comment([]).split("\n")[0]).toBe(marker);
   });
 });
 
-describe("what someone changed by hand", () => {
+describe("manual changes", () => {
   const activate = `bash -c 'eval "$(cat)"' activate install`;
   const again = (host: string) =>
     step(host, "activation", { old: { create: activate }, new: { create: `${activate} run 20260102T030405Z` } });
@@ -323,7 +323,7 @@ describe("what someone changed by hand", () => {
     { what: "package lsyncd", how: "is not installed", lines: [] },
   ]);
 
-  it("is told with its lines and what its repair restarts", async () => {
+  it("are shown with their lines and the services that the repair restarts", async () => {
     const report = await reportOf(mirror("sqlite-1"), says(drift, "warning"), again("sqlite-1"), end());
     const text = comment([report]);
     expect(text).toMatch(
@@ -337,7 +337,7 @@ describe("what someone changed by hand", () => {
     expect(report.messages).toEqual([]);
   });
 
-  it("is all of it when a host was set up anew, told once", async () => {
+  it("of a reinstalled host are shown as a whole, once", async () => {
     const call = "preflight deployment 0123456789ab";
     const sent = { old: { create: call, stdin: "a" }, new: { create: `${call} run 20260102T030405Z`, stdin: "a" } };
     const report = await reportOf(mirror("sqlite-1"), step("sqlite-1", "preflight", sent), again("sqlite-1"), end());
@@ -346,7 +346,7 @@ describe("what someone changed by hand", () => {
     ]);
   });
 
-  it("is nothing when nobody changed anything", async () => {
+  it("are not mentioned when there are none", async () => {
     const report = await reportOf(mirror("sqlite-1"), end());
     expect(report.hosts[0]?.outcome).toBe("unchanged");
   });
@@ -356,7 +356,7 @@ describe("the preflight in the comment", () => {
   const refusal =
     "Preflight warns about sqlite-1 (192.0.2.1):\n  1. There is no sendmail.\nPreflight refuses sqlite-1 (192.0.2.1), nothing was changed on it:\n  1. The target holds data.";
 
-  it("refuses, with its findings, and the host comes first", async () => {
+  it("shows a refusal with its findings, and lists that host first", async () => {
     const report = await reportOf(...slower("sqlite-0"), ...slower("sqlite-1"), says(refusal), end("failed"));
     expect(report.hosts.map(({ preflight }) => preflight)).toEqual(["passed", "refused"]);
     const text = comment([report]);
@@ -367,23 +367,23 @@ describe("the preflight in the comment", () => {
     expect(text).toContain("**The preview failed.**");
   });
 
-  it("tells a terminal why, below the table", async () => {
+  it("prints the reason in a terminal, below the table", async () => {
     const report = await reportOf(...slower("sqlite-0"), ...slower("sqlite-1"), says(refusal), end("failed"));
     expect(summary(report)).toMatch(/\n\n {2}sqlite-1 refuses: The target holds data\.$/);
   });
 
-  it("refuses also in the colours that the engine has in a terminal", async () => {
+  it("recognizes a refusal in the coloured output of a terminal", async () => {
     const coloured = `<{%reset%}>${refusal}<{%reset%}>\n`;
     const report = await reportOf(...slower("sqlite-1"), says(coloured), end("failed"));
     expect(report.hosts.map(({ preflight }) => preflight)).toEqual(["refused"]);
   });
 
-  it("is no other host's because its name begins the same", async () => {
+  it("is not taken for another host's when names have a common prefix", async () => {
     const report = await reportOf(...slower("sqlite-1"), ...slower("sqlite-10"), says(refusal), end("failed"));
     expect(report.hosts.find(({ host }) => host === "sqlite-10")?.preflight).toBe("passed");
   });
 
-  it("could not be run on a host that does not answer", async () => {
+  it("could not run on a host that does not answer", async () => {
     const unreached = "sqlite-1 could not be reached, its preflight was not run: Timed out";
     const report = await reportOf(...slower("sqlite-1"), says(unreached, "warning"), end());
     expect(report.hosts[0]?.preflight).toBe("could not be run");
@@ -398,13 +398,13 @@ describe("the preflight in the comment", () => {
     expect(report.hosts[0]?.preflight).toBe("could not be run");
   });
 
-  it("did not pass because nothing was said, when an error is about no host", async () => {
+  it("did not pass when it printed nothing and an error names no host", async () => {
     const report = await reportOf(...slower("sqlite-1"), says("the connection was closed"), end("failed"));
     expect(report.hosts[0]?.preflight).toBe("could not be run");
     expect(comment([report])).toContain("error: the connection was closed");
   });
 
-  it("is told once for hosts that refuse for the same reason", async () => {
+  it("is reported once for hosts that refuse for the same reason", async () => {
     const events = [1, 2, 3].flatMap((number) => [
       ...slower(`sqlite-${number}`),
       says(`Preflight refuses sqlite-${number} (192.0.2.${number}), nothing was changed on it:\n  1. The same.`),
@@ -414,7 +414,7 @@ describe("the preflight in the comment", () => {
     expect(text).toContain("The preflight refuses sqlite-1 … sqlite-3 (3 hosts)");
   });
 
-  it("is told once for hosts that cannot be reached for the same reason", async () => {
+  it("is reported once for hosts that are unreachable for the same reason", async () => {
     const events = [1, 2, 3].flatMap((number) => [
       ...slower(`sqlite-${number}`),
       says(
@@ -426,7 +426,7 @@ describe("the preflight in the comment", () => {
     expect(text.match(/ {2}connect ECONNREFUSED$/gm)).toHaveLength(1);
   });
 
-  it("is there for a host that the program did not come to", async () => {
+  it("is listed for a host that the program did not reach", async () => {
     expect((await reportOf(says(refusal), end("failed"))).hosts).toMatchObject([
       { host: "sqlite-1", preflight: "refused" },
     ]);
@@ -434,7 +434,7 @@ describe("the preflight in the comment", () => {
 });
 
 describe("the engine's events", () => {
-  it("that are for those who debug it are passed over", async () => {
+  it("for debugging are ignored", async () => {
     const preview = await readEvents([
       JSON.stringify(says("everything", "debug")),
       JSON.stringify(says("a", "warning")),
@@ -444,7 +444,7 @@ describe("the engine's events", () => {
   });
 });
 
-describe("names of hosts", () => {
+describe("displaying host names", () => {
   it.each([
     [["sqlite-1", "sqlite-2", "sqlite-3"], "sqlite-1 … sqlite-3"],
     [["sqlite-10", "sqlite-9", "sqlite-11"], "sqlite-9 … sqlite-11"],
@@ -453,19 +453,19 @@ describe("names of hosts", () => {
     [["db1", "db3", "db4", "db5", "mail"], "db1, db3 … db5, mail"],
     [["w-08", "w-09", "w-10"], "w-08 … w-10"],
     [["w-9", "w-010", "w-011"], "w-9, w-010, w-011"],
-  ])("%j are %s", (names, list) => {
+  ])("%j: %s", (names, list) => {
     expect(shortList(names)).toBe(list);
   });
 
-  it("come with their number when it is not to be seen", () => {
+  it("adds a number to names that look the same", () => {
     expect(countedList(["a1", "a2", "a3"])).toBe("a1 … a3 (3 hosts)");
   });
 });
 
-describe("the stacks that a change touches", () => {
+describe("stacks affected by a change", () => {
   const files = ["stacks/Pulumi.sandbox.yaml", "stacks/Pulumi.a.yaml", "stacks/Pulumi.b.yaml", "README.md"];
 
-  it("are those with a file, without the sandbox", () => {
+  it("are those with a stack file, except the sandbox", () => {
     expect(stackNames(files)).toEqual(["a", "b"]);
   });
 
@@ -482,7 +482,7 @@ describe("the stacks that a change touches", () => {
 });
 
 describe("the command line", () => {
-  it("keeps what it knows and leaves the rest to the engine", () => {
+  it("keeps its own options and passes the others to the engine", () => {
     expect(readArguments(["--stack", "a", "-s", "b", "--markdown=x.md", "--refresh", "--target", "urn"])).toEqual({
       stacks: ["a", "b"],
       markdown: "x.md",
@@ -496,7 +496,7 @@ describe("the command line", () => {
   });
 });
 
-it("the summary for a terminal has no marks of Markdown", async () => {
+it("the summary for a terminal contains no Markdown", async () => {
   expect(summary(await reportOf(...slower("sqlite-1"), end()))).toMatch(
     /^1 host: 1 to change. lsyncd restarts on 1.\n\n {2}hosts .*\n {2}sqlite-1 {3}\/etc\/lsyncd\/lsyncd.conf.lua {3}lsyncd: /,
   );
@@ -507,7 +507,7 @@ describe("the workflows", () => {
   const texts = readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), "utf8")] as const);
   const workflow = (name: string) => parse(readFileSync(join(folder, name), "utf8")) as Record<string, unknown>;
 
-  it.each(texts)("%s runs only actions that are pinned, with no more permissions than it needs", (_, text) => {
+  it.each(texts)("%s uses only pinned actions, with minimal permissions", (_, text) => {
     const actions = [...text.matchAll(/uses: (.*)$/gm)].map(([, action]) => action);
     expect(actions.length).toBeGreaterThan(0);
     for (const action of actions) expect(action).toMatch(/^[a-z-]+\/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
@@ -515,11 +515,11 @@ describe("the workflows", () => {
     expect(text).toMatch(/^permissions:/m);
   });
 
-  it("updates the comment by the line that it begins with", () => {
+  it("updates the comment that starts with the marker line", () => {
     expect(texts.find(([name]) => name === "preview.yml")?.[1]).toContain(`startswith("${marker}")`);
   });
 
-  it("gives the right to write to a job that runs nothing of the pull request", () => {
+  it("gives write permission only to a job that runs nothing from the pull request", () => {
     const jobs = workflow("preview.yml").jobs as Record<string, { permissions: object; steps: { uses?: string }[] }>;
     const writing = Object.values(jobs).filter(({ permissions }) => JSON.stringify(permissions).includes("write"));
     expect(writing).toHaveLength(1);

@@ -25,7 +25,7 @@ const pairs = {
   "ecdsa of 521 bits": () => generateKeyPairSync("ec", { namedCurve: "P-521" }),
 };
 
-/** What the libraries of the program and of the plugin make of a key. */
+/** How the libraries of the program and of the plugin parse a key. */
 function parsed(key: ReturnType<typeof loginKey>): ParsedKey {
   const found = utils.parseKey(key.privateKey, key.privateKeyPassword);
   if (found instanceof Error) throw found;
@@ -38,7 +38,7 @@ describe("a key in PKCS#8", () => {
       [name, "plain", make, plain] as const,
       [name, "encrypted", make, encrypted] as const,
     ]),
-  )("%s, %s, is read, and signs what its public half verifies", (_name, _how, make, format) => {
+  )("%s, %s, is accepted, and its signature matches its public half", (_name, _how, make, format) => {
     const { privateKey, publicKey } = make();
     const key = loginKey(privateKey.export(format as never).toString(), format.passphrase);
     expect(key.privateKeyPassword).toBeUndefined();
@@ -50,7 +50,7 @@ describe("a key in PKCS#8", () => {
     if (x !== undefined) expect(read.getPublicSSH().includes(Buffer.from(x, "base64url"))).toBe(true);
   });
 
-  it("of Ed25519 becomes what ssh-keygen reads as well", () => {
+  it("of type Ed25519 is converted to a form that ssh-keygen also reads", () => {
     const { privateKey } = pairs.ed25519();
     const key = loginKey(privateKey.export(plain as never).toString());
     const folder = mkdtempSync(join(tmpdir(), "private-key-"));
@@ -60,7 +60,7 @@ describe("a key in PKCS#8", () => {
     expect(read.trim().split(" ")[1]).toBe(parsed(key).getPublicSSH().toString("base64"));
   });
 
-  it("of another type, or damaged, is refused", () => {
+  it("that is damaged or of another type is refused", () => {
     const of = (make: () => { privateKey: { export: (format: never) => unknown } }): string =>
       String(make().privateKey.export(plain as never));
     expect(() => loginKey(of(() => generateKeyPairSync("x25519")))).toThrow(
@@ -70,7 +70,7 @@ describe("a key in PKCS#8", () => {
     expect(() => loginKey("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")).toThrow("is damaged");
   });
 
-  it("with a wrong passphrase, or none, is refused", () => {
+  it("is refused with a wrong passphrase or none", () => {
     const text = pairs
       .ecdsa()
       .privateKey.export(encrypted as never)
@@ -92,7 +92,7 @@ describe("a key of ssh-keygen", () => {
     return `-----BEGIN OPENSSH PRIVATE KEY-----\n${body.toString("base64")}\n-----END OPENSSH PRIVATE KEY-----\n`;
   };
 
-  it.each(["aes256-ctr", "aes256-cbc"])("encrypted with %s stays as it is, with its passphrase", (cipher) => {
+  it.each(["aes256-ctr", "aes256-cbc"])("encrypted with %s is passed on unchanged with its passphrase", (cipher) => {
     const key = openssh(cipher);
     expect(loginKey(key.replaceAll("\n", "\r\n"), passphrase)).toEqual({
       privateKey: key,
@@ -101,7 +101,7 @@ describe("a key of ssh-keygen", () => {
   });
 
   it.each(["chacha20-poly1305@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr"])(
-    "encrypted with %s, which the command plugin has not, is refused with what to do",
+    "encrypted with %s, which the command plugin does not support, is refused, and the error says what to do",
     (cipher) => {
       const attempt = (): unknown => loginKey(openssh(cipher), passphrase);
       expect(attempt).toThrow(UnusableKey);

@@ -3,7 +3,7 @@ import { fakeEngine, valueOf, type Seen } from "./support/engine";
 import { program as deployAll } from "../../infra/program";
 import { entry, hostKey } from "./support/settings";
 
-// No host is contacted by a unit test: all say that they are as they were deployed, but one that never answers.
+// A unit test contacts no host: all answer that nothing differs, except one that never answers.
 jest.mock("../../infra/ssh", () => ({
   Unreachable: class extends Error {},
   runRemote: ({ host }: { host: string }) =>
@@ -12,7 +12,7 @@ jest.mock("../../infra/ssh", () => ({
       : Promise.resolve({ code: 0, stdout: "looked\n", stderr: "" }),
 }));
 
-// The error that fails the run at its end is for the SDK to see, see refusals.test.ts.
+// The error that fails the run at its end goes to the SDK; see refusals.test.ts.
 const mockLeftAlone: string[] = [];
 jest.mock("../../infra/observe", () => ({
   ...jest.requireActual<object>("../../infra/observe"),
@@ -34,7 +34,7 @@ async function program(config: Record<string, unknown>, seen?: (engine: Seen) =>
   return Object.fromEntries(Object.keys(hosts).map((name, index) => [name, states[index]]));
 }
 
-it("makes a mirror of each host and exports its state", async () => {
+it("creates a mirror of each host and exports its state", async () => {
   let engine: Seen | undefined;
   const hosts = [
     entry,
@@ -49,7 +49,7 @@ it("makes a mirror of each host and exports its state", async () => {
   expect(mirrors?.map(({ name }) => name)).toEqual(["sqlite-1", "sqlite-2"]);
 });
 
-it("refuses bad settings before it registers anything, in a message without a stack trace", async () => {
+it("refuses invalid settings before it registers anything, without a stack trace", async () => {
   let engine: Seen | undefined;
   const config = { "lsyncd:hosts": [entry, { ...entry, source: "/etc" }], "lsyncd:delay": "0" };
   const attempt = program(config, (it) => (engine = it));
@@ -58,7 +58,7 @@ it("refuses bad settings before it registers anything, in a message without a st
   expect(engine?.resources).toEqual([]);
 });
 
-it("refuses a host whose key is not known before it registers anything", async () => {
+it("refuses a host with an unknown key before it registers anything", async () => {
   let engine: Seen | undefined;
   const hosts = [entry, { name: "unknown", address: "no-such-host.invalid" }];
   const attempt = program({ "lsyncd:hosts": hosts }, (it) => (engine = it));
@@ -66,7 +66,7 @@ it("refuses a host whose key is not known before it registers anything", async (
   expect(engine?.resources).toEqual([]);
 });
 
-it("registers no command for a host that did not answer in an update: the plugin would wait for it without end", async () => {
+it("registers no command for a host that did not answer during an update, because the plugin would wait forever", async () => {
   let engine: Seen | undefined;
   const hosts = [entry, { ...entry, name: "silent", address: "192.0.2.99", hostKey: `${hostKey}A` }];
   const exported = await program({ "lsyncd:hosts": hosts }, (it) => (engine = it));

@@ -1,6 +1,6 @@
 import * as quote from "../../infra/quote";
 
-// Whether each language reads these back as what they were is asked of the languages themselves: languages.test.ts.
+// languages.test.ts checks that each language reads these back unchanged.
 
 describe("lua", () => {
   it.each([
@@ -32,13 +32,13 @@ describe("sh", () => {
     expect(quote.sh(value)).toBe(word);
   });
 
-  it("refuses what no word can hold", () => {
+  it("refuses a value that a word cannot hold", () => {
     expect(() => quote.sh("a\0b")).toThrow("NUL");
   });
 });
 
 describe("systemd", () => {
-  it("doubles specifiers, and dollars only where systemd expands them", () => {
+  it("doubles specifiers, and dollar signs only where systemd expands them", () => {
     expect(quote.systemdWord("100 % of $HOME")).toBe(`"100 %% of $HOME"`);
     expect(quote.systemdArg("100 % of $HOME")).toBe(`"100 %% of $$HOME"`);
     expect(quote.systemdArg(`say "hi" \\`)).toBe(`"say \\"hi\\" \\\\"`);
@@ -63,14 +63,14 @@ describe("systemd", () => {
 });
 
 describe("msmtp", () => {
-  it("takes quotes as they are, and refuses what would end the line", () => {
+  it("writes quotes unchanged, and refuses characters that end the line", () => {
     expect(quote.msmtp(`pass"word`)).toBe(`"pass"word"`);
     expect(() => quote.msmtp("a\npassword x")).toThrow("control character");
   });
 });
 
 describe("comment", () => {
-  it("never ends the line it stands in", () => {
+  it("stays on its line", () => {
     expect(quote.comment("a\nrm -rf /\r\u2028\u0085\x7f")).toBe("a\\nrm -rf /\\r???");
   });
 });

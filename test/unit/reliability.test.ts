@@ -7,7 +7,7 @@ import { run } from "../../toolchain/run";
 const root = resolve(__dirname, "../..");
 const when = { date: "2026-11-25", program: "01234567/89abcdef" };
 
-it("the page has a row for each fault, under its chapter, and says what was lost and what did not run", () => {
+it("the page has a row for each fault in its chapter, and names files lost and tests that did not run", () => {
   const page = reliabilityPage({
     takeover: { ...when, passed: 2, failed: [], rows: [{ injected: "a | b", happened: "c", lost: 0 }] },
     "faults-files": {
@@ -25,7 +25,7 @@ it("the page has a row for each fault, under its chapter, and says what was lost
   expect(page).toContain("[operator](../test/hosts-long/operator.test.ts): not run.");
 });
 
-it("a row counts only when its test passed, and a file that cannot be loaded has failed", () => {
+it("a row is included only if its test passed, and a file that cannot be loaded counts as failed", () => {
   const row = { file: "takeover.test.ts", injected: "x", happened: "y", lost: 0 };
   const assertionResults = [
     { fullName: "good", status: "passed" },
@@ -45,7 +45,7 @@ it("a row counts only when its test passed, and a file that cannot be loaded has
   });
 });
 
-it("the page is made of all tests that write rows", () => {
+it("the page includes every test that writes rows", () => {
   const writing = ["test/hosts", "test/hosts-long"]
     .flatMap((folder) => readdirSync(resolve(root, folder)).map((name) => join(root, folder, name)))
     .filter((path) => path.endsWith(".test.ts"))
@@ -57,7 +57,7 @@ it("the page is made of all tests that write rows", () => {
   expect(chapters.flatMap(({ files }) => files).sort()).toEqual(writing.sort());
 });
 
-it("docs/reliability.md is what the tests have seen", async () => {
+it("docs/reliability.md matches the recorded results", async () => {
   // In a process of its own: prettier, which lays the tables out, cannot be loaded into jest's.
   const args = ["--import", "tsx", "tools/reliability.ts", "--check"];
   const { code, stderr } = await run(process.execPath, args, { cwd: root, allowFailure: true });

@@ -27,7 +27,7 @@ async function forAnyHost(check: (cases: Case[]) => Promise<void>): Promise<void
 const filesIn = (cases: Case[], wanted: Language): { host: HostSettings; file: RenderedFile }[] =>
   cases.flatMap(({ host, files }) =>
     files
-      // What is the same on all hosts holds no value.
+      // Files that are the same on all hosts contain no values.
       .filter((file) => sourceOf(file.path).rendered && languageOf(file) === wanted)
       .map((file) => ({ host, file })),
   );
@@ -35,7 +35,7 @@ const filesIn = (cases: Case[], wanted: Language): { host: HostSettings; file: R
 const writtenIn = (cases: Case[], wanted: Language, helper: string): Written[] =>
   filesIn(cases, wanted).flatMap(({ host, file }) => written(file, host, helper));
 
-it("the lsyncd configuration gives lsyncd the settings", async () => {
+it("the lsyncd configuration sets all settings in lsyncd", async () => {
   await forAnyHost(async (cases) => {
     const read = await language.evaluateLua(filesIn(cases, "lua").map(({ file }) => file.content));
     expect(read).toEqual(
@@ -62,7 +62,7 @@ it("the lsyncd configuration gives lsyncd the settings", async () => {
   });
 });
 
-it("shell files are whole and read the settings back", async () => {
+it("shell files parse, and the shell reads the settings back", async () => {
   await forAnyHost(async (cases) => {
     await language.parseShell(filesIn(cases, "shell").map(({ file }) => file.content));
 
@@ -78,14 +78,14 @@ it("shell files are whole and read the settings back", async () => {
   });
 });
 
-it("no program in Perl is rendered: they are the same on every host", async () => {
+it("no Perl program is rendered: they are the same on every host", async () => {
   await forAnyHost((cases) => {
     expect(filesIn(cases, "perl").map(({ file }) => file.path)).toEqual([]);
     return Promise.resolve();
   });
 });
 
-it("units satisfy systemd and name the volumes' mount units as systemd does", async () => {
+it("units pass systemd's checks and name the volumes' mount units as systemd does", async () => {
   await forAnyHost(async (cases) => {
     const units = cases.map(({ files }) => files.filter((file) => languageOf(file) === "unit"));
     expect(await verifyUnits(units)).toEqual([]);
@@ -98,7 +98,7 @@ it("units satisfy systemd and name the volumes' mount units as systemd does", as
   });
 });
 
-it("commands are whole and read the settings back", async () => {
+it("commands parse, and the shell reads the settings back", async () => {
   await forAnyHost(async (cases) => {
     const commands = cases.flatMap(({ host, files }): { command: HostCommand; values: Record<string, string> }[] => {
       // With a key, and without the texts of files, which the tests above read: it is quicker.
@@ -126,7 +126,7 @@ it("commands are whole and read the settings back", async () => {
       Object.entries(values).map(([variable, value]) => ({ text: head(textOf(command)), variable, value })),
     );
     expect(await language.evaluateShell(asked)).toEqual(asked.map(({ value }) => [value]));
-    // What comes before the files of infra/commands is nothing but assignments.
+    // Only assignments come before the files of infra/commands.
     expect(commands[0]?.command.stdin).toContain(`\n\n${fragment("volume.sh")}`);
   });
 });

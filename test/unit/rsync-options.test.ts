@@ -34,18 +34,15 @@ const values: Record<string, string> = {
 const supported = supportedRsyncOptions.map((name) => name + (values[name] ?? ""));
 
 describe("an option that would break the mirror", () => {
-  it.each(refusedRsyncOptions)(
-    "%s is refused by its name, with and without a value, and with what it would do",
-    (name) => {
-      for (const option of [name, `${name}=/x`])
-        expect(messages(["--delete", option])).toEqual([
-          expect.stringMatching(new RegExp(`^${name} is not supported: .{10,}`)),
-        ]);
-    },
-  );
+  it.each(refusedRsyncOptions)("%s is refused with its name and its effect, with and without a value", (name) => {
+    for (const option of [name, `${name}=/x`])
+      expect(messages(["--delete", option])).toEqual([
+        expect.stringMatching(new RegExp(`^${name} is not supported: .{10,}`)),
+      ]);
+  });
 
   it.each([
-    // What rsync-wrapper counts deletions with would say nothing.
+    // Without it, rsync-wrapper could not count deletions.
     ...["--quiet", "--out-format=", "--stderr=all", "--msgs2stderr", "--info=none"],
     // rsync knows them, nobody here does.
     ...[
@@ -59,41 +56,41 @@ describe("an option that would break the mirror", () => {
       "--inc-recursive",
       "--8-bit-output",
     ],
-    // rsync's parser takes no abbreviations; if one did, they would be no way in.
+    // rsync's parser accepts no abbreviations; if it did, they must not get past this check either.
     ...["--remove-s", "--remove-source-file", "--dry", "--rs=ssh", "--existi"],
     ...["--constructor", "--toString", "--__proto__"],
-  ])("%s is refused by its name", (option) => {
+  ])("%s is refused with its name", (option) => {
     expect(messages([option])).toEqual([expect.stringContaining(option.split("=")[0] ?? "")]);
   });
 
   it.each([
     ...["-n", "-e", "-essh", "-avn", "-b", "--", "-", "", "delete", "--delete --dry-run", "--delete\n--dry-run"],
     ...["--bwlimit 5", "--x\0", " --delete", "--delete ", "--­delete"],
-  ])("%j is no long option", (option) => {
+  ])("%j is refused, because it is not a long option", (option) => {
     expect(messages([option])).toEqual([
       `must be one long option of rsync such as --bwlimit=10M, not ${JSON.stringify(option)}`,
     ]);
   });
 
-  it.each([[5], [null], [["--delete"]], [{ "--delete": true }]])("%j is no text", (option) => {
+  it.each([[5], [null], [["--delete"]], [{ "--delete": true }]])("%j is refused, because it is not text", (option) => {
     expect(messages([option])).toEqual(["must be one long option of rsync such as --bwlimit=10M"]);
   });
 });
 
-describe("an option that is taken", () => {
-  it.each(supported)("%s is, by itself", (option) => {
+describe("a permitted option", () => {
+  it.each(supported)("%s is accepted by itself", (option) => {
     expect(messages([option])).toEqual([]);
   });
 
-  it.each(supported.filter((option) => option.includes("=")))("%s is not without its value", (option) => {
+  it.each(supported.filter((option) => option.includes("=")))("%s is refused without its value", (option) => {
     const name = option.replace(/=.*/, "");
-    // The next word would be its value, such as the source.
+    // rsync would take the next word, such as the source, as the value.
     expect(messages([name])).toEqual([`${name} needs its value in the same text: ${name}=…`]);
     for (const value of ["", "\n", "-1", "a\nb", "\ud800", "../x", "$(id)"])
       expect(messages([`${name}=${value}`])).toEqual([`${name} cannot be ${JSON.stringify(value)}`]);
   });
 
-  it.each(supported.filter((option) => !option.includes("=")))("%s is not with a value", (option) => {
+  it.each(supported.filter((option) => !option.includes("=")))("%s is refused with a value", (option) => {
     expect(messages([`${option}=1`])).toEqual([`${option} takes no value`]);
   });
 
@@ -101,11 +98,11 @@ describe("an option that is taken", () => {
     [["--inplace", "--inplace"], "--inplace is there twice"],
     [["--bwlimit=1M", "--bwlimit=2M"], "--bwlimit is there twice"],
     [["--delete-before", "--delete-after"], "only one of --delete-before, --delete-after can be there"],
-  ])("is not in %j", (options, message) => {
+  ])("is not looked for in %j", (options, message) => {
     expect(messages(options)).toEqual([message]);
   });
 
-  it("may be left out altogether, and may not be anything but a list", () => {
+  it("may be omitted; the setting must be a list", () => {
     expect(messages([])).toEqual([]);
     expect(messages("--delete")).toEqual(["must be a list of rsync options"]);
   });
@@ -124,7 +121,7 @@ describe("rsync itself", () => {
       return `${name} ${status.mode.toString(8)} ${status.isSymbolicLink() ? readlinkSync(path) : text}`;
     });
 
-  it.each(supported)("leaves an exact mirror with %s", (option) => {
+  it.each(supported)("makes an exact mirror with %s", (option) => {
     const folder = mkdtempSync(join(tmpdir(), "lsyncd-as-code-rsync-"));
     try {
       const [source, target] = [join(folder, "source"), join(folder, "target")];

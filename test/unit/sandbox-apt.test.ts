@@ -40,7 +40,7 @@ Components: main
 `;
 
 describe("the machine's apt sources", () => {
-  test("the one-line format, without comments and source packages", () => {
+  test("the one-line format is read, without comments and source packages", () => {
     expect(parseList(list)).toEqual([
       { uris: ["http://mirror.example/debian"], suites: ["bookworm"], components: ["main", "contrib"] },
       {
@@ -52,7 +52,7 @@ describe("the machine's apt sources", () => {
     ]);
   });
 
-  test("the deb822 format, without what is switched off", () => {
+  test("the deb822 format is read, without disabled entries", () => {
     const [archive, security, ...others] = parseDeb822(deb822);
     expect(archive).toEqual({
       uris: ["http://mirror.example/debian/"],
@@ -78,13 +78,13 @@ describe("the machine's apt sources", () => {
     expect(isDebianArchive({ uris: [uri], suites, components }, "bookworm")).toBe(expected);
   });
 
-  test("a mirror at an odd path is known by the key it is signed with", () => {
+  test("a mirror at an unusual path is recognized by its signing key", () => {
     const odd = { uris: ["http://mirror.example/repository/os"], suites: ["bookworm"], components: ["main"] };
     expect(isDebianArchive(odd, "bookworm")).toBe(false);
     expect(isDebianArchive({ ...odd, signedBy: keyring }, "bookworm")).toBe(true);
   });
 
-  test("a host gets the same mirrors, for its own release, main only", () => {
+  test("a host gets the same mirrors, for its own release, component main only", () => {
     expect(sourcesFor("trixie", [...parseDeb822(deb822), ...parseList(list)], "bookworm")).toEqual([
       `deb [signed-by=${keyring}] http://mirror.example/debian trixie main`,
       `deb [signed-by=${keyring}] http://mirror.example/debian trixie-updates main`,
@@ -92,18 +92,18 @@ describe("the machine's apt sources", () => {
     ]);
   });
 
-  test("a machine without Debian's sources leaves the choice to mmdebstrap", () => {
+  test("on a machine without Debian's sources, mmdebstrap chooses", () => {
     const ubuntu = { uris: ["http://mirror.example/ubuntu"], suites: ["noble"], components: ["main"] };
     expect(sourcesFor("bookworm", [ubuntu], "noble")).toEqual([]);
   });
 
-  test("the release's name in os-release, quoted or not", () => {
+  test("the release name is read from os-release, quoted or not", () => {
     expect(machineCodename('NAME="Debian"\nVERSION_CODENAME=bookworm\n')).toBe("bookworm");
     expect(machineCodename('VERSION_CODENAME="noble"\n')).toBe("noble");
     expect(machineCodename("ID=arch\n")).toBe("");
   });
 
-  test("only what says how to reach a mirror goes into a host", () => {
+  test("only settings for reaching a mirror are copied to a host", () => {
     const dump = [
       'APT::Architecture "amd64";',
       'Acquire "";',

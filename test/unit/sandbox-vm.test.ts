@@ -20,7 +20,7 @@ afterEach(() => {
 
 const filled = (byte: number, length: number): Buffer => Buffer.alloc(length, byte);
 
-it("a read sees what was written, flushed or not, whatever the borders of the blocks", () => {
+it("a read returns what was written, flushed or not, at any block boundaries", () => {
   const write = fc.record({
     offset: fc.integer({ min: 0, max: size - 1 }),
     length: fc.integer({ min: 1, max: 3 * block }),
@@ -51,7 +51,7 @@ it("a read sees what was written, flushed or not, whatever the borders of the bl
 it.each<[LossMode, number]>([
   ["drop", 1],
   ["keep", 2],
-])("a cut that is to %s leaves what was flushed, and of the rest %d", (mode, left) => {
+])("with %s, a power cut keeps all flushed blocks, and %d of the others", (mode, left) => {
   const disk = new CutDisk(image);
   disk.write(0, filled(1, 2 * block));
   disk.flush();
@@ -61,7 +61,7 @@ it.each<[LossMode, number]>([
   expect([found[0], found[block], found[2 * block]]).toEqual([1, left, 0]);
 });
 
-it("a random cut leaves each block as it was at some moment since its flush, and not always the same", () => {
+it("with random loss, each block has a content it had since its last flush, and different seeds give different results", () => {
   const seen = new Set<number>();
   for (let seed = 1; seed <= 40; seed++) {
     writeFileSync(image, filled(0, size));
@@ -76,7 +76,7 @@ it("a random cut leaves each block as it was at some moment since its flush, and
   expect([...seen].sort()).toEqual([1, 2, 3]);
 });
 
-it("a write with FUA survives a cut, an older one beside it need not", () => {
+it("a FUA write survives a power cut; an earlier write may be lost", () => {
   const disk = new CutDisk(image);
   disk.write(0, filled(1, block));
   disk.write(block, filled(2, block));

@@ -97,30 +97,30 @@ describe("the pieces of a host", () => {
     );
   });
 
-  test("fstab with a volume that is not to be mounted at boot", () => {
+  test("fstab can leave a volume unmounted at boot", () => {
     expect(fstab({ ...host, atBoot: { source: "noauto", target: "absent" } })).toBe(
       "UUID=aaaa /mnt/storage_do_1 ext4 defaults,nofail,noauto 0 2\n",
     );
   });
 
-  test("a locked volume is in fstab, and its disk is not there at boot", () => {
+  test("a locked volume is in fstab, and its disk is missing at boot", () => {
     const locked: SandboxHost = { ...host, atBoot: { source: "locked", target: "auto" } };
     expect(fstab(locked)).toBe(fstab(host));
     expect(disksAtBoot(locked)).toEqual([target]);
     expect(nspawnArguments(locked)).not.toContain("--bind=/dev/loop3");
   });
 
-  test("disks have the links udev would make", () => {
+  test("disks have the links that udev would create", () => {
     expect(diskLinks([source])).toBe("L+ /dev/disk/by-uuid/aaaa - - - - ../../loop3\n");
   });
 
-  test("the disks are there under the machine's own names", () => {
+  test("the disks have the machine's own names", () => {
     expect(nspawnArguments(host)).toEqual(
       expect.arrayContaining(["--directory=/c/root", "--hostname=sqlite-1", "--bind=/dev/loop3", "--bind=/dev/loop4"]),
     );
   });
 
-  test("ssh uses the sandbox's own keys, whatever their path, and nothing of the user's", () => {
+  test("ssh uses the sandbox's own keys at any path, and nothing of the user's", () => {
     const args = sshArgs(host);
     expect(args.slice(0, 3)).toEqual(["ssh", "-F", "none"]);
     expect(args).toEqual(
@@ -139,7 +139,7 @@ describe("the pieces of a host", () => {
     expect(quote("it's $HOME")).toBe(`'it'\\''s $HOME'`);
   });
 
-  test("two sandboxes' hosts of the same name are different machines, with names systemd takes", () => {
+  test("hosts of the same name in two sandboxes are different machines with valid systemd names", () => {
     const one = machineName("/a/hosts/sqlite-1");
     expect(one).toMatch(/^lsb-[0-9a-f]{8}-sqlite-1$/);
     expect(machineName("/b/hosts/sqlite-1")).not.toBe(one);
@@ -164,17 +164,17 @@ describe("this machine", () => {
     expect(hierarchies(mounts)).toEqual(expected);
   });
 
-  test("without control groups it says what to do", () => {
+  test("without control groups, the error says what to do", () => {
     expect(() => hierarchies("proc /proc proc rw 0 0")).toThrow("mount -t cgroup2");
   });
 
-  test("the cache is where XDG says, unless that is relative", () => {
+  test("the cache is in XDG_CACHE_HOME, unless that is relative", () => {
     expect(cacheDir({ XDG_CACHE_HOME: "/x" })).toBe("/x/lsyncd-as-code");
     expect(cacheDir({ XDG_CACHE_HOME: "x" })).toMatch(/\/\.cache\/lsyncd-as-code$/);
     expect(cacheDir({})).toMatch(/\/\.cache\/lsyncd-as-code$/);
   });
 
-  test("administration programs are found on a user's PATH", () => {
+  test("administration programs are found although they are not on a user's PATH", () => {
     expect(administratorPath("/opt/bin:/usr/bin")).toBe(
       "/opt/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/bin",
     );

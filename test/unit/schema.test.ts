@@ -3,7 +3,7 @@ import type { z } from "zod";
 import * as schema from "../../infra/schema";
 import { mountPath } from "./support/arbitraries";
 
-/** What a field says against a value; empty when it takes it. */
+/** The errors of a field for a value; empty if the value is valid. */
 function messages(field: z.ZodType, value: unknown): string[] {
   const result = field.safeParse(value);
   return result.success ? [] : result.error.issues.map(({ message }) => message);
@@ -19,7 +19,7 @@ describe("volumePath", () => {
     ["/mnt/...", "/mnt/..."],
     ["/variable", "/variable"],
     [`/mnt/${"x".repeat(245)}`, `/mnt/${"x".repeat(245)}`],
-  ])("takes %j", (given, path) => {
+  ])("accepts %j", (given, path) => {
     expect(schema.volumePath.parse(given)).toBe(path);
   });
 
@@ -45,11 +45,11 @@ describe("volumePath", () => {
     expect(messages(schema.volumePath, path)[0]).toContain(message);
   });
 
-  it.each([[5], [null], [["/mnt/x"]], [true]])("refuses %j, which is no text", (value) => {
+  it.each([[5], [null], [["/mnt/x"]], [true]])("refuses %j, which is not text", (value) => {
     expect(messages(schema.volumePath, value)).toEqual(["must be an absolute path"]);
   });
 
-  it("takes every path of ordinary names, and its own result again", () => {
+  it("accepts every path of ordinary names, and its own result again", () => {
     fc.assert(
       fc.property(mountPath, (path) => {
         expect(schema.volumePath.parse(schema.volumePath.parse(`${path}/`))).toBe(path);
@@ -66,7 +66,7 @@ describe("whole", () => {
     [3600, 3600],
     ["5", 5],
     [" 5 ", 5],
-  ])("takes %j", (given, value) => {
+  ])("accepts %j", (given, value) => {
     expect(field.parse(given)).toBe(value);
   });
 
@@ -85,7 +85,7 @@ describe("flag", () => {
     ["true", true],
     ["TRUE", true],
     ["False", false],
-  ])("takes %j", (given, value) => {
+  ])("accepts %j", (given, value) => {
     expect(schema.flag.parse(given)).toBe(value);
   });
 
@@ -101,7 +101,7 @@ describe("recipients", () => {
     [" a@example.com , b@example.com, ", ["a@example.com", "b@example.com"]],
     [["a@example.com"], ["a@example.com"]],
     ["o'brien+x@example.co.uk", ["o'brien+x@example.co.uk"]],
-  ])("takes %j", (given, value) => {
+  ])("accepts %j", (given, value) => {
     expect(schema.recipients.parse(given)).toEqual(value);
   });
 
@@ -120,7 +120,7 @@ describe("recipients", () => {
 });
 
 describe("hosts", () => {
-  it.each([["sqlite-1"], ["a"], ["db.example.com"], ["A_b-9"]])("takes the name %s", (name) => {
+  it.each([["sqlite-1"], ["a"], ["db.example.com"], ["A_b-9"]])("accepts the name %s", (name) => {
     expect(schema.hostName.parse(name)).toBe(name);
   });
   it.each([[""], ["-a"], ["a-"], ["../x"], ["a/b"], ["a b"], ["é"], ["x".repeat(64)], [5]])(
@@ -130,7 +130,7 @@ describe("hosts", () => {
     },
   );
 
-  it.each([["192.0.2.11"], ["2001:db8::1"], ["::1"], ["db.example.com"]])("takes the address %s", (address) => {
+  it.each([["192.0.2.11"], ["2001:db8::1"], ["::1"], ["db.example.com"]])("accepts the address %s", (address) => {
     expect(schema.hostAddress.parse(address)).toBe(address);
   });
   it.each([[""], ["-oProxyCommand=x"], ["a b"], ["user@host"], ["[::1]"], ["$(id)"], ["a;b"], [5]])(
@@ -140,7 +140,7 @@ describe("hosts", () => {
     },
   );
 
-  it.each([["root"], ["deploy"], ["_x-1"]])("takes the user %s", (user) => {
+  it.each([["root"], ["deploy"], ["_x-1"]])("accepts the user %s", (user) => {
     expect(schema.userName.parse(user)).toBe(user);
   });
   it.each([["Root"], ["-x"], ["a b"], [""], ["a;b"]])("refuses the user %j", (user) => {
@@ -152,7 +152,7 @@ describe("hosts", () => {
     [`ssh-ed25519 ${key}`, `ssh-ed25519 ${key}`],
     [` ssh-ed25519   ${key} root@host\n`, `ssh-ed25519 ${key}`],
     [`ecdsa-sha2-nistp256 ${key}=`, `ecdsa-sha2-nistp256 ${key}=`],
-  ])("takes the key %j without its comment", (given, value) => {
+  ])("accepts the key %j without its comment", (given, value) => {
     expect(schema.publicKey.parse(given)).toBe(value);
   });
   it.each([[""], [key], ["ssh-ed25519"], ["SHA256:abc"], [`ssh-ed25519 ${key}$(id)`], [`host ssh-ed25519 ${key}`]])(
@@ -166,7 +166,7 @@ describe("hosts", () => {
 describe("smtp", () => {
   const server = { host: "smtp.example.com", from: "lsyncd@example.com" };
 
-  it("takes the least, with TLS by default", () => {
+  it("accepts the minimum, and uses TLS by default", () => {
     expect(schema.smtp.parse(server)).toEqual({ ...server, tls: "starttls" });
   });
 
@@ -189,7 +189,7 @@ describe("smtp", () => {
     expect(said).not.toContain("hunter2");
   });
 
-  it("lets a password go to this very machine without TLS", () => {
+  it("allows a password without TLS only to the host itself", () => {
     const local = { ...server, host: "127.0.0.1", tls: "off", user: "u", password: "p" };
     expect(messages(schema.smtp, local)).toEqual([]);
   });
@@ -197,7 +197,7 @@ describe("smtp", () => {
 
 describe("url", () => {
   it.each([["https://hc.example.com/ping/x?a=b"], ["http://127.0.0.1:8000/x"], ["http://[::1]:8/x"]])(
-    "takes %s",
+    "accepts %s",
     (url) => {
       expect(schema.url.parse(url)).toBe(url);
     },

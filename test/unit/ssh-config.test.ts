@@ -34,7 +34,7 @@ function hostOf(entry: Record<string, unknown>, more: Record<string, string> = {
   return host;
 }
 
-it("takes from ~/.ssh/config what is not set, with Include, patterns and Match, and lets the settings come first", () => {
+it("reads unset values from ~/.ssh/config, with Include, patterns and Match; settings take precedence", () => {
   write("more", "Host mail-*\n  Port 2222\n  User deploy\n");
   write(
     "config",
@@ -46,7 +46,7 @@ it("takes from ~/.ssh/config what is not set, with Include, patterns and Match, 
   expect(hostOf({ address: "mail-1", sshConfig: false })).toMatchObject({ address: "mail-1", port: 22, user: "root" });
 });
 
-it("of a host that it does not name, or without such a file, nothing changes: the user is root and not whoever runs this", () => {
+it("changes nothing for a host without an entry or without a file: the user is root, not the local user", () => {
   for (const text of [undefined, "Host other\n  User x\n"]) {
     if (text !== undefined) write("config", text);
     const host = hostOf({ address: "2001:db8::1" });
@@ -56,7 +56,7 @@ it("of a host that it does not name, or without such a file, nothing changes: th
   }
 });
 
-it("goes through the host that ProxyJump names, which is looked up as well", () => {
+it("uses the host that ProxyJump names, and looks it up as well", () => {
   write(
     "config",
     "Host db\n  ProxyJump ops@gate:2200\nHost gate\n  HostName 198.51.100.1\n  User ignored\n  IdentityFile ~/.ssh/key\n",
@@ -74,12 +74,12 @@ it.each([
     "Nonsense yes\n",
     /sshConfig of a: ssh cannot read this part of ~\/.ssh\/config: .*[Nn]onsense/,
   ],
-])("refuses %s, and says why", (_what, text, message) => {
+])("refuses %s, and gives the reason", (_what, text, message) => {
   write("config", text);
   expect(() => hostOf({ address: "db" })).toThrow(message);
 });
 
-it("finds a host's key by its HostKeyAlias, without a port, and the bastion's", () => {
+it("finds a host's key by its HostKeyAlias, without a port, and the key of the bastion", () => {
   write("config", "Host db\n  Port 2222\n  HostKeyAlias vault\n  ProxyJump gate\nHost gate\n  HostKeyAlias door\n");
   const asked: [string, number][] = [];
   connections({ hosts: [hostOf({ address: "db" })], waived: [] }, (name, port) => {
@@ -92,7 +92,7 @@ it("finds a host's key by its HostKeyAlias, without a port, and the bastion's", 
   ]);
 });
 
-it("leaves a key that is encrypted to the ssh-agent, unless its passphrase is set", () => {
+it("leaves an encrypted key to the ssh-agent, unless its passphrase is set", () => {
   const locked = generateKeyPairSync("rsa", { modulusLength: 2048 })
     .privateKey.export({ type: "pkcs8", format: "pem", cipher: "aes-256-cbc", passphrase: "open" })
     .toString();
@@ -112,6 +112,6 @@ it.each([
   expect(parseJump(jump)).toEqual(expected);
 });
 
-it("an address is no option of ssh", () => {
+it("an address is never parsed as an ssh option", () => {
   expect(() => sshHost("-oProxyCommand=touch /tmp/x", { port: 22, user: "root" })).toThrow();
 });

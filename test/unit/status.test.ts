@@ -45,13 +45,13 @@ describe("a host's status", () => {
     [["last\tPROBLEM moving nothing arrives"], "the monitor says: PROBLEM moving nothing arrives"],
     [["drift\t/etc/x has other content"], "changed by hand: /etc/x has other content"],
     [["value\theld\tfailover: since today"], "the mirror is held, failover: since today"],
-  ])("is not with %j", (more, problem) => {
+  ])("is unhealthy with %j", (more, problem) => {
     const { healthy, problems } = read(more);
     expect(problems).toEqual([problem]);
     expect(healthy).toBe(false);
   });
 
-  it("leaves out what is not known, and no number that was not printed", () => {
+  it("omits unknown values and numbers that were not printed", () => {
     const { lsyncd, memory, backlog, monitor } = read(
       [],
       /\t(restarts|memory_limit_bytes|backlog|monitor|monitor_seconds)\t/,
@@ -64,7 +64,7 @@ describe("a host's status", () => {
     });
   });
 
-  it("says until when alerts are paused, which is no problem", () => {
+  it("shows until when alerts are paused, which is not a problem", () => {
     const paused = read(["value\tpaused\t2027-01-15 12:00:00 +0000"]);
     expect(paused.healthy).toBe(true);
     expect(statusText([paused])).toMatch(
@@ -72,7 +72,7 @@ describe("a host's status", () => {
     );
   });
 
-  it("shows what is held, bypassed or switched off, which is no problem by itself", () => {
+  it("shows what is held, bypassed or disabled, which is not a problem by itself", () => {
     const status = read(["check\texceptions\theld\tdeletions are not counted until the next full pass is done"]);
     expect(status.healthy).toBe(true);
     expect(statusText([status])).toContain(
@@ -80,7 +80,7 @@ describe("a host's status", () => {
     );
   });
 
-  it("says of a monitor that was held by a deployment just that", () => {
+  it("shows that a deployment blocks the monitor, and nothing else", () => {
     expect(
       read(["value\tmonitor\theld", "check\talerts\theld\ta deployment changes this host"], /monitor\t0/),
     ).toMatchObject({
@@ -89,7 +89,7 @@ describe("a host's status", () => {
     });
   });
 
-  it("is not when there is no deployment, the answer is not whole, or the monitor is of another version", () => {
+  it("is unhealthy without a deployment, with a truncated answer, or with a monitor of another version", () => {
     expect(readStatus(hostOf(), "deployed\tno\n").problems).toEqual(["nothing is deployed here: npm run up"]);
     expect(readStatus(hostOf(), "deployed\tyes\nvalue\tstate\tactive\n").problems).toEqual([
       "it was cut short while it was asked",
@@ -100,7 +100,7 @@ describe("a host's status", () => {
   });
 });
 
-it("one table has a row for each host, and what is wrong below it", () => {
+it("the table has a row for each host, and the problems below it", () => {
   const text = statusText([read(), unknownStatus(hostOf({ name: "b" }), "cannot be reached: timeout")]);
   expect(text).toMatch(
     /^sqlite-1 {2}ok +active +1d1h +0 +ok +2 +1s +3 +40% 1\.0G free +10\/1000 +5\.0M\/1\.0G +ok 1m0s ago +none +-$/m,
@@ -110,7 +110,7 @@ it("one table has a row for each host, and what is wrong below it", () => {
 });
 
 describe("docs/status.schema.json", () => {
-  it("is what npm run status -- --json prints", () => {
+  it("describes the output of npm run status -- --json", () => {
     expect(JSON.parse(readFileSync("docs/status.schema.json", "utf8"))).toEqual(statusSchema());
     for (const status of [read(), read([], /\t(value|check)\t/), read(["drift\tx"]), unknownStatus(hostOf(), "why")])
       expect(hostStatus.parse(JSON.parse(JSON.stringify(status)))).toEqual(status);
@@ -118,7 +118,7 @@ describe("docs/status.schema.json", () => {
   });
 });
 
-it("spans and sizes are short", () => {
+it("durations and sizes are short", () => {
   expect([0, 59, 3600, 90_061, undefined].map(duration)).toEqual(["0s", "59s", "1h0m", "1d1h", "-"]);
   expect([0, 1023, 1536, 10 * 2 ** 30, undefined].map(bytes)).toEqual(["0B", "1023B", "1.5K", "10G", "-"]);
 });
@@ -129,7 +129,7 @@ describe("npm run hosts:scan", () => {
     ["192.0.2.1:2222", "192.0.2.1", 2222],
     ["2001:db8::1", "2001:db8::1", 22],
     ["[2001:db8::1]:2222", "2001:db8::1", 2222],
-  ])("reads %s", (target, address, port) => {
+  ])("parses %s", (target, address, port) => {
     expect(parseTarget(target)).toEqual({ address, port });
   });
 
@@ -137,7 +137,7 @@ describe("npm run hosts:scan", () => {
     expect(() => parseTarget(target)).toThrow(/not an address/);
   });
 
-  it("shows the best key first, with the fingerprint that ssh-keygen shows", () => {
+  it("shows the best key first, with the same fingerprint as ssh-keygen", () => {
     const keys = parseKeys(`# a:22 SSH-2.0\n[a]:22 ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ==\n[a]:22 ${hostKey}\n`);
     expect(keys.map(({ type }) => type)).toEqual(["ssh-ed25519", "ssh-rsa"]);
     expect(keys[0]).toMatchObject({

@@ -5,12 +5,12 @@ afterEach(() => {
   delete process.env.LSYNCD_TARGETS;
 });
 
-it("`npm run up` knows the patterns of its targets", () => {
+it("`npm run up` reads the --target patterns", () => {
   expect(engineArguments(["up", "--target", "a", "--yes", "-t=b", "--target-dependents"]).targets).toEqual(["a", "b"]);
   expect(engineArguments(["up", "--yes"]).targets).toEqual([]);
 });
 
-it("every host is meant when nobody says", () => {
+it("without --target, every host is selected", () => {
   expect(isMeant("sqlite-1", "prod")).toBe(true);
 });
 
@@ -24,7 +24,7 @@ it.each([
   ["**Mirror::sqlite-10", false],
   ["**Mirror::sqlite-2", false],
   ["**Mirror::sqlite.1", false],
-])("with --target %s, sqlite-1 is meant: %s", (pattern, meant) => {
+])("with --target %s, sqlite-1 is selected: %s", (pattern, meant) => {
   process.env.LSYNCD_TARGETS = JSON.stringify(["**Mirror::other", pattern]);
   expect(isMeant("sqlite-1", "prod")).toBe(meant);
 });

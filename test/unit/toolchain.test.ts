@@ -5,7 +5,7 @@ import { COMMAND_VERSION, ENGINE_VERSION, homeOf } from "../../toolchain/home";
 
 const root = join(__dirname, "..", "..");
 
-test("the versions are those of the packages the program uses, and of the Go module the engine is built from", () => {
+test("the versions match the installed packages and the Go module of the engine", () => {
   const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
     dependencies: Record<string, string>;
   };
@@ -16,7 +16,7 @@ test("the versions are those of the packages the program uses, and of the Go mod
   expect(modules).toContain(`github.com/pulumi/pulumi/pkg/v3 v${ENGINE_VERSION}`);
 });
 
-test("PULUMI_HOME says where everything is; empty counts as unset", () => {
+test("PULUMI_HOME sets the folder; an empty value counts as unset", () => {
   expect(homeOf({ PULUMI_HOME: "/somewhere" }).engine).toBe(`/somewhere/versions/${ENGINE_VERSION}`);
   expect(homeOf({ PULUMI_HOME: "" })).toEqual(homeOf({}));
   expect(homeOf({}).commandPlugin).toMatch(new RegExp(`/\\.pulumi/plugins/resource-command-v${COMMAND_VERSION}$`));
@@ -30,6 +30,6 @@ test.each([
   ["1.26.0", "1.25.11", false],
   ["1.26rc1", "1.25.11", false],
   ["2.0", "1.25.11", false],
-])("is go %s older than %s: %s", (left, right, older) => {
+])("is Go %s older than %s: %s", (left, right, older) => {
   expect(isOlder(left, right)).toBe(older);
 });

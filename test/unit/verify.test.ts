@@ -6,8 +6,8 @@ import { exitCode, readReport, reportText, type HostReport } from "../../cli/ver
 const finished = (code: number, stdout: string, stderr = ""): HostReport =>
   readReport("sqlite-1", 1.25, { code, stdout, stderr });
 
-describe("what a host says of its mirror", () => {
-  it("is fine only with an exit code and a last line that say so", () => {
+describe("a host's verification output", () => {
+  it("is a pass only with a matching exit code and last line", () => {
     const report = finished(0, "12 files, 3 databases: 0 faults, 0 not checked\n");
     expect(report).toMatchObject({ result: "fine", counts: { files: 12, databases: 3, faults: 0, unchecked: 0 } });
     expect(finished(0, "").result).toBe("not checked");
@@ -26,7 +26,7 @@ describe("what a host says of its mirror", () => {
     ]);
   });
 
-  it("is not checked when the command is missing, or sudo asks for a password", () => {
+  it('is "not checked" when the command is missing or sudo asks for a password', () => {
     expect(finished(127, "", "sh: 1: lsyncd-verify: not found\n").reason).toMatch(/deploy first/);
     expect(finished(1, "", "sudo: a password is required\n")).toMatchObject({
       result: "not checked",
@@ -35,16 +35,16 @@ describe("what a host says of its mirror", () => {
   });
 });
 
-describe("the report of a fleet", () => {
+describe("the report for all hosts", () => {
   const fine = finished(0, "1 files, 0 databases: 0 faults, 0 not checked");
   const faulty = finished(1, "FAULT a: is missing in the mirror\n1 files, 0 databases: 1 faults, 0 not checked");
   const away = finished(1, "", "no route");
 
-  it("ends with 1 for a fault anywhere, else with 2 for what was not checked", () => {
+  it("exits 1 for a fault on any host, else 2 for a host that was not checked", () => {
     expect([exitCode([fine]), exitCode([fine, away, faulty]), exitCode([fine, away])]).toEqual([0, 1, 2]);
   });
 
-  it("is a table with the findings below", () => {
+  it("is a table with the findings below it", () => {
     expect(reportText([fine, { ...away, host: "sqlite-22" }])).toBe(
       [
         "host       result       files  databases  faults  unchecked  seconds",
@@ -60,7 +60,7 @@ describe("the report of a fleet", () => {
 });
 
 describe("a stack's configuration", () => {
-  it("is read as the program itself is handed it", () => {
+  it("is read as the program itself receives it", () => {
     const hosts = '[{"name":"a","address":"10.0.0.1","user":"deploy"}]';
     const stack = stackConfiguration(
       JSON.stringify({ "lsyncd:hosts": { value: hosts, secret: false }, "lsyncd:delay": { value: "5" } }),
@@ -70,7 +70,7 @@ describe("a stack's configuration", () => {
     expect(host && verifyCommand(host, { full: true, maxAge: 5 }).create).toBe("bash -s -- verify --full --max-age=5");
   });
 
-  it("is never shown when it cannot be read", () => {
+  it("is never shown when it cannot be parsed", () => {
     expect(() => stackConfiguration("secret")).toThrow(/^pulumi did not print/);
     expect(() => stackConfiguration('{"a":"secret"}')).toThrow(/^pulumi printed/);
   });

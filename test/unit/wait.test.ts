@@ -3,7 +3,7 @@ import { hostOf } from "./support/settings";
 
 const waited = (code: number, said = ""): Waited => ({ host: `h${code}`, code, seconds: 1.23, said });
 
-it("has a line for each host, and the exit code of the worst", () => {
+it("has a line for each host, and exits with the worst exit code", () => {
   const all = [
     waited(0),
     waited(1, "lsyncd-wait: not mirrored within 5 s"),
@@ -15,6 +15,6 @@ it("has a line for each host, and the exit code of the worst", () => {
   ]);
 });
 
-it("gives the timeout to the host", () => {
+it("passes the timeout to the host", () => {
   expect(waitCommand(hostOf(), 30).create).toContain(" wait --timeout 30");
 });

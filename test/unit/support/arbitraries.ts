@@ -3,8 +3,8 @@ import { namePatterns, rsyncOptions, volumePath, recipients, url } from "../../.
 import type { HostSettings } from "../../../infra/config";
 import { hostOf } from "./settings";
 
-// Characters that mean something to a shell, Lua, Perl, systemd, Handlebars or a reader of comments, more often than
-// their share.
+// Characters that are special to a shell, Lua, Perl, systemd, Handlebars or a reader of comments, more often than
+// ordinary ones.
 const telling = fc.constantFrom(
   ..." '\"\\$`%{}[]()<>|&;#!~*?@=-+^,.:_".split(""),
   "$(id)",
@@ -21,7 +21,7 @@ const character = fc.oneof(
 );
 const text = fc.array(character, { minLength: 1, maxLength: 24 }).map((parts) => parts.join(""));
 
-/** Mount points that anybody would have. */
+/** Typical mount points. */
 export const mountPath = fc
   .array(fc.stringMatching(/^[a-z0-9][A-Za-z0-9_-]{0,20}$/), { minLength: 1, maxLength: 4 })
   .map((names) => `/mnt/${names.join("/")}`);
@@ -66,7 +66,7 @@ const admittedSmtp = fc
   })
   .map((rest) => ({ host: "smtp.example.com", ...rest }));
 
-/** Hosts with any settings that are admitted. */
+/** Hosts with any valid settings. */
 export const admittedHost: fc.Arbitrary<HostSettings> = fc
   .record({
     source: admittedPath,
@@ -87,7 +87,7 @@ export const admittedHost: fc.Arbitrary<HostSettings> = fc
   .filter(({ source, target }) => !`${source}/`.startsWith(`${target}/`) && !`${target}/`.startsWith(`${source}/`))
   .map((settings) => hostOf(Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined))));
 
-/** How many cases one process of a language is given. */
+/** The number of cases per language process. */
 export const batch = 100;
 
 /**

@@ -1,22 +1,22 @@
 import * as pulumi from "@pulumi/pulumi";
 
-/** A resource as the program asked for it. Secret inputs are plain here, and named in `secrets`. */
+/** A resource as the program registered it. Secret inputs are plain here, and named in `secrets`. */
 export interface Registered {
   type: string;
   name: string;
   inputs: Record<string, unknown>;
-  /** Inputs that were marked secret. */
+  /** Inputs that were marked as secret. */
   secrets: string[];
 }
 
-/** What an engine that deploys nothing saw, in order. */
+/** Everything that a fake engine saw, in order. */
 export interface Seen {
   resources: Registered[];
-  /** `begin NAME` and `end NAME`: a resource begins when all it depends on has ended. */
+  /** `begin NAME` and `end NAME`: a resource begins when all its dependencies have ended. */
   order: string[];
 }
 
-// How a marked input looks on its way to an engine.
+// The wire format of a secret input.
 const signature = "4dabf18193072939515e22adb298388d";
 
 const isSecret = (value: unknown): value is { value: unknown } =>
@@ -44,7 +44,7 @@ export async function fakeEngine(stdout: (name: string) => string): Promise<Seen
         secrets: entries.filter(([, value]) => isSecret(value)).map(([key]) => key),
       });
       seen.order.push(`begin ${name}`);
-      // Long enough for whatever does not wait to overtake.
+      // Long enough to let a step that does not wait overtake.
       await new Promise((resolve) => setTimeout(resolve, 10));
       seen.order.push(`end ${name}`);
       return { id: name, state: { stdout: stdout(name), stderr: "" } };

@@ -59,7 +59,7 @@ while true do
 end
 `;
 
-/** Evaluates Lua texts; returns what each called with: `settings`, `sync`, `commands` of os.execute, and `value`. */
+/** Evaluates Lua texts; returns what each set or called: `settings`, `sync`, `commands` of os.execute, and `value`. */
 export async function evaluateLua(texts: string[]): Promise<Record<string, unknown>[]> {
   return withFiles({ "reader.lua": luaReader }, async (folder) => {
     const { stdout } = await run("lua5.3", [join(folder, "reader.lua")], { input: frames(texts) });
@@ -91,14 +91,14 @@ export async function evaluateShell(assignments: { text: string; variable: strin
   return assignments.map(() => words.splice(0, Number(words.shift())));
 }
 
-/** Lets bash parse texts without running them; rejects with what it says. */
+/** Lets bash parse texts without running them; rejects with bash's error. */
 export async function parseShell(texts: string[]): Promise<void> {
   // As the bodies of functions: a quote or bracket that stays open in one is an error at its end.
   const input = texts.map((text, index) => `case_${index}() {\n:\n${text}\n}\n`).join("");
   await withFiles({ script: input }, (folder) => run("bash", ["-n", join(folder, "script")]));
 }
 
-/** What systemd itself calls the mount units of paths. */
+/** systemd's own names for the mount units of paths. */
 export async function systemdMountUnits(paths: string[]): Promise<string[]> {
   const { stdout } = await run("systemd-escape", ["--path", "--suffix=mount", "--", ...paths]);
   return stdout.trim().split(" ");

@@ -12,7 +12,7 @@ export function settingsOf(stack: Record<string, unknown>, env: Record<string, s
   return readSettings({ stack: Object.fromEntries(raw) as Record<string, string>, env });
 }
 
-/** The faults that settings are refused with, one line each; none when they are accepted. */
+/** The errors for invalid settings, one line each; empty if they are accepted. */
 export function faultsOf(stack: Record<string, unknown>, env: Record<string, string | undefined> = {}): string[] {
   try {
     settingsOf(stack, env);

@@ -17,11 +17,11 @@ export function templateOf(path: string): string {
 
 /** A line of a template that writes values, and that line as it was rendered. */
 export interface Written {
-  /** What stands before the first value, such as `SOURCE=`. */
+  /** The text before the first value, such as `SOURCE=`. */
   before: string;
-  /** What was written for the values, and what stands between them. */
+  /** The values as written, and the text between them. */
   text: string;
-  /** What was to be written: the values of the names in the line, lists flattened. */
+  /** The expected values: those of the names in the line, lists flattened. */
   values: string[];
 }
 
@@ -40,7 +40,7 @@ export function written(file: RenderedFile, host: HostSettings, helper: string):
       const text = found[0]?.slice(before.length, found[0].length - after.length) ?? "";
       const names = [...middle.matchAll(/\{\{\w+ ([\w.]+)\}\}/g)].map(([, name = ""]) => name);
       const values = names.map((name) => valueOf(host, name));
-      // Made from other settings: what it should be is not known here.
+      // Derived from other settings, so no expected value is known here.
       if (values.includes(undefined)) return [];
       return [{ before, text, values: values.flatMap((value) => value ?? []) }];
     });
