@@ -41,7 +41,7 @@ sub passes_at_once {
     return $number < 2 ? 1 : $number > 4 ? 4 : $number;
 }
 
-# A call that comes while a worker ends finds it alive and starts none. So whoever has ended looks once more, without the lock.
+# A call that comes while a worker ends finds it alive and starts none. So a worker that has ended looks once more, without the lock.
 sub work_on {
     my $ended = 0;
     local $SIG{TERM} = sub { $ended = 1 };
