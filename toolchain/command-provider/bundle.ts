@@ -5,6 +5,9 @@ import { join } from "node:path";
 
 const source = join(__dirname, "src");
 
+/** Files beside `source` that the bundle contains. */
+const SHARED = ["../../infra/ssh-format.ts"];
+
 /** The packages that go into the bundle; another version of one makes another provider. */
 const BUNDLED = ["@grpc/grpc-js", "@pulumi/pulumi", "google-protobuf", "ssh2"];
 
@@ -16,6 +19,7 @@ export function bundleHash(): string {
   const hash = createHash("sha256").update(readFileSync(__filename));
   const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
   for (const file of files.sort()) hash.update(`\0${file}\0`).update(readFileSync(join(source, file)));
+  for (const file of SHARED) hash.update(`\0${file}\0`).update(readFileSync(join(__dirname, file)));
   for (const name of BUNDLED) hash.update(`\0${name}@${versionOf(name)}`);
   return hash.digest("hex");
 }

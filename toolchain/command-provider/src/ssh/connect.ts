@@ -1,8 +1,9 @@
 import { connect as connectSocket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Client, ConnectConfig } from "ssh2";
+import { fingerprint } from "../../../../infra/ssh-format";
 import type { Endpoint } from "../schema";
-import { algorithmsOf, fingerprint, parseHostKey } from "./host-key";
+import { algorithmsOf, parseHostKey } from "./host-key";
 import { loginOptions } from "./login";
 
 /** An error that a retry cannot fix. */

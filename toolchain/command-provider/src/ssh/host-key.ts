@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { ServerHostKeyAlgorithm } from "ssh2";
 
 /** A host's public key, as one line of an authorized_keys or .pub file gives it. */
@@ -25,9 +24,4 @@ export function parseHostKey(line: string): HostKey {
 export function algorithmsOf(type: string): ServerHostKeyAlgorithm[] {
   // ssh2 knows which algorithms it has, and refuses the others by name.
   return [type as ServerHostKeyAlgorithm];
-}
-
-/** The fingerprint as ssh-keygen -l shows it. */
-export function fingerprint(blob: Buffer): string {
-  return `SHA256:${createHash("sha256").update(blob).digest("base64").replace(/=+$/, "")}`;
 }
