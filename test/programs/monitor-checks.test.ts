@@ -380,7 +380,11 @@ describe("backlog", () => {
 });
 
 it("databases: those that are behind, by cause, the oldest named", async () => {
-  expect(only(await host.check("databases", alive()))).toBe("ok - none is behind");
+  const none = await host.check("databases", alive());
+  expect(only(none)).toBe("ok - none is behind");
+  expect(none.values).toEqual({ databases_waiting: "0", databases_behind_seconds: "0" });
+  // Not known is not 0.
+  expect((await host.check("databases", unit({ ActiveState: "inactive" }))).values).toEqual({});
   const line = (age: number, cause: string, path: string) => `${now - age}.5\t${cause}\t${path}\tbusy\n`;
   await host.write({
     "state/sqlite/status.tsv": `updated\t1.0\tpending\t3\n${line(10, "queued", "d")}`,

@@ -6,6 +6,8 @@ check_databases() {
   local -A stale=() oldest=() waiting=()
   if not_while_dead; then return; fi
   if [[ ! -r $databases ]]; then
+    measure databases_waiting 0
+    measure databases_behind_seconds 0
     ok "none is behind"
     return
   fi
@@ -19,6 +21,7 @@ check_databases() {
     : "${oldest[$cause]:="$path for $((now - ${since%%.*})) s${reason:+ ($reason)}"}"
   done < <(head -c 4000000 "$databases")
   measure databases_waiting "$total"
+  if ((total == 0)); then measure databases_behind_seconds 0; fi
   for name in "${!waiting[@]}"; do measure "databases_waiting:$name" "${waiting[$name]}"; done
   for name in "${!stale[@]}"; do
     count=$((count + stale[$name]))

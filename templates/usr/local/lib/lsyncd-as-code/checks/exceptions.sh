@@ -8,6 +8,7 @@ failover_limit=86400
 check_exceptions() {
   local count=0 since
   read_failover "$failover_mark" "$lsyncd_source" "$lsyncd_target"
+  measure failover "$failover_state"
   if [[ $failover_state != mirroring ]]; then
     count=1
     since=$(stat -c %Y -- "$failover_mark" 2>/dev/null) || since=$now

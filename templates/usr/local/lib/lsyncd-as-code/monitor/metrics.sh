@@ -31,7 +31,7 @@ deployment_digest() {
 }
 
 metrics() {
-  local name up=0 digest pass_ended pass_seconds families=() healthy=()
+  local name up=0 digest failover pass_ended pass_seconds families=() healthy=()
   last_pass
   if [[ ${verdicts[service]:-} == ok ]]; then up=1; fi
   for name in volumes "${checks[@]}"; do
@@ -46,9 +46,9 @@ metrics() {
   metric lsyncd_up "Whether lsyncd runs." "" "$up"
   metric lsyncd_check_healthy "Whether a check of the monitor found nothing; left out while it is held or skipped." "${healthy[@]}"
   metric lsyncd_lag_seconds "For how long the oldest change waits to be mirrored." \
-    'kind="files"' "${values[behind_seconds]:-}" 'kind="databases"' "${values[databases_behind_seconds]:-0}"
+    'kind="files"' "${values[behind_seconds]:-}" 'kind="databases"' "${values[databases_behind_seconds]:-}"
   metric lsyncd_databases_waiting "Databases that wait to be copied, by cause." "${families[@]}"
-  metric lsyncd_databases_waiting_all "Databases that wait to be copied." "" "${values[databases_waiting]:-0}"
+  metric lsyncd_databases_waiting_all "Databases that wait to be copied." "" "${values[databases_waiting]:-}"
   metric lsyncd_delays "Changes that lsyncd has not mirrored yet." "" "${values[backlog]:-}"
   metric lsyncd_restarts_last_hour "Restarts of lsyncd by systemd within the last hour." "" "${values[restarts_last_hour]:-}"
   metric lsyncd_last_pass_timestamp_seconds "When the last pass over everything was complete." "" "$pass_ended"
@@ -57,7 +57,12 @@ metrics() {
   metric lsyncd_verify_faults "Faults that it found in the mirror." "" "${values[verify_faults]:-}"
   metric lsyncd_verify_unchecked "Files that it could not check." "" "${values[verify_unchecked]:-}"
   metric lsyncd_deletions_held "Whether the mirror is held after a mass deletion." "" "$([[ -e $held_file ]] && echo 1 || echo 0)"
-  metric lsyncd_failover "Whether the mirror is in use in the place of the source." "" "$([[ -e $failover_mark ]] && echo 1 || echo 0)"
+  # The volumes may know of a failover that a restored root disk has forgotten.
+  failover=${values[failover]:-}
+  metric lsyncd_failover "Whether the mirror is in use in the place of the source." "" "${failover:+$([[ $failover == mirroring ]] && echo 0 || echo 1)}"
+  if [[ -n $failover ]]; then
+    metric lsyncd_failover_state "The state of a failover: mirroring, in-use, restoring or done." "state=$(metric_label "$failover")" 1
+  fi
   metric lsyncd_watches "Directories that lsyncd watches." "" "${values[watches]:-}"
   metric lsyncd_watches_limit "Directories that it may watch." "" "${values[watches_limit]:-}"
   metric lsyncd_memory_bytes "Anonymous memory of lsyncd and its children." "" "${values[memory_bytes]:-}"
