@@ -5,7 +5,6 @@ use Test::More;
 use lib grep { defined } $ENV{LIBRARY};
 use Copier;
 use CopierState;
-use IO::Handle ();
 use POSIX ();
 use LsyncdAsCode::Batch  ();
 use LsyncdAsCode::Place  ();
@@ -23,8 +22,8 @@ sub counted { my ($what) = @_; return -s "$folder/count.$what" // 0 }
 sub count { my ($what) = @_; open my $file, '>>', "$folder/count.$what" or die $!; syswrite $file, '.'; close $file; return }
 {
     no warnings 'redefine';
-    my ($one, $all) = (\&IO::Handle::sync, \&LsyncdAsCode::System::sync_file_system);
-    *IO::Handle::sync = sub { count('sync'); return $one->(@_) };
+    my ($one, $all) = (\&LsyncdAsCode::System::fsync, \&LsyncdAsCode::System::sync_file_system);
+    *LsyncdAsCode::System::fsync = sub { count('sync'); return $one->(@_) };
     *LsyncdAsCode::Batch::sync_file_system = sub { count('syncfs'); return $all->(@_) };
 }
 

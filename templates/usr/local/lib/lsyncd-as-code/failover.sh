@@ -63,12 +63,22 @@ root_state() { # file
   echo "${state:-in-use}"
 }
 
+# Records of volumes that the caller has read already, by path.
+declare -gA volume_records=()
+
 # The state that a volume remembers. One that cannot be asked (not there, hangs) knows of nothing.
 volume_state() { # path
   local record
   record=$(volume_record "$1" 2>/dev/null) || record=
-  record=${record%% *}
-  echo "${record:-mirroring}"
+  local state
+  record_state "$record"
+  echo "$state"
+}
+
+# Sets state to what a record says.
+record_state() { # record
+  state=${1%% *}
+  state=${state:-mirroring}
 }
 
 # Sets failover_state to the strictest state that anything remembers, and failover_keeper to what remembers it: the
@@ -77,7 +87,15 @@ read_failover() { # file source target
   local place state rank strictest=0
   failover_state=mirroring failover_keeper=$1
   for place in "$@"; do
-    if [ "$place" = "$1" ]; then state=$(root_state "$place"); else state=$(volume_state "$place"); fi
+    if [ "$place" != "$1" ]; then
+      if [ -n "${volume_records[$place]+set}" ]; then record_state "${volume_records[$place]}"; else state=$(volume_state "$place"); fi
+    elif [ -e "$place" ]; then
+      state=$(root_state "$place")
+    else
+      state=mirroring
+    fi
+    # Where nothing is remembered no process is started.
+    [ "$state" != mirroring ] || continue
     rank=$(failover_rank "$state")
     if [ "$rank" -gt "$strictest" ]; then
       strictest=$rank failover_state=${FAILOVER_STATES[rank]} failover_keeper=$place

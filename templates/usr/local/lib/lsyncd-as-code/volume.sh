@@ -24,19 +24,25 @@ mounted_at() {
   return 1
 }
 
-# Prints the identity of the volume mounted at $1: its file system's UUID and, for a bind mount, the directory
-# in it. Prints nothing and returns 1 when nothing is mounted there.
-volume_identity() {
+# Sets volume_id to the identity of the volume mounted at $1: its file system's UUID and, for a bind mount, the directory
+# in it. Returns 1 when nothing is mounted there.
+identify_volume() {
   local mount_root mount_type mount_device uuid
   mounted_at "$1" || return 1
   # Read from the device itself: caches can still describe the disk that was there before.
   uuid=$(blkid --probe --match-tag UUID --output value -- "$mount_device" 2>/dev/null)
   [ "$mount_root" != / ] || mount_root=
   if [ -n "$uuid" ]; then
-    printf 'UUID=%s%s\n' "$uuid" "$mount_root"
+    volume_id=UUID=$uuid$mount_root
   else
-    printf '%s:%s%s\n' "$mount_type" "$mount_device" "$mount_root"
+    volume_id=$mount_type:$mount_device$mount_root
   fi
+}
+
+# Prints that.
+volume_identity() {
+  local volume_id
+  identify_volume "$1" && printf '%s\n' "$volume_id"
 }
 
 # Prints the file system that the volume of an identity is in: losing it loses every volume of it. A device's path has slashes of
@@ -51,17 +57,19 @@ file_system_of() { # identity
 # Prints a volume as the setting acceptVolumes names it.
 accepted_as() { printf '%s\n' "${1#UUID=}"; } # identity
 
-# Prints the first mount point inside the directory $1, or returns 1 when there is none. rsync would cross into it.
-mounted_inside() {
-  local point
-  while read -r _ _ _ _ point _; do
-    printf -v point '%b' "$point"
-    if [[ $point == "$1"/* ]]; then
-      printf '%s\n' "$point"
-      return 0
-    fi
+# Sets mount_inside to the first mount point inside the directory $1, or returns 1 when there is none. rsync would cross into it.
+find_mount_inside() {
+  while read -r _ _ _ _ mount_inside _; do
+    printf -v mount_inside '%b' "$mount_inside"
+    [[ $mount_inside != "$1"/* ]] || return 0
   done </proc/self/mountinfo
   return 1
+}
+
+# Prints that.
+mounted_inside() {
+  local mount_inside
+  find_mount_inside "$1" && printf '%s\n' "$mount_inside"
 }
 
 # Whether the volume mounted at $1 can be written to. A subvolume can be read-only by itself, whatever it is mounted with.

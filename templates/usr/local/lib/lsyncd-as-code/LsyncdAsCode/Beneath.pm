@@ -142,7 +142,7 @@ sub sync_directory {
         $directory = $handle;
     }
     # Some file systems cannot (EINVAL); they keep names in an order of their own.
-    $directory->sync or $! == EINVAL or die 'cannot sync ' . readlink(fd_path($directory)) . ": $!\n";
+    LsyncdAsCode::System::fsync($directory) or $! == EINVAL or die 'cannot sync ' . readlink(fd_path($directory)) . ": $!\n";
     return;
 }
 

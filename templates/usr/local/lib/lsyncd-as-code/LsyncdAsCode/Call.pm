@@ -8,15 +8,25 @@ use LsyncdAsCode::Gate::Names qw(base_of);
 use LsyncdAsCode::Names  qw(has_header is_temporary known matches unit_by_name unit_of_temporary SUFFIXES);
 use LsyncdAsCode::Paths  ();
 use LsyncdAsCode::Queue  qw(enqueue something_queued);
-use LsyncdAsCode::Rsync  qw(delete_missing plan reads_input run_rsync transfer);
+use LsyncdAsCode::Rsync  qw(delete_missing plan reads_input run_rsync transfer TRY_AGAIN);
 use LsyncdAsCode::Run    qw(record_run);
 use LsyncdAsCode::Sift   qw(sift);
 use LsyncdAsCode::Start  qw(start_worker);
-use LsyncdAsCode::State  qw(make_state replace_file setting settings_list state_file);
+use LsyncdAsCode::State  qw(make_state replace_file say_error setting settings_list state_file);
 use LsyncdAsCode::System qw(now_ns stat_ns);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(call);
+our @EXPORT_OK = qw(main);
+
+# The copier as a program of this name ($0), with lsyncd's arguments. Returns its exit code.
+sub main {
+    my ($name, @arguments) = @_;
+    $0 = $name if $0 ne $name;
+    my $code = eval { call(@arguments) };
+    return $code if defined $code;
+    say_error($@ =~ s/\s+\z//r);
+    return TRY_AGAIN;
+}
 
 # Returns the exit code for lsyncd. Dies when nothing was done.
 sub call {
@@ -34,7 +44,7 @@ sub call {
     my $sifted = sift(\@arguments, $input, @{ $self->{held} });
     my $code = $sifted ? by_list($self, $sifted) : by_plan($self, $input);
     # A change that nobody works on, such as one left by a killed worker, is taken up by any call.
-    start_worker() if something_queued();
+    start_worker() if !$self->{worker} && something_queued();
     return $code;
 }
 
@@ -195,6 +205,7 @@ sub queue {
     record_run($self->{parent}, @$self{qw(source target held arguments)});
     enqueue($queue, $self->{began}, $units, $anew);
     start_worker();
+    $self->{worker} = 1;
     return;
 }
 

@@ -5,12 +5,10 @@ use strict;
 use warnings;
 use Errno qw(EIO ENODEV ENOTCONN ENXIO EOPNOTSUPP EISDIR EROFS ESHUTDOWN ESTALE EUCLEAN);
 use Fcntl qw(O_RDONLY);
-use IO::Handle ();
-use POSIX ();
 use LsyncdAsCode::Beneath       qw(create_file open_beneath remove_file scratch_file);
 use LsyncdAsCode::Gate::Names   qw(PRIVATE);
 use LsyncdAsCode::Gate::Private qw(below);
-use LsyncdAsCode::System        qw(fstat_ns read_anew);
+use LsyncdAsCode::System        qw(date_time fstat_ns fsync read_anew);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(write_fault read_faults);
@@ -51,7 +49,7 @@ sub write_error {
 
 sub fill {
     my ($file, $durable) = @_;
-    return defined syswrite($file, 'x') && (!$durable || $file->sync) ? 0 : $! + 0;
+    return defined syswrite($file, 'x') && (!$durable || fsync($file)) ? 0 : $! + 0;
 }
 
 sub text_of { my ($error) = @_; local $! = $error; return "$!" }
@@ -65,7 +63,7 @@ sub read_faults {
     push @faults, "the $role volume at $path is on a disk that cannot be read (" . text_of($error) . '): ' . disk($handle) . '. Look at `dmesg`' if $FAILED{$error};
     my ($count, $last) = recorded($handle);
     push @faults, sprintf 'the file system of the %s volume at %s (%s) has recorded %d errors, the last at %s. Look at `dmesg`, unmount it and repair it (e2fsck)',
-        $role, $path, disk($handle), $count, POSIX::strftime('%Y-%m-%d %H:%M:%S', localtime $last)
+        $role, $path, disk($handle), $count, date_time(localtime $last)
         if $count && $now - $last < RECENT;
     return @faults;
 }

@@ -3,10 +3,10 @@
 package LsyncdAsCode::Gate;
 use strict;
 use warnings;
-use POSIX ();
 use LsyncdAsCode::Gate::Names ();
 use LsyncdAsCode::Gate::Permit ();
 use LsyncdAsCode::Paths ();
+use LsyncdAsCode::System qw(date_time);
 
 # Seconds within which the mirror may lose what the limits say.
 use constant WINDOW => 600;
@@ -80,7 +80,7 @@ sub hold {
     my ($self, $would, $tally) = @_;
     my $at = time;
     my $text = sprintf 'the mirror was stopped at %s: %s. Look at %s; if that is right, let it happen once with `lsyncd-release`',
-        POSIX::strftime('%Y-%m-%d %H:%M:%S', localtime $at), $would, $self->{source};
+        date_time(localtime $at), $would, $self->{source};
     write_held($self->{held}, $text, LsyncdAsCode::Gate::Permit::name($at, $tally));
     warn "$text\n";
     return $text;
@@ -90,7 +90,7 @@ sub hold {
 sub hold_older {
     my ($self, $why) = @_;
     my $text = sprintf 'the mirror was stopped at %s: %s. If the source at %s is right all the same, mirror it with `lsyncd-release --accept-source`; to bring back what the mirror has: docs/disaster-recovery.md',
-        POSIX::strftime('%Y-%m-%d %H:%M:%S', localtime), $why, $self->{source};
+        date_time(localtime), $why, $self->{source};
     write_held($self->{held}, $text, 'older');
     warn "$text\n";
     return $text;

@@ -3,11 +3,11 @@ package LsyncdAsCode::Pass;
 use strict;
 use warnings;
 use Fcntl qw(O_CREAT O_EXCL O_WRONLY);
-use POSIX ();
 use LsyncdAsCode::Disk qw(write_fault);
 use LsyncdAsCode::Gate::Names qw(PRIVATE);
 use LsyncdAsCode::Itemize ();
 use LsyncdAsCode::Paths ();
+use LsyncdAsCode::System qw(get_attribute leave number_of);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(GIVE_UP AGAIN IO_ERROR PARTIAL VANISHED);
@@ -22,6 +22,10 @@ use constant {
     IO_ERROR => 11,
     PARTIAL  => 23,
     VANISHED => 24,
+    # The extended attribute of a volume's root that remembers a failover (failover.sh).
+    FAILOVER_RECORD => 'security.lsyncd-as-code',
+    # The copier of databases is a part of this library.
+    OUR_COPIER => __FILE__ =~ s{/LsyncdAsCode/Pass\.pm\z}{/sqlite-copier}r,
 };
 
 # Files that go when this process ends, however it does.
@@ -39,6 +43,8 @@ sub begin {
         copier  => $settings->text('copy_program'),
         for_rsync(@arguments),
     }, $class;
+    # Loaded with all else and not when it is called: an update may exchange the library meanwhile.
+    require LsyncdAsCode::Call if $self->{copier} eq OUR_COPIER;
     $self->mark($settings->text('pass_prefix'));
     $self->hold_volumes($settings->text('guard'));
     $self->{list} = $self->{has_list} ? do { local $/ = undef; readline(*STDIN) // '' } : undef;
@@ -114,7 +120,7 @@ sub hold_volumes {
         push @handles, $handle;
     }
     $self->{handles} = \@handles;
-    exit GIVE_UP if system($guard, '--running') != 0;
+    exit GIVE_UP if system($guard, '--running', map { get_attribute($_, FAILOVER_RECORD) } @handles) != 0;
     for my $number (0, 1) {
         my ($handle, $path, $root) = ($handles[$number], (@$self{qw(source target)})[$number], $self->{roots}[$number]);
         # The guard has looked at the path. The open handle must be the same, or something was mounted there in between.
@@ -159,7 +165,7 @@ sub plan {
         open STDIN, '<', '/dev/null';
         $ENV{LC_ALL} = 'C';
         my @command = ($self->{rsync}, '--dry-run', '--delete', LsyncdAsCode::Itemize::options(0), $self->anchored($self->arguments));
-        exec { $command[0] } @command or POSIX::_exit(1);
+        exec { $command[0] } @command or leave(1);
     }
     my @items;
     while (my $line = <$plan>) {
@@ -194,8 +200,10 @@ sub mirror {
         close $write;
         open STDIN, '<&', $read or die "stdin: $!\n";
         $ENV{LSYNCD_PLAN} = $plan if defined $plan;
+        # Another Perl would first read what this one has read.
+        leave(LsyncdAsCode::Call::main(OUR_COPIER, @with)) if $self->{copier} eq OUR_COPIER;
         my @command = ($self->{copier}, $self->{copier} eq $self->{rsync} ? $self->anchored(@with) : @with);
-        exec { $command[0] } @command or do { warn "cannot run $command[0]: $!\n"; POSIX::_exit(GIVE_UP) };
+        exec { $command[0] } @command or do { warn "cannot run $command[0]: $!\n"; leave(GIVE_UP) };
     }
     close $read;
     local $SIG{PIPE} = 'IGNORE';
@@ -212,10 +220,8 @@ sub exit_code { my ($status) = @_; return $status & 127 ? AGAIN : $status >> 8 }
 sub begin_child {
     @own = ();
     # Asks the kernel to kill this process when its parent is killed: an rsync that is left alone would write the same files
-    # as the one that comes after it. Numbers: prctl in the kernel's syscall tables; PR_SET_PDEATHSIG is 1.
-    my %prctl = (x86_64 => 157, aarch64 => 167);
-    my $number = $prctl{ (POSIX::uname())[4] } // return;
-    syscall $number, 1, POSIX::SIGKILL(), 0, 0, 0;
+    # as the one that comes after it. PR_SET_PDEATHSIG is 1, SIGKILL 9.
+    syscall number_of('prctl'), 1, 9, 0, 0, 0;
     return;
 }
 

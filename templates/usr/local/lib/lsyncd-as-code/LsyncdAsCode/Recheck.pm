@@ -3,12 +3,11 @@
 package LsyncdAsCode::Recheck;
 use strict;
 use warnings;
-use POSIX ();
 use LsyncdAsCode::Beneath     qw(open_source);
 use LsyncdAsCode::Gate::Names qw(is_own is_temporary PRIVATE);
 use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Paths ();
-use LsyncdAsCode::System qw(read_at CHUNK);
+use LsyncdAsCode::System qw(date_time read_at CHUNK);
 
 # Names that are printed at most.
 use constant NAMED => 20;
@@ -81,7 +80,7 @@ sub look_different {
 sub report {
     my ($since, $compared, @differs) = @_;
     warn sprintf "the mirror was not stopped in order: %d of its files changed since %s and looked like their source; %d were not, and are mirrored again%s\n",
-        $compared, POSIX::strftime('%Y-%m-%d %H:%M:%S', localtime $since), scalar @differs,
+        $compared, date_time(localtime $since), scalar @differs,
         join '', map { "\n  " . LsyncdAsCode::Paths::printable($_) } @differs[ 0 .. ($#differs < NAMED ? $#differs : NAMED - 1) ]
         if $compared;
     return;

@@ -4,11 +4,10 @@ package LsyncdAsCode::Room;
 use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :mode);
-use POSIX ();
 use LsyncdAsCode::Beneath qw(open_beneath);
 use LsyncdAsCode::Itemize ();
 use LsyncdAsCode::Paths   ();
-use LsyncdAsCode::System  qw(fd_path free_bytes);
+use LsyncdAsCode::System  qw(fd_path free_bytes leave);
 
 use constant {
     # Bytes from which a file is looked at by itself. Smaller ones fill a volume together, which is a full volume.
@@ -134,7 +133,7 @@ sub planned {
     if ($child == 0) {
         open STDIN, '<', '/dev/null';
         my @command = ($pass->{rsync}, '--dry-run', LsyncdAsCode::Itemize::options(0), $self->arguments, $pass->anchored($pass->arguments));
-        exec { $command[0] } @command or POSIX::_exit(1);
+        exec { $command[0] } @command or leave(1);
     }
     my @paths;
     while (my $line = <$plan>) {

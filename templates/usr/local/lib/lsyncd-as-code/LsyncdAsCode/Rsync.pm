@@ -2,9 +2,9 @@
 package LsyncdAsCode::Rsync;
 use strict;
 use warnings;
-use POSIX ();
 use LsyncdAsCode::Itemize ();
 use LsyncdAsCode::State   qw(setting);
+use LsyncdAsCode::System  qw(leave);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(plan transfer delete_missing run_rsync reads_input TRY_AGAIN);
@@ -20,21 +20,21 @@ sub run_rsync {
     if ($want_output) { pipe $from_rsync, $to_parent or die "pipe: $!\n" }
     my $pid = fork // die "cannot fork: $!\n";
     if (!$pid) {
-        open STDIN, '<&', $from_parent or POSIX::_exit(TRY_AGAIN);
-        if ($want_output) { open STDOUT, '>&', $to_parent or POSIX::_exit(TRY_AGAIN) }
+        open STDIN, '<&', $from_parent or leave(TRY_AGAIN);
+        if ($want_output) { open STDOUT, '>&', $to_parent or leave(TRY_AGAIN) }
         $ENV{LC_ALL} = 'C';
         # The caller holds both directories open, and leads rsync to them whatever is mounted at their paths by now.
         my @with = @$arguments;
         splice @with, -2, 2, split /\n/, $ENV{LSYNCD_ROOTS} if $ENV{LSYNCD_ROOTS};
         my $rsync = setting('rsync_program');
-        exec { $rsync } $rsync, @with or POSIX::_exit(TRY_AGAIN);
+        exec { $rsync } $rsync, @with or leave(TRY_AGAIN);
     }
     close $from_parent;
     close $to_parent if $want_output;
     # A child feeds the input when it is longer than a pipe holds, so that neither side can wait for the other for ever.
     my $feeder = length $input > 32768 ? fork // die "cannot fork: $!\n" : undef;
     feed($to_rsync, $input) if !defined $feeder;
-    if (defined $feeder && !$feeder) { feed($to_rsync, $input); POSIX::_exit(0) }
+    if (defined $feeder && !$feeder) { feed($to_rsync, $input); leave(0) }
     close $to_rsync if $feeder;
     my $output = '';
     if ($want_output) { local $/ = undef; $output = readline($from_rsync) // '' }

@@ -52,8 +52,6 @@ sub lock_file {
     return flock($handle, $how) ? $handle : undef;
 }
 
-my ($program) = $0 =~ m{([^/]*)\z};
-
-sub say_error { my ($text) = @_; print {*STDERR} "$program: $text\n"; return }
+sub say_error { my ($text) = @_; my ($program) = $0 =~ m{([^/]*)\z}; print {*STDERR} "$program: $text\n"; return }
 
 1;

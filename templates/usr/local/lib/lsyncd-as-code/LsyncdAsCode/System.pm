@@ -1,18 +1,17 @@
 # What perl-base lacks (no Time::HiRes): system calls for nanosecond times, free space, extended attributes, priority;
-# and reads and writes at a place in an open file.
+# and reads and writes at a place in an open file. Also what POSIX and IO::Handle have: loading those takes longer than a call of
+# lsyncd has to do.
 package LsyncdAsCode::System;
 use strict;
 use warnings;
 use Config ();
 use Errno qw(ENOENT ENOTDIR);
 use Fcntl qw(SEEK_SET);
-use IO::Handle ();
-use POSIX ();
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(
     clock now_ns ticks pause number_of stat_ns stat_at fstat_ns fd_path seconds_of set_mtime free_bytes be_idle set_attribute
-    get_attribute read_at read_anew write_at sync sync_file_system NS CHUNK O_CLOEXEC
+    get_attribute read_at read_anew write_at sync fsync sync_file_system leave date_time NS CHUNK O_CLOEXEC
 );
 
 # System call numbers from the kernel's tables (arch/x86/entry/syscalls/syscall_64.tbl, asm-generic/unistd.h).
@@ -20,17 +19,18 @@ my %NUMBERS = (
     x86_64 => {
         statx => 332, utimensat => 280, clock_gettime => 228, statfs => 137, fsetxattr => 190, fgetxattr => 193, ioprio_set => 251,
         openat => 257, openat2 => 437, mkdirat => 258, unlinkat => 263, symlinkat => 266, readlinkat => 267, renameat2 => 316, syncfs => 306,
-        fadvise64 => 221,
+        fadvise64 => 221, fsync => 74, prctl => 157, exit_group => 231,
     },
     aarch64 => {
         statx => 291, utimensat => 88, clock_gettime => 113, statfs => 43, fsetxattr => 7, fgetxattr => 10, ioprio_set => 30,
         openat => 56, openat2 => 437, mkdirat => 34, unlinkat => 35, symlinkat => 36, readlinkat => 78, renameat2 => 276, syncfs => 267,
-        fadvise64 => 223,
+        fadvise64 => 223, fsync => 82, prctl => 167, exit_group => 94,
     },
 );
-my $SYS = $NUMBERS{ (POSIX::uname())[4] };
+# What this perl was built for, which need not be what the kernel is.
+my $SYS = $NUMBERS{ $Config::Config{archname} =~ s/-.*//sr };
 die "This machine is neither x86_64 nor aarch64: the numbers of its system calls are not known.\n"
-    unless $SYS && $Config::Config{ptrsize} == 8;
+    unless $SYS && length(pack 'p', undef) == 8;
 
 use constant {
     AT_FDCWD            => -100,
@@ -123,7 +123,7 @@ sub space {
 
 # Gives way to everybody else (ioprio.h: class idle is 3, in the upper bits).
 sub be_idle {
-    POSIX::nice(19);
+    setpriority 0, 0, 19;
     syscall($SYS->{ioprio_set}, 1, 0, 3 << 13);
     return;
 }
@@ -181,6 +181,15 @@ sub sync_file_system {
     return;
 }
 
-sub sync { my ($handle) = @_; $handle->sync or die "cannot sync: $!\n"; return }
+# Brings an open file or directory to the disk (fsync(2)). Returns whether it was; $! says why not.
+sub fsync { my ($handle) = @_; return syscall($SYS->{fsync}, fileno($handle) + 0) == 0 }
+
+sub sync { my ($handle) = @_; fsync($handle) or die "cannot sync: $!\n"; return }
+
+# Ends this process at once, without anything that it inherited being finished or removed: for a child that did not exec.
+sub leave { my ($code) = @_; syscall $SYS->{exit_group}, $code + 0; die "exit_group: $!\n" }
+
+# What localtime or gmtime returned, for people.
+sub date_time { my ($s, $m, $h, $day, $month, $year) = @_; return sprintf '%04d-%02d-%02d %02d:%02d:%02d', $year + 1900, $month + 1, $day, $h, $m, $s }
 
 1;

@@ -8,7 +8,7 @@ use warnings;
 use Fcntl qw(:DEFAULT :flock);
 use LsyncdAsCode::Beneath       qw(remove_file);
 use LsyncdAsCode::Gate::Private qw(open_private read_file write_file);
-use LsyncdAsCode::System        qw(sync_file_system);
+use LsyncdAsCode::System        qw(read_at sync_file_system write_at);
 
 # The record in the private directory of the target, "RUN SECONDS": the run of lsyncd that wrote it, and seconds since 1970.
 use constant NAME => 'unsynced';
@@ -74,11 +74,9 @@ sub counted {
     sysopen my $file, $path, O_RDWR | O_CREAT or die "cannot open $path: $!\n";
     flock $file, LOCK_EX or die "cannot lock $path: $!\n";
     return $file if !$more;
-    my $count = (<$file> // '') =~ /\A(\d+)/ ? $1 + 1 : 1;
-    seek $file, 0, 0;
-    $file->autoflush;
+    my $count = read_at($file, 0, 32) =~ /\A(\d+)/ ? $1 + 1 : 1;
     # It never gets shorter.
-    print {$file} "$count\n" or die "cannot write $path: $!\n";
+    eval { write_at($file, 0, "$count\n"); 1 } or die "$path: $@";
     return $file;
 }
 

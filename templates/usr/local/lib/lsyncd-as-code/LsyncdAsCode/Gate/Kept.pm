@@ -5,7 +5,6 @@ use strict;
 use warnings;
 use Errno ();
 use Fcntl qw(:DEFAULT :mode);
-use POSIX ();
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Beneath qw(absent);
 use LsyncdAsCode::Gate::Private qw(below open_private read_file write_file);
@@ -26,6 +25,9 @@ sub new {
 }
 
 sub keeps { my ($self) = @_; return $self->{days} > 0 && $self->{place} ? 1 : 0 }
+
+# The name of an hour.
+sub hour_of { my ($time) = @_; my (undef, undef, $h, $day, $month, $year) = gmtime $time; return sprintf '%04d-%02d-%02dT%02d', $year + 1900, $month + 1, $day, $h }
 
 # Entries of the mirror's file system that are kept here: they are none of the mirror's.
 sub count { my ($self) = @_; return $self->{count} }
@@ -54,7 +56,7 @@ sub move {
     my ($self, $target, $path, $entries) = @_;
     my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my $from = $target->directory($above) // return;
-    my $hour = POSIX::strftime('%Y-%m-%dT%H', gmtime);
+    my $hour = hour_of(time);
     for (my $number = 1;; $number++) {
         my $into = $self->{place};
         for my $part ($number == 1 ? $hour : "$hour.$number", grep { length } split m{/}, $above) { $into = $into && $self->directory($into, $part) }
@@ -88,7 +90,7 @@ sub save {
 # Removes what is older than its days. Returns how many hours went.
 sub purge {
     my ($self, $now) = @_;
-    my $oldest = POSIX::strftime('%Y-%m-%dT%H', gmtime $now - $self->{days} * 86_400);
+    my $oldest = hour_of($now - $self->{days} * 86_400);
     return $self->drop(grep { substr($_, 0, 13) lt $oldest } $self->hours);
 }
 

@@ -4,10 +4,9 @@ package LsyncdAsCode::Gate::Private;
 use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :mode);
-use IO::Handle ();
 use LsyncdAsCode::Beneath qw(absent move sync_directory);
 use LsyncdAsCode::Gate::Names qw(PRIVATE);
-use LsyncdAsCode::System  qw(fd_path O_CLOEXEC);
+use LsyncdAsCode::System  qw(fd_path sync write_at O_CLOEXEC);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(open_private below read_file write_file);
@@ -47,7 +46,7 @@ sub write_file {
     my $path = fd_path($directory) . "/$name";
     unlink "$path.new";
     sysopen my $file, "$path.new", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600 or die "cannot write $name: $!\n";
-    (print {$file} $text) && $file->flush && $file->sync or die "cannot write $name: $!\n";
+    eval { write_at($file, 0, $text); sync($file); 1 } or die "$name: $@";
     close $file or die "cannot write $name: $!\n";
     move("$path.new", $path);
     sync_directory($directory);

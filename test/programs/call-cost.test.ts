@@ -1,0 +1,124 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { run } from "../../toolchain/run";
+import { programs, writeSettings } from "../../tools/torture/settings";
+import { installTime, needPrograms } from "../support/programs";
+
+// What a call of lsyncd about databases costs: counted in programs that are started and modules that are read. While databases change
+// there is a call each second.
+
+jest.setTimeout(120_000);
+
+let folder: string;
+const at = (name: string): string => join(folder, name);
+const shell = (text: string) => run("bash", ["-c", `cd '${folder}' && ${text}`]);
+const guard = join(programs, "lsyncd-guard");
+const options = ["-WpglstoD", "--delete-after", "--no-perms", "--omit-dir-times", "-r", "--delete", "--ignore-errors"];
+const list = [...options, "--force", "--from0", "--include-from=-", "--exclude=*"];
+
+/** Calls the wrapper with a list of these databases, by way of another program; the caller lives until the copier is idle. */
+async function call(by: string[], ...names: string[]) {
+  const command = `"$@" >>'${at("output")}' 2>&1; code=$?; sleep 3.5; exit $code`;
+  const args = [...by, join(programs, "rsync-wrapper"), ...list, at("source/"), at("target/")];
+  return run("bash", ["-c", command, "bash", ...args], {
+    env: { ...process.env, LSYNCD_SETTINGS: at("settings") },
+    input: ["/", ...names.map((name) => `/${name}`)].join("\0"),
+    allowFailure: true,
+  });
+}
+
+/** The programs that were started, in their order, from what strace wrote (which interrupts a line for another process's). */
+const started = (file: string): string[] =>
+  readFileSync(at(file), "utf8")
+    .split("\n")
+    .filter((line) => !line.includes(" = -1 "))
+    .flatMap((line) => /execve\("[^"]*?([^"/]+)",/.exec(line)?.[1] ?? []);
+
+beforeAll(() => needPrograms("rsync", "python3", "strace"), installTime);
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "lsyncd-as-code-call-"));
+  mkdirSync(at("source"));
+  mkdirSync(at("target"));
+  await settings({});
+  await shell(
+    `python3 -c "import sqlite3; c=sqlite3.connect('source/a.sqlite'); c.executescript('create table t(x)')"`,
+  );
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const settings = (given: Record<string, unknown>) =>
+  writeSettings(at("settings"), {
+    ...{ source: at("source"), target: at("target"), sqliteStateDirectory: at("state"), state: at("marks") },
+    ...{ copyProgram: join(programs, "sqlite-copier"), deletionLimit: 1e8, ...given },
+  });
+
+it("the wrapper is the only Perl of a call, and rsync is not started", async () => {
+  expect((await call(["strace", "-f", "-e", "trace=execve", "-o", at("trace")], "a.sqlite")).code).toBe(0);
+  expect(existsSync(at("target/a.sqlite"))).toBe(true);
+  // The last one is the worker, which was not there yet.
+  expect(started("trace")).toEqual(["rsync-wrapper", "true", "df", "sqlite-copier"]);
+});
+
+it("the worker is a program of its own and holds no volume open", async () => {
+  const calling = call([], "a.sqlite");
+  let held = "";
+  for (let i = 0; i < 100 && held === ""; i++) {
+    await sleep(50);
+    if (!existsSync(at("target/a.sqlite"))) continue;
+    const look = `for p in $(pgrep -f 'sqlite-copier --work'); do tr '\\0' '\\n' </proc/$p/environ | grep -qF '${at("settings")}' && readlink /proc/$p/fd/*; done; true`;
+    held = (await shell(look)).stdout;
+  }
+  // Its pipe, lock and queues.
+  expect(held).toContain(at("state/worker.lock"));
+  expect(held).not.toContain(at("source"));
+  expect(held).not.toContain(at("target"));
+  await calling;
+});
+
+it("a call reads no module of Perl that takes longer to read than the call to do", async () => {
+  const opened = ["strace", "-f", "-e", "trace=openat", "-o", at("trace")];
+  // With a worker there is no more to do than to wake it.
+  await Promise.all([call([], "a.sqlite"), sleep(1500).then(() => call(opened, "a.sqlite"))]);
+  const modules = [...readFileSync(at("trace"), "utf8").matchAll(/"[^"]*?([\w-]+(?:\/[\w-]+)?\.pm)".* = \d+$/gm)];
+  const read = new Set(modules.map(([, module]) => module));
+  expect(read).toContain("LsyncdAsCode/Call.pm");
+  for (const heavy of ["perl-base/POSIX.pm", "IO/Handle.pm", "IO/File.pm", "LsyncdAsCode/Worker.pm"])
+    expect(read).not.toContain(heavy);
+});
+
+describe("the guard", () => {
+  const asked = (...records: string[]) =>
+    run("strace", ["-f", "-e", "trace=execve", "-o", at("trace"), guard, "--running", ...records], {
+      env: { ...process.env, LSYNCD_SETTINGS: at("settings") },
+      allowFailure: true,
+    });
+
+  it("starts no Perl for records that its caller has read, and one for each volume otherwise", async () => {
+    await asked("", "");
+    expect(started("trace").filter((name) => name === "perl")).toEqual([]);
+    await asked();
+    expect(started("trace").filter((name) => name === "perl")).toEqual(["perl", "perl"]);
+  });
+
+  it("goes by those records", async () => {
+    for (const records of [
+      ["in-use since", ""],
+      ["", "in-use since"],
+      ["", "unknown"],
+    ])
+      expect((await asked(...records)).stderr).toMatch(/the mirror is in use/);
+    expect((await asked("mirroring", "mirroring x")).stderr).not.toMatch(/in use/);
+  });
+
+  it.each(["source", "target"])("is given what the %s remembers of a failover", async (volume) => {
+    await settings({ guard });
+    const library = `. '${programs}/failover.sh'`;
+    await shell(`${library}; volume_record '${at(volume)}' 'in-use of a test'`);
+    expect((await call([], "a.sqlite")).code).toBe(1);
+    expect(readFileSync(at("output"), "utf8")).toMatch(/the mirror is in use/);
+  });
+});
