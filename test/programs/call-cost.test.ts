@@ -23,7 +23,8 @@ async function call(by: string[], ...names: string[]) {
   const command = `"$@" >>'${at("output")}' 2>&1; code=$?; sleep 3.5; exit $code`;
   const args = [...by, join(programs, "rsync-wrapper"), ...list, at("source/"), at("target/")];
   return run("bash", ["-c", command, "bash", ...args], {
-    env: { ...process.env, LSYNCD_SETTINGS: at("settings") },
+    // The gate counts the entries of the mirror's file system, and others delete what they have in this one.
+    env: { ...process.env, LSYNCD_SETTINGS: at("settings"), PATH: `${at("bin")}:${process.env.PATH ?? ""}` },
     input: ["/", ...names.map((name) => `/${name}`)].join("\0"),
     allowFailure: true,
   });
@@ -41,6 +42,7 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "lsyncd-as-code-call-"));
   mkdirSync(at("source"));
   mkdirSync(at("target"));
+  await shell("mkdir bin && printf '#!/bin/sh\necho IUsed; echo 1000\n' >bin/df && chmod +x bin/df");
   await settings({});
   await shell(
     `python3 -c "import sqlite3; c=sqlite3.connect('source/a.sqlite'); c.executescript('create table t(x)')"`,

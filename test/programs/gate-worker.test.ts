@@ -29,7 +29,8 @@ async function eventually(check: () => Promise<boolean>, seconds = 20): Promise<
 }
 
 async function call(args: string[], input = ""): Promise<number> {
-  const env = { ...process.env, LSYNCD_SETTINGS: at("settings") };
+  // The gate counts the entries of the mirror's file system, and others delete what they have in this one.
+  const env = { ...process.env, LSYNCD_SETTINGS: at("settings"), PATH: `${at("bin")}:${process.env.PATH ?? ""}` };
   // The worker outlives the call: its output goes to a file.
   const command = `exec perl '${programs}/rsync-wrapper' "$@" >>'${at("output")}' 2>&1`;
   return (await run("bash", ["-c", command, "bash", ...args], { env, input, allowFailure: true })).code;
@@ -59,7 +60,7 @@ const given = () => ({
 beforeAll(() => needPrograms("rsync", "python3"), installTime);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-worker-"));
-  await shell("mkdir source target");
+  await shell("mkdir source target bin && printf '#!/bin/sh\necho IUsed; echo 1000\n' >bin/df && chmod +x bin/df");
   await writeSettings(at("settings"), given());
   await shell(
     `cd source && for i in 1 2 3 4 5 6; do python3 -c "import sqlite3; c=sqlite3.connect('$i.sqlite'); c.executescript('create table t(x); insert into t values(zeroblob(5000))')"; done`,
