@@ -1,25 +1,25 @@
-/** The arguments are at fault: the message is followed by the usage, and the exit code is 2. */
+/** Invalid arguments: the tool prints the message and the usage, and exits with 2. */
 export class UsageError extends Error {}
 
-/** How a tool ends. */
+/** How a tool exits. */
 interface Ending {
-  /** Shown after a fault in the arguments; without it that is an error like any other. */
+  /** Printed after invalid arguments; without it they are an error like any other. */
   usage?: string;
   /** The exit code of any other error; 1 by default. */
   failure?: number;
-  /** End the process at once, whatever it still waits for, such as a host that never answers. */
+  /** Exit without waiting for anything, such as a host that never answers. */
   atOnce?: boolean;
 }
 
 const isUsage = (error: unknown): boolean =>
   error instanceof UsageError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS") === true;
 
-/** Runs a tool with this process's arguments and ends with the exit code it returns; an error is printed in its own words. */
+/** Runs a tool with this process's arguments and exits with the code it returns; prints the message of an error. */
 export function runTool(main: (args: string[]) => Promise<number>, ending: Ending = {}): void {
   const { usage, failure = 1, atOnce = false } = ending;
   main(process.argv.slice(2)).then(
     (code) => {
-      // Written first: ending at once would lose what waits in a pipe.
+      // Flush first: exiting at once would lose buffered output.
       if (atOnce) process.stdout.write("", () => process.exit(code));
       else process.exitCode = code;
     },

@@ -8,9 +8,9 @@ import { stackConfiguration } from "./configuration/json";
 
 const root = resolve(__dirname, "..");
 
-/** A stack, as pulumi's flags name it. */
+/** A stack, named by pulumi's flags. */
 export interface StackName {
-  /** The selected stack when it is not given. */
+  /** The selected stack by default. */
   stack?: string | undefined;
   configFile?: string | undefined;
 }
@@ -31,25 +31,25 @@ async function pulumi(args: string[], what: string): Promise<string> {
   return finished.stdout;
 }
 
-/** The stack's configuration, secrets included, as the program is handed it. Holds secrets: do not print it. */
+/** The stack's configuration as the program receives it. It contains secrets: do not print it. */
 export async function configurationOf(name: StackName): Promise<Record<string, string>> {
   const file = name.configFile === undefined ? [] : ["--config-file", resolve(name.configFile)];
   const args = ["config", "--show-secrets", "--json", ...flags(name), ...file];
   return stackConfiguration(await pulumi(args, `the settings of ${name.stack ?? "the selected stack"}`));
 }
 
-/** The settings of a stack with this environment, as the program reads them. Holds secrets. Throws with all faults of them. */
+/** The settings of a stack, as the program reads them in this environment. They contain secrets. Throws one error that lists all faults. */
 export async function settingsOf(name: StackName): Promise<Settings> {
   return readSettings({ stack: await configurationOf(name), env: process.env });
 }
 
-/** What is deployed, secrets included, as `pulumi stack export` prints it. Holds secrets: do not print it. */
+/** The stack's state, as `pulumi stack export` prints it. It contains secrets: do not print it. */
 export async function stateOf(name: StackName): Promise<unknown> {
   const args = ["stack", "export", "--show-secrets", ...flags(name)];
   return JSON.parse(await pulumi(args, `the state of ${name.stack ?? "the selected stack"}`)) as unknown;
 }
 
-/** The stack as the program knows itself: organization/project/name. */
+/** The full name of the stack: organization/project/name. */
 export async function fullStackName(name: StackName): Promise<string> {
   const selected = name.stack ?? (await pulumi(["stack", "--show-name"], "the name of the selected stack")).trim();
   const parts = selected.split("/");
@@ -60,7 +60,7 @@ export async function fullStackName(name: StackName): Promise<string> {
   return `${organization ?? "organization"}/${project.name}/${short}`;
 }
 
-/** Backends that are a file or a bucket know no organizations, and call theirs so. */
+/** File and bucket backends have no organizations; they use the name `organization`. */
 async function organizationOf(): Promise<string> {
   const who = JSON.parse(await pulumi(["whoami", "--json"], "who is logged in")) as { user: string; url: string };
   return /^https?:/.test(who.url) ? who.user : "organization";

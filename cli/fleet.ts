@@ -4,8 +4,8 @@ import { connections, type Connection } from "../infra/connection";
 import { knownHostKey } from "../infra/known-hosts";
 
 /**
- * Asks all hosts of a stack at once and returns the answers in their order. Throws a SettingsError when the key of a
- * host is not known: then none is contacted.
+ * Asks all hosts of a stack at once and returns the answers in the order of the hosts. If the key of a host is not known,
+ * throws a SettingsError and contacts none.
  */
 export async function eachHost<T>(
   settings: Settings,

@@ -1,20 +1,21 @@
 import { runTool } from "./cli";
 import { scan, type Scanned } from "./hosts-scan/scan";
 
-const usage = `Shows the public keys of hosts, ready for the stack file. It adds none: any machine may have answered, so compare
-the fingerprint with one that you got in another way, such as from the provider's console:
-  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub
+const usage = `Print the public keys of hosts, ready to paste into the stack file. Nothing is changed.
 
-  npm run hosts:scan -- ADDRESS[:PORT]…      an IPv6 address with a port in brackets: [2001:db8::1]:2222`;
+Usage: npm run hosts:scan -- ADDRESS[:PORT]…      IPv6 with a port: [2001:db8::1]:2222
+
+Another machine may have answered. Before you trust a key, compare its fingerprint on the host's own console:
+  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`;
 
 function show({ target, keys, fault }: Scanned): string {
   const [best] = keys;
-  if (!best) return `# ${target}: ${fault ?? "shows no key"}`;
+  if (!best) return `# ${target}: ${fault ?? "no key"}`;
   if (best.type === "ssh-rsa")
-    return `# ${target}: has only an RSA key, which remote commands cannot ask for; make the others on it: ssh-keygen -A`;
+    return `# ${target}: only has an RSA key, which remote commands cannot use. Generate the other keys on the host: ssh-keygen -A`;
   const others = keys.slice(1).map(({ fingerprint, type }) => `#   also ${fingerprint} (${type})`);
   return [
-    `# ${target}: compare ${best.fingerprint} (${best.type}) with the host's own before you trust it`,
+    `# ${target}: before you trust it, compare ${best.fingerprint} (${best.type}) on the host's console`,
     ...others,
     `hostKey: ${best.key}`,
   ].join("\n");

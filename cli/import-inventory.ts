@@ -11,15 +11,16 @@ import { importHosts } from "./import-inventory/settings";
 
 const root = join(__dirname, "..");
 
-const usage = `Makes a stack file out of an Ansible inventory, and says what it could not take over.
+const usage = `Create a stack file from an Ansible inventory, and list what could not be imported.
 
-  ansible-inventory -i INVENTORY --list | npm run import-inventory -- [OPTION…]
-  npm run import-inventory -- [OPTION…] FILE      FILE holds what ansible-inventory --list printed
+Usage: ansible-inventory -i INVENTORY --list | npm run import-inventory -- [OPTION…]
+       npm run import-inventory -- [OPTION…] FILE      FILE: the output of ansible-inventory --list
 
-  --group NAME   only the hosts of this group, and of the groups in it
-  --stack NAME   the stack's name; else the group's, else "imported"
-  --user NAME    who logs in where the inventory does not say, as ansible-playbook --user
-  --force        overwrite the stack's file`;
+Options:
+  --group NAME   import only the hosts of this group and its subgroups
+  --stack NAME   name of the stack (default: the group's name, or "imported")
+  --user NAME    login for hosts without ansible_user, like ansible-playbook --user
+  --force        overwrite the stack file`;
 
 const prefixed = (settings: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(settings).map(([key, value]) => [`lsyncd:${key}`, value]));
@@ -43,12 +44,12 @@ async function main(argv: string[]): Promise<number> {
   }
   const stack = values.stack ?? values.group ?? "imported";
   if (!/^[A-Za-z0-9_.-]{1,100}$/.test(stack))
-    throw new InventoryError(`A stack cannot be called ${JSON.stringify(stack)}. Give it a name: --stack NAME`);
+    throw new InventoryError(`${JSON.stringify(stack)} is not a valid stack name. Choose another: --stack NAME`);
   const output = join(root, "stacks", `Pulumi.${stack}.yaml`);
   const shown = relative(process.cwd(), output);
   if (existsSync(output) && !values.force)
     throw new InventoryError(
-      `${shown} is there already. Give another name with --stack, or overwrite it with --force.`,
+      `${shown} already exists. Choose another name with --stack, or overwrite it with --force.`,
     );
 
   const inventory = readInventory(
@@ -66,18 +67,18 @@ async function main(argv: string[]): Promise<number> {
       heading + stringify({ config: { ...prefixed(common), "lsyncd:hosts": hosts } }, { aliasDuplicateObjects: false }),
     );
     console.log(`${shown}: ${hosts.length} of ${inventory.length} hosts`);
-  } else console.log(`None of ${inventory.length} hosts could be taken over, so no file was written.`);
+  } else console.log(`None of ${inventory.length} hosts could be imported, so no file was written.`);
 
   const list = (title: string, lines: string[]): void => {
     if (lines.length > 0) console.log(`\n${title}\n${lines.map((line) => `  - ${line}`).join("\n")}`);
   };
-  const recipients = `all hosts: the mails go to ${defaults.alertRecipients.join(", ")} unless you set lsyncd:alertRecipients`;
-  list("Left out:", left);
-  list("To look at:", hosts.length === 0 ? remarks : [...remarks, recipients]);
+  const recipients = `all hosts: alerts go to ${defaults.alertRecipients.join(", ")} unless you set lsyncd:alertRecipients`;
+  list("Not imported:", left);
+  list("Check by hand:", hosts.length === 0 ? remarks : [...remarks, recipients]);
   if (hosts.length === 0) return 1;
   const next = [
-    `npx pulumi stack init ${stack}        # once; the file stays as it is`,
-    `npm run preview -- --stack ${stack}   # says which host keys are missing, and what would change`,
+    `npx pulumi stack init ${stack}        # once; it keeps the file`,
+    `npm run preview -- --stack ${stack}   # lists missing host keys, and what would change`,
   ];
   console.log(`\nNext:\n${next.map((line) => `  ${line}`).join("\n")}`);
   return 0;

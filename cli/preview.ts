@@ -14,26 +14,27 @@ import { ensureToolchain } from "../toolchain";
 
 const root = join(__dirname, "..");
 
-const usage = `Shows what a deployment would change, and changes nothing.
+const usage = `Show what a deployment would change. Nothing is changed.
 
-  npm run preview -- [--stack NAME]… [--markdown FILE] [FLAG…]
-  npm run preview -- --changed-since origin/main --markdown FILE
+Usage: npm run preview -- [--stack NAME]… [--markdown FILE] [FLAG…]
+       npm run preview -- --changed-since origin/main --markdown FILE
 
-  --stack NAME          the stack; more than once for several; else the one that is selected
-  --markdown FILE       write what a pull request's comment shows; - for standard output
-  --changed-since REF   the stacks that the difference to REF touches
+Options:
+  --stack NAME          the stack (default: the selected one); can be repeated
+  --markdown FILE       write the text of the pull request comment to FILE, or to standard output with -
+  --changed-since REF   preview the stacks affected by changes since REF
   --list                only print the names of the stacks, as JSON
-  FLAG                  for pulumi preview, such as --target`;
+  FLAG                  any flag of pulumi preview, such as --target`;
 
-/** How a run of the engine ended, and the last of what it said. */
+/** The engine's exit code and the end of its output. */
 interface Ended {
   code: number;
   tail: string;
 }
 
 /**
- * Runs `pulumi preview`, without `--diff`: the engine would print an excerpt of every file of a host that does not change. In a terminal it has that terminal, so that it can ask for a passphrase; what it shows
- * goes to stderr when stdout is wanted for the comment.
+ * Runs `pulumi preview`, without `--diff`: with it, the engine prints an excerpt of every file that does not change. In a terminal,
+ * the engine uses that terminal, so that it can ask for a passphrase. Its output goes to stderr if the comment goes to stdout.
  */
 async function preview(engine: string, args: string[], log: string, stdoutIsTaken: boolean): Promise<Ended> {
   const interactive = process.stdin.isTTY && process.stdout.isTTY && !stdoutIsTaken;
@@ -64,7 +65,7 @@ async function git(...args: string[]): Promise<string[]> {
   return stdout.split("\0").filter((name) => name !== "");
 }
 
-/** The stacks to look at; an empty name is the one that is selected. */
+/** The stacks to preview; an empty name is the selected one. */
 async function stacksOf({ stacks, changedSince }: Options): Promise<string[]> {
   if (changedSince === undefined) return stacks.length > 0 ? stacks : [""];
   const changed = await git("diff", "--name-only", "--merge-base", changedSince);

@@ -14,7 +14,7 @@ const say = (line: string): void => {
   console.error(line);
 };
 
-/** Whether somebody answers at the socket of an ssh-agent. */
+/** Whether an ssh-agent accepts connections at this socket. */
 async function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
@@ -29,15 +29,15 @@ async function answers(path: string): Promise<boolean> {
 }
 
 /**
- * The engine's environment. The command plugin fails on an ssh-agent that is gone, even where it has a private key, so
- * such an agent is left out. One host's preflight does not keep an update of the others from beginning, and what the preview
- * of an update has learnt is there for the rest of it (infra/passwords.ts).
+ * The engine's environment. The command plugin fails if the ssh-agent is gone, even when it has a private key, so such an agent
+ * is removed from the environment. A host whose preflight fails does not stop an update of the others. The preview of an update
+ * shares what it learns with the rest of the run (infra/passwords.ts).
  */
 async function environment(path: string, command: string, targets: string[]): Promise<NodeJS.ProcessEnv> {
   const env: NodeJS.ProcessEnv = { ...process.env, PATH: `${path}:${process.env.PATH ?? ""}` };
   const agent = env.SSH_AUTH_SOCK ?? "";
   if (agent !== "" && !(await answers(agent))) {
-    say(`SSH_AUTH_SOCK names an ssh-agent that does not answer (${agent}); this run goes without.`);
+    say(`The ssh-agent in SSH_AUTH_SOCK does not answer (${agent}); this run does not use it.`);
     delete env.SSH_AUTH_SOCK;
   }
   if (command === "up") {
@@ -50,25 +50,25 @@ async function environment(path: string, command: string, targets: string[]): Pr
 }
 
 /**
- * Root's rights for this run, where somebody asks for a password, and where all is removed: the program lends with a
- * password of the settings, and a removal runs without it.
+ * Gets root's rights for this run if the password is to be asked for, or if the stack is destroyed. In all other cases the
+ * program itself uses the password in the settings; it does not run during a destroy.
  */
 async function lend({ askBecomePass, name }: EngineArguments, command: string): Promise<Loans | undefined> {
   if (!askBecomePass && command !== "destroy") return undefined;
-  // What is loaded for nothing costs each run some tenths of a second.
+  // Loading this when it is not needed would cost each run some tenths of a second.
   const { lendForRun } = require("./become") as typeof import("./become");
   try {
     return await lendForRun(name, askBecomePass, say);
   } catch (error) {
     if (askBecomePass) throw error;
-    say(`Nothing is known of passwords for sudo: ${(error as Error).message}`);
+    say(`Could not read the sudo passwords: ${(error as Error).message}`);
     return undefined;
   }
 }
 
 /**
- * `npm run up -- FLAGS` and its like: makes sure the toolchain is there, then runs the engine as `npx pulumi` would,
- * in the repository's root, with this process's terminal. Ends with the engine's exit code.
+ * `npm run up -- FLAGS` and similar: makes sure that the toolchain is installed, then runs the engine like `npx pulumi`,
+ * in the repository's root, with this process's terminal. Exits with the engine's exit code.
  */
 async function main(args: string[]): Promise<number> {
   const { engine } = await ensureToolchain();
@@ -76,7 +76,7 @@ async function main(args: string[]): Promise<number> {
   const env = await environment(engine.folder, args[0] ?? "", options.targets);
   const loans = await lend(options, args[0] ?? "");
   const child = spawn(engine.path, options.args, { cwd: root, env, stdio: "inherit" });
-  // The first Ctrl-C asks the engine to finish what it has begun, so this process must stay until it has.
+  // The first Ctrl-C asks the engine to finish the operations in progress, so this process must wait for it.
   process.on("SIGINT", () => undefined);
   for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, () => child.kill(signal));
   return new Promise<number>((resolve, reject) => {

@@ -5,17 +5,18 @@ import { settingsOf } from "./configuration";
 import { fleetStatus } from "./status/fleet";
 import { statusText } from "./status/report";
 
-const usage = `How is every host of a stack? All are asked at once.
+const usage = `Show the health of every host of a stack. All hosts are checked at once.
 
-  npm run status -- --stack NAME [--json] [--watch [--every SECONDS]] [--timeout SECONDS] [--config-file FILE]
+Usage: npm run status -- --stack NAME [OPTION…]
 
-  --json         for programs: docs/status.schema.json says what is in it; with --watch one line each time
-  --watch        again and again, until you press Ctrl-C
-  --every        seconds from one answer to the next question (default 10)
-  --timeout      how long to wait for one host (default 25)
-  --config-file  as pulumi's: the stack's settings are in another file
+Options:
+  --json              print JSON (schema: docs/status.schema.json), with --watch one line per round
+  --watch             repeat until you press Ctrl-C
+  --every SECONDS     pause between rounds (default 10)
+  --timeout SECONDS   time limit for each host (default 25)
+  --config-file FILE  read the stack's settings from FILE, as pulumi does
 
-Ends with 0 when all hosts are healthy, 1 when one is not or does not answer, 2 when they could not be asked.`;
+Exit codes: 0 all hosts healthy; 1 a host is unhealthy or does not answer; 2 the hosts could not be checked.`;
 
 function readArguments(args: string[]) {
   const { values } = parseArgs({
@@ -31,7 +32,8 @@ function readArguments(args: string[]) {
     },
   });
   for (const name of ["timeout", "every"] as const)
-    if (!/^[1-9]\d{0,3}$/.test(values[name])) throw new UsageError(`--${name} takes seconds, not "${values[name]}"`);
+    if (!/^[1-9]\d{0,3}$/.test(values[name]))
+      throw new UsageError(`--${name} must be a number of seconds, not "${values[name]}"`);
   return values;
 }
 
@@ -45,7 +47,7 @@ async function main(args: string[]): Promise<number> {
   for (;;) {
     const all = await fleetStatus(settings, Number(options.timeout));
     if (options.watch && !options.json) {
-      // Over the last one on a terminal; below it where the output is kept.
+      // On a terminal, clear the screen. Elsewhere, keep the earlier output.
       if (process.stdout.isTTY) process.stdout.write("\x1b[H\x1b[2J\x1b[3J");
       console.log(`${new Date().toLocaleString("sv")}\n`);
     }
@@ -55,5 +57,5 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-// At once: a host that never answers would keep this process.
+// At once: a host that never answers would keep this process running.
 runTool(main, { usage, failure: 2, atOnce: true });

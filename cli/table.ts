@@ -1,4 +1,4 @@
-/** Pads the cells of rows to columns: the first `left` to the left (all by default), numbers to the right. */
+/** Pads cells to columns: the first `left` columns are left-aligned (all by default), the others right-aligned. */
 export function columns(rows: string[][], left = Infinity): string[] {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
   return rows.map((row) =>

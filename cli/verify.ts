@@ -4,16 +4,17 @@ import { settingsOf } from "./configuration";
 import { verifyFleet } from "./verify/fleet";
 import { exitCode, reportText } from "./verify/report";
 
-const usage = `Compares source and mirror on every host of a stack, and opens every database of the mirrors.
+const usage = `Compare source and mirror on every host of a stack, and check every database in the mirrors.
 
-  npm run verify -- --stack NAME [--checksum] [--full] [--max-age SECONDS] [--config-file FILE]
+Usage: npm run verify -- --stack NAME [OPTION…]
 
-  --checksum     compares content, not only sizes and times
-  --full         PRAGMA integrity_check instead of quick_check
-  --max-age      a difference younger than this is the mirror's normal delay (default 60)
-  --config-file  as pulumi's: the stack's settings are in another file
+Options:
+  --checksum          compare contents, not only sizes and times
+  --full              run PRAGMA integrity_check instead of quick_check
+  --max-age SECONDS   ignore differences younger than this: the mirror's normal delay (default 60)
+  --config-file FILE  read the stack's settings from FILE, as pulumi does
 
-Ends with 0 when all is well, 1 when a host has faults, 2 when something could not be checked.`;
+Exit codes: 0 no faults; 1 a host has faults; 2 something could not be checked.`;
 
 function readArguments(args: string[]) {
   const { values } = parseArgs({
@@ -28,8 +29,9 @@ function readArguments(args: string[]) {
     },
   });
   const age = values["max-age"];
-  if (age !== undefined && !/^\d{1,9}$/.test(age)) throw new UsageError(`--max-age takes seconds, not "${age}"`);
-  if (values.stack === undefined && !values.help) throw new UsageError("which stack? --stack NAME");
+  if (age !== undefined && !/^\d{1,9}$/.test(age))
+    throw new UsageError(`--max-age must be a number of seconds, not "${age}"`);
+  if (values.stack === undefined && !values.help) throw new UsageError("--stack NAME is required");
   return { ...values, ...(age === undefined ? {} : { maxAge: Number(age) }) };
 }
 

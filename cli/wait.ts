@@ -3,15 +3,16 @@ import { runTool, UsageError } from "./cli";
 import { settingsOf } from "./configuration";
 import { waitExit, waitFleet, waitText } from "./wait/fleet";
 
-const usage = `Waits until everything that was written to each host of a stack before the call is in its mirror, and on its disk.
+const usage = `Wait until everything written so far on every host of a stack is mirrored and on disk.
 
-  npm run wait -- --stack NAME [--timeout SECONDS] [--config-file FILE]
+Usage: npm run wait -- --stack NAME [OPTION…]
 
-  --timeout      how long to wait at most (default 300)
-  --config-file  as pulumi's: the stack's settings are in another file
+Options:
+  --timeout SECONDS   time limit (default 300)
+  --config-file FILE  read the stack's settings from FILE, as pulumi does
 
-Ends with 0 when it is so on all hosts, 1 when it was not within the timeout on one, 2 when a host could not be asked, 3 when
-a mirror is held: in use, or after a mass deletion.`;
+Exit codes: 0 mirrored on all hosts; 1 timeout; 2 a host could not be asked; 3 a mirror is held (in use, or after a mass
+deletion).`;
 
 function readArguments(args: string[]) {
   const { values } = parseArgs({
@@ -23,7 +24,8 @@ function readArguments(args: string[]) {
       help: { type: "boolean", short: "h", default: false },
     },
   });
-  if (!/^[1-9]\d{0,5}$/.test(values.timeout)) throw new UsageError(`--timeout takes seconds, not "${values.timeout}"`);
+  if (!/^[1-9]\d{0,5}$/.test(values.timeout))
+    throw new UsageError(`--timeout must be a number of seconds, not "${values.timeout}"`);
   return values;
 }
 

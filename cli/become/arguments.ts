@@ -1,17 +1,17 @@
 import type { StackName } from "../configuration";
 
-/** What a person asked for, taken apart. */
+/** The parsed arguments of `npm run up` and similar. */
 export interface EngineArguments {
-  /** What the engine gets. */
+  /** The engine's arguments. */
   args: string[];
   askBecomePass: boolean;
-  /** The patterns of the resources that are meant; empty for all. */
+  /** Patterns of the targeted resources; empty for all. */
   targets: string[];
-  /** The stack that is meant. */
+  /** The stack. */
   name: StackName;
 }
 
-// The commands that change several hosts: the fault of one must not keep the others from their turn.
+// Commands that change several hosts: an error on one must not stop the others.
 const goesOn = new Set(["up", "destroy"]);
 
 const askFlags = new Set(["--ask-become-pass", "-K"]);
@@ -28,7 +28,7 @@ function valuesOf(args: string[], ...flags: string[]): string[] {
 /** The value of a flag; the last one counts. */
 const valueOf = (args: string[], ...flags: string[]): string | undefined => valuesOf(args, ...flags).at(-1);
 
-/** Reads the arguments of `npm run up` and its like; the first is the engine's command. */
+/** Parses the arguments of `npm run up` and similar; the first is the engine's command. */
 export function engineArguments(args: string[]): EngineArguments {
   const [command = "", ...rest] = args.filter((arg) => !askFlags.has(arg));
   const given = rest.some((arg) => arg.startsWith("--continue-on-error"));

@@ -5,7 +5,7 @@ import type { Connection } from "../../infra/connection";
 import { renderFiles } from "../../infra/files";
 import { announcements, borrows, type Wanted } from "../../infra/lending";
 
-/** A host whose user asks sudo for root's rights, and the commands that may be run with them. */
+/** A host whose user gets root's rights through sudo, and the commands that may run with them. */
 export interface Borrower extends Wanted {
   password: string;
 }
@@ -34,7 +34,7 @@ const resource = z.object({
 });
 const state = z.object({ deployment: z.object({ resources: z.array(z.unknown()).optional() }).nullable() });
 
-/** Replaces the secrets of an export by their values. */
+/** Replaces the secrets in an export with their values. */
 function reveal(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(reveal);
   if (typeof value !== "object" || value === null) return value;
@@ -55,9 +55,9 @@ function deployedResources(exported: unknown): Deployed[] {
 const place = ({ host, port, user }: Connection): string => `${user}@${host}:${String(port)}`;
 
 /**
- * The hosts that borrow root's rights: those of the settings, and those that a run may have to undeploy, which the state
- * knows. `stack` is the stack as organization/project/name, `exported` what `pulumi stack export --show-secrets` gives,
- * `asked` what a person has typed. A host whose password is not known is none.
+ * The hosts that need root's rights: those in the settings, and those in the state, which a run may have to undeploy.
+ * `stack` is organization/project/name, `exported` is the output of `pulumi stack export --show-secrets`, and `asked` is
+ * the password that was entered. A host without a known password is left out.
  */
 export function borrowers(
   settings: Settings,

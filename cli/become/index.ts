@@ -11,9 +11,9 @@ import { askPassword } from "./prompt";
 const none: Loans = { faults: [], end: () => undefined };
 
 /**
- * Gets root's rights for this run on every host that needs them: with `ask`, which is `--ask-become-pass`, a person is asked for
- * the password of sudo, where the settings have none. It stays in this process and in the pipe to sudo: the engine, its
- * state and the program never have it.
+ * Gets root's rights for this run on every host that needs them. With `ask` (`--ask-become-pass`), asks for sudo's password if
+ * the settings have none. The password stays in this process and in the pipe to sudo: the engine, its state and the program
+ * never receive it.
  */
 export async function lendForRun(name: StackName, ask: boolean, say: (line: string) => void): Promise<Loans> {
   const settings = readSettings({ stack: await configurationOf(name), env: process.env });
@@ -22,9 +22,9 @@ export async function lendForRun(name: StackName, ask: boolean, say: (line: stri
   const reach = await certified(connections(settings, knownHostKey));
   const all = (asked?: string): Borrower[] => borrowers(settings, reach, full, exported, asked);
   const asking = ask && all("").some(({ password }) => password === "");
-  if (ask && !asking) say("No host asks for a password: all log in as root, or have lsyncd:becomePassword.");
+  if (ask && !asking) say("No host needs a password: each logs in as root or has lsyncd:becomePassword.");
   const password = asking ? await askPassword("Password for sudo: ") : undefined;
-  if (password === "") throw new Error("no password was given, nothing was deployed");
+  if (password === "") throw new Error("no password was entered; nothing was deployed");
   const loans = await lendToAll(all(password));
   for (const fault of loans.faults) say(fault);
   return loans;

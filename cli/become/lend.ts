@@ -1,18 +1,18 @@
 import { lendOn, prepareLoan, type Loan } from "../../infra/lending";
 import type { Borrower } from "./borrowers";
 
-/** Root's rights that are lent for one run. */
+/** Root's rights that are lent to hosts for one run. */
 export interface Loans {
-  /** Hosts that have none, and why. */
+  /** Hosts without them, and why. */
   faults: string[];
-  /** Takes all of them back. */
+  /** Revokes all of them. */
   end: () => void;
 }
 
 /**
- * Lends root's rights to all borrowers. Those with one password are asked one after the other until one has taken it, then
- * all at once: one that refuses it first is an error, and no other host sees it. So a mistyped password is tried once, and
- * does not lock an account that hosts share.
+ * Lends root's rights to all borrowers. Hosts with the same password are tried one after the other until one accepts it, then
+ * all at once. If the first refuses it, that is an error, and no other host receives it: a mistyped password is tried once,
+ * and does not lock an account that hosts share.
  */
 export async function lendToAll(borrowers: Borrower[]): Promise<Loans> {
   const open: Loan[] = [];

@@ -1,8 +1,7 @@
 import { createInterface } from "node:readline";
 
 /**
- * Asks for a password: on a terminal without showing what is typed, otherwise it is the first line of the standard
- * input. Rejects when the person gives up with Ctrl-C.
+ * Asks for a password: on a terminal without echo, otherwise reads the first line of standard input. Rejects on Ctrl-C.
  */
 export async function askPassword(question: string): Promise<string> {
   const { stdin, stderr } = process;

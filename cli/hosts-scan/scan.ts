@@ -2,7 +2,7 @@ import { sortKeys } from "../../infra/known-hosts";
 import { fingerprint } from "../../infra/ssh-format";
 import { run } from "../../toolchain/run";
 
-/** A public key that a host shows. */
+/** A public key that a host presents. */
 export interface ShownKey {
   type: string;
   /** Type and text, as `hostKey` takes it. */
@@ -11,7 +11,7 @@ export interface ShownKey {
   fingerprint: string;
 }
 
-/** What a host shows; the key to use comes first. */
+/** The keys that a host presents; the key to use comes first. */
 export interface Scanned {
   target: string;
   keys: ShownKey[];
@@ -21,17 +21,17 @@ export interface Scanned {
 // Seconds to wait for a host.
 const timeout = 10;
 
-/** Reads ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT. An address with several colons is an IPv6 one without a port. */
+/** Parses ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT. An address with several colons is an IPv6 address without a port. */
 export function parseTarget(target: string): { address: string; port: number } {
   const match = /^\[([^\]]+)\](?::(\d+))?$/.exec(target) ?? /^([^:]+)(?::(\d+))?$/.exec(target);
   const [, address = target, port = "22"] = match ?? [];
   if (!/^[A-Za-z0-9:][A-Za-z0-9.:_%-]*$/.test(address) || Number(port) < 1 || Number(port) > 65535) {
-    throw new Error(`not an address with or without a port: ${target}`);
+    throw new Error(`not ADDRESS or ADDRESS:PORT: ${target}`);
   }
   return { address, port: Number(port) };
 }
 
-/** Reads what ssh-keyscan prints. */
+/** Parses the output of ssh-keyscan. */
 export function parseKeys(printed: string): ShownKey[] {
   const keys = printed
     .split("\n")
@@ -43,13 +43,13 @@ export function parseKeys(printed: string): ShownKey[] {
   });
 }
 
-/** Asks a host for its public keys. Never rejects for what the host does. */
+/** Asks a host for its public keys. Never rejects because of the host; throws on an invalid address. */
 export async function scan(target: string): Promise<Scanned> {
   const { address, port } = parseTarget(target);
   const args = ["-T", String(timeout), "-p", String(port), "--", address];
   const { stdout, stderr } = await run("ssh-keyscan", args, { allowFailure: true });
   const keys = parseKeys(stdout);
   if (keys.length > 0) return { target, keys };
-  const said = stderr.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
-  return { target, keys, fault: said.at(-1) ?? "it does not answer" };
+  const errors = stderr.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  return { target, keys, fault: errors.at(-1) ?? "no answer" };
 }

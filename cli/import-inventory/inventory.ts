@@ -1,4 +1,4 @@
-/** Something about the inventory that a person must fix. */
+/** A problem with the inventory that a person must fix. */
 export class InventoryError extends Error {}
 
 /** A host as Ansible's own parser sees it, with all its variables. */
@@ -17,19 +17,19 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /**
- * Reads what `ansible-inventory --list` prints: the hosts of a group and of the groups in it, in the inventory's order,
- * or all hosts. Throws an InventoryError when the text is something else or there is no such group.
+ * Parses the output of `ansible-inventory --list`: returns the hosts of a group and its subgroups, in the inventory's order,
+ * or all hosts. Throws an InventoryError for any other text, or if the group does not exist.
  */
 export function readInventory(text: string, group?: string): InventoryHost[] {
   let inventory: unknown;
   try {
     inventory = JSON.parse(text);
   } catch {
-    throw new InventoryError("This is not JSON. Make it with: ansible-inventory -i INVENTORY --list");
+    throw new InventoryError("The input is not JSON. Create it with: ansible-inventory -i INVENTORY --list");
   }
   const meta = isObject(inventory) ? inventory._meta : undefined;
   if (!isObject(inventory) || !isObject(meta) || !isObject(meta.hostvars))
-    throw new InventoryError("There is no _meta.hostvars in it. Make it with: ansible-inventory -i INVENTORY --list");
+    throw new InventoryError("The input has no _meta.hostvars. Create it with: ansible-inventory -i INVENTORY --list");
 
   const groups = new Map<string, Group>();
   for (const [name, value] of Object.entries(inventory)) {
@@ -38,13 +38,13 @@ export function readInventory(text: string, group?: string): InventoryHost[] {
       Array.isArray(list) ? list.filter((item) => typeof item === "string") : [];
     if (isObject(value.vars) && Object.keys(value.vars).length > 0)
       throw new InventoryError(
-        "It was made with --export, which leaves the variables of groups where they are. Leave --export out.",
+        "The input was created with --export, which does not merge group variables into hosts. Leave --export out.",
       );
     groups.set(name, { hosts: strings(value.hosts), children: strings(value.children) });
   }
   if (group !== undefined && !groups.has(group)) {
     const known = [...groups.keys()].filter((name) => name !== "ungrouped");
-    throw new InventoryError(`There is no group ${group} in it, there are: ${known.join(", ") || "none"}`);
+    throw new InventoryError(`The inventory has no group ${group}. Its groups: ${known.join(", ") || "none"}`);
   }
 
   const names: string[] = [];

@@ -4,26 +4,26 @@ import { countedList } from "../preview/names";
 import type { InventoryHost } from "./inventory";
 import { readJump, readSshArguments } from "./ssh-arguments";
 
-/** An inventory as settings of a stack, and what is left to do by hand. */
+/** An inventory as settings of a stack, and what remains to be done by hand. */
 export interface Imported {
-  /** What all hosts have in common: settings of the stack. */
+  /** Settings that all hosts share: settings of the stack. */
   common: Record<string, unknown>;
   /** The entries of `lsyncd:hosts`. */
   hosts: Record<string, unknown>[];
-  /** Hosts that are not among them, with the reason. */
+  /** Hosts that were not imported, with the reason. */
   left: string[];
-  /** What was taken over in another way or not at all, with what to do. Equal remarks once, with their hosts. */
+  /** Variables that were imported differently or not at all, and what to do. Equal remarks appear once, with their hosts. */
   remarks: string[];
 }
 
-/** What the person who imports says beside the inventory. */
+/** Options of the import. */
 export interface ImportOptions {
   stack: string;
-  /** Who logs in where the inventory does not say, as `ansible-playbook --user`. */
+  /** Login for hosts without `ansible_user`, like `ansible-playbook --user`. */
   user?: string;
 }
 
-/** Whether a host's entry may have this setting, in this form. */
+/** Whether a host's entry may have this setting with this value. */
 function admits(extra: Record<string, unknown>): boolean {
   const entry = { name: "host", address: "192.0.2.1", ...extra };
   try {
@@ -39,7 +39,7 @@ const isTemplate = (value: unknown): boolean => typeof value === "string" && /\{
 const written = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 const yes = (value: unknown): boolean => /^(true|yes|on|1|y|t)$/i.test(String(value));
 
-// Variables that say how to reach a host, by the names of today and those that Ansible still takes.
+// Connection variables: the current names, and the older ones that Ansible still accepts.
 const reaching: Record<string, string[]> = {
   address: ["ansible_host", "ansible_ssh_host"],
   port: ["ansible_port", "ansible_ssh_port"],
@@ -54,7 +54,7 @@ const handled = new Set([
   ...["ansible_private_key_file", "ansible_ssh_private_key_file"],
 ]);
 
-/** Makes the settings of a stack out of the hosts of an inventory. */
+/** Converts the hosts of an inventory into the settings of a stack. */
 export function importHosts(inventory: InventoryHost[], { stack, user: defaultUser }: ImportOptions): Imported {
   const left: string[] = [];
   const remarks = new Map<string, string[]>();
@@ -70,7 +70,7 @@ export function importHosts(inventory: InventoryHost[], { stack, user: defaultUs
 
     const connection = first(["ansible_connection"]) ?? "ssh";
     if (!["ssh", "smart", "paramiko", "paramiko_ssh"].includes(written(connection))) {
-      left.push(`${name}: ansible_connection is ${written(connection)}, and this program works over SSH only`);
+      left.push(`${name}: ansible_connection is ${written(connection)}, but this program uses SSH only`);
       return [];
     }
     const open = [...Object.values(reaching).flat(), ...argumentNames].filter((key) => isTemplate(variables[key]));
@@ -84,7 +84,7 @@ export function importHosts(inventory: InventoryHost[], { stack, user: defaultUs
     const become = first(["ansible_become_user"]);
     const method = first(["ansible_become_method"]);
     if ((become !== undefined && become !== "root") || (method !== undefined && method !== "sudo"))
-      remark(name, "another user than root, or another way to become it than sudo; here it is sudo to root");
+      remark(name, "becomes a user other than root, or uses a method other than sudo; this program uses sudo to root");
 
     const address = first(reaching.address ?? []) ?? name;
     const port = first(reaching.port ?? []);
@@ -92,11 +92,11 @@ export function importHosts(inventory: InventoryHost[], { stack, user: defaultUs
     if (user === undefined)
       remark(
         name,
-        "no ansible_user, so root logs in here. Ansible took --user, remote_user in ansible.cfg, or the login of the user who " +
-          "ran it; give it here too: --user NAME",
+        "no ansible_user, so this program logs in as root. Ansible used --user, remote_user in ansible.cfg, or the local " +
+          "user's name; if you need another login, import again with --user NAME",
       );
     else if (user !== "root" && first(["ansible_become"]) !== undefined && !yes(first(["ansible_become"])))
-      remark(name, "ansible_become is false; this program needs root, and becomes it by sudo");
+      remark(name, "ansible_become is false, but this program needs root and uses sudo");
 
     const entry: Record<string, unknown> = {
       name,
@@ -114,13 +114,13 @@ export function importHosts(inventory: InventoryHost[], { stack, user: defaultUs
     if (jump !== undefined) {
       const bastion = readJump(jump);
       if (more.length === 0 && admits({ bastion })) entry.bastion = bastion;
-      else remark(name, `the way through ${jumps.join(" and then ")} could not be taken over`);
+      else remark(name, `the connection through ${jumps.join(" and then ")} could not be imported`);
     }
-    if (rest.length > 0) remark(name, `options for ssh that were not taken over: ${rest.join(" ")}`);
+    if (rest.length > 0) remark(name, `ssh options that were not imported: ${rest.join(" ")}`);
     if (unchecked.length > 0)
       remark(
         name,
-        `${unchecked.join(" ")} is left out: a host's key is always checked here. Give it as hostKey, or have it in your ` +
+        `${unchecked.join(" ")} was not imported: this program always checks host keys. Set hostKey, or add the key to your ` +
           "known_hosts",
       );
 
@@ -130,15 +130,15 @@ export function importHosts(inventory: InventoryHost[], { stack, user: defaultUs
       remark(
         name,
         admits({ becomePassword: "x" })
-          ? `a password for sudo. It was not written anywhere; store it encrypted: npx pulumi config set --secret becomePassword --stack ${stack}`
-          : "a password for sudo; here sudo must ask for none",
+          ? `a sudo password. It was not imported; store it encrypted: npx pulumi config set --secret becomePassword --stack ${stack}`
+          : "a sudo password; this program needs sudo without a password",
       );
     if (first(["ansible_password", "ansible_ssh_pass"]) !== undefined)
       remark(
         name,
         admits({ password: "x" })
-          ? `a password to log in. It was not written anywhere; store it encrypted: npx pulumi config set --secret password --stack ${stack}`
-          : "a password to log in; here it takes a key or an ssh-agent",
+          ? `a login password. It was not imported; store it encrypted: npx pulumi config set --secret password --stack ${stack}`
+          : "a login password; this program needs a key or an ssh-agent",
       );
     const fault = faultOf([entry]);
     if (fault !== undefined) {
@@ -151,25 +151,25 @@ export function importHosts(inventory: InventoryHost[], { stack, user: defaultUs
   if (keys.size === 1) {
     const [[path, names] = ["", []]] = [...keys];
     const set = `npx pulumi config set --secret privateKey --stack ${stack} <${path}`;
-    remarks.set(`the key ${path} to log in. Add it to your ssh-agent, or store it encrypted: ${set}`, names);
+    remarks.set(`login key ${path}. Add it to your ssh-agent, or store it encrypted: ${set}`, names);
   } else {
     const at = (name: string | undefined): number => hosts.findIndex((host) => host.name === name);
     for (const [path, names] of keys)
       remarks.set(
-        `the key ${path} to log in. Add it to your ssh-agent, or store it encrypted for each host, the first one by: ` +
+        `login key ${path}. Add it to your ssh-agent, or store it encrypted for each host, the first one with: ` +
           `npx pulumi config set --secret --path 'hosts[${at(names[0])}].privateKey' --stack ${stack} <${path}`,
         names,
       );
   }
   const lines = [...remarks].map(([text, names]) => `${countedList(names)}: ${text}`);
   if (others.size > 0)
-    lines.push(`Variables that are not about reaching a host are not used: ${[...others].sort().join(", ")}`);
+    lines.push(`These variables are not about the connection and were not imported: ${[...others].sort().join(", ")}`);
   const together = hosts.length > 0 ? faultOf(hosts) : undefined;
   if (together !== undefined) lines.push(`Fix this in the stack file before you deploy: ${together}`);
   return { ...hoist(hosts), left, remarks: lines };
 }
 
-/** Takes what all hosts have in common out of their entries. */
+/** Moves settings that all hosts share out of their entries. */
 function hoist(hosts: Record<string, unknown>[]): Pick<Imported, "common" | "hosts"> {
   const [first, ...rest] = hosts;
   if (first === undefined || rest.length === 0) return { common: {}, hosts };
@@ -182,7 +182,7 @@ function hoist(hosts: Record<string, unknown>[]): Pick<Imported, "common" | "hos
   };
 }
 
-/** What the program itself would say about these hosts; undefined when it would take them. */
+/** The program's own error for these hosts; undefined if it accepts them. */
 function faultOf(hosts: Record<string, unknown>[]): string | undefined {
   try {
     readSettings({ stack: { "lsyncd:hosts": JSON.stringify(hosts) }, env: {} });

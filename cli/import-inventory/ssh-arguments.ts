@@ -1,21 +1,21 @@
-/** What the arguments for ssh in an inventory say. */
+/** The ssh arguments in an inventory. */
 export interface SshArguments {
-  /** The hosts to go through, as `user@host:port`, the first one first. */
+  /** The jump hosts, as `user@host:port`, in order. */
   jumps: string[];
-  /** Options that nothing here stands for, as they were. */
+  /** Options without an equivalent here, unchanged. */
   rest: string[];
-  /** Options that let any host key pass. */
+  /** Options that accept any host key. */
   unchecked: string[];
 }
 
-/** Splits a line as a shell would, as far as quotes go. */
+/** Splits a line into words like a shell; handles quotes only. */
 function words(line: string): string[] {
   return (line.match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g) ?? []).map((word) =>
     word.replaceAll(/"([^"]*)"|'([^']*)'/g, "$1$2"),
   );
 }
 
-/** The host that `ssh -W %h:%p [options] user@host` goes through; undefined for any other command. */
+/** The jump host of `ssh -W %h:%p [options] user@host`; undefined for any other command. */
 function jumpOf(proxyCommand: string): string | undefined {
   const [program, ...args] = words(proxyCommand);
   if (program?.split("/").at(-1) !== "ssh" || !args.includes("-W")) return undefined;
@@ -28,7 +28,7 @@ function jumpOf(proxyCommand: string): string | undefined {
     else if (word === "-p") port = args[(index += 1)] ?? "";
     else if (word === "-l") user = args[(index += 1)] ?? "";
     else if (word === "-q") continue;
-    // Whatever else it does would be lost.
+    // Any other option would be lost.
     else if (word.startsWith("-") || host !== undefined) return undefined;
     else host = word;
   }
@@ -36,7 +36,7 @@ function jumpOf(proxyCommand: string): string | undefined {
   return `${user === "" || host.includes("@") ? "" : `${user}@`}${host}${port === "" ? "" : `:${port}`}`;
 }
 
-/** Reads the value of `ansible_ssh_common_args` and its like. */
+/** Parses the value of `ansible_ssh_common_args` and similar variables. */
 export function readSshArguments(line: string): SshArguments {
   const result: SshArguments = { jumps: [], rest: [], unchecked: [] };
   const all = words(line);
@@ -57,7 +57,7 @@ export function readSshArguments(line: string): SshArguments {
     else if (jump !== undefined) result.jumps.push(jump);
     else if (/^(stricthostkeychecking|userknownhostsfile|globalknownhostsfile)$/i.test(name))
       result.unchecked.push(option);
-    // How Ansible keeps its connections open.
+    // Ansible uses these to keep its connections open.
     else if (!/^(controlmaster|controlpersist|controlpath)$/i.test(name)) result.rest.push(`-o ${option}`);
   }
   return result;

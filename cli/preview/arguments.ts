@@ -1,15 +1,15 @@
 import { UsageError } from "../cli";
 
-/** What `npm run preview` was asked for. */
+/** The arguments of `npm run preview`. */
 export interface Options {
   stacks: string[];
-  /** Where the comment goes: a file, or `-` for standard output. */
+  /** The file to write the comment to, or `-` for standard output. */
   markdown?: string;
-  /** Take the stacks that differ from this commit or branch. */
+  /** Preview the stacks affected by changes since this commit or branch. */
   changedSince?: string;
   /** Only print the names of the stacks, as JSON. */
   list: boolean;
-  /** Everything else, for the engine. */
+  /** Everything else is passed to the engine. */
   rest: string[];
 }
 
@@ -20,7 +20,7 @@ const names: Record<string, "stacks" | "markdown" | "changedSince"> = {
   "--changed-since": "changedSince",
 };
 
-/** Reads the words after `npm run preview --`; those it does not know are for the engine. */
+/** Parses the arguments after `npm run preview --`; unknown ones are passed to the engine. */
 export function readArguments(argv: string[]): Options {
   const options: Options = { stacks: [], list: false, rest: [] };
   for (let index = 0; index < argv.length; index += 1) {
@@ -36,11 +36,11 @@ export function readArguments(argv: string[]): Options {
       continue;
     }
     const value = inline ?? argv[(index += 1)];
-    if (value === undefined || value === "") throw new UsageError(`${name} wants a value`);
+    if (value === undefined || value === "") throw new UsageError(`${name} needs a value`);
     if (key === "stacks") options.stacks.push(value);
     else options[key] = value;
   }
   if (options.changedSince !== undefined && options.stacks.length > 0)
-    throw new UsageError("--changed-since finds the stacks by itself: leave --stack out");
+    throw new UsageError("--changed-since selects the stacks: leave --stack out");
   return options;
 }

@@ -4,11 +4,11 @@ import { made, secret, text, unmade, type Step } from "./events";
 import { compareLines } from "./lines";
 import type { Change } from "./report";
 
-/** A managed file as the catalogue of a deployment has it. */
+/** A managed file in the catalogue of a deployment. */
 interface Listed {
   mode: string;
   restart: Restart;
-  /** Its text is not among the parts, because it holds a secret. */
+  /** Its text is not among the parts, because it contains a secret. */
   hidden: boolean;
 }
 
@@ -23,30 +23,30 @@ function catalogueOf(parts: Parts): Map<string, Listed> {
   return new Map(lines);
 }
 
-const note = "not shown, it holds a secret";
+const note = "not shown, it contains a secret";
 
 const restarting = ({ restart }: Listed): Pick<Change, "restart"> => (restart === "none" ? {} : { restart });
 
-/** The lines of a part, and none of a deployment that is not there yet. */
+/** The lines of a part; empty if there is no deployment yet. */
 const linesOf = (parts: Parts, path: string): string => parts[path] ?? "";
 
 function fileChange(path: string, before: Parts, after: Parts, old: Listed | undefined, now: Listed): Change[] {
   const how = old ? "changed" : "added";
   if (now.hidden || old?.hidden === true) {
-    // Whether one that was hidden and stays so has changed, its text does not show.
+    // If the file was hidden and still is, its text does not show whether it has changed.
     return now.hidden && old?.hidden === true ? [] : [{ what: path, how, note, ...restarting(now) }];
   }
   if (linesOf(before, path) !== linesOf(after, path) || !old) {
     const lines = compareLines(linesOf(before, path), linesOf(after, path));
     return [{ what: path, how, lines, ...restarting(now) }];
   }
-  return old.mode === now.mode ? [] : [{ what: path, how, note: "only its mode", ...restarting(now) }];
+  return old.mode === now.mode ? [] : [{ what: path, how, note: "mode only", ...restarting(now) }];
 }
 
-// The lines at a script's top that name its host: left out where they stay, so that equal changes are equal.
+// Lines at the top of a script that name its host: left out if unchanged, so that equal changes on several hosts compare as equal.
 const naming = /^(HOST|ADDRESS|PLACE|ID|STAGED)=/;
 
-/** A script that changes, as the change of a step; undefined when it stays as it is but for the digest of what is deployed. */
+/** The change of a step's script; undefined if only the digest of the deployment differs. */
 export function scriptChange(step: string, before: string, after: string): Change | undefined {
   const [was, is] = [before, after].map((script) => script.replace(/^DEPLOYMENT=.*\n/m, ""));
   if (was === is) return undefined;
@@ -72,7 +72,7 @@ const markOf = ({ settings = "" }: Parts): string | undefined => mark.exec(setti
 const scripts = ({ login = "", settings = "", program = "" }: Parts): string =>
   login + settings.replace(mark, "") + program;
 
-/** What an activation changes on a host: its files, and the script that puts them into force. */
+/** What an activation changes on a host: its files, and the script that activates them. */
 export function deploymentChanges(step: Step): Change[] {
   if (unmade.includes(step.op)) return [];
   const old = text(step.old, "stdin");
@@ -86,7 +86,7 @@ export function deploymentChanges(step: Step): Change[] {
   const before = isNew ? {} : partsOf(old);
   if (before === undefined) {
     if (old === now) return [];
-    return [{ what: "all of it", how: "changed", note: "an earlier version deployed it, and sent it in another form" }];
+    return [{ what: "everything", how: "changed", note: "an earlier version deployed it in another format" }];
   }
   const [had, has] = [catalogueOf(before), catalogueOf(after)];
   const changes = [...has].flatMap(([path, file]) => fileChange(path, before, after, had.get(path), file));

@@ -9,13 +9,13 @@ export interface Step {
   op: string;
   urn: string;
   type: string;
-  /** The name of the mirror it belongs to, or of the mirror itself. Not there for the stack and the provider. */
+  /** The name of its mirror, or of the mirror itself. Absent for the stack and the provider. */
   host?: string;
   /** Its name without the host's: `preflight`, `file-config`, …; empty for the mirror. */
   part: string;
   old?: Inputs;
   new?: Inputs;
-  /** The inputs that differ, as the engine sees it: also those that are secret. */
+  /** The inputs that differ according to the engine, including secret ones. */
   differing: string[];
 }
 
@@ -25,36 +25,36 @@ export type Inputs = Record<string, unknown>;
 /** Stands in for a secret. */
 export const secret = Symbol("secret");
 
-/** An input as a text: empty where there is none. */
+/** An input as text; empty if there is none. */
 export const text = (inputs: Inputs | undefined, key: string): string | typeof secret => {
   const value = inputs?.[key];
   if (value === secret) return secret;
   return typeof value === "string" ? value : "";
 };
 
-/** What the engine calls it when a resource is made, or goes. */
+/** The engine's names for operations that create or delete a resource. */
 export const made = ["create", "create-replacement", "replace"];
 export const unmade = ["delete", "delete-replaced"];
 
-/** Something that was said: by the program, a resource or the engine. */
+/** A message of the program, a resource or the engine. */
 export interface Message {
   severity: "error" | "warning";
   text: string;
 }
 
-/** What one run of the engine had to say. */
+/** The result of one run of the engine. */
 export interface Preview {
-  /** The stack's name, if the engine got as far as a resource. */
+  /** The stack's name; absent if the engine stopped before the first resource. */
   stack?: string;
   steps: Step[];
   messages: Message[];
-  /** Seconds that a full pass is expected to take, by host. */
+  /** The expected duration of a full pass in seconds, by host. */
   passes: Map<string, number>;
-  /** Whether it came to an end without an error; undefined when it did not come to an end. */
+  /** Whether it finished without an error; undefined if it did not finish. */
   succeeded?: boolean;
 }
 
-// How the engine marks a secret in its events (sdk/go/common/resource/sig). Its value is blinded by the engine as well.
+// The engine's mark for a secret in its events (sdk/go/common/resource/sig). The engine also hides the value.
 const signature = "4dabf18193072939515e22adb298388d";
 
 const mirrorType = "lsyncd:index:Mirror";
@@ -87,7 +87,7 @@ function unwrap(inputs: Record<string, unknown> | undefined): Inputs | undefined
 
 const nameOf = (urn: string): string => urn.slice(urn.lastIndexOf("::") + 2);
 
-/** Reads the events of a run, one JSON object a line, as `pulumi --event-log` writes them. */
+/** Parses the events that `pulumi --event-log` writes, one JSON object per line. */
 export async function readEvents(lines: AsyncIterable<string> | Iterable<string>): Promise<Preview> {
   const preview: Preview = { steps: [], messages: [], passes: new Map() };
   const parents = new Map<string, string>();
@@ -101,7 +101,7 @@ export async function readEvents(lines: AsyncIterable<string> | Iterable<string>
   };
 
   for await (const line of lines) {
-    // Most of the log is for those who debug the engine.
+    // Most of the log is only useful for debugging the engine.
     const quiet = line.includes('"severity":"debug"') || line.includes('"severity":"info');
     if (line === "" || (quiet && !line.includes("A full pass on "))) continue;
     const event = JSON.parse(line) as RawEvent;
@@ -123,7 +123,7 @@ export async function readEvents(lines: AsyncIterable<string> | Iterable<string>
       });
     } else if (event.diagnosticEvent) {
       const { severity, message } = event.diagnosticEvent;
-      // In a terminal the engine writes its marks for colours into the log as well: <{%reset%}>.
+      // In a terminal, the engine also writes its colour marks into the log: <{%reset%}>.
       const text = visible(message.replaceAll(/<\{%[^%]*%\}>/g, "")).trim();
       const pass = readExpectedPass(text);
       if (pass) preview.passes.set(pass.host, pass.seconds);
@@ -135,7 +135,7 @@ export async function readEvents(lines: AsyncIterable<string> | Iterable<string>
   return preview;
 }
 
-/** Reads the events in a file. An engine that could not begin leaves none. */
+/** Parses an event log. An engine that failed to start writes none. */
 export async function readEventLog(path: string): Promise<Preview> {
   try {
     return await readEvents(createInterface({ input: createReadStream(path), crlfDelay: Infinity }));

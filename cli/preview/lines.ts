@@ -1,17 +1,17 @@
 import { structuredPatch } from "diff";
 import { visible } from "../../infra/text";
 
-/** Lines around a change that are shown with it. */
+/** Lines of context around a change. */
 const context = 2;
 
-/** A line longer than this is cut. */
+/** Longer lines are truncated. */
 const longest = 400;
 
-/** How one text becomes another. */
+/** The difference between two texts. */
 export interface Lines {
   added: number;
   removed: number;
-  /** As in a unified diff: `@@ …` before each place, and lines that begin with a blank, `-` or `+`. */
+  /** As in a unified diff: `@@ …` before each hunk, and lines that begin with a blank, `-` or `+`. */
   text: string[];
 }
 

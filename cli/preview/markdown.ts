@@ -3,15 +3,15 @@ import { escapeXml } from "../xml";
 import { countedList } from "./names";
 import { byRank, type Change, type Finding, type HostReport, type StackReport } from "./report";
 
-/** GitHub's limit for a comment, in characters. Here it is kept in bytes, which are never fewer. */
+/** GitHub's limit for a comment, in characters. This program counts bytes, which are never fewer. */
 export const commentLimit = 65536;
 
-/** The first line of a comment: by it the next run finds the comment to update. */
+/** The first line of a comment. The next run uses it to find the comment to update. */
 export const marker = "<!-- preview of lsyncd as code -->";
 
 /**
- * Rows of hosts in a table, and lines of a change, of a new file or of an error, beyond which the rest is only
- * counted; and characters of such a line.
+ * Limits: rows of a table, and lines of a change, of a new file and of a message, beyond which the rest is only
+ * counted; and characters per line.
  */
 const most = { rows: 60, changed: 150, added: 40, said: 60, wide: 400 };
 
@@ -19,16 +19,16 @@ const bytes = (text: string): number => Buffer.byteLength(text);
 const plural = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`;
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
 
-/** A piece of code within a line, whatever is in it: what a host said is never read as Markdown. */
+/** Inline code with any content, so that a host's output is never interpreted as Markdown. */
 function code(text: string): string {
   const plain = visible(text).replaceAll(/\s+/g, " ");
   const fence = "`".repeat(longestRun(plain) + 1);
-  // Blanks at both ends are taken off again.
+  // Markdown strips the blanks at both ends.
   const pad = /^`|`$/.test(plain) ? " " : "";
   return `${fence}${pad}${plain}${pad}${fence}`;
 }
 
-/** Words of this program as they are, anything else as code. */
+/** Plain words unchanged, anything else as code. */
 const words = (text: string): string =>
   /^[A-Za-z][\w ,.:;()/-]*$/.test(text) && !/\/\/|www\./i.test(text) ? text : code(text);
 
@@ -36,20 +36,20 @@ const html = (text: string): string => escapeXml(visible(text));
 
 const longestRun = (text: string): number => Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length));
 
-/** A text cut to what a reader needs: a host may print without end. */
+/** The lines of a text, truncated: a host may print any amount. */
 function clipped(text: string): string[] {
   const lines = text.split("\n").map((line) => (line.length > most.wide ? `${line.slice(0, most.wide)} …` : line));
   const hidden = lines.length - most.said;
-  return hidden > 0 ? [...lines.slice(0, most.said), `… ${hidden} lines more`] : lines;
+  return hidden > 0 ? [...lines.slice(0, most.said), `… ${hidden} more lines`] : lines;
 }
 
-/** A block of code whose fence is longer than any in it, so that its text cannot end it. */
+/** A code block whose fence is longer than any in its text, so that the text cannot close it. */
 function fenced(language: string, lines: string[]): string {
   const fence = "`".repeat(Math.max(3, longestRun(lines.join("\n")) + 1));
   return [`${fence}${language}`, ...lines, fence].join("\n");
 }
 
-/** Groups items that have the same key, in the order of their first one. */
+/** Groups items by key, in the order of first appearance. */
 export function grouped<T>(items: T[], key: (item: T) => string): T[][] {
   const groups = new Map<string, T[]>();
   for (const item of items) {
@@ -59,23 +59,23 @@ export function grouped<T>(items: T[], key: (item: T) => string): T[][] {
   return [...groups.values()];
 }
 
-/** Hosts that a person should look at first come first. */
+/** Sort order: hosts that need attention come first. */
 const urgency = ({ preflight, outcome }: HostReport): number => {
   const failure = ["refused", "could not be run"].indexOf(preflight);
   return failure >= 0 ? failure : 2 + ["removed", "new", "changed", "unchanged"].indexOf(outcome);
 };
 
-/** What happens to a host, in a few words. */
+/** A short description of what changes on a host. */
 export function outcomeText({ outcome, changes }: HostReport): string {
   if (outcome === "unchanged") return "nothing";
-  if (outcome === "removed") return "**removed**: lsyncd stops, what was installed goes, both volumes stay";
+  if (outcome === "removed") return "**removed**: lsyncd stops, installed files are removed, both volumes stay";
   const files = changes.filter(({ how }) => how === "added").length;
-  if (outcome === "new") return `**new**: ${plural(files, "file")}, and the packages that are missing`;
+  if (outcome === "new") return `**new**: ${plural(files, "file")}, and missing packages`;
   const names = changes.map(({ what, how }) => `${words(what)}${how === "changed" ? "" : ` (${how})`}`);
   return names.length > 4 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ");
 }
 
-/** What a deployment restarts there, in a few words. */
+/** A short description of what a deployment restarts on a host. */
 export function restartText({ outcome, restarts }: HostReport): string {
   if (outcome === "new") return "lsyncd starts: a first full pass";
   if (outcome === "removed") return "lsyncd stops";
@@ -92,13 +92,13 @@ const preflightText = ({ preflight }: HostReport): string =>
     "is not needed": "not needed",
   })[preflight];
 
-/** A time for a person: seconds to two minutes, then minutes, then hours. */
+/** A duration: in seconds up to two minutes, then in minutes, then in hours. */
 function duration(seconds: number): string {
   if (seconds < 120) return `${Math.max(1, seconds)} s`;
   return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-/** How long the full passes of these hosts will take; `-` where a deployment causes none. */
+/** The expected duration of the full passes of these hosts; `-` if a deployment causes none. */
 export function passText(hosts: HostReport[]): string {
   const [first] = hosts;
   if (first?.outcome === "new") return "not known yet";
@@ -111,17 +111,17 @@ export function passText(hosts: HostReport[]): string {
   return `about ${range}${rest === 0 ? "" : `, not known on ${rest}`}`;
 }
 
-/** One row for all hosts to which the same happens. */
+/** One row for all hosts with the same changes. */
 export interface Row {
   hosts: string[];
   changes: string;
   restarts: string;
-  /** How long the full pass will take. */
+  /** The expected duration of the full pass. */
   pass: string;
   preflight: string;
 }
 
-/** The rows of a stack's table, those that need a look first. */
+/** The rows of a stack's table; those that need attention come first. */
 export function rows({ hosts }: StackReport): Row[] {
   const sorted = [...hosts].sort((a, b) => urgency(a) - urgency(b));
   const rows = sorted.map((host) => ({
@@ -187,7 +187,7 @@ export const signs = ({ lines, restart }: Change): string => {
     : `${counts}, restarts ${restart === "lsyncd" ? "lsyncd" : "the monitor's timer"}`;
 };
 
-/** What the preflights said, each equal finding once, with its hosts. */
+/** The findings of the preflights; equal ones appear once, with their hosts. */
 function findings({ hosts }: StackReport): string[] {
   const all = hosts.flatMap((host) => host.findings.map((finding) => ({ host: host.host, finding })));
   const about = (kind: Finding["kind"]): string[] => {
@@ -206,7 +206,7 @@ function findings({ hosts }: StackReport): string[] {
   return [...about("refuses"), ...about("could not be run"), ...about("warns")];
 }
 
-/** The lines that change, equal changes once. */
+/** The changed lines; equal changes appear once. */
 function changes({ hosts }: StackReport): string[] {
   const all = hosts
     .filter(({ outcome }) => outcome === "changed")
@@ -225,7 +225,7 @@ function changes({ hosts }: StackReport): string[] {
       return `- ${code(change.what)} ${change.how} on ${names}${change.note ? `: ${words(change.note)}` : ""}`;
     const shown = change.lines.text.slice(0, change.how === "added" ? most.added : most.changed);
     const hidden = change.lines.text.length - shown.length;
-    const block = fenced("diff", [...shown, ...(hidden > 0 ? [`… ${hidden} lines more`] : [])]);
+    const block = fenced("diff", [...shown, ...(hidden > 0 ? [`… ${hidden} more lines`] : [])]);
     return `<details${total <= 80 ? " open" : ""}><summary>${summary}</summary>\n\n${block}\n\n</details>`;
   });
 }
@@ -235,15 +235,15 @@ function messages({ messages }: StackReport): string[] {
   return texts.length === 0 ? [] : [fenced("text", texts.flatMap(clipped))];
 }
 
-/** Writes the comment for one or more stacks: the tables always, then as much of the rest as fits. */
+/** Writes the comment for one or more stacks: all tables, then as much of the rest as fits. */
 export function comment(reports: StackReport[], limit = commentLimit): string {
-  if (reports.length === 0) return `${marker}\nNo stack is touched by this change.\n`;
+  if (reports.length === 0) return `${marker}\nThis change affects no stack.\n`;
   const hint = (stack: string, left: number): string =>
-    `_${plural(left, "part")} did not fit here. All of it: \`npm run preview -- --stack ${stack}\`_`;
+    `_${plural(left, "part")} did not fit here. To see all: \`npm run preview -- --stack ${stack}\`_`;
   const sections = reports.map((report) => ({
     report,
     head: `## Preview of \`${report.stack}\`\n\n${headline(report)}${report.hosts.length > 0 ? `\n\n${table(report)}` : ""}`,
-    // What went wrong comes first, so that it is shown in any case.
+    // Errors come first, so that they are always shown.
     parts: [...messages(report), ...findings(report), ...changes(report)],
     taken: [] as string[],
     left: 0,
@@ -283,7 +283,7 @@ export function summary(report: StackReport): string {
       .join("   ")
       .trimEnd(),
   );
-  // The engine has printed it as well, some hundred lines above.
+  // The engine has also printed these, perhaps hundreds of lines above.
   const failures = report.hosts.flatMap(({ host, findings }) =>
     findings.filter(({ kind }) => kind !== "warns").map(({ kind, text }) => ({ host, why: `${kind}: ${text}` })),
   );

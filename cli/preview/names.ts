@@ -1,4 +1,4 @@
-/** Names of hosts in few words: `sqlite-1 … sqlite-9` for a row of numbers, a comma between the rest. */
+/** A short list of host names: `sqlite-1 … sqlite-9` for consecutive numbers, commas between the rest. */
 export function shortList(names: string[]): string {
   const numbered = names.map((name) => {
     const [, stem = name, digits = ""] = /^(.*?)(\d*)$/.exec(name) ?? [];
@@ -25,7 +25,7 @@ export function shortList(names: string[]): string {
     .join(", ");
 }
 
-/** The same with their number, when it cannot be seen: `sqlite-1 … sqlite-9 (9 hosts)`. */
+/** The same, with the number of hosts if a range hides it: `sqlite-1 … sqlite-9 (9 hosts)`. */
 export function countedList(names: string[]): string {
   const list = shortList(names);
   return list.includes("…") ? `${list} (${names.length} hosts)` : list;

@@ -7,18 +7,18 @@ import type { Lines } from "./lines";
 
 /** One thing that changes on a host. */
 export interface Change {
-  /** A file's path, or what else it is, such as `the activation's script`. */
+  /** A file's path, or a description such as `the activation's script`. */
   what: string;
   how: "added" | "changed" | "removed" | "changed by hand";
-  /** The lines that change; not there when they hold a secret or there are none to show. */
+  /** The changed lines; absent if they contain a secret or there are none. */
   lines?: Lines;
   /** Why there are no lines. */
   note?: string;
-  /** What a deployment restarts because of it. */
+  /** What a deployment restarts because of the change. */
   restart?: Exclude<Restart, "none">;
 }
 
-/** What became of a host's preflight in this preview. */
+/** The result of a host's preflight in this preview. */
 export type PreflightResult = "passed" | "passed with warnings" | "refused" | "could not be run" | "is not needed";
 
 /** What would happen to one host. */
@@ -28,13 +28,13 @@ export interface HostReport {
   changes: Change[];
   /** What a deployment would restart: `lsyncd` costs a full pass over the volume. */
   restarts: Exclude<Restart, "none">[];
-  /** Seconds that a full pass is expected to take, from those that the host has recorded. */
+  /** The expected duration of a full pass in seconds, from the durations that the host has recorded. */
   pass?: number;
   preflight: PreflightResult;
   findings: Finding[];
 }
 
-/** One thing that a preflight found, or why it could not be run; without the host's name, so that equal ones are equal. */
+/** One finding of a preflight, or the reason why it could not be run; without the host's name, so that equal ones match. */
 export interface Finding {
   kind: "refuses" | "warns" | "could not be run";
   text: string;
@@ -43,34 +43,34 @@ export interface Finding {
 /** What would happen to a stack. */
 export interface StackReport {
   stack: string;
-  /** Whether the preview came to its end without an error. */
+  /** Whether the preview finished without an error. */
   succeeded: boolean;
   hosts: HostReport[];
-  /** What was said that is not about one host's preflight. */
+  /** Messages that are not about one host's preflight. */
   messages: Message[];
 }
 
-/** What a step is called with beside its settings (infra/drift.ts); nothing is known of a hidden call. */
+/** The reason appended to a step's command (infra/drift.ts); empty for a secret command. */
 const reasonOf = (inputs: Inputs | undefined): string => {
   const call = text(inputs, "create");
   return call === secret ? "" : call.slice(callWithoutReason(call).length);
 };
 
-/** Whether a step is called again for a reason that is no setting. */
+/** Whether a step runs again for a reason other than a setting. */
 const runsAnew = (step: Step): boolean => reasonOf(step.old) !== reasonOf(step.new);
 
-/** A step of the program beside the activation; undefined when it only runs again because files change. */
+/** The change of a step other than the activation; undefined if it only runs again because files change. */
 function stepChange(step: Step): Change | undefined {
   if (made.includes(step.op) || unmade.includes(step.op)) return undefined;
   const before = text(step.old, "stdin");
   const after = text(step.new, "stdin");
-  // A hidden script holds a password or files that the activation mentions.
+  // A hidden script contains a password, or files that the activation already lists.
   return before === secret || after === secret ? undefined : scriptChange(step.part, before, after);
 }
 
 const isStep = (step: Step): boolean => step.type === "command:remote:Command";
 
-/** The numbered items of a text that the preflight printed, each with the lines that belong to it. */
+/** The numbered items in the preflight's output, each with its continuation lines. */
 function items(text: string): string[] {
   const found: string[][] = [];
   for (const line of text.split("\n")) {
@@ -81,7 +81,7 @@ function items(text: string): string[] {
   return found.map((lines) => lines.join("\n"));
 }
 
-/** One thing that someone changed by hand, as the program reports it (infra/drift.ts). */
+/** One change by hand, as the program reports it (infra/drift.ts). */
 function driftChange(item: string, restarts: Map<string, Restart>): Change {
   const [first = "", ...lines] = item.split("\n");
   const [what = "", how = "differs"] = /^(package \S+|\S+) (.*)$/.exec(first)?.slice(1) ?? [first];
@@ -96,12 +96,12 @@ function driftChange(item: string, restarts: Map<string, Restart>): Change {
   };
 }
 
-/** What a preflight in this preview said about a host (infra/commands/preflight.sh, infra/observe.ts). */
+/** The findings of a host's preflight in this preview (infra/commands/preflight.sh, infra/observe.ts). */
 function preflightOf(host: string, messages: Message[]): { findings: Finding[]; used: Message[] } {
   const findings: Finding[] = [];
   const used = messages.filter(({ text }) => {
     if (new RegExp(`^${literal(host)} (could not be reached|was not asked|did not answer)\\b`).test(text)) {
-      // Without the host's address: a hundred that cannot be reached for the same reason are reported once.
+      // Without the host's address, so that many hosts with the same error are reported once.
       const why = text
         .slice(host.length + 1)
         .replace(/\nMore: .*$/, "")
@@ -111,7 +111,7 @@ function preflightOf(host: string, messages: Message[]): { findings: Finding[]; 
       findings.push({ kind: "could not be run", text: why });
       return true;
     }
-    // One message may hold a list of warnings and one of refusals, each below its heading.
+    // One message may contain a list of warnings and a list of refusals, each below its heading.
     const lists = text.split(/^(?=Preflight )/m);
     const mine = lists.filter((list) => new RegExp(`^Preflight [a-z ]+ ${literal(host)} \\(`).test(list));
     for (const list of mine) {
@@ -132,7 +132,7 @@ function resultOf(findings: Finding[]): PreflightResult {
   return has("warns") ? "passed with warnings" : "passed";
 }
 
-// What costs most comes first; then changes before additions, and paths in order, however the engine came to them.
+// The most expensive changes come first; then changes before additions, and paths in order, whatever the engine's order.
 const rank = ({ restart, how }: Change): number =>
   [undefined, "monitor", "lsyncd"].indexOf(restart) * -10 +
   ["changed by hand", "changed", "removed", "added"].indexOf(how);
@@ -162,7 +162,7 @@ function hostReport(
     !isNew &&
     commands.some(({ op, differing }) => op === "update" && differing.some((key) => /^connection\b/.test(key)))
   )
-    changes.push({ what: "how to log in", how: "changed", note: "not shown, it holds a secret" });
+    changes.push({ what: "login", how: "changed", note: "not shown, it contains a secret" });
   const drift = messages.filter(({ text }) => text.startsWith(`Changed by hand on ${host} (`));
   for (const change of drift.flatMap(({ text }) => items(text)).map((item) => driftChange(item, known))) {
     changes.push(change);
@@ -170,8 +170,10 @@ function hostReport(
   }
   if (!isNew && drift.length === 0 && activation?.op === "update" && runsAnew(activation)) {
     const sent = commands.some((step) => step.part === "preflight" && runsAnew(step));
-    const note = sent ? "nothing is deployed there now" : "deployed again: the state does not know the last time";
-    changes.push({ what: "all of it", how: "changed", note });
+    const note = sent
+      ? "nothing is deployed there now"
+      : "deployed again: the state has no record of the last deployment";
+    changes.push({ what: "everything", how: "changed", note });
   }
 
   const { findings, used } = preflightOf(host, messages);
@@ -187,10 +189,10 @@ function hostReport(
   return { report, used: [...used, ...drift] };
 }
 
-/** Makes the report of a stack out of what the engine said. */
+/** Builds the report of a stack from a run of the engine. */
 export function stackReport(preview: Preview, stack: string): StackReport {
   const names = [...new Set(preview.steps.flatMap(({ host }) => (host === undefined ? [] : [host])))];
-  // A host that the program never came to is known from what was said about it.
+  // The engine has no step for an unreachable host; its name comes from the messages.
   for (const { text } of preview.messages) {
     for (const [, refused, unreached] of text.matchAll(
       /^(?:Preflight refuses ([\w.-]+) \(|([\w.-]+) (?:could not be reached|was not asked|did not answer)\b)/gm,
@@ -213,7 +215,7 @@ export function stackReport(preview: Preview, stack: string): StackReport {
   const used = new Set(hosts.flatMap((host) => host.used));
   const messages = preview.messages.filter((message) => !used.has(message));
   const succeeded = preview.succeeded === true;
-  // A preflight that passes says nothing. After an error that is about no host, silence proves nothing.
+  // A preflight that passes prints nothing. After an error that names no host, silence proves nothing.
   const doubtful = !succeeded && (messages.some(({ severity }) => severity === "error") || used.size === 0);
   return {
     stack,

@@ -9,7 +9,7 @@ const reset = "\x1b[0m";
 const colourOf = (line: string): string =>
   line.startsWith("@@") ? "\x1b[36m" : line.startsWith("+") ? "\x1b[32m" : line.startsWith("-") ? "\x1b[31m" : "";
 
-/** Each change of a stack's hosts with its changed lines, for a terminal; equal changes once. Empty when nothing changes. */
+/** The changes of a stack's hosts with the changed lines, for a terminal; equal changes appear once. Empty if nothing changes. */
 export function changesText({ hosts }: StackReport, colours: boolean): string {
   const styled = (style: string, text: string): string => (colours && style !== "" ? `${style}${text}${reset}` : text);
   const all = hosts
@@ -29,7 +29,7 @@ export function changesText({ hosts }: StackReport, colours: boolean): string {
     .join("\n\n");
 }
 
-/** Whether the output has colours: as `--color` says (always, never), otherwise if it is a terminal. */
+/** Whether to print colours: `--color` decides (always, never), otherwise whether the output is a terminal. */
 export function withColours(flags: string[], isTerminal: boolean): boolean {
   const index = flags.findIndex((flag) => /^--color(=|$)/.test(flag));
   const value = index < 0 ? "auto" : (/=(.*)$/.exec(flags[index] ?? "")?.[1] ?? flags[index + 1]);

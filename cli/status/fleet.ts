@@ -7,12 +7,12 @@ import { eachHost } from "../fleet";
 import { readStatus, unknownStatus } from "./read";
 import type { HostStatus } from "./schema";
 
-/** Seconds that one host may take to answer, connection included. */
+/** Time limit for one host in seconds, including the connection. */
 const timeout = 25;
 
 /**
- * Asks all hosts at once, over one connection each. A host that cannot be reached, or does not answer in time, is a
- * row like the others.
+ * Asks all hosts at once, over one connection each. A host that is unreachable or does not answer in time is a row like
+ * the others.
  */
 export async function fleetStatus(settings: Settings, seconds = timeout): Promise<HostStatus[]> {
   return eachHost(settings, (host, connection) => hostStatus(host, connection, seconds));
@@ -21,7 +21,7 @@ export async function fleetStatus(settings: Settings, seconds = timeout): Promis
 async function hostStatus(host: HostSettings, connection: Connection, seconds: number): Promise<HostStatus> {
   const { create, stdin } = statusCommand(host);
   try {
-    // The limit holds for all of it: reaching a bastion, reaching the host, and its answer.
+    // The limit covers everything: reaching the bastion, reaching the host, and its answer.
     const asked = runAsRoot(host, connection, { create, stdin }, seconds);
     const late = (): Error => new Error(`no answer within ${seconds} s`);
     const { code, stdout, stderr } = await inTime(seconds, asked, late);

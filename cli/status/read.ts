@@ -3,14 +3,14 @@ import { verdicts, type HostStatus } from "./schema";
 
 type Host = Pick<HostSettings, "name" | "address">;
 
-// What the monitor notes of a run; held: a deployment was at work.
+// The monitor's record of its last run; held: a deployment was in progress.
 const words: Record<string, string> = { "0": "ok", "1": "PROBLEM", "2": "UNKNOWN", held: "held" };
 
-// Characters of a line that a host prints. Lines of one kind that are listed.
+// Limits: characters per line of a host's output, and lines of one kind.
 const longest = 2000;
 const mostLines = 50;
 
-/** A host that could not be asked. */
+/** The status of a host that could not be checked. */
 export const unknownStatus = ({ name, address }: Host, why: string): HostStatus => ({
   host: name,
   address,
@@ -18,7 +18,7 @@ export const unknownStatus = ({ name, address }: Host, why: string): HostStatus 
   problems: [why.slice(0, longest)],
 });
 
-/** Reads what status.sh printed: the verdicts are the monitor's. */
+/** Parses the output of status.sh. The monitor on the host makes the verdicts. */
 export function readStatus(host: Host, stdout: string): HostStatus {
   const lines = stdout.split("\n").map((line) => line.slice(0, longest).split("\t"));
   const all = (key: string): string[][] => lines.filter(([name]) => name === key).map(([, ...rest]) => rest);
@@ -27,10 +27,10 @@ export function readStatus(host: Host, stdout: string): HostStatus {
       .flatMap(([text]) => (text ? [text] : []))
       .slice(0, mostLines);
   if (texts("deployed")[0] === "no") return unknownStatus(host, "nothing is deployed here: npm run up");
-  if (texts("end").length === 0) return unknownStatus(host, "it was cut short while it was asked");
+  if (texts("end").length === 0) return unknownStatus(host, "the answer was cut short");
   const [unasked] = texts("unasked");
   if (unasked !== undefined)
-    return unknownStatus(host, `its monitor cannot be asked (another version? npm run up): ${unasked}`);
+    return unknownStatus(host, `its monitor gave no answer (another version? npm run up): ${unasked}`);
 
   const values = new Map(all("value").map(([name = "", text = ""]) => [name, text]));
   const number = (name: string): number | undefined => {
@@ -51,7 +51,7 @@ export function readStatus(host: Host, stdout: string): HostStatus {
     ...checks.flatMap(([name, { verdict, text }]) =>
       verdict === "problem" || verdict === "unknown" ? [`${name}: ${text}`] : [],
     ),
-    ...says.map((line) => `the monitor says: ${line}`),
+    ...says.map((line) => `the monitor reports: ${line}`),
     ...drift.map((what) => `changed by hand: ${what}`),
   ];
   const last = values.get("monitor");
@@ -88,7 +88,7 @@ export function readStatus(host: Host, stdout: string): HostStatus {
   });
 }
 
-/** An object without what is not known. */
+/** An object without its undefined values. */
 function known<T extends object>(object: T): T {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T;
 }

@@ -52,7 +52,7 @@ const cells: [string, (status: HostStatus) => string][] = [
   ["last error", ({ lastError }) => lastError ?? "-"],
 ];
 
-/** One table, a row for each host; below it the problems, and who gets no alerts. */
+/** A table with a row for each host; below it the problems, and the hosts whose alerts are paused. */
 export function statusText(all: HostStatus[]): string {
   const rows = [cells.map(([title]) => title), ...all.map((status) => cells.map(([, cell]) => cell(status)))];
   const problems = all.flatMap(({ host, problems, monitor, checks }) => [

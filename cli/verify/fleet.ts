@@ -5,9 +5,9 @@ import { runAsRoot } from "../../infra/lending";
 import { eachHost } from "../fleet";
 import { readReport, type HostReport } from "./report";
 
-/** How thoroughly to look; see `lsyncd-verify` on a host. */
+/** How thoroughly to verify; see `lsyncd-verify` on a host. */
 export interface VerifyOptions {
-  /** Compares content, not only sizes and times. */
+  /** Compares contents, not only sizes and times. */
   checksum?: boolean;
   /** `PRAGMA integrity_check` instead of `quick_check`. */
   full?: boolean;
@@ -26,7 +26,7 @@ export function verifyCommand(host: HostSettings, { checksum, full, maxAge }: Ve
   return { create: command(...options), stdin };
 }
 
-/** Verifies all hosts at once, over one connection each. A host that cannot be reached is a report like the others. */
+/** Verifies all hosts at once, over one connection each. An unreachable host gets a report like the others. */
 export async function verifyFleet(settings: Settings, options: VerifyOptions = {}): Promise<HostReport[]> {
   return eachHost(settings, (host, connection) => verifyHost(host, connection, options));
 }

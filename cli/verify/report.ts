@@ -1,9 +1,9 @@
 import type { RemoteResult } from "../../infra/ssh";
 import { columns } from "../table";
 
-/** What a host's lsyncd-verify found. */
+/** A finding of lsyncd-verify on a host. */
 export interface Finding {
-  /** `fault`: the mirror differs or is damaged. `unchecked`: nobody can say. */
+  /** `fault`: the mirror differs or is damaged. `unchecked`: the check was not possible. */
   kind: "fault" | "unchecked";
   text: string;
 }
@@ -16,11 +16,11 @@ export interface Counts {
   unchecked: number;
 }
 
-/** How it stands with one host: fine, with faults, or not (wholly) checked. */
+/** The result for one host: fine, with faults, or not (completely) checked. */
 export interface HostReport {
   host: string;
   result: "fine" | "faults" | "not checked";
-  /** How long it took, in seconds. */
+  /** Duration in seconds. */
   seconds: number;
   /** Absent when nothing could be verified; then `reason` says why. */
   counts?: Counts;
@@ -28,17 +28,17 @@ export interface HostReport {
   findings: Finding[];
 }
 
-const lastLine = /^(\d+) files, (\d+) databases: (\d+) faults, (\d+) not checked$/m;
+const totals = /^(\d+) files, (\d+) databases: (\d+) faults, (\d+) not checked$/m;
 
-/** Reads what lsyncd-verify printed and its exit code. Unfinished work counts as not checked. */
+/** Parses the output and exit code of lsyncd-verify. An interrupted run counts as not checked. */
 export function readReport(host: string, seconds: number, { code, stdout, stderr }: RemoteResult): HostReport {
-  const numbers = lastLine.exec(stdout)?.slice(1).map(Number);
+  const numbers = totals.exec(stdout)?.slice(1).map(Number);
   const findings = stdout.split("\n").flatMap((line): Finding[] => {
     const [, word, text] = /^(FAULT|UNCHECKED) (.*)$/.exec(line) ?? [];
     return text === undefined ? [] : [{ kind: word === "FAULT" ? "fault" : "unchecked", text }];
   });
   if (numbers === undefined || code > 2) {
-    const reason = code === 127 ? notInstalled : (said(stderr) ?? said(stdout) ?? `it ended with exit code ${code}`);
+    const reason = code === 127 ? notInstalled : (lastLine(stderr) ?? lastLine(stdout) ?? `exit code ${code}`);
     return { host, result: "not checked", seconds, reason, findings };
   }
   const [files = 0, databases = 0, faults = 0, unchecked = 0] = numbers;
@@ -46,12 +46,12 @@ export function readReport(host: string, seconds: number, { code, stdout, stderr
   return { host, result, seconds, counts: { files, databases, faults, unchecked }, findings };
 }
 
-const notInstalled = "lsyncd-verify is not there: deploy first; with lsyncd:sqliteSafe false there is none";
+const notInstalled = "lsyncd-verify is not installed: deploy first; lsyncd:sqliteSafe false does not install it";
 
 /** The last line that is not empty. */
-const said = (text: string): string | undefined => text.split("\n").findLast((line) => line.trim() !== "");
+const lastLine = (text: string): string | undefined => text.split("\n").findLast((line) => line.trim() !== "");
 
-/** 0 when all is well, 1 when a host has faults, 2 when something could not be checked. */
+/** Exit code: 0 no faults; 1 a host has faults; 2 something could not be checked. */
 export function exitCode(reports: HostReport[]): 0 | 1 | 2 {
   if (reports.some(({ result }) => result === "faults")) return 1;
   return reports.every(({ result }) => result === "fine") ? 0 : 2;

@@ -128,7 +128,7 @@ it("is not disturbed by an agent that is gone when there is a key", async () => 
   await writeFile(join(folder, "dead"), "");
   const env = { SSH_AUTH_SOCK: join(folder, "dead") };
   const finished = await runTool(d.stack, "cli/pulumi.ts", ["up", "--yes", "--skip-preview"], { env });
-  expect(succeeded(finished)).toContain("names an ssh-agent that does not answer");
+  expect(succeeded(finished)).toContain("The ssh-agent in SSH_AUTH_SOCK does not answer");
 });
 
 it("takes host keys from known_hosts, hashed and with a port, and refuses a host that is not there", async () => {

@@ -99,7 +99,7 @@ it("a YAML file with children, a vault, templates and a local connection", async
   );
   expect(code).toBe(0);
   expect(stack).toEqual({ "lsyncd:hosts": [{ name: "db1", address: "2001:db8::1" }] });
-  expect(stdout).toMatch(/Left out:\n {2}- db2: ansible_port is the template {{ ssh_port }}/);
+  expect(stdout).toMatch(/Not imported:\n {2}- db2: ansible_port is the template {{ ssh_port }}/);
   expect(stdout).toMatch(/- here: ansible_connection is local/);
   expect(stdout).toMatch(/config set --secret privateKey .* <~\/\.ssh\/eu/);
 });
@@ -113,7 +113,7 @@ it("a program that makes an inventory", async () => {
 it("one without a host to take over writes nothing and fails", async () => {
   const { code, stdout, stack } = await imported("none.ini", "localhost ansible_connection=local\n");
   expect(code).toBe(1);
-  expect(stdout).toMatch(/None of 1 hosts could be taken over/);
+  expect(stdout).toMatch(/None of 1 hosts could be imported/);
   expect(stack).toBeUndefined();
 });
 

@@ -34,7 +34,7 @@ describe("an inventory", () => {
     ["[]", undefined, /_meta/],
     ['{"all": {"hosts": ["a"]}}', undefined, /_meta/],
     [inventory({ a: {} }, { g: { hosts: ["a"], vars: { x: 1 } } }), undefined, /Leave --export out/],
-    [text, "nothing", /no group nothing in it, there are: all, sqlite, eu, web/],
+    [text, "nothing", /no group nothing\. Its groups: all, sqlite, eu, web/],
   ])("%j is refused, and the error says what to do", (bad, group, message) => {
     expect(() => readInventory(bad, group)).toThrow(message);
   });
@@ -55,7 +55,7 @@ describe("a host", () => {
   });
 
   it("without a user is reported, unless the user is given", () => {
-    expect(imported({}, {}).remarks.join()).toMatch(/no ansible_user, so root logs in here/);
+    expect(imported({}, {}).remarks.join()).toMatch(/no ansible_user, so this program logs in as root/);
     expect(imported({}, { user: "deploy" })).toMatchObject({ hosts: [{ user: "deploy" }], remarks: [] });
   });
 
@@ -93,7 +93,7 @@ describe("settings that all hosts share", () => {
   it("are reported once, with the hosts", () => {
     const hosts = ["db1", "db2", "db3"].map((name) => ({ name, variables: { ansible_become_password: "geheim" } }));
     const { remarks } = importHosts(hosts, { stack: "prod", user: "deploy" });
-    expect(remarks).toEqual([expect.stringMatching(/^db1 … db3 \(3 hosts\): a password for sudo/)]);
+    expect(remarks).toEqual([expect.stringMatching(/^db1 … db3 \(3 hosts\): a sudo password/)]);
   });
 });
 
@@ -126,8 +126,8 @@ describe("secrets", () => {
 
 describe("privilege escalation", () => {
   it("other than sudo to root is reported", () => {
-    expect(remarks({ ansible_become_method: "doas" })).toMatch(/another way to become it than sudo/);
-    expect(remarks({ ansible_become_user: "postgres" })).toMatch(/another user than root/);
+    expect(remarks({ ansible_become_method: "doas" })).toMatch(/a method other than sudo/);
+    expect(remarks({ ansible_become_user: "postgres" })).toMatch(/a user other than root/);
     expect(remarks({ ansible_become_method: "sudo", ansible_become_user: "root", ansible_become: true })).toBe("");
   });
 });
@@ -153,19 +153,21 @@ describe("SSH arguments", () => {
     "-C",
     "-o Compression=yes",
   ])("%s are reported as not imported", (line) => {
-    expect(remarks({ ansible_ssh_common_args: line })).toMatch(/options for ssh that were not taken over: -/);
+    expect(remarks({ ansible_ssh_common_args: line })).toMatch(/ssh options that were not imported: -/);
   });
 
   it("that disable host key checking are dropped and reported", () => {
     const line = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null";
-    expect(remarks({ ansible_ssh_common_args: line })).toMatch(/is left out: a host's key is always checked here/);
+    expect(remarks({ ansible_ssh_common_args: line })).toMatch(
+      /was not imported: this program always checks host keys/,
+    );
   });
 
   it("become a bastion; a chain of two is refused", () => {
     expect(entry({ ansible_ssh_common_args: "-J me@bastion.example.com:2200" })).toMatchObject({
       bastion: { address: "bastion.example.com", port: 2200, user: "me" },
     });
-    expect(remarks({ ansible_ssh_common_args: "-J one,two" })).toMatch(/the way through one and then two/);
+    expect(remarks({ ansible_ssh_common_args: "-J one,two" })).toMatch(/the connection through one and then two/);
   });
 
   it.each([
@@ -179,6 +181,6 @@ describe("SSH arguments", () => {
 
 it("variables that do not concern the connection are named once", () => {
   expect(remarks({ ansible_python_interpreter: "python3", swap: 1 })).toBe(
-    "Variables that are not about reaching a host are not used: ansible_python_interpreter, swap",
+    "These variables are not about the connection and were not imported: ansible_python_interpreter, swap",
   );
 });

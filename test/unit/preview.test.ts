@@ -120,7 +120,7 @@ describe("the pull request comment", () => {
     const text = comment([await reportOf(...events, end())]);
     expect(Buffer.byteLength(text)).toBeLessThanOrEqual(commentLimit);
     expect(text.length).toBeGreaterThan(20_000);
-    expect(text).toMatch(/parts did not fit here. All of it: `npm run preview -- --stack prod`/);
+    expect(text).toMatch(/parts did not fit here. To see all: `npm run preview -- --stack prod`/);
     expect(text).toContain("… and 40 hosts more");
   });
 
@@ -140,11 +140,11 @@ describe("the pull request comment", () => {
       expect(comment([report])).not.toContain("[secret]");
       return report.hosts[0]?.changes.map(({ what, how, note }) => [what, how, note]);
     };
-    const note = "not shown, it holds a secret";
+    const note = "not shown, it contains a secret";
     const mail = "/root/.msmtprc-lsyncd";
     expect(await changes(kept([mail]), kept([mail], "1"), ["stdin"])).toEqual([[mail, "changed", note]]);
     expect(await changes(kept([mail]), kept([mail]), ["connection"])).toEqual([
-      ["how to log in", "changed", "not shown, it holds a secret"],
+      ["login", "changed", "not shown, it contains a secret"],
     ]);
     expect(await changes(kept(["/a", mail]), kept(["/a", mail], "1"), ["stdin"])).toEqual([
       [`/a or ${mail}`, "changed", note],
@@ -166,7 +166,7 @@ describe("the pull request comment", () => {
     const now = deploys([["/mode", "x"]], { catalogue: "CATALOGUE='0755 none sent /mode'\n", more: "more\n" });
     const { hosts } = await reportOf(mirror("sqlite-1"), step("sqlite-1", "activation", { old, new: now }), end());
     expect(hosts[0]?.changes.map(({ what, how, note }) => [what, how, note])).toEqual([
-      ["/mode", "changed", "only its mode"],
+      ["/mode", "changed", "mode only"],
       ["/gone", "removed", undefined],
     ]);
   });
@@ -179,7 +179,7 @@ describe("the pull request comment", () => {
       end(),
     );
     expect(report.hosts[0]?.changes).toEqual([
-      { what: "all of it", how: "changed", note: "an earlier version deployed it, and sent it in another form" },
+      { what: "everything", how: "changed", note: "an earlier version deployed it in another format" },
     ]);
   });
 
@@ -246,7 +246,7 @@ describe("the pull request comment", () => {
     ]);
     expect(Buffer.byteLength(text)).toBeLessThanOrEqual(commentLimit);
     expect(text).toContain("+  delay = 5,");
-    expect(text).toContain("lines more");
+    expect(text).toContain("more lines");
   });
 
   it("shows the expected duration of full passes from the hosts' records, in one row for equal changes", async () => {
@@ -276,7 +276,7 @@ describe("the pull request comment", () => {
       end(),
     );
     const text = comment([report]);
-    expect(text).toContain("| sqlite-1 | **new**: 1 file, and the packages that are missing | lsyncd starts");
+    expect(text).toContain("| sqlite-1 | **new**: 1 file, and missing packages | lsyncd starts");
     expect(text).toMatch(/\| sqlite-2 \| \*\*removed\*\*.*both volumes stay \| lsyncd stops \| - \| not needed \|/);
   });
 
@@ -289,7 +289,7 @@ describe("the pull request comment", () => {
       end(),
     );
     expect(report.hosts[0]?.changes).toEqual([
-      { what: "how to log in", how: "changed", note: "not shown, it holds a secret" },
+      { what: "login", how: "changed", note: "not shown, it contains a secret" },
     ]);
   });
 
@@ -342,7 +342,7 @@ describe("manual changes", () => {
     const sent = { old: { create: call, stdin: "a" }, new: { create: `${call} run 20260102T030405Z`, stdin: "a" } };
     const report = await reportOf(mirror("sqlite-1"), step("sqlite-1", "preflight", sent), again("sqlite-1"), end());
     expect(report.hosts[0]?.changes).toEqual([
-      { what: "all of it", how: "changed", note: "nothing is deployed there now" },
+      { what: "everything", how: "changed", note: "nothing is deployed there now" },
     ]);
   });
 

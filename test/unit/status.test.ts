@@ -42,7 +42,7 @@ describe("a host's status", () => {
   it.each([
     [["check\tdisk\tproblem\tthe target is 91 % full"], "disk: the target is 91 % full"],
     [["check\tjournal\tunknown\tcannot be read"], "journal: cannot be read"],
-    [["last\tPROBLEM moving nothing arrives"], "the monitor says: PROBLEM moving nothing arrives"],
+    [["last\tPROBLEM moving nothing arrives"], "the monitor reports: PROBLEM moving nothing arrives"],
     [["drift\t/etc/x has other content"], "changed by hand: /etc/x has other content"],
     [["value\theld\tfailover: since today"], "the mirror is held, failover: since today"],
   ])("is unhealthy with %j", (more, problem) => {
@@ -92,10 +92,10 @@ describe("a host's status", () => {
   it("is unhealthy without a deployment, with a truncated answer, or with a monitor of another version", () => {
     expect(readStatus(hostOf(), "deployed\tno\n").problems).toEqual(["nothing is deployed here: npm run up"]);
     expect(readStatus(hostOf(), "deployed\tyes\nvalue\tstate\tactive\n").problems).toEqual([
-      "it was cut short while it was asked",
+      "the answer was cut short",
     ]);
     expect(readStatus(hostOf(), "deployed\tyes\nunasked\tIs the mirror healthy?\nend\tyes\n").problems).toEqual([
-      "its monitor cannot be asked (another version? npm run up): Is the mirror healthy?",
+      "its monitor gave no answer (another version? npm run up): Is the mirror healthy?",
     ]);
   });
 });
@@ -134,7 +134,7 @@ describe("npm run hosts:scan", () => {
   });
 
   it.each(["-oProxyCommand=x", "a b", "a:0", "a:99999", "[a"])("refuses %s", (target) => {
-    expect(() => parseTarget(target)).toThrow(/not an address/);
+    expect(() => parseTarget(target)).toThrow(/not ADDRESS or ADDRESS:PORT/);
   });
 
   it("shows the best key first, with the same fingerprint as ssh-keygen", () => {
