@@ -46,6 +46,20 @@ describe("volume-disk", () => {
     for (const how of ["write", "read"]) expect(await disk(how)).toMatchObject({ code: 0, stdout: "" });
   });
 
+  it("does not wait for a disk that is busy", async () => {
+    await needPrograms("strace");
+    const traced = await run("strace", [
+      "-f",
+      "-e",
+      "trace=fsync,fdatasync,syncfs,sync",
+      join(programs, "volume-disk"),
+      "write",
+      "target",
+      at("target"),
+    ]);
+    expect(traced.stderr).not.toMatch(/sync\w*\(/);
+  });
+
   it("names the disk when it cannot be read, although everything that is asked for is in memory", async () => {
     await shell("truncate -s 20M image; ls target >/dev/null");
     expect((await disk("read")).stdout).toContain("is on a disk that cannot be read (Input/output error): /dev/loop");
@@ -63,7 +77,7 @@ describe("volume-disk", () => {
   it("does without a file that has no name where the file system has none", async () => {
     const script = `use LsyncdAsCode::Disk; use Errno 'EOPNOTSUPP';
       no warnings 'redefine'; *LsyncdAsCode::Disk::scratch_file = sub { $! = EOPNOTSUPP; return undef };
-      print LsyncdAsCode::Disk::write_fault('target', '${at("target")}', '${at("target")}', 1) // 'fine'`;
+      print LsyncdAsCode::Disk::write_fault('target', '${at("target")}', '${at("target")}') // 'fine'`;
     const write = async () => (await run("perl", ["-I", programs, "-e", script])).stdout;
     expect(await write()).toBe("fine");
     expect(await readdir(at("target/.lsyncd-as-code"))).toEqual([]);

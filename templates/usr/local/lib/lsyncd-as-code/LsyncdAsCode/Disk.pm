@@ -8,7 +8,7 @@ use Fcntl qw(O_RDONLY);
 use LsyncdAsCode::Beneath       qw(create_file open_beneath remove_file scratch_file);
 use LsyncdAsCode::Gate::Names   qw(PRIVATE);
 use LsyncdAsCode::Gate::Private qw(below);
-use LsyncdAsCode::System        qw(date_time fstat_ns fsync read_anew);
+use LsyncdAsCode::System        qw(date_time fstat_ns read_anew);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(write_fault read_faults);
@@ -18,12 +18,13 @@ my %FAILED = map { $_ => 1 } EIO, EROFS, ENXIO, ENODEV, EUCLEAN, ESHUTDOWN, ESTA
 # Bytes that are read; seconds for which an error that the file system has recorded is reported.
 use constant { PAGE => 4096, RECENT => 86400 };
 
-# A sentence for people when a volume cannot be written, or undef. $root: its path, or a handle of it. With $durable the disk itself has
-# to take the file. Nothing stays behind, and nothing in the volume has a new name meanwhile.
+# A sentence for people when a volume cannot be written, or undef. $root: its path, or a handle of it. Nothing stays behind, and nothing in
+# the volume has a new name meanwhile. The file is not synced: on a busy disk that takes seconds, which would look like a dead one. A write
+# that the disk refuses makes the file system fail soon after, and the supervisor's sync reports it.
 sub write_fault {
-    my ($role, $path, $root, $durable) = @_;
+    my ($role, $path, $root) = @_;
     my $handle = open_beneath($root, '');
-    my $error  = write_error($handle, $durable);
+    my $error  = write_error($handle);
     return undef if !$FAILED{$error};
     return "the $role volume at $path cannot be written (" . text_of($error) . '): ' . disk($handle)
         . ' or its file system has failed. Look at `dmesg`, unmount it, repair or replace it, and mount it again';
@@ -31,26 +32,23 @@ sub write_fault {
 
 # The number of the error with which a new file fails, 0 when it does not.
 sub write_error {
-    my ($directory, $durable) = @_;
+    my ($directory) = @_;
     my $file = scratch_file($directory);
-    return fill($file, $durable) if $file;
+    return fill($file) if $file;
     return $! + 0 unless $! == EOPNOTSUPP || $! == EISDIR;
     # A file system without nameless files.
     my ($name, $error) = ("probe.$$");
     eval {
         my $private = below($directory, PRIVATE, 1);
         remove_file($private, $name);
-        $error = fill(create_file($private, $name), $durable);
+        $error = fill(create_file($private, $name));
         remove_file($private, $name);
         1;
     } or $error ||= $! + 0;
     return $error;
 }
 
-sub fill {
-    my ($file, $durable) = @_;
-    return defined syswrite($file, 'x') && (!$durable || fsync($file)) ? 0 : $! + 0;
-}
+sub fill { my ($file) = @_; return defined syswrite($file, 'x') ? 0 : $! + 0 }
 
 sub text_of { my ($error) = @_; local $! = $error; return "$!" }
 
