@@ -1,5 +1,5 @@
-// The first step of every npm script: sees to a Node that will do, makes node_modules match package-lock.json, then runs the
-// given TypeScript file, or the program of a package. Plain JavaScript, because it runs before there are any packages.
+// The first step of every npm script: makes sure that Node is new enough and that node_modules matches package-lock.json, then
+// runs the given TypeScript file or a package's program. Plain JavaScript, because it runs before packages are installed.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
@@ -19,7 +19,7 @@ function fail(message) {
   process.exit(1);
 }
 
-/** What is to be installed, and what npm says it has installed: also another npm ci, or npm prune, changes that. */
+/** A hash of what should be installed and of what npm has installed: another npm ci or npm prune changes the latter. */
 function installation() {
   const hash = createHash("sha256");
   for (const file of [join(root, "package-lock.json"), join(modules, ".package-lock.json")])
@@ -36,7 +36,7 @@ try {
 
 if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== installation()) {
   console.error("Installing node_modules (npm ci) …");
-  // All of it, whatever NODE_ENV and npm's own settings leave out.
+  // Everything, even if NODE_ENV or npm's settings exclude some packages.
   const npm = spawnSync("npm", ["ci", ...quietly, "--include=dev", "--include=optional"], {
     cwd: root,
     stdio: ["ignore", 2, 2],
@@ -46,13 +46,13 @@ if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== installation()) {
   writeFileSync(stamp, installation());
 }
 
-// An npm script says first what it is for: `npm run` alone shows it, and nothing reads it.
+// The first argument of an npm script is a description: `npm run` alone prints it, and it is ignored here.
 const words = process.argv.slice(2);
 const [script, ...args] = words[0]?.includes(" ") ? words.slice(1) : words;
 if (script !== undefined) {
   process.env.PATH = `${join(modules, ".bin")}:${process.env.PATH ?? ""}`;
   const file = script.endsWith(".ts") ? join(root, script) : realpathSync(join(modules, ".bin", script));
-  // In this very process, as if Node had been started with that file.
+  // In this process, as if Node had been started with that file.
   process.argv.splice(1, Infinity, file, ...args);
   if (script.endsWith(".ts")) require("../infra/typescript.cjs").readTypescript();
   Module.runMain();

@@ -7,33 +7,33 @@ import { isExecutable, markedHash, marker, onPath, replaceFolder } from "./files
 import { COMMAND_VERSION, type Home } from "./home";
 import { type Say, step } from "./progress";
 
-/** Which plugin runs the commands: one found on PATH, the installed official one, or the fallback of this project. */
+/** The plugin that runs commands: one on PATH, the installed official one, or this project's fallback. */
 export type CommandPluginOrigin = "path" | "official" | "fallback";
 
 export interface CommandPlugin {
   origin: CommandPluginOrigin;
   path: string;
-  /** The version the program asks for; one on PATH is used whatever its version. */
+  /** The version that the program requires; a plugin on PATH is used whatever its version. */
   version: string;
 }
 
-/** The plugin the engine would run, by the engine's own rules, or undefined when it would have to download one. */
+/** The plugin that the engine would run by its own rules, or undefined if it would have to download one. */
 export function findCommandPlugin(home: Home, env: NodeJS.ProcessEnv): CommandPlugin | undefined {
   const ambient = ignoresPath(env) ? undefined : onPath(EXECUTABLE, env);
   if (ambient !== undefined) return { origin: "path", path: ambient, version: COMMAND_VERSION };
   const path = join(home.commandPlugin, EXECUTABLE);
-  // The engine marks what it is installing so, and does not use it.
+  // The engine marks an unfinished installation this way, and does not use it.
   if (!isExecutable(path) || existsSync(`${home.commandPlugin}.partial`)) return undefined;
   const origin = markedHash(home.commandPlugin) === undefined ? "official" : "fallback";
   return { origin, path, version: COMMAND_VERSION };
 }
 
-/** Whether the fallback is installed, but was made from other sources than those in this working copy. */
+/** Whether the fallback is installed but was built from other sources than those in this working copy. */
 export function isStale(plugin: CommandPlugin, home: Home): boolean {
   return plugin.origin === "fallback" && markedHash(home.commandPlugin) !== bundleHash();
 }
 
-/** Lets the engine install the official plugin. Resolves with the reason when that can't be done. */
+/** Lets the engine install the official plugin. On failure, resolves with the reason. */
 export async function installOfficial(
   home: Home,
   enginePath: string,
@@ -52,7 +52,7 @@ export async function installOfficial(
   const reason = await step(say, what, fetchIt, downloadEnding);
   const installed = join(staging, "plugins", `resource-command-v${COMMAND_VERSION}`);
   if (reason !== undefined) return reason;
-  if (!isExecutable(join(installed, EXECUTABLE))) return "what was installed is not complete";
+  if (!isExecutable(join(installed, EXECUTABLE))) return "the installation is incomplete";
   await replaceFolder(installed, home.commandPlugin);
   await rm(`${home.commandPlugin}.partial`, { force: true });
   return undefined;
@@ -66,12 +66,12 @@ export async function installFallback(home: Home, staging: string, say: Say): Pr
     const { path, content } = marker(built, bundleHash());
     await writeFile(path, content);
     await replaceFolder(built, home.commandPlugin);
-    // Left behind when an installation of the official one was cut short.
+    // Left behind if an installation of the official one was interrupted.
     await rm(`${home.commandPlugin}.partial`, { force: true });
   });
 }
 
-/** The engine's switch to leave plugins on PATH alone, read as the engine reads it. */
+/** The engine's switch to ignore plugins on PATH, parsed the same way. */
 function ignoresPath(env: NodeJS.ProcessEnv): boolean {
   return ["1", "true"].includes((env.PULUMI_IGNORE_AMBIENT_PLUGINS ?? "").toLowerCase());
 }

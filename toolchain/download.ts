@@ -4,15 +4,15 @@ export interface DownloadOptions {
   env: NodeJS.ProcessEnv;
   /** Seconds until it must have shown more than `greeting` characters of output. */
   timeout: number;
-  /** How much it prints before it has reached anyone. */
+  /** Number of characters that it prints before it connects. */
   greeting: number;
   /** Seconds until it must be done. */
   limit: number;
 }
 
 /**
- * Runs a publisher's downloader, without a terminal and with limits: some networks swallow what they don't allow.
- * Resolves with undefined when it succeeded, and otherwise with the reason, one line.
+ * Runs a publisher's downloader, without a terminal and with time limits: some networks silently drop what they block.
+ * Resolves with undefined on success, otherwise with the reason in one line.
  */
 export async function download(
   command: string,
@@ -20,7 +20,7 @@ export async function download(
   { env, timeout, greeting, limit }: DownloadOptions,
 ): Promise<string | undefined> {
   return new Promise((resolve) => {
-    // A process group of its own, so that what the downloader starts ends with it.
+    // In its own process group, so that its child processes are killed with it.
     const child = spawn(command, args, { env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     let overdue: string | undefined;
@@ -29,7 +29,7 @@ export async function download(
       try {
         if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
       } catch {
-        // It has just ended by itself.
+        // It has already exited.
       }
     };
     const timers = [
@@ -40,7 +40,7 @@ export async function download(
         stop(`not done within ${limit} s`);
       }, limit * 1000),
     ];
-    // Not in our process group any more, it would outlive a Ctrl-C.
+    // Outside our process group, it would survive a Ctrl-C.
     const onSignal = (signal: NodeJS.Signals): void => {
       stop("interrupted");
       process.kill(process.pid, signal);
@@ -64,11 +64,11 @@ export async function download(
   });
 }
 
-/** How a download ended, in words. */
+/** The result of a download as text. */
 export function downloadEnding(reason: string | undefined): string {
   return reason === undefined ? "done" : `not possible here, ${reason}`;
 }
 
 function lastLine(output: string): string {
-  return output.trim().split("\n").at(-1)?.trim() ?? "it gave no reason";
+  return output.trim().split("\n").at(-1)?.trim() ?? "no reason given";
 }

@@ -16,7 +16,7 @@ const ENGINE: GoProgram = {
   version: ENGINE_VERSION,
 };
 
-/** The last release of the SDK's module that holds the language host; later ones keep it in a module of its own. */
+/** The last release of the SDK's module that contains the language host; later ones have a separate module for it. */
 const LANGUAGE_HOST: GoProgram = {
   folder: join(__dirname, "go", "language-nodejs"),
   package: "github.com/pulumi/pulumi/sdk/v3/nodejs/cmd/pulumi-language-nodejs",
@@ -27,7 +27,7 @@ const SDK_MODULE = "github.com/pulumi/pulumi/sdk/v3";
 /** Scripts that come with the language host: dynamic providers and policies run through them. */
 const COMPANIONS = ["pulumi-resource-pulumi-nodejs", "pulumi-analyzer-policy"];
 
-/** What must be in the engine's folder for a Node program to run. */
+/** Files that the engine's folder must contain to run a Node program. */
 const NEEDED = ["pulumi", "pulumi-language-nodejs", "pulumi-resource-pulumi-nodejs"];
 
 /** Where the engine came from: its publisher's build, or built here from its Go modules. */
@@ -42,7 +42,7 @@ export interface Engine {
   languageHost: { path: string; version: string };
 }
 
-/** The engine that `npx pulumi` would use, or undefined when it would have to download one. */
+/** The engine that `npx pulumi` would use, or undefined if it would have to download one. */
 export function findEngine(home: Home): Engine | undefined {
   const folder = join(home.engine, "bin");
   if (!isComplete(home.engine)) return undefined;
@@ -59,15 +59,15 @@ export function findEngine(home: Home): Engine | undefined {
   };
 }
 
-/** Whether the engine was built here, but from something else than what is pinned now. */
+/** Whether the engine was built here from other sources than those pinned now. */
 export function isOutdated(home: Home): boolean {
   const hash = markedHash(home.engine);
   return hash !== undefined && hash !== recipeHash();
 }
 
 /**
- * Lets the publisher's own package download the engine. Resolves with the reason when that can't be done.
- * It is put together in `staging`, on the same file system, so that a killed download leaves nothing half done.
+ * Downloads the engine with the publisher's own package. On failure, resolves with the reason.
+ * Assembles it in `staging`, on the same file system, so that a killed download leaves nothing incomplete.
  */
 export async function downloadEngine(
   home: Home,
@@ -80,7 +80,7 @@ export async function downloadEngine(
     download(process.execPath, [launcher, "version"], {
       env: { ...env, PULUMI_HOME: staging, PULUMI_VERSION: ENGINE_VERSION, PULUMI_SKIP_UPDATE_CHECK: "true" },
       timeout: 20,
-      // It says that it downloads before it does.
+      // The package prints this before the download begins.
       greeting: `Downloading pulumi v${ENGINE_VERSION}...\n`.length,
       limit: 900,
     });
@@ -88,12 +88,12 @@ export async function downloadEngine(
   const reason = await step(say, what, fetchIt, downloadEnding);
   if (reason !== undefined) return reason;
   const downloaded = join(staging, "versions", ENGINE_VERSION);
-  if (!isComplete(downloaded)) return "what was downloaded is not complete";
+  if (!isComplete(downloaded)) return "the download is incomplete";
   await replaceFolder(downloaded, home.engine);
   return undefined;
 }
 
-/** Builds the engine and its language host from their Go modules. Throws one clear line when there is no usable Go. */
+/** Builds the engine and its language host from their Go modules. Throws a message of one line if there is no usable Go. */
 export async function buildEngine(home: Home, staging: string, env: NodeJS.ProcessEnv, say: Say): Promise<void> {
   await requireGo(ENGINE, env);
   say(
@@ -122,7 +122,7 @@ function isComplete(folder: string): boolean {
   return NEEDED.every((name) => isExecutable(join(folder, "bin", name)));
 }
 
-/** A hash of what is built, by the modules it is pinned to. */
+/** A hash of the pinned modules from which the engine is built. */
 function recipeHash(): string {
   const hash = createHash("sha256");
   for (const { folder, version } of [ENGINE, LANGUAGE_HOST]) {

@@ -2,10 +2,10 @@ import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { cp, mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, isAbsolute, join } from "node:path";
 
-/** Left in each folder this toolchain has filled itself, to distinguish it from the publisher's. */
+/** Marks each folder that this toolchain built itself, to distinguish it from the publisher's. */
 const MARKER = "lsyncd-as-code.json";
 
-/** Whether the path is a non-empty file that may be executed. */
+/** Whether the path is a non-empty executable file. */
 export function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
@@ -16,13 +16,13 @@ export function isExecutable(path: string): boolean {
   }
 }
 
-/** The first executable of this name on PATH. Relative entries do not count, as for the engine. */
+/** The first executable of this name on PATH. Like the engine, ignores relative entries. */
 export function onPath(name: string, env: NodeJS.ProcessEnv): string | undefined {
   const folders = (env.PATH ?? "").split(":").filter((folder) => isAbsolute(folder));
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 
-/** The hash of what the folder was made from, or undefined when this toolchain did not make it. */
+/** The hash of the sources of a folder, or undefined if this toolchain did not build it. */
 export function markedHash(folder: string): string | undefined {
   try {
     const marker: unknown = JSON.parse(readFileSync(join(folder, MARKER), "utf8"));
@@ -37,10 +37,10 @@ export function marker(folder: string, hash: string): { path: string; content: s
   return { path: join(folder, MARKER), content: `${JSON.stringify({ hash })}\n` };
 }
 
-/** Puts the folder `from` in the place of `to`, which may exist. */
+/** Replaces the folder `to`, which need not exist, with `from`. */
 export async function replaceFolder(from: string, to: string): Promise<void> {
   await mkdir(join(to, ".."), { recursive: true });
-  // A name that the engine takes for no plugin.
+  // A name that the engine does not mistake for a plugin.
   const made = join(to, "..", `.${basename(to)}.lsyncd-as-code-new`);
   const old = join(to, "..", `.${basename(to)}.lsyncd-as-code-old`);
   for (const leftover of [made, old]) await rm(leftover, { recursive: true, force: true });

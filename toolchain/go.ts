@@ -2,15 +2,15 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "./run";
 
-/** A program to build from Go modules: a folder with a go.mod and go.sum that pin all of them. */
+/** A program to build: a folder whose go.mod and go.sum pin all modules. */
 export interface GoProgram {
   folder: string;
   package: string;
-  /** The module's version, which the program shows as its own. */
+  /** The module's version, which the program reports as its own. */
   version: string;
 }
 
-/** Builds the program into the file `output`. Throws with the compiler's last lines when that fails. */
+/** Builds the program into the file `output`. On failure, throws the last lines of the compiler's output. */
 export async function goBuild(program: GoProgram, output: string, env: NodeJS.ProcessEnv): Promise<void> {
   const flags = `-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v${program.version}`;
   await run("go", ["build", "-trimpath", "-ldflags", flags, "-o", output, program.package], {
@@ -25,7 +25,7 @@ export async function goModuleFolder(program: GoProgram, module: string, env: No
   return (await run("go", ["list", "-m", "-f", "{{.Dir}}", module], options)).stdout.trim();
 }
 
-/** Throws one clear line when there is no Go that can build the program. */
+/** Throws a message of one line if no installed Go can build the program. */
 export async function requireGo(program: GoProgram, env: NodeJS.ProcessEnv): Promise<void> {
   const needed = /^go (\S+)$/m.exec(readFileSync(join(program.folder, "go.mod"), "utf8"))?.[1] ?? "";
   const advice = `Go ${needed} or newer is needed to build the Pulumi engine: install it (https://go.dev/doc/install) and run this again (docs/troubleshooting.md#the-engine-cannot-be-had)`;
@@ -51,7 +51,7 @@ export function isOlder(left: string, right: string): boolean {
   return false;
 }
 
-/** The user's own environment and caches, without the settings that would build something else. */
+/** The user's environment and caches, without settings that would change the result of the build. */
 function goEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return {
     ...env,

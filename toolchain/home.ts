@@ -1,7 +1,7 @@
 import { homedir, userInfo } from "node:os";
 import { join } from "node:path";
 
-/** The version of the engine, of its npm package and of the Go modules it is built from where it can't be downloaded. */
+/** The version of the engine, of its npm package, and of the Go modules that it is built from if it cannot be downloaded. */
 export const ENGINE_VERSION = "3.250.0";
 
 /** The version of the command plugin, the same as that of the package @pulumi/command. */
@@ -20,8 +20,8 @@ export interface Home {
 }
 
 /**
- * The places for this environment; PULUMI_HOME is ~/.pulumi unless it is set. What ~ is, the two programs that look
- * there see differently: `npx pulumi` goes by HOME, the engine by the user's entry in the password file.
+ * The places for this environment; PULUMI_HOME defaults to ~/.pulumi. The two programs resolve ~ differently:
+ * `npx pulumi` uses HOME, the engine uses the user's entry in the password file.
  */
 export function homeOf(env: NodeJS.ProcessEnv): Home {
   const set = env.PULUMI_HOME ?? "";
@@ -36,7 +36,7 @@ export function homeOf(env: NodeJS.ProcessEnv): Home {
   };
 }
 
-/** The home directory in the password file; where the user has no entry there, the engine takes HOME as well. */
+/** The home directory in the password file; if the user has no entry there, the engine uses HOME too. */
 function entryHome(): string {
   try {
     return userInfo().homedir;

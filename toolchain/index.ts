@@ -9,28 +9,28 @@ import type { Say } from "./progress";
 export type { CommandPlugin, CommandPluginOrigin } from "./command-plugin";
 export type { Engine, EngineOrigin } from "./engine";
 
-/** What is needed to run the program besides its packages, ready for use. */
+/** The programs that are needed besides npm packages, ready for use. */
 export interface Toolchain {
   engine: Engine;
   commandPlugin: CommandPlugin;
 }
 
 export interface ToolchainOptions {
-  /** The environment to look at and to run things in; this process's unless given. */
+  /** The environment; by default this process's. */
   env?: NodeJS.ProcessEnv;
-  /** Ask the publisher again for what was built here, and build again what is pinned otherwise now. */
+  /** Try again to download what was built here, and rebuild what is now pinned to another version. */
   refresh?: boolean;
-  /** Where progress goes; to stderr unless given. Nothing is said when there is nothing to do. */
+  /** Prints progress, by default to stderr. Not called if there is nothing to do. */
   say?: Say;
 }
 
-/** Folders for what is in the making; only the holder of the lock has one. */
+/** Staging folders; only the holder of the lock has one. */
 const STAGING = ".lsyncd-as-code-staging-";
 
 /**
- * Makes sure that the engine `npx pulumi` runs, its Node language host and the command plugin are there.
- * Takes milliseconds when they are; otherwise downloads them from their publisher or, where it can't be reached,
- * builds them. Touches nothing under PULUMI_HOME but its versions and plugins. Throws when something can't be had.
+ * Makes sure that the engine used by `npx pulumi`, its Node language host and the command plugin are installed.
+ * Takes milliseconds if they are; otherwise downloads them from their publisher or, if that fails, builds them.
+ * Under PULUMI_HOME, changes only its versions and plugins. Throws if something cannot be installed.
  */
 export async function ensureToolchain(options: ToolchainOptions = {}): Promise<Toolchain> {
   const { env = process.env, refresh = false } = options;
@@ -51,12 +51,12 @@ export async function ensureToolchain(options: ToolchainOptions = {}): Promise<T
     }
     const made = find(home, env);
     if (made === undefined)
-      throw new Error(`The toolchain in ${home.engine} and ${home.plugins} is not complete after its installation.`);
+      throw new Error(`The toolchain in ${home.engine} and ${home.plugins} is incomplete after its installation.`);
     return made;
   });
 }
 
-/** What is in place, or undefined when something is missing or stale. */
+/** The installed toolchain, or undefined if something is missing or out of date. */
 function find(home: Home, env: NodeJS.ProcessEnv): Toolchain | undefined {
   const engine = findEngine(home);
   const commandPlugin = findCommandPlugin(home, env);
@@ -65,7 +65,7 @@ function find(home: Home, env: NodeJS.ProcessEnv): Toolchain | undefined {
 }
 
 async function install(home: Home, staging: string, env: NodeJS.ProcessEnv, refresh: boolean, say: Say): Promise<void> {
-  // Engine and plugin have the same publisher: where the one can't be had, asking for the other only takes time.
+  // Engine and plugin have the same publisher: if one download fails, trying the other only takes time.
   let unreachable: string | undefined;
   const present = findEngine(home);
   if (present === undefined || (refresh && present.origin === "built")) {
@@ -89,7 +89,7 @@ async function install(home: Home, staging: string, env: NodeJS.ProcessEnv, refr
   if (plugin === undefined || stale) await installFallback(home, staging, say);
 }
 
-/** A new empty folder; those of earlier runs that were killed are removed. */
+/** Creates an empty folder, and removes those of earlier runs that were killed. */
 async function stagingFolder(home: Home): Promise<string> {
   await mkdir(home.versions, { recursive: true });
   for (const name of await readdir(home.versions)) {

@@ -4,10 +4,10 @@ import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** How often the holder shows that it lives, in milliseconds. */
+/** How often the holder renews the lock, in milliseconds. */
 const HEARTBEAT = 15_000;
 
-/** A lock whose holder has not shown itself for this long is broken, in milliseconds: it may be on another machine. */
+/** A lock that was not renewed for this long is broken, in milliseconds: its holder may be on another machine. */
 const LONGEST_SILENCE = 180_000;
 
 /** How often to look whether the lock is free, in milliseconds. */
@@ -63,7 +63,7 @@ async function acquire(path: string, name: string, onWait: (pid: string) => void
   }
 }
 
-/** Removes what processes that were killed while they waited have prepared. */
+/** Removes the prepared folders of processes that were killed while they waited. */
 async function sweep(path: string): Promise<void> {
   for (const entry of await readdir(dirname(path))) {
     if (!entry.startsWith(`${basename(path)}.`)) continue;
@@ -73,7 +73,7 @@ async function sweep(path: string): Promise<void> {
   }
 }
 
-/** The name of the holder, or undefined when the lock is free now. */
+/** The name of the holder, or undefined if the lock is free. */
 async function breakIfDead(path: string): Promise<string | undefined> {
   for (const holder of await readdir(path).catch(() => [])) {
     const file = join(path, holder);

@@ -8,7 +8,7 @@ const ORIGINS = {
   fallback: "this project's fallback, toolchain/command-provider",
 };
 
-/** The account `npm run toolchain` gives: what is in use, where it came from and where it is. */
+/** The report of `npm run toolchain`: what is in use, its origin and its location. */
 function account({ engine, commandPlugin }: Toolchain): string {
   return [
     `engine          pulumi ${engine.version}, ${ORIGINS[engine.origin]}: ${engine.path}`,
@@ -17,10 +17,12 @@ function account({ engine, commandPlugin }: Toolchain): string {
   ].join("\n");
 }
 
-const HELP = `npm run toolchain [-- --refresh]
+const HELP = `Install the Pulumi engine, its language host and the command plugin if they are missing, and list them.
 
-Installs the Pulumi engine, its language host and the command plugin where they are missing, and says which are in use.
-  --refresh  ask the publisher again for what was built here`;
+Usage: npm run toolchain [-- --refresh]
+
+Options:
+  --refresh  try again to download what was built here`;
 
 const args = process.argv.slice(2);
 if (args.some((argument) => argument !== "--refresh")) {

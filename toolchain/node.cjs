@@ -1,5 +1,5 @@
-// The Node that everything here runs on: the one that was started, or where that is too old, a pinned one that npm fetches
-// once. No imports from packages, because it runs before there are any, and nothing that an old Node does not understand.
+// Chooses the Node to run on: the current one or, if that is too old, a pinned one that npm downloads once. Imports no
+// packages, because it runs before they are installed, and uses no syntax that an old Node does not understand.
 const { spawn, spawnSync } = require("node:child_process");
 const { createHash } = require("node:crypto");
 const { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } = require("node:fs");
@@ -8,18 +8,18 @@ const { delimiter, join } = require("node:path");
 
 const recipe = join(__dirname, "node");
 
-/** The oldest major version that will do, as package.json says it. */
+/** The oldest supported major version, from package.json. */
 const oldest = Number(/\d+/.exec(require("../package.json").engines.node)[0]);
 
 /**
- * Sets HOME where it is empty or unset (cron, some containers), to what the password file says: npm would take the empty
- * one for a folder named ~ in the working directory, and Go does nothing without one. Throws when nobody knows it.
+ * If HOME is empty or unset (cron, some containers), sets it from the password file: with an empty HOME, npm would create a
+ * folder named ~ in the working directory, and Go fails. Throws if the password file has no entry.
  */
 exports.settleHome = () => {
   if (process.env.HOME) return;
   try {
     process.env.HOME = userInfo().homedir;
-    // What an npm that was started with an empty HOME hands on.
+    // An npm that was started with an empty HOME passes this on.
     if (/(^|\/)~\/\.npm$/.test(process.env.npm_config_cache || "")) delete process.env.npm_config_cache;
   } catch {
     throw new Error(`HOME is not set, and user ${process.getuid()} has no entry in the password file: set HOME`);
@@ -46,7 +46,7 @@ function pinned() {
   return { name, version, advice };
 }
 
-/** The folder with the pinned Node's program; fetches it first where it is missing. Throws what to do where it can't. */
+/** The folder with the pinned Node's program; downloads it if it is missing. On failure, throws an error with advice. */
 function fetched() {
   const { name, version, advice } = pinned();
   const place = cachePlace();
@@ -56,7 +56,7 @@ function fetched() {
     `Node ${oldest} or newer is needed, this is ${process.version}: fetching Node ${version} from the npm registry into ${place}, once …`,
   );
   mkdirSync(join(place, ".."), { recursive: true });
-  // Put together beside its place and renamed: a run that is killed leaves nothing half done.
+  // Assembled beside its place, then renamed: a killed run leaves nothing incomplete.
   const staging = mkdtempSync(`${place}.`);
   try {
     for (const file of ["package.json", "package-lock.json"]) copyFileSync(join(recipe, file), join(staging, file));
@@ -65,7 +65,7 @@ function fetched() {
     if (npm.status !== 0) throw new Error(`${advice}. It could not be fetched with npm, see above`);
     if (!existsSync(join(place, "node_modules"))) renameSync(staging, place);
   } catch (error) {
-    // Another run, which was quicker.
+    // Another run was quicker.
     if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
   } finally {
     rmSync(staging, { recursive: true, force: true });
@@ -73,20 +73,20 @@ function fetched() {
   return bin;
 }
 
-/** npm's options: no program of a package runs at its installation, and only errors are shown. */
+/** npm's options: run no install scripts, and print only errors. */
 const quietly = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
 exports.quietly = quietly;
 
 /**
- * Goes on at once where this process's Node will do. Otherwise starts this very process again on the pinned one, which is
- * first on PATH for whatever that starts in turn, and ends with its exit code.
+ * Returns at once if this process's Node is new enough. Otherwise runs this process again on the pinned Node, which comes
+ * first on PATH for its child processes, and exits with its exit code.
  */
 exports.onSuitableNode = async () => {
   if (Number(process.versions.node.split(".")[0]) >= oldest) return;
   const bin = fetched();
   const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH || ""}` };
   const child = spawn(join(bin, "node"), process.argv.slice(1), { env, stdio: "inherit" });
-  // A terminal's Ctrl-C reaches the child by itself, which may have something to finish.
+  // A terminal's Ctrl-C also reaches the child, which may need to finish something.
   process.on("SIGINT", () => undefined);
   for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   await new Promise((_, reject) => {

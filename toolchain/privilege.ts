@@ -11,8 +11,8 @@ export function administratorPath(path = process.env.PATH ?? ""): string {
 }
 
 /**
- * Runs a program as root, through sudo unless this process is root. Files get the modes that Debian's own have, whatever the
- * user's umask. Throws on a non-zero exit code unless `allowFailure` is set.
+ * Runs a program as root, through sudo unless this process is root. Files get Debian's usual modes, whatever the user's
+ * umask. Throws on a non-zero exit code unless `allowFailure` is set.
  */
 export async function asRoot(
   command: string,
@@ -31,7 +31,7 @@ export async function asRoot(
   throw new Error(`As root, ${command} ${args.join(" ")} exited with ${finished.code}:\n${output}`);
 }
 
-/** Writes a file as root, with its parent folders, so that a reader sees the old content or the new one. */
+/** Writes a file as root, with its parent folders; a reader sees either the old or the new content. */
 export async function writeAsRoot(path: string, content: string, mode = "0644"): Promise<void> {
   const script = 'mkdir -p "${1%/*}" && rm -f "$1.new" && cat >"$1.new" && chmod "$2" "$1.new" && mv "$1.new" "$1"';
   await asRoot("sh", ["-c", script, "sh", path, mode], { input: content });

@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { administratorPath, asRoot, isRoot } from "./privilege";
 
-/** Programs that sandboxes, checks and tests run, and the Debian and Ubuntu package each is in. */
+/** Programs that sandboxes, checks and tests run, with their packages on Debian and Ubuntu. */
 const packages = {
   bash: "bash",
   flock: "util-linux",
@@ -39,7 +39,7 @@ const packages = {
 /** A program that can be asked for. */
 export type Program = keyof typeof packages;
 
-/** Whether a program is on PATH, or in one of the folders that an administrator has on it. A path is looked up as it is. */
+/** Whether a program is on PATH or in a folder of administration programs. A path is checked unchanged. */
 export function isOnPath(program: string): boolean {
   if (program.startsWith("/")) return existsSync(program);
   return administratorPath()
@@ -58,14 +58,14 @@ export function isOnPath(program: string): boolean {
 const lockTimeout = 300;
 
 /**
- * Makes sure that programs are there: looks for them and, on Debian and Ubuntu, installs what is missing, as root or
- * through sudo. Otherwise throws one line that says what to install.
+ * Makes sure that programs are installed: on Debian and Ubuntu, installs missing ones, as root or through sudo.
+ * Otherwise throws a message of one line that lists what to install.
  */
 export async function ensurePrograms(programs: readonly Program[], say: (line: string) => void): Promise<void> {
   const missing = programs.filter((program) => !isOnPath(program));
   if (missing.length === 0) return;
   const names = [...new Set(missing.map((program) => packages[program]))];
-  const advice = `${missing.join(", ")} is needed and not here. Install (Debian's names): ${names.join(" ")}`;
+  const advice = `${missing.join(", ")} not found. Install (Debian's names): ${names.join(" ")}`;
 
   const release = "/etc/os-release";
   const debian = existsSync(release) && /^ID(_LIKE)?=.*(debian|ubuntu)/m.test(readFileSync(release, "utf8"));

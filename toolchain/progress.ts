@@ -1,10 +1,10 @@
-/** Where the lines for the user go. */
+/** Prints a line for the user. */
 export type Say = (line: string) => void;
 
-/** How often a long step shows that it goes on, in milliseconds. */
+/** How often a long step prints progress, in milliseconds. */
 const HEARTBEAT = 15_000;
 
-/** Runs a long step; says what it is, that it goes on, and how it ended: "done" unless `ending` says otherwise. */
+/** Runs a long step; prints its name, its progress and its result, which is "done" unless `ending` returns another. */
 export async function step<T>(
   say: Say,
   what: string,

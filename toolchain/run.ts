@@ -1,6 +1,6 @@
 import { spawn, type SpawnOptions } from "node:child_process";
 
-/** What a finished child process left behind. */
+/** The result of a child process. */
 export interface Finished {
   code: number;
   stdout: string;
@@ -19,7 +19,7 @@ export interface RunOptions extends SpawnOptions {
 
 /**
  * Runs a program with an argument list (no shell) and returns its exit code and output.
- * Throws when it cannot be started, and on a non-zero exit code unless `allowFailure` is set.
+ * Throws if it cannot be started, and on a non-zero exit code unless `allowFailure` is set.
  */
 export async function run(command: string, args: string[], options: RunOptions = {}): Promise<Finished> {
   const { input, allowFailure, echo, ...spawnOptions } = options;
@@ -38,7 +38,7 @@ export async function run(command: string, args: string[], options: RunOptions =
       err.push(chunk);
       if (echo) process.stderr.write(chunk);
     });
-    // A child that ends without reading its input is judged by its exit code, not by the broken pipe.
+    // If a child exits without reading its input, its exit code counts, not the broken pipe.
     child.stdin?.on("error", () => undefined);
     child.stdin?.end(input);
     child.on("error", reject);
@@ -50,7 +50,7 @@ export async function run(command: string, args: string[], options: RunOptions =
       };
       if (finished.code === 0 || allowFailure) resolve(finished);
       else {
-        const why = signal ? `was ended by ${signal}` : `exited with ${finished.code}`;
+        const why = signal ? `was killed by ${signal}` : `exited with ${finished.code}`;
         const tail = `${finished.stdout}\n${finished.stderr}`.trim().split("\n").slice(-40).join("\n");
         reject(new Error(`${command} ${args.join(" ")} ${why}:\n${tail}`));
       }

@@ -4,8 +4,8 @@ import { statusSchema } from "../cli/status/schema";
 import { configuration } from "./docs/configuration";
 
 /**
- * `npm run docs`: writes the pages of docs/ that are made out of the program; with `--check` fails when one is stale. From
- * runs on a sandbox host, `--screens` draws the pictures of a terminal and `--samples` writes the samples of alerts.
+ * `npm run docs`: writes the generated pages in docs/; with `--check`, fails if one is out of date. `--screens` draws the
+ * terminal pictures and `--samples` writes the sample alerts, both from runs on a sandbox host.
  */
 async function main(args: string[]): Promise<void> {
   if (args.includes("--screens")) {
@@ -27,7 +27,7 @@ async function main(args: string[]): Promise<void> {
       await writeFile(page, text);
       console.log(name);
     } else if ((await readFile(page, "utf8")) !== text) {
-      throw new Error(`${name} is not what the program says now. Write it: npm run docs`);
+      throw new Error(`${name} is out of date. Update it: npm run docs`);
     }
   }
 }

@@ -11,13 +11,15 @@ import { Stack } from "./stack";
 import { ensureToolchain } from "../toolchain";
 
 const name = "drill";
-const usage = `Loses the primary of a sandbox host under load, runs the commands of docs/disaster-recovery.md and docs/replace-the-primary.md, and prints a report.
+const usage = `Destroy the primary of a sandbox host under load, run the commands of docs/disaster-recovery.md and
+docs/replace-the-primary.md, and print a report.
 
-  npm run drill [-- [--way restore|reverse] [--failure disk|host] [--keep]]
+Usage: npm run drill [-- OPTION…]
 
-  --way      restore: back to a new primary (default); reverse: the mirror stays the primary
-  --failure  disk: the disk fails under the running host (default); host: power cut, and the disk is gone afterwards
-  --keep     leave the sandbox "${name}" as it is then, to look at`;
+Options:
+  --way restore|reverse  restore: return to a new primary (default); reverse: the mirror becomes the primary
+  --failure disk|host    disk: the disk of the running host fails (default); host: power cut, then the disk is missing
+  --keep                 keep the sandbox "${name}" for inspection`;
 
 const say = (line: string): void => {
   console.log(line);

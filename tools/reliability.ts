@@ -15,23 +15,24 @@ const page = "reliability.md";
 const kept = join("reliability", "results.json");
 const known = chapters.flatMap(({ files }) => files);
 
-const usage = `Injects faults on sandbox hosts, keeps what came of them in docs/${kept}, and writes docs/${page} from that.
+const usage = `Inject faults on sandbox hosts, store the results in docs/${kept}, and write docs/${page} from them.
 
-  npm run reliability [-- FILE… --torture --workers N | --write | --check]
+Usage: npm run reliability [-- FILE… --torture --workers N | --write | --check]
 
-  FILE       only these tests; what the page says of the others stays. Any of:
-             ${known.join(" ")}
-  --torture  interrupts deployments at many more points; takes an hour more
-  --workers  how many files at once; 2 by default
-  --write    runs nothing, writes the page from what was kept
-  --check    writes nothing either, fails when the page is not what that gives`;
+Options:
+  FILE         run only these tests; the results of the others stay. Available:
+               ${known.join(" ")}
+  --torture    interrupt deployments at many more points; takes an hour longer
+  --workers N  number of files to run at once (default 2)
+  --write      run nothing; write the page from the stored results
+  --check      run and write nothing; exit 1 if the page is out of date`;
 
 async function readKept(): Promise<Results> {
   const text = await readFile(join(root, "docs", kept), "utf8").catch(() => "{}");
   return JSON.parse(text) as Results;
 }
 
-/** What is tested, whichever commit it is part of: git's names of the trees of infra/ and templates/. */
+/** Identifies the tested version regardless of the commit: git's hashes of the trees infra/ and templates/. */
 async function present(): Promise<string> {
   const git = async (...args: string[]): Promise<string> =>
     (await run("git", args, { cwd: root, allowFailure: true })).stdout.trim();
@@ -43,7 +44,7 @@ async function present(): Promise<string> {
   return trees.join("/") + (changed === "" ? "" : "+");
 }
 
-/** Runs test files, and returns what came of each. */
+/** Runs test files and returns their results. */
 async function inject(files: string[], torture: boolean, workers: string): Promise<Results> {
   const folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-reliability-"));
   try {
@@ -89,19 +90,19 @@ async function main(args: string[]): Promise<number> {
     return 0;
   }
   const unknown = positionals.filter((name) => !known.includes(name));
-  if (!/^[1-9]\d?$/.test(values.workers)) throw new UsageError("--workers takes a number");
-  if (unknown.length > 0) throw new UsageError(`${unknown.join(", ")}: no such test of faults`);
+  if (!/^[1-9]\d?$/.test(values.workers)) throw new UsageError("--workers needs a number from 1 to 99");
+  if (unknown.length > 0) throw new UsageError(`no such fault test: ${unknown.join(", ")}`);
   let results = await readKept();
   if (values.check) {
     const is = await readFile(join(root, "docs", page), "utf8");
     if (is === (await laidOut(page, reliabilityPage(results)))) return 0;
-    console.error(`docs/${page} is not what was seen. Write it: npm run reliability -- --write`);
+    console.error(`docs/${page} is out of date. Update it: npm run reliability -- --write`);
     return 1;
   }
   if (!values.write) {
     await ensureToolchain();
     const seen = await inject(positionals.length > 0 ? positionals : known, values.torture, values.workers);
-    // Read again: another run may have ended meanwhile.
+    // Read again: another run may have finished in the meantime.
     results = { ...(await readKept()), ...seen };
     await writePage(kept, JSON.stringify(results));
   }
@@ -109,7 +110,7 @@ async function main(args: string[]): Promise<number> {
   const faults = Object.values(results).flatMap(({ rows }) => rows);
   const failed = Object.values(results).flatMap((one) => one.failed);
   console.log(`docs/${page}: ${String(faults.length)} faults`);
-  if (failed.length > 0) console.error(`Failed, and named on the page:\n  ${failed.join("\n  ")}`);
+  if (failed.length > 0) console.error(`Failed (listed on the page):\n  ${failed.join("\n  ")}`);
   return failed.length > 0 ? 1 : 0;
 }
 

@@ -72,7 +72,7 @@ async function main(): Promise<void> {
   say(ending(Date.now() - began));
 }
 
-/** The documented environment variables reach the program as they would in `pulumi up`. */
+/** Passes the documented environment variables to the program, as `pulumi up` does. */
 function overrides(): Record<string, string> {
   const names = ["LSYNCD_SOURCE", "LSYNCD_TARGET", "MSMTP_RCPTS", "LSYNCD_SKIP_SAFETY"];
   return Object.fromEntries(
@@ -80,7 +80,7 @@ function overrides(): Record<string, string> {
   );
 }
 
-/** What `pulumi up` says it did, in a few words. */
+/** A short summary of the changes that `pulumi up` reports. */
 function changes(output: string): string {
   const lines = output.slice(output.indexOf("Resources:")).split("\n").slice(1);
   const counts = lines
@@ -90,7 +90,7 @@ function changes(output: string): string {
   return changed.length === 0 ? "nothing to change" : changed.map((line) => line.replace(/^[+~-]+\s*/, "")).join(", ");
 }
 
-/** The part of a failed run that says why. */
+/** The part of a failed run's output that explains the failure. */
 function diagnostics(output: string): string {
   const start = output.indexOf("Diagnostics:");
   return (start < 0 ? output : output.slice(start)).trim();

@@ -10,7 +10,7 @@ const root = resolve(__dirname, "..");
 /** Files of tests that run at once, on two processors as on more: each has files and hosts of its own, and they share the machine's disk. */
 const workers = "--maxWorkers=2";
 
-/** The projects of jest.config.cjs that always run, the quick ones first, and how each is run. */
+/** The projects of jest.config.cjs that always run, the quick ones first, with their options. */
 const projects = [
   { name: "unit", options: [] },
   { name: "programs", options: [workers] },
@@ -35,7 +35,7 @@ interface JestResult {
   numRuntimeErrorTestSuites: number;
 }
 
-/** Runs jest over one project, its output on ours, and counts what came of it. */
+/** Runs one jest project, passes its output on, and counts the results. */
 async function runProject(project: (typeof projects)[number], args: string[]): Promise<Count> {
   const folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-jest-"));
   try {
@@ -61,14 +61,14 @@ async function runProject(project: (typeof projects)[number], args: string[]): P
   }
 }
 
-/** Counts a run by jest's result, undefined when it ended without one, and its exit code. */
+/** Counts the results of a run: `result` is jest's own (undefined if it wrote none), `code` its exit code. */
 export function count(result: JestResult | undefined, code: number): Count {
   if (result === undefined) return { passed: 0, failed: 1, skipped: 0 };
   // A file that cannot be loaded has no tests that could fail.
   const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
   return {
     passed: result.numPassedTests,
-    // Whatever else jest takes for a failure, such as a crash after the last test
+    // Any other failure of jest, such as a crash after the last test
     failed: failed === 0 && code !== 0 ? 1 : failed,
     skipped: result.numPendingTests + result.numTodoTests,
   };
@@ -83,7 +83,7 @@ async function main(args: string[]): Promise<void> {
   const say = (line: string): void => {
     console.error(`test: ${line}`);
   };
-  // Checks that failed before, such as those of .ci/run: they count.
+  // Earlier checks that failed, such as those of .ci/run, count too.
   const total: Count = { passed: 0, failed: Number(process.env.FAILED_BEFORE ?? 0), skipped: 0 };
   try {
     await ensurePrograms(["lua5.3", "perl", "bash", "ssh-keygen", "systemd-analyze"], say);

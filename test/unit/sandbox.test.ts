@@ -68,12 +68,12 @@ describe("npm run sandbox", () => {
   });
 
   test.each([
-    [["start"], '"start" is none of up, down, list, ssh'],
+    [["start"], 'unknown action "start"; the actions are up, down, list, ssh'],
     [["up", "--filesystem", "xfs"], "add --vm"],
     [["up", "--vm", "--filesystem", "ntfs"], "ext4, xfs, btrfs"],
     [["unlock", "sqlite-1", "3"], "1 (the source) or 2 (the target)"],
     [["cut", "sqlite-1", "some"], "drop, keep, random"],
-    [["cut", "sqlite-1", "drop", "x"], "a seed is a number"],
+    [["cut", "sqlite-1", "drop", "x"], "the seed must be a number"],
     [["fail", "sqlite-1", "source"], "read, write or none"],
     [["reboot"], "name of a host"],
     [["up", "--hosts", "none"], 'not "none"'],

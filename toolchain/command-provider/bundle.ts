@@ -8,13 +8,13 @@ const source = join(__dirname, "src");
 /** Files beside `source` that the bundle contains. */
 const SHARED = ["../../infra/ssh-format.ts"];
 
-/** The packages that go into the bundle; another version of one makes another provider. */
+/** The packages in the bundle; another version of one results in another provider. */
 const BUNDLED = ["@grpc/grpc-js", "@pulumi/pulumi", "google-protobuf", "ssh2"];
 
 /** The file the engine runs. */
 export const EXECUTABLE = "pulumi-resource-command";
 
-/** A hash of everything the bundle is made of. Takes a few milliseconds. */
+/** A hash of all sources of the bundle. Takes a few milliseconds. */
 export function bundleHash(): string {
   const hash = createHash("sha256").update(readFileSync(__filename));
   const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
@@ -24,7 +24,7 @@ export function bundleHash(): string {
   return hash.digest("hex");
 }
 
-/** Writes the provider into the folder, as one executable file that needs nothing but `node` on PATH. */
+/** Writes the provider into the folder, as one executable file that only needs `node` on PATH. */
 export async function bundle(folder: string): Promise<void> {
   const { build } = await import("esbuild");
   await mkdir(folder, { recursive: true });
@@ -38,7 +38,7 @@ export async function bundle(folder: string): Promise<void> {
     target: "node22",
     format: "cjs",
     banner: { js: "#!/usr/bin/env node" },
-    // Machine code that ssh2 uses when it is there; its own JavaScript does the same.
+    // Optional native code of ssh2; its JavaScript does the same.
     external: ["*.node", "cpu-features"],
     logLevel: "silent",
   });

@@ -1,10 +1,10 @@
-/** `npm run bench`: measures, and writes docs/performance.md from what was measured. */
+/** `npm run bench`: measures, and writes docs/performance.md from the results. */
 import { runTool, UsageError } from "../../cli/cli";
 import { modes } from "./modes";
 
 const width = Math.max(...Object.keys(modes).map((name) => name.length));
 
-const usage = `Measures on sandbox hosts, keeps what it finds in docs/performance/, and writes docs/performance.md from that.
+const usage = `Measure on sandbox hosts, store the results in docs/performance/, and write docs/performance.md from them.
 
   npm run bench [-- MODE [OPTIONS]]
 
@@ -12,7 +12,7 @@ ${Object.entries(modes)
   .map(([name, { about }]) => `  ${name.padEnd(width)}  ${about}`)
   .join("\n")}
 
-deploy is meant when no mode is named. The options of a mode: npm run bench -- MODE --help`;
+The default mode is deploy. Options of a mode: npm run bench -- MODE --help`;
 
 async function main(args: string[]): Promise<number> {
   const [first = "deploy"] = args;

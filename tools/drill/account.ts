@@ -1,32 +1,32 @@
 import { columns } from "../../cli/table";
 
-/** What became of one step. */
+/** The result of one step. */
 export interface Done {
   title: string;
-  /** What was typed, and where: "" for what happened by itself. */
+  /** Where the command was entered; "" for an event without a command. */
   where: "host" | "workstation" | "";
   command: string;
   result: string;
-  /** How long it took; undefined for what was not done. */
+  /** Duration; undefined for a skipped step. */
   seconds?: number;
 }
 
-/** What a database lost with the primary. */
+/** The loss of one database. */
 export interface Loss {
   path: string;
-  /** Transactions that the application was told are committed, and that the mirror does not have. */
+  /** Committed transactions that are missing from the mirror. */
   transactions: number;
-  /** From the newest commit in the mirror to the failure, in seconds. */
+  /** Seconds between the newest commit in the mirror and the failure. */
   seconds: number;
 }
 
-/** The whole of a drill. */
+/** The report of a drill. */
 export interface Account {
   steps: Done[];
   losses: Loss[];
-  /** From the failure to the first commit on the mirror, in seconds. */
+  /** Seconds between the failure and the first commit on the mirror. */
   recoverySeconds: number;
-  /** How long the application stood still for the return; undefined when there was none. */
+  /** Seconds for which the application was stopped during the return; undefined if there was no return. */
   returnSeconds?: number;
 }
 
@@ -37,7 +37,7 @@ const short = (text: string): string => {
   return line.length > longest ? `${line.slice(0, longest - 1)}…` : line;
 };
 
-/** The account as a person reads it: a table of the steps, then what was lost and how long it took. */
+/** The report as text: a table of the steps, then the losses and the durations. */
 export function accountText({ steps, losses, recoverySeconds, returnSeconds }: Account): string {
   const rows = steps.map(({ title, where, command, result, seconds }, index) => [
     String(index + 1),
@@ -59,7 +59,7 @@ export function accountText({ steps, losses, recoverySeconds, returnSeconds }: A
     ),
     "",
     `recovery point  ${worst.toFixed(1)} s: no database in the mirror was older at the failure`,
-    `recovery time   ${recoverySeconds.toFixed(1)} s from the failure to the first commit on the mirror (nobody had to think or to be woken)`,
+    `recovery time   ${recoverySeconds.toFixed(1)} s from the failure to the first commit on the mirror (no human reaction time included)`,
     ...(returnSeconds === undefined
       ? []
       : [`return          ${returnSeconds.toFixed(1)} s without the application on the way back`]),

@@ -3,10 +3,10 @@ import { releases, volumeNames, type Release, type VolumeName } from "./types";
 import { lossModes, type Failing, type LossMode } from "./vm/disk";
 import { fileSystems, type FileSystem } from "./vm/types";
 
-/** A mistake in the command line. */
+/** Invalid arguments. */
 export class UsageError extends Error {}
 
-/** What the command line asks for. */
+/** The parsed command line. */
 export type Options =
   | { action: "help" }
   | { action: "up"; name: string; hosts: number; release?: Release }
@@ -20,7 +20,7 @@ export type Options =
   | { action: "fail"; name: string; host: string; volume: VolumeName; failing: Failing }
   | { action: "ssh"; name: string; host: string; command: string[] };
 
-/** The sandbox that is meant when none is named, and the one of virtual machines. */
+/** The default names of a sandbox, and of a sandbox of virtual machines. */
 export const defaultName = "sandbox";
 export const defaultVmName = "vm";
 
@@ -34,7 +34,7 @@ const options = {
   help: { type: "boolean", short: "h" },
 } as const satisfies ParseArgsConfig["options"];
 
-/** Which options each action takes, beside --help. */
+/** The options of each action, besides --help. */
 const takes: Record<string, (keyof typeof options)[]> = {
   up: ["name", "hosts", "release", "vm", "filesystem"],
   down: ["name", "all"],
@@ -47,14 +47,14 @@ const takes: Record<string, (keyof typeof options)[]> = {
   fail: ["name"],
 };
 
-/** Reads the words after `npm run sandbox --`. Throws UsageError, with one line that says what is wrong. */
+/** Parses the arguments after `npm run sandbox --`. Throws a UsageError with a message of one line. */
 export function readArguments(argv: string[]): Options {
   const [own, command] = splitCommand(argv);
   const { values, positionals } = parseOwn(own);
   const [action, ...rest] = positionals;
   if (values.help || action === undefined || action === "help") return { action: "help" };
   const allowed = takes[action];
-  if (!allowed) throw new UsageError(`"${action}" is none of ${Object.keys(takes).join(", ")}`);
+  if (!allowed) throw new UsageError(`unknown action "${action}"; the actions are ${Object.keys(takes).join(", ")}`);
   const wrong = Object.keys(values).find((option) => !allowed.some((name) => name === option));
   if (wrong !== undefined) throw new UsageError(`${action} has no option --${wrong}`);
   const ofMachines = values.vm === true || ["unlock", "lock", "cut", "fail"].includes(action);
@@ -62,7 +62,7 @@ export function readArguments(argv: string[]): Options {
   if (["reboot", "unlock", "lock", "cut", "fail"].includes(action)) return onHost(action, name, rest);
   if (action === "ssh") {
     const [host] = rest;
-    if (host === undefined) throw new UsageError("ssh wants the name of a host");
+    if (host === undefined) throw new UsageError("ssh needs the name of a host");
     return { action, name, host, command };
   }
   if (rest.length > 0) throw new UsageError(`${action} takes no "${rest.join(" ")}"`);
@@ -78,20 +78,21 @@ export function readArguments(argv: string[]): Options {
   return values.all ? { action: "down all" } : { action: "down", name };
 }
 
-/** What is done to one host. */
+/** The actions on one host. */
 function onHost(action: string, name: string, [host, first, second, ...more]: string[]): Options {
-  if (host === undefined) throw new UsageError(`${action} wants the name of a host`);
+  if (host === undefined) throw new UsageError(`${action} needs the name of a host`);
   if (more.length > 0) throw new UsageError(`${action} takes no "${more.join(" ")}"`);
   if (action === "cut") {
     const mode = lossModes.find((known) => known === (first ?? "random"));
-    if (!mode) throw new UsageError(`cut wants ${lossModes.join(", ")}, not "${String(first)}"`);
-    if (second !== undefined && !/^\d+$/.test(second)) throw new UsageError(`a seed is a number, not "${second}"`);
+    if (!mode) throw new UsageError(`cut needs ${lossModes.join(", ")}, not "${String(first)}"`);
+    if (second !== undefined && !/^\d+$/.test(second))
+      throw new UsageError(`the seed must be a number, not "${second}"`);
     return { action, name, host, mode, seed: Number(second ?? Date.now() % 1e9) };
   }
   if (action === "fail") {
     const volume = volumeNames.find((known) => known === first);
     const failing = (["none", "read", "write"] as const).find((known) => known === second);
-    if (!volume || !failing) throw new UsageError("fail wants source or target, then read, write or none");
+    if (!volume || !failing) throw new UsageError("fail needs source or target, then read, write or none");
     return { action, name, host, volume, failing };
   }
   if (second !== undefined || (action === "reboot" && first !== undefined)) {
@@ -101,7 +102,7 @@ function onHost(action: string, name: string, [host, first, second, ...more]: st
     const volumes =
       first === undefined ? volumeNames : [volumeNames[Number(first) - 1]].filter((one) => one !== undefined);
     if (volumes.length === 0)
-      throw new UsageError(`${action} wants 1 (the source) or 2 (the target), not "${String(first)}"`);
+      throw new UsageError(`${action} needs 1 (the source) or 2 (the target), not "${String(first)}"`);
     return { action, name, host, volumes };
   }
   return { action: "reboot", name, host };
@@ -110,11 +111,11 @@ function onHost(action: string, name: string, [host, first, second, ...more]: st
 function fileSystemOf(text: string | undefined): { fileSystem?: FileSystem } {
   if (text === undefined) return {};
   const fileSystem = fileSystems.find((known) => known === text);
-  if (!fileSystem) throw new UsageError(`--filesystem wants ${fileSystems.join(", ")}, not "${text}"`);
+  if (!fileSystem) throw new UsageError(`--filesystem must be one of ${fileSystems.join(", ")}, not "${text}"`);
   return { fileSystem };
 }
 
-/** What follows `ssh HOST` is for the host, dashes and all. */
+/** Everything after `ssh HOST` is passed to the host, including options. */
 function splitCommand(argv: string[]): [own: string[], command: string[]] {
   if (argv[0] !== "ssh") return [argv, []];
   let host = 1;
@@ -133,12 +134,13 @@ function parseOwn(args: string[]) {
 
 function hostCount(text: string): number {
   const count = Number(text);
-  if (!/^\d+$/.test(text) || count < 1) throw new UsageError(`--hosts wants a whole number from 1 on, not "${text}"`);
+  if (!/^\d+$/.test(text) || count < 1)
+    throw new UsageError(`--hosts must be a whole number of at least 1, not "${text}"`);
   return count;
 }
 
 function releaseOf(text: string): Release {
   const release = releases.find((known) => known === text);
-  if (!release) throw new UsageError(`--release wants ${releases.join(" or ")}, not "${text}"`);
+  if (!release) throw new UsageError(`--release must be ${releases.join(" or ")}, not "${text}"`);
   return release;
 }

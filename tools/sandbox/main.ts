@@ -12,16 +12,17 @@ import { vmHostsOf, vmSandboxDown, vmSandboxNames, vmSandboxUp } from "./vm/sand
 import type { VmHost } from "./vm/types";
 import type { Sandbox, SandboxHost } from "./types";
 
-const usage = `Debian hosts under systemd-nspawn, each with sshd and two ext4 volumes at /mnt/storage_do_1 and /mnt/storage_do_2.
+const usage = `Manage Debian hosts on this machine: containers with sshd and two ext4 volumes at /mnt/storage_do_1 and /mnt/storage_do_2.
 
+Usage:
   npm run sandbox -- up [--name NAME] [--hosts N] [--release bookworm|trixie]
-      make a sandbox, or boot and extend the one there is
+      create a sandbox, or boot and extend an existing one
   npm run sandbox -- up --vm [--name NAME] [--hosts N] [--release bookworm|trixie] [--filesystem ext4|xfs|btrfs]
-      the same as virtual machines, with a kernel of their own and LUKS volumes; emulated, so slow
+      the same with virtual machines, which have their own kernel and LUKS volumes; emulated, therefore slow
   npm run sandbox -- down [--name NAME | --all]
-      remove a sandbox and everything it left on this machine
+      remove a sandbox with all its traces on this machine
   npm run sandbox -- list
-      show the sandboxes and their hosts
+      list the sandboxes and their hosts
   npm run sandbox -- ssh [--name NAME] HOST [COMMAND…]
       open a shell on a host, or run a command there
   npm run sandbox -- reboot [--name NAME] HOST
@@ -31,11 +32,11 @@ Virtual machines only:
   npm run sandbox -- unlock HOST [1|2]    open and mount both volumes, or the source (1) or the target (2)
   npm run sandbox -- lock HOST [1|2]      unmount and close them
   npm run sandbox -- cut HOST [drop|keep|random] [SEED]
-      the power fails: of what was not flushed to its disks nothing, all or a random part is left; boot it with up
+      cut the power; drop, keep or randomly keep writes that were not flushed; boot it again with up
   npm run sandbox -- fail HOST source|target read|write|none
-      the disk answers with I/O errors, or no longer
+      make a disk return I/O errors (none: stop that)
 
-NAME is "sandbox" by default, and "vm" for virtual machines. Hosts are called sqlite-1, sqlite-2, …`;
+NAME defaults to "sandbox", or "vm" for virtual machines. Hosts are named sqlite-1, sqlite-2, …`;
 
 const log = (line: string): void => {
   console.error(line);
@@ -56,7 +57,7 @@ function findHost(sandboxName: string, name: string): SandboxHost {
   throw new UsageError(
     sandbox
       ? `Sandbox ${sandboxName} has no host "${name}", it has: ${sandbox.hosts.map((known) => known.name).join(", ")}`
-      : `There is no sandbox "${sandboxName}". Make it: npm run sandbox -- up`,
+      : `There is no sandbox "${sandboxName}". Create it: npm run sandbox -- up`,
   );
 }
 
@@ -103,7 +104,7 @@ async function fulfil(options: Options): Promise<number> {
         if (vmSandboxNames().includes(name)) await vmSandboxDown(name, log);
         if (sandboxNames().includes(name)) await sandboxDown(name, log);
       }
-      console.log(names.length === 0 ? "There was no such sandbox" : `Removed ${names.join(", ")}`);
+      console.log(names.length === 0 ? "No such sandbox" : `Removed ${names.join(", ")}`);
       return 0;
     }
     case "list":

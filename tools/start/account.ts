@@ -2,16 +2,16 @@ import type { SandboxHost } from "../sandbox";
 
 /** A row of a database that was waited for in the mirror. */
 export interface Arrival {
-  /** Between its commit and the first moment a reader of the mirror saw it. */
+  /** Time between its commit and the first moment a reader of the mirror saw it. */
   milliseconds: number;
   /** How many rows there are. */
   rows: number;
 }
 
-/** What `npm start` is about to do. */
+/** The line that `npm start` prints before it deploys. */
 export const announcement = (host: string): string => `Deploying to ${host} (pulumi up --stack sandbox)`;
 
-/** What `npm start` says it did, and what to try next, a line each. */
+/** The report of `npm start`, and suggestions what to try next, as lines. */
 export function account(
   { name, source, target, release }: Pick<SandboxHost, "name" | "source" | "target" | "release">,
   arrived: Arrival & { database: string },
