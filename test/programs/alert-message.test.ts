@@ -12,7 +12,7 @@ const header =
   "From: Lsyncd on h <lsyncd@example.org>\nTo: ops@example.org\nTo: dba@example.org\nSubject: [ALERT] é\n\n";
 
 async function message(text: Buffer): Promise<string> {
-  // Bytes go in by way of hexadecimal, because a child's standard input is text here.
+  // The bytes are passed as hexadecimal, because a child's standard input is text here.
   const script = `set -o pipefail; perl -ne 'print pack "H*", $_' | "$0"`;
   const { stdout } = await run("bash", ["-c", script, program], { input: text.toString("hex") });
   return stdout;
@@ -20,7 +20,7 @@ async function message(text: Buffer): Promise<string> {
 
 const whole = (text: Buffer | string) => message(Buffer.concat([Buffer.from(header), Buffer.from(text)]));
 
-it("is a message with every recipient, and gives the text back", async () => {
+it("a message has every recipient, and its text can be decoded", async () => {
   const parsed = await simpleParser(await whole("grüße 日本 🦊\n\n.\n..\nFrom me\nend = \t \n"));
   expect(parsed.subject).toBe("[ALERT] é");
   expect(parsed.to && !Array.isArray(parsed.to) && parsed.to.value.map(({ address }) => address)).toEqual([
@@ -30,7 +30,7 @@ it("is a message with every recipient, and gives the text back", async () => {
   expect(parsed.text).toBe("grüße 日本 🦊\n\n.\n..\nFrom me\nend = \t \n");
 });
 
-it("is plain ASCII in short lines whatever bytes come, and hides nothing behind them", async () => {
+it("a message is plain ASCII in short lines for any bytes, and hides nothing", async () => {
   const bytes = fc.uint8Array({ maxLength: 300 }).map((array) => Buffer.from(array));
   const nasty = fc
     .array(fc.constantFrom("From ", ".", "\r", "\n", "\0", "\x1b[31m", "=", "=\n", " \n", "é", "\xff", "x".repeat(80)))
@@ -45,7 +45,7 @@ it("is plain ASCII in short lines whatever bytes come, and hides nothing behind 
         expect(line).not.toMatch(/^(\.|From )/);
         expect(line).not.toMatch(/[ \t]$/);
       }
-      // What is printable comes through as it is.
+      // Printable characters are unchanged.
       const words = text.toString("latin1").match(/[a-z]{3,}/g) ?? [];
       const { text: shown = "" } = await simpleParser(mail);
       for (const word of words) expect(shown).toContain(word);
@@ -54,13 +54,13 @@ it("is plain ASCII in short lines whatever bytes come, and hides nothing behind 
   );
 });
 
-it("cuts a line of a megabyte, and says how much is missing", async () => {
+it("a line of a megabyte is truncated, and the number of missing bytes is given", async () => {
   const stdout = await message(Buffer.from(`To: a@b\n\n${"x".repeat(1_000_000)}`));
   expect(stdout.length).toBeLessThan(2000);
   expect((await simpleParser(stdout)).text).toMatch(/^x{1000} \[\.\.\. 999000 bytes more\]\n$/);
 });
 
-it("refuses a message without a recipient, and a header that is none", async () => {
+it("a message without a recipient, or with an invalid header, is refused", async () => {
   await expect(message(Buffer.from("Subject: x\n\ny"))).rejects.toThrow("no recipient");
   await expect(message(Buffer.from("To: a@b\nnone\n\ny"))).rejects.toThrow("not a header line");
 });

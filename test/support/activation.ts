@@ -2,7 +2,7 @@ import type { SandboxHost } from "../../tools/sandbox";
 import { attempt } from "./faults";
 import { on } from "./deployment";
 
-/** The files that a deployment puts in force, with their checksums, modes and owners. */
+/** The files of a deployment, with their checksums, modes and owners. */
 export const installed = (host: SandboxHost): Promise<string> =>
   on(
     host,
@@ -10,7 +10,7 @@ export const installed = (host: SandboxHost): Promise<string> =>
      while read -r f; do printf '%s %s %s\\n' "$f" "$(stat -c '%a %U' "$f")" "$(sha256sum <"$f")"; done`,
   );
 
-/** Everything that is wrong with a deployment that should be whole and in force; empty when nothing is. */
+/** All faults of a deployment that should be complete and in force; empty if there are none. */
 export async function faultsOf(host: SandboxHost): Promise<string> {
   const { output } = await attempt(
     host,

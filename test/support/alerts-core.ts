@@ -15,11 +15,11 @@ let deployment: Deployment;
 let host: AlertHost;
 let server: MailServer;
 let heart: HeartbeatServer;
-/** How many mails had come when the test began. */
+/** The number of mails that had arrived before the test. */
 let before: number;
 const subjects = () => server.subjects.slice(before);
 
-/** What `npm run status` says of the host. */
+/** The host's entry in `npm run status`. */
 async function status(): Promise<HostStatus> {
   const { stdout } = await runTool(deployment.stack, "cli/status.ts", ["--json"]);
   const [one] = z.array(hostStatus).parse(JSON.parse(stdout));
@@ -38,7 +38,7 @@ export function testAlerts({ release, hurried }: { release: Release; hurried: bo
     const certificate = await makeCertificate(address);
     server = await MailServer.start({ address, certificate, login });
     heart = await HeartbeatServer.start(address);
-    // A network whose authority the host knows.
+    // A network whose certificate authority the host trusts.
     await host.sh(
       `cat >/usr/local/share/ca-certificates/test.crt <<'END'\n${certificate.authority}\nEND\nupdate-ca-certificates >/dev/null 2>&1`,
     );
@@ -61,7 +61,7 @@ export function testAlerts({ release, hurried }: { release: Release; hurried: bo
   };
 
   it(
-    "a first deployment installs what mail needs, and sends a test alert over TLS with a login",
+    "a first deployment installs the packages that mail needs, and sends a test alert over TLS with a login",
     async () => {
       const absent =
         "dpkg-query -W -f '${Package} ${db:Status-Status}\\n' msmtp curl logrotate 2>/dev/null | grep -c ' installed$'";
@@ -77,7 +77,7 @@ export function testAlerts({ release, hurried }: { release: Release; hurried: bo
       succeeded(await deployment.stack.up());
       expect(await host.sh(absent)).toBe("3");
       expect(await host.sh("systemctl is-enabled logrotate.timer")).toBe("enabled");
-      // Nothing is wrong with a new host when its timer begins.
+      // A new host has no problem when its timer starts.
       const said = (what: string) =>
         host.sh(`journalctl -u lsyncd-monitor -o cat | grep -cE '^(${what}) '`, { allowFailure: true });
       await eventually(async () => Number(await said("ok +moving")) > (hurried ? 1 : 0), 420);
@@ -97,11 +97,11 @@ export function testAlerts({ release, hurried }: { release: Release; hurried: bo
 
   if (!hurried)
     it(
-      "a trouble is noticed within five minutes, by the timer as it is deployed",
+      "the deployed timer detects a problem within five minutes",
       async () => {
         await host.sh("pkill -STOP -x lsyncd");
         const mail = await server.mail(before + 1, 320);
-        // Or the recovery of the same trouble, which comes again below, would be held back for an interval.
+        // Otherwise the recovery of the same problem, which occurs again below, would be held back for an interval.
         await host.sh("pkill -CONT -x lsyncd");
         await host.forget();
         expect(mail.message.subject).toBe(alertSubject);
@@ -110,7 +110,7 @@ export function testAlerts({ release, hurried }: { release: Release; hurried: bo
       minutes(6),
     );
 
-  it("a healthy run of the service tells nobody, and calls the heartbeat", async () => {
+  it("a healthy run sends no alert and calls the heartbeat", async () => {
     await host.prepare();
     await host.synced();
     before = server.mails.length;
@@ -121,20 +121,20 @@ export function testAlerts({ release, hurried }: { release: Release; hurried: bo
     printedAsSampled("healthy", (await host.monitor()).output);
   }, 120_000);
 
-  it("a killed service is told at once", async () => {
+  it("a killed lsyncd triggers an alert at once", async () => {
     await host.sh("pkill -KILL -x lsyncd");
     const mail = await server.mail(before + 1, 10);
     expect(mail.message.subject).toBe(failedSubject);
     expect(mail.to).toEqual(recipients);
     expect(issues(mail)).toMatch(/lsyncd\.service failed at .*result exit-code/);
     await mailedAsSampled("failed", mail.raw);
-    // While systemd starts it again that is all: a run in these seconds adds nothing.
+    // While systemd restarts lsyncd, a run in these seconds sends nothing more.
     expect((await host.monitor()).lines.service).toMatch(/^skipped it is being started \(auto-restart/);
     expect(subjects()).toEqual([failedSubject]);
     await host.synced();
   }, 60_000);
 
-  it("a stopped service is told once, and its recovery", async () => {
+  it("a stopped lsyncd triggers one alert, and one more on recovery", async () => {
     await host.sh("systemctl stop lsyncd");
     const run = await host.monitor();
     expect(run).toMatchObject({ code: 1 });
@@ -156,15 +156,15 @@ export function testAlerts({ release, hurried }: { release: Release; hurried: bo
     expect(await host.monitor()).toMatchObject({ code: 0 });
     expect(subjects()).toEqual([alertSubject, recoveredSubject]);
     await mailedAsSampled("recovered", (await server.mail(before + 2)).raw);
-    // By hand, and the run of the service before it said something else.
+    // Started by hand; the run before it had another result.
     expect(await status()).toMatchObject({ healthy: true, problems: [], monitor: { verdict: "ok" } });
   }, 150_000);
 
-  it("a run that is killed, and a pause, are said by npm run status", async () => {
+  it("npm run status shows a killed monitor run and a pause", async () => {
     await host.sh(`systemctl start --no-block lsyncd-monitor.service; sleep 1
       systemctl kill -s KILL lsyncd-monitor.service; sleep 1`);
     expect(await status()).toMatchObject({ healthy: false, monitor: { verdict: "failed" } });
-    // The first tells that the one before it was cut short.
+    // The first run reports that the one before was interrupted.
     await host.monitor();
     await host.monitor();
     await host.monitor(undefined, "--pause 2h");
@@ -176,7 +176,7 @@ export function testAlerts({ release, hurried }: { release: Release; hurried: bo
     expect((await status()).monitor?.paused).toBeUndefined();
   }, 150_000);
 
-  it("a volume that is not mounted is told", async () => {
+  it("an unmounted volume triggers an alert", async () => {
     const { device, mountpoint } = host.host.volumes.source;
     await host.sh(`umount ${mountpoint}`);
     const { lines } = await host.monitor(realNow() + 7200);
@@ -187,7 +187,7 @@ export function testAlerts({ release, hurried }: { release: Release; hurried: bo
   }, 60_000);
 
   it(
-    "a deployment that restarts lsyncd is no trouble, whenever the monitor looks",
+    "a deployment that restarts lsyncd triggers no alert, whenever the monitor runs",
     async () => {
       await host.forget();
       const runs: string[] = [];

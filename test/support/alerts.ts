@@ -3,9 +3,9 @@ import { MailServer, makeCertificate, type Certificate, type ReceivedMail } from
 import { AlertHost } from "./mail-host";
 import type { Release } from "../../tools/sandbox";
 
-/** What the tests of alerts share: a deployed host, and a mail server that is another one in each test. */
+/** What the tests of alerts share: a deployed host, and a new mail server for each test. */
 
-/** Where the mail servers of these tests listen; each has a port of its own. */
+/** The address of the tests' mail servers; each has its own port. */
 export const address = "127.84.25.1";
 export const recipients = ["ops@example.org", "dba@example.org"];
 export const alertSubject = "[ALERT] Lsyncd Health Check Failed on sqlite-1";
@@ -15,7 +15,7 @@ export const failedSubject = "[FAILED] lsyncd.service on sqlite-1";
 export const minutes = (count: number): number => count * 60_000;
 /** The text of a mail. */
 export const text = (mail: ReceivedMail): string => mail.message.text ?? "";
-/** What a mail says was found. */
+/** The problems that a mail lists. */
 export const issues = (mail: ReceivedMail): string => /ISSUES\n([^]*?)\n\n?SERVICE STATUS/.exec(text(mail))?.[1] ?? "";
 /** Seconds since 1970. */
 export const realNow = (): number => Math.floor(Date.now() / 1000);
@@ -33,7 +33,7 @@ export const plain = (): Record<string, unknown> => ({
   ...{ host: address, port: server.port, from: "lsyncd@example.org", tls: "off" },
 });
 
-/** Puts the files in place with these settings, forgets all that was told, and restarts lsyncd. */
+/** Installs the files with these settings, forgets all alerts, and restarts lsyncd. */
 export const install = (settings: Record<string, unknown> = {}): Promise<void> =>
   host.install({ alertRecipients: recipients, smtp: plain(), deletionLimit: 100_000, ...settings });
 
@@ -52,7 +52,7 @@ export function useAlertHost(purpose: string, release: Release = "bookworm"): vo
     });
     succeeded(await deployment.stack.up());
     await host.prepare();
-    // Files that stay, so that what a test takes away again is not nearly everything.
+    // Files that stay, so that a test's deletions are not nearly everything.
     await host.sh(`mkdir ${source}/stays && cd ${source}/stays && touch $(seq 400)`);
   }, minutes(9));
 

@@ -5,10 +5,10 @@ import { freePort } from "../../toolchain/command-provider/testing/sshd";
 import { pypi, pythonEnvironment } from "../../tools/python";
 import { run } from "../../toolchain/run";
 
-/** What speaks S3 and KMS, on this machine only. */
+/** A server for S3 and KMS, on this machine only. */
 export interface Aws {
   url: string;
-  /** Credentials and where KMS is, for the engine. */
+  /** Credentials and the address of KMS, for the engine. */
   env: Record<string, string>;
   stop: () => void;
 }

@@ -4,7 +4,7 @@ import type { Finished } from "../../toolchain/run";
 import { eventually, failed, on, prepare, succeeded, type Deployment } from "./deployment";
 import { attempt, files, fill, identical, mirrors, missingFrom, processes } from "./faults";
 
-/** Deployments of one host that are interrupted, or do not work, with all that is asked of the host afterwards. */
+/** Interrupted or failing deployments of one host, with the checks that follow. */
 export class Changes {
   private delay = 1;
 
@@ -25,19 +25,19 @@ export class Changes {
     await this.d.remove();
   }
 
-  /** Sets another deployment than the one in force: it changes what lsyncd runs with and what it does not. */
+  /** Sets another deployment than the current one: it changes settings that lsyncd reads and others. */
   async change(extra: Record<string, unknown> = {}): Promise<void> {
     this.delay += 1;
     const settings = { delay: this.delay, alertRecipients: this.recipient, ...extra };
     await this.d.stack.configure([this.cutter.through], settings);
   }
 
-  /** Who gets the mails of the deployment that was set last. */
+  /** The recipient of mails of the last deployment that was set. */
   get recipient(): string {
     return `ops${this.delay}@example.com`;
   }
 
-  /** Files that the mirror lacks or has otherwise. */
+  /** Files that are missing from the mirror or differ there. */
   async lost(): Promise<number> {
     const { host } = this.d;
     return missingFrom(await files(host, host.target), await files(host, host.source));
@@ -56,7 +56,7 @@ export class Changes {
     };
   }
 
-  /** Has a change cut off, and completed by the next deployment: never a mix in between. */
+  /** Cuts off a change; the next deployment completes it, and no mixed state occurs in between. */
   async cutOff(cut: Cutter["cut"]): Promise<void> {
     await this.change();
     this.cutter.mend();
@@ -68,7 +68,7 @@ export class Changes {
     await check();
   }
 
-  /** Has the engine killed when a change makes its connection of this number; else the same. */
+  /** Kills the engine when a change opens the connection with this number; otherwise the same. */
   async engineKilledAt(last: number): Promise<void> {
     let killing: Promise<number> | undefined;
     await this.cutOff(({ connection }) => {
@@ -78,7 +78,7 @@ export class Changes {
     expect(await killing).toBeGreaterThan(1);
   }
 
-  /** Makes swaps on the host stop in their middle, with some files new and some old, when `halfWay` asks for it. */
+  /** Makes swaps on the host stop half way, with some files new and some old, when `halfWay` asks for it. */
   async hangInSwaps(): Promise<void> {
     await on(
       this.d.host,
@@ -86,7 +86,7 @@ export class Changes {
     );
   }
 
-  /** Begins a deployment that stops in the middle of its swap, and returns it with what was in force before. */
+  /** Starts a deployment that stops half way through its swap, and returns it with the state before. */
   async halfWay(): Promise<{ before: string; up: Promise<Finished> }> {
     const { host, stack } = this.d;
     await this.change();
@@ -99,7 +99,7 @@ export class Changes {
     return { before, up };
   }
 
-  /** Deploys, expects a failure, and that the host has what it had before. Returns what was said. */
+  /** Deploys, expects a failure, and checks that the host is as before. Returns the output. */
   async unchanged(): Promise<string> {
     this.cutter.mend();
     const before = await installed(this.d.host);
@@ -109,7 +109,7 @@ export class Changes {
     return text;
   }
 
-  /** The same, and that it mirrors. */
+  /** The same, and checks that the host mirrors. */
   async rolledBack(): Promise<string> {
     const text = await this.unchanged();
     await mirrors(this.d.host);
@@ -117,7 +117,7 @@ export class Changes {
     return text;
   }
 
-  /** Deploys after an interruption, and checks that all is whole and nothing was lost. */
+  /** Deploys after an interruption, and checks that everything is complete and nothing was lost. */
   async completes(): Promise<void> {
     const { host, stack } = this.d;
     this.cutter.mend();

@@ -4,7 +4,7 @@ import { run } from "../../toolchain/run";
 
 const root = resolve(__dirname, "../..");
 
-/** Copies the files of this repository, as they are now and without what git ignores, and lends the copy its node_modules. */
+/** Copies the files of this repository, as they are now and without ignored files, and links node_modules into the copy. */
 export async function copyRepository(to: string, wanted: (file: string) => boolean = () => true): Promise<void> {
   const { stdout } = await run("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], { cwd: root });
   for (const name of stdout.split("\0").filter((file) => file !== "" && wanted(file))) {

@@ -52,18 +52,18 @@ export function useCopier(): void {
   });
 }
 
-/** Writes the settings of the running test, with others for some names, and has programs read them. */
+/** Writes the settings of the running test, with other values for some names, for the programs to read. */
 export async function settings(given: Record<string, unknown> = {}): Promise<void> {
   process.env.LSYNCD_SETTINGS = path.join(root, "settings");
   const places = { source, target, state: path.join(root, "marks"), sqliteStateDirectory: state };
   await writeSettings(process.env.LSYNCD_SETTINGS, { ...places, ...given });
 }
 
-/** Compares the volumes of the running test, whatever comes of it. */
+/** Compares the volumes of the running test, even if the test failed. */
 export const verify = (...args: string[]): ReturnType<typeof run> =>
   run(verifier, args, { allowFailure: true, env: process.env });
 
-/** Calls the program as lsyncd does: its worker outlives it, so the end of its output is nothing to wait for. */
+/** Calls the program as lsyncd does: its worker outlives it, so this does not wait for the end of the output. */
 export async function call(args: string[], input = ""): Promise<{ code: number | null }> {
   const log = openSync(path.join(root, "output"), "a");
   const child = spawn(program, args, { stdio: ["pipe", log, log], env: process.env });
@@ -83,7 +83,7 @@ export async function fullPass(): Promise<{ code: number | null }> {
   return done;
 }
 
-/** The call that lsyncd makes for events: paths with all their parents, NUL between them. */
+/** The call that lsyncd makes for events: paths with all their parents, separated by NUL. */
 export async function events(...paths: string[]): Promise<{ code: number | null }> {
   const all = new Set<string>();
   for (const one of paths) {
@@ -102,13 +102,13 @@ export async function events(...paths: string[]): Promise<{ code: number | null 
   return done;
 }
 
-/** What the copier tells of what it is behind with. */
+/** The copier's list of databases that are behind. */
 export function status(): string {
   const file = path.join(state, "status.tsv");
   return existsSync(file) ? readFileSync(file, "utf8") : "";
 }
 
-/** Waits until the worker has nothing to do, or only what it can't do now. */
+/** Waits until the worker has nothing left that it can do now. */
 export async function settled(): Promise<void> {
   const since = Date.now() / 1000;
   for (let i = 0; i < 200; i++) {
@@ -117,7 +117,7 @@ export async function settled(): Promise<void> {
     if (queues.every((queue) => !existsSync(queue) || statSync(queue).size === 0)) return;
     const [, ...lines] = status().trimEnd().split("\n");
     if (lines.length > 0 && i > 40) return;
-    // What was said before the call is not about it.
+    // Earlier output does not belong to this call.
     const [, updated = 0] = /^updated\t([\d.]+)\tpending\t0\t/.exec(status()) ?? [];
     if (Number(updated) > since && i > 25) return;
   }
@@ -133,20 +133,20 @@ export async function idle(): Promise<void> {
   }
 }
 
-/** Runs statements one by one, each committed, and ends without closing. Returns what they print. */
+/** Runs statements one by one, each committed, and exits without closing the database. Returns their output. */
 export async function sql(file: string, ...statements: string[]): Promise<string> {
   const script = [
     "import sqlite3, sys",
     "c = sqlite3.connect(sys.argv[1], isolation_level=None)",
     "for s in sys.argv[2:]:",
     "  for row in c.execute(s): print(*row)",
-    // Without a clean end the -wal stays as it is.
+    // Without a clean close, the -wal file stays as it is.
     "sys.stdout.flush(); import os; os._exit(0)",
   ].join("\n");
   return (await run("python3", ["-c", script, file, ...statements])).stdout.trim();
 }
 
-/** A process that holds a database open after some statements, until it is killed. */
+/** A process that keeps a database open after some statements, until it is killed. */
 export async function hold(file: string, ...statements: string[]): Promise<ChildProcess> {
   const script = [
     "import sqlite3, sys, time",
@@ -166,7 +166,7 @@ export async function end(child: ChildProcess): Promise<void> {
   await gone;
 }
 
-/** Opens a copy of a mirrored database and counts the rows of t. Rejects when there is none: SQLite would open an empty one. */
+/** Opens a copy of a mirrored database and counts the rows of t. Rejects if it is missing: SQLite would open an empty one. */
 export async function rows(name: string): Promise<string> {
   if (!existsSync(path.join(target, name))) throw new Error(`${name} is not in the mirror`);
   const copy = path.join(root, "opened");
@@ -179,10 +179,10 @@ export async function rows(name: string): Promise<string> {
   return sql(copy, "pragma integrity_check", "select count(*) from t");
 }
 
-/** A statement that inserts so many rows of about 500 bytes. */
+/** A statement that inserts this many rows of about 500 bytes. */
 export const insert = (count: number): string =>
   `with recursive n(i) as (select 1 union all select i + 1 from n where i < ${count}) insert into t select i, randomblob(500) from n`;
-/** A statement that creates what `insert` fills. */
+/** A statement that creates the table for `insert`. */
 export const create = "create table t (i, b)";
 /** All names below a directory. */
 export const tree = (directory: string): string[] =>

@@ -4,17 +4,17 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import type { SandboxHost } from "../../tools/sandbox";
 
-/** What a cutter sees go by: which connection, counted from 1, and how many bytes all of them have carried. */
+/** What a cutter observes: the number of the connection, from 1, and the bytes that all connections have carried. */
 export interface Passed {
   connection: number;
   bytes: number;
 }
 
-/** A way to a host's SSH server that can be cut: it forwards bytes until it is told not to. */
+/** A proxy to a host's SSH server that can cut connections. */
 export class Cutter {
   /** Asked before bytes are handed on; true cuts every connection, and none can be made until `mend`. */
   cut: (passed: Passed) => boolean = () => false;
-  /** Called once when it was cut. */
+  /** Called once, when the connections are cut. */
   onCut: () => void = () => undefined;
   connections = 0;
   bytes = 0;
@@ -43,7 +43,7 @@ export class Cutter {
     return { ...this.host, address: "127.0.0.1", port: (this.server.address() as AddressInfo).port };
   }
 
-  /** Lets everything pass again, and counts anew. */
+  /** Lets everything pass again, and resets the counters. */
   mend(): void {
     this.isCut = false;
     this.cut = () => false;
@@ -87,7 +87,7 @@ export class Cutter {
   }
 }
 
-/** Kills every process of an engine whose state is in a directory, as when the machine it runs on dies. */
+/** Kills every process of an engine with its state in this directory, as if its machine died. */
 export async function killEngine(directory: string): Promise<number> {
   let killed = 0;
   for (const entry of await readdir("/proc")) {

@@ -13,7 +13,7 @@ import {
 } from "../../tools/sandbox";
 import { Stack, type Extra } from "../../tools/stack";
 
-/** Sandbox hosts and a stack for one test file, gone when the file is done or its process dies. */
+/** Sandbox hosts and a stack for one test file, removed when the file is done or its process dies. */
 export interface Deployment {
   /** The name of the stack. */
   name: string;
@@ -21,13 +21,13 @@ export interface Deployment {
   /** The first host. */
   host: SandboxHost;
   stack: Stack;
-  /** Holds the stacks' state. */
+  /** The directory of the stacks' state. */
   directory: string;
-  /** Sets the stack's settings for all hosts, or for those given. */
+  /** Changes the stack's settings for all hosts, or for the given ones. */
   configure: (stack?: Extra, perHost?: Record<string, Extra>, hosts?: SandboxHost[]) => Promise<void>;
-  /** A stack of its own for the same hosts, as another operator would have. */
+  /** A separate stack for the same hosts, as another operator would have. */
   otherStack: (name: string) => Promise<Stack>;
-  /** The same stack as another version of the program sees it, which is in that directory. */
+  /** The same stack, run by another version of the program in the given directory. */
   sameStack: (program: string) => Stack;
   remove: () => Promise<void>;
 }
@@ -102,7 +102,7 @@ export async function listing(host: SandboxHost, ...paths: string[]): Promise<st
   );
 }
 
-/** What a deployment can touch on a host; a refused one must leave it as it was. */
+/** Everything on a host that a deployment can change; a refused deployment must leave it as it was. */
 export const systemPlaces = [
   ...["/etc/lsyncd", "/etc/systemd/system", "/etc/logrotate.d", "/etc/sysctl.d", "/usr/local"],
   ...["/var/lib/lsyncd-as-code", "/var/log/lsyncd", "/var/lib/dpkg/status", "/var/lib/dpkg/updates", "/root"],
@@ -116,14 +116,14 @@ export async function content(host: SandboxHost, path: string): Promise<string> 
   );
 }
 
-/** Fails with the run's whole output unless it succeeded. */
+/** Fails with the run's whole output unless the run succeeded. */
 export function succeeded(finished: Finished): string {
   const text = `${finished.stdout}\n${finished.stderr}`;
   if (finished.code !== 0) throw new Error(`exit code ${finished.code}:\n${text}`);
   return text;
 }
 
-/** Fails with the run's whole output unless it failed; returns the output. */
+/** Fails with the run's whole output unless the run failed; returns the output. */
 export function failed(finished: Finished): string {
   const text = `${finished.stdout}\n${finished.stderr}`;
   if (finished.code === 0) throw new Error(`succeeded, but should have failed:\n${text}`);

@@ -2,13 +2,13 @@ import { join } from "node:path";
 import { library } from "./host-settings";
 import { PretendedVolumes, type Said } from "./failover";
 
-/** A command of lsyncd-failover that is killed, and what must be true afterwards. */
+/** A command of lsyncd-failover to kill, and the condition that must hold afterwards. */
 export interface Path {
-  /** What is typed. */
+  /** The command line. */
   args: string[];
-  /** Shell text that brings the machine to where it is typed, after a failover has begun and the mirror was changed. */
+  /** Shell text that prepares the machine for the command, after a failover has begun and the mirror was changed. */
   before: string;
-  /** The side whose files must survive: what is in it before the command is looked for afterwards. */
+  /** The side whose files must survive: its files are recorded before the command and looked for afterwards. */
   inUse: "source" | "target";
 }
 
@@ -34,7 +34,7 @@ export const paths: Path[] = [
 const counted =
   "blkid cat chmod cut date df find flock grep head id mkdir mountpoint mv numfmt paste perl rm rsync sed seq sync tail timeout";
 
-/** Puts a counter in front of each program that lsyncd-failover runs: it kills it before or after the n-th. */
+/** Puts a counter in front of each program that lsyncd-failover runs, to kill lsyncd-failover before or after the n-th. */
 async function arm(host: PretendedVolumes): Promise<void> {
   await host.shell(`
     mv bin/systemctl bin/systemctl.real; mv bin/pgrep bin/pgrep.real
@@ -60,13 +60,13 @@ END
 const disarm = (host: PretendedVolumes) =>
   host.shell(`mv bin/systemctl.real bin/systemctl; mv bin/pgrep.real bin/pgrep; cd bin; rm -f ${counted}`);
 
-/** How many programs the command runs, killed nowhere. */
+/** The number of programs that the command runs when nothing kills it. */
 export async function stepsOf(path: Path): Promise<number> {
   const { steps } = await killedAt(path, 0, "before");
   return steps;
 }
 
-/** A boot after the kill: lsyncd runs if nothing holds it, and makes the target equal to the source. */
+/** A boot after the kill: lsyncd runs unless something prevents it, and makes the target equal to the source. */
 const boot = (host: PretendedVolumes, forget: boolean) =>
   host.shell(`${forget ? "rm -f state/failover" : ""}
     if [ ! -e state/failover ] && LSYNCD_SETTINGS=settings '${join(library, "lsyncd-guard")}' 2>/dev/null; then
@@ -107,7 +107,7 @@ export async function killedAt(
     });
     const steps = Number(await host.read("count"));
     await disarm(host);
-    // An rsync that was under way goes on for a moment; the lock says when it has ended.
+    // A running rsync continues for a moment; the lock shows when it has ended.
     await host.shell("flock -w 20 run/locks/failover true 2>/dev/null || true");
     await whole("when it was killed");
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { run } from "../../toolchain/run";
 import { library, writeSettings } from "./host-settings";
 
-/** What lsyncd-failover left: its exit status and its words. */
+/** The result of lsyncd-failover: its exit code and its output. */
 export interface Said {
   code: number;
   text: string;
@@ -69,13 +69,13 @@ END
     const { code, stdout, stderr } = await run(command, rest, {
       allowFailure: true,
       env: { ...this.env, ...env },
-      // A group of its own, that can be killed as one.
+      // In its own process group, so that the group can be killed.
       detached: true,
     });
     return { code, text: stdout + stderr };
   }
 
-  /** The state as each place remembers it. */
+  /** The state as recorded in each place. */
   async records(): Promise<{ root: string; source: string; target: string }> {
     const lines = (
       await this.shell(`source '${library}/failover.sh'

@@ -10,12 +10,12 @@ export async function files(host: SandboxHost, path: string): Promise<Map<string
   return new Map(lines.map((line) => [line.slice(66), line.slice(0, 64)]));
 }
 
-/** How many files of `wanted` are missing from `there` or differ. */
+/** The number of files of `wanted` that are missing from `there` or differ. */
 export function missingFrom(there: Map<string, string>, wanted: Map<string, string>): number {
   return [...wanted].filter(([path, hash]) => there.get(path) !== hash).length;
 }
 
-/** Waits until source and target hold the same files with the same content, and says how long that took, in seconds. */
+/** Waits until source and target hold the same files with the same content. Returns the seconds that took. */
 export async function identical(host: SandboxHost, seconds = 60): Promise<number> {
   const began = Date.now();
   await eventually(
@@ -54,7 +54,7 @@ export async function mirrors(host: SandboxHost, seconds = 60): Promise<number> 
   return Math.round((Date.now() - began) / 100) / 10;
 }
 
-/** What lies under the mount point of a volume that is not mounted: it must be nothing. */
+/** The content of a mount point whose volume is not mounted; it must be empty. */
 export const under = (host: SandboxHost, role: "source" | "target"): Promise<string> =>
   on(host, `mountpoint -q ${host[role]} && echo mounted; find ${host[role]} -mindepth 1`);
 
@@ -67,13 +67,13 @@ export async function fill(host: SandboxHost, count = 200): Promise<void> {
   );
 }
 
-/** What puts a file system without room in the place of a directory of a host, with the same files on it. */
+/** Shell text that mounts a full file system over a directory of a host, with the same files on it. */
 export function full(place: string): string {
   return `cp -a ${place} /srv/kept && mount -t tmpfs -o mode=755,size=1M tmpfs ${place} && cp -a /srv/kept/. ${place}/ && rm -r /srv/kept
     cat /dev/zero >${place}/filler 2>/dev/null || true`;
 }
 
-/** Puts a row into the table of faults, when one is being made. */
+/** Adds a row to the table of faults when the table is being made. */
 export async function row(fault: Fault): Promise<void> {
   expect(fault.lost).toBe(0);
   const file = process.env[resultsVariable];
@@ -85,7 +85,7 @@ export async function row(fault: Fault): Promise<void> {
     );
 }
 
-/** Runs a command that may fail and returns all it printed. */
+/** Runs a command that may fail and returns all its output. */
 export async function attempt(
   host: SandboxHost,
   command: string,

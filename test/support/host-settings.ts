@@ -8,7 +8,7 @@ import { libDirectory } from "../../infra/paths";
 /** The folder of the host's programs and libraries, as a test calls them. */
 export const library = join(__dirname, "../../templates", libDirectory);
 
-/** The settings that are rendered for a host, by default or with the stack's settings given. */
+/** The rendered settings of a host, by default or with the given settings of the stack. */
 const rendered = (settings: Record<string, unknown>, file: string): string =>
   renderFiles(hostOf(settings)).find(({ path }) => path === `/etc/lsyncd/${file}`)?.content ?? "";
 

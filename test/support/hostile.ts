@@ -5,10 +5,10 @@ import { run } from "../../toolchain/run";
 /** The loop of an unprivileged user who swaps the entries of directories for links to files outside; see hostile.pl. */
 export const hostileProgram = join(__dirname, "hostile.pl");
 
-/** Nobody: what an application that was taken over may be. */
+/** The user nobody: stands for an application under an attacker's control. */
 const user = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
 
-/** What is outside of the volumes, with checksums, owners and modes, as one text to compare. */
+/** Everything outside of the volumes, with checksums, owners and modes, as one text to compare. */
 export async function outsideOf(folder: string): Promise<string> {
   const script = `cd "$0" && find . -printf '%p %U:%G %m %y %l\\n' | sort && find . -type f -exec sha256sum {} + | sort`;
   return (await run("bash", ["-c", script, folder])).stdout;

@@ -4,17 +4,17 @@ import { renderFiles } from "../../infra/files";
 import { paths } from "../../infra/paths";
 import { hostOf } from "../../tools/lint/samples";
 
-/** What lsyncd passed to rsync in one step of record-lsyncd.sh: its options, and the paths of its lists. */
+/** The arguments of rsync in one step of record-lsyncd.sh: its options, and the paths in its lists. */
 export interface RecordedCall {
   step: string;
   options: string[];
   paths: string[];
 }
 
-/** The output of record-lsyncd.sh as this repository holds it: Debian 12 and 13 have the same lsyncd 2.2.3. */
+/** The recorded output of record-lsyncd.sh in this repository: Debian 12 and 13 have the same lsyncd 2.2.3. */
 export const recording = readFileSync(path.join(__dirname, "lsyncd-2.2.3.txt"), "utf8");
 
-/** Reads the output of record-lsyncd.sh. */
+/** Parses the output of record-lsyncd.sh. */
 export function readRecording(text: string): RecordedCall[] {
   const words = (lines: string[], kind: string): string[] =>
     lines.filter((line) => line.startsWith(`${kind} `)).map((line) => line.slice(kind.length + 1));

@@ -3,10 +3,10 @@ import { renderFiles } from "../../infra/files";
 import { stateDirectory } from "../../infra/paths";
 import { execOn, quote, until, type SandboxHost } from "../../tools/sandbox";
 
-/** What a run of the monitor said. */
+/** The output of one run of the monitor. */
 export interface MonitorRun {
   code: number;
-  /** Its output, and the lines by the check they are about: `lines.disk` is `ok the target is …`. */
+  /** Its output, and the lines by check: `lines.disk` is `ok the target is …`. */
   output: string;
   lines: Record<string, string>;
   seconds: number;
@@ -29,7 +29,7 @@ export class AlertHost {
     return stdout.trim();
   }
 
-  /** Installs what only the tests need, and makes the timer wait for a month: the tests say when a run is. */
+  /** Installs what only the tests need, and sets the timer to a month, so that only the tests start a run. */
   async prepare(): Promise<void> {
     await this.sh(
       `export DEBIAN_FRONTEND=noninteractive
@@ -43,7 +43,7 @@ export class AlertHost {
     );
   }
 
-  /** Puts the managed files in place with these settings, forgets all that was told, and (re)starts lsyncd. */
+  /** Installs the managed files with these settings, forgets all alerts, and (re)starts lsyncd. */
   async install(settings: Record<string, unknown>): Promise<void> {
     const { name, address, port, hostKey } = this.host;
     const stack = { ...settings, hosts: [{ name, address, port, hostKey }] };
@@ -68,7 +68,7 @@ export class AlertHost {
     await this.synced();
   }
 
-  /** The command that makes the volumes that are mounted now the ones that were deployed. */
+  /** The command that records the currently mounted volumes as the deployed ones. */
   noteVolumes(): string {
     const { source, target } = this.host;
     return `${fragment}
@@ -76,7 +76,7 @@ export class AlertHost {
       printf 'source\\t%s\\ntarget\\t%s\\n' "$(volume_identity ${source})" "$(volume_identity ${target})" >${stateDirectory}/volumes`;
   }
 
-  /** Forgets what was told, and everything that was read so far. */
+  /** Forgets all alerts and read positions. */
   async forget(): Promise<void> {
     await this.sh(`systemctl stop lsyncd-monitor.service
       journalctl --rotate --vacuum-time=1s -q

@@ -10,12 +10,12 @@ import { until } from "../../tools/sandbox";
 import { run } from "../../toolchain/run";
 import { needPrograms } from "./programs";
 
-/** A mail as the server got it. */
+/** A mail as the server received it. */
 export interface ReceivedMail {
   /** The envelope's sender and recipients. */
   from: string;
   to: string[];
-  /** Who logged in, and whether the connection was encrypted. */
+  /** The user who logged in, and whether the connection was encrypted. */
   user: string | undefined;
   secure: boolean;
   /** The bytes after DATA. */
@@ -23,14 +23,14 @@ export interface ReceivedMail {
   message: ParsedMail;
 }
 
-/** A certificate for one address, and the authority that a client has to trust. */
+/** A certificate for one address, and the authority to trust. */
 export interface Certificate {
   key: string;
   cert: string;
   authority: string;
 }
 
-/** Makes an authority and a certificate of it for an IP address, with openssl. */
+/** Makes an authority and its certificate for an IP address, with openssl. */
 export async function makeCertificate(address: string): Promise<Certificate> {
   await needPrograms("openssl");
   const folder = await mkdtemp(join(tmpdir(), "mail-"));
@@ -56,32 +56,32 @@ export async function makeCertificate(address: string): Promise<Certificate> {
   }
 }
 
-/** How a mail server of the tests behaves. */
+/** The behaviour of a test's mail server. */
 export interface MailServerOptions {
   /** The loopback address it listens on. */
   address: string;
-  /** A free one by default. */
+  /** A free port by default. */
   port?: number;
-  /** With it, STARTTLS is offered; with `implicitTls`, the connection is encrypted from the start. */
+  /** If set, STARTTLS is offered; with `implicitTls`, the connection is encrypted from the start. */
   certificate?: Certificate;
   implicitTls?: boolean;
-  /** With it, nobody may send without logging in. */
+  /** If set, a client must log in before it sends. */
   login?: { user: string; password: string };
-  /** Recipients that are refused. */
+  /** Recipients that are rejected. */
   refused?: string[];
-  /** Recipients that are put off (450). */
+  /** Recipients that are deferred (450). */
   later?: string[];
-  /** Do not answer to the end of a mail. */
+  /** Never answer to the end of a mail. */
   silent?: boolean;
-  /** Let people log in without encryption. */
+  /** Allow a login without encryption. */
   plainLogin?: boolean;
-  /** What goes wrong with every mail. */
+  /** An error for every mail. */
   trouble?: "421 at the greeting" | "451 after the text" | "550 after the text" | "cut connection";
 }
 
 const refusal = (text: string, responseCode: number): Error => Object.assign(new Error(text), { responseCode });
 
-/** A real SMTP server on loopback that keeps what it gets. */
+/** A real SMTP server on loopback that keeps the mails it receives. */
 export class MailServer {
   readonly mails: ReceivedMail[] = [];
   private accepting = false;
@@ -109,7 +109,7 @@ export class MailServer {
       ...(certificate ? { key: certificate.key, cert: certificate.cert } : {}),
       disabledCommands: [...(certificate && !implicitTls ? [] : ["STARTTLS"]), ...(login ? [] : ["AUTH"])],
       authOptional: login === undefined,
-      // The tests' own rule, so that they see what a client does when it may: log in only when encrypted.
+      // Enforced by the test server to show what a client does by itself: a login is refused unless encrypted.
       allowInsecureAuth: plainLogin,
       onConnect: (_session, answer) => {
         answer(trouble === "421 at the greeting" && !sink.accepting ? refusal("try again later", 421) : null);
@@ -159,17 +159,17 @@ export class MailServer {
     return sink;
   }
 
-  /** Takes every mail for every recipient from now on. */
+  /** Accepts every mail for every recipient from now on. */
   accept(): void {
     this.accepting = true;
   }
 
-  /** The subjects of what came, oldest first. */
+  /** The subjects of the received mails, oldest first. */
   get subjects(): string[] {
     return this.mails.map(({ message }) => message.subject ?? "");
   }
 
-  /** Waits until so many mails are there, and returns the last. Throws after `seconds`. */
+  /** Waits until this many mails have arrived, and returns the last. Throws after `seconds`. */
   async mail(count: number, seconds = 30): Promise<ReceivedMail> {
     const there = () => `There are: ${JSON.stringify(this.subjects)}`;
     await until(`${count} mails are there`, seconds * 1000, () => this.mails.length >= count, there);
@@ -185,7 +185,7 @@ export class MailServer {
   }
 }
 
-/** A server that is called after each run of the monitor: keeps the paths it was asked for. */
+/** A heartbeat server: the monitor calls it after each run. It records the requested paths. */
 export class HeartbeatServer {
   readonly calls: string[] = [];
   private constructor(

@@ -6,7 +6,7 @@ import { cacheDir } from "../../tools/sandbox/paths";
 import { programs } from "../../tools/torture/settings";
 import { run } from "../../toolchain/run";
 
-/** What random histories of a database came to: how many were replayed, and a line for each fault with its seed. */
+/** The results of random histories: how many were replayed, and a line for each fault with its seed. */
 export interface Histories {
   replayed: number;
   faults: string[];
@@ -21,7 +21,7 @@ export async function histories(
   count: number,
   { python = "python3", env = {} }: { python?: string; env?: Record<string, string> } = {},
 ): Promise<Histories> {
-  // More than there are processors: each waits for a clock's tick or for a process to be traced now and then.
+  // More processes than processors: each waits now and then for a clock tick or for a traced process.
   const parts = Math.min(count, Math.max(2, cpus().length) * 2);
   const each = Math.ceil(count / parts);
   const outputs = await Promise.all(
@@ -40,13 +40,13 @@ export async function histories(
   };
 }
 
-/** Seeds that were replayed without a fault: `first` and `count - 1` more. */
+/** Seeds that were replayed without a fault: `first` and the `count - 1` that follow. */
 export interface Range {
   first: number;
   count: number;
 }
 
-/** How many different seeds some ranges hold. */
+/** The number of different seeds in the ranges. */
 export function seedsOf(ranges: Range[]): number {
   let seeds = 0;
   let end = -Infinity;
@@ -57,10 +57,10 @@ export function seedsOf(ranges: Range[]): number {
   return seeds;
 }
 
-/** Where runs note what they replayed, a line for each piece: `<copier> <first> <count>`. */
+/** The file in which runs record what they replayed, a line for each piece: `<copier> <first> <count>`. */
 const notes = (): string => path.join(cacheDir(), "histories");
 
-/** What identifies the copier and the model as they are now: with another one of them, histories count anew. */
+/** Identifies the current copier and model: after a change of either, histories count anew. */
 function copierAsItIs(): string {
   const digest = createHash("sha1");
   const modules = path.join(programs, "LsyncdAsCode");
@@ -71,7 +71,7 @@ function copierAsItIs(): string {
   return digest.digest("hex");
 }
 
-/** The ranges that were noted for the copier as it is. */
+/** The ranges that were recorded for the current copier. */
 export function noted(): Range[] {
   const lines = existsSync(notes()) ? readFileSync(notes(), "utf8").split("\n") : [];
   const copier = copierAsItIs();
@@ -81,7 +81,7 @@ export function noted(): Range[] {
     .map(([, first, count]) => ({ first: Number(first), count: Number(count) }));
 }
 
-/** Notes seeds that were replayed without a fault. */
+/** Records seeds that were replayed without a fault. */
 export function note({ first, count }: Range): void {
   mkdirSync(cacheDir(), { recursive: true });
   appendFileSync(notes(), `${copierAsItIs()} ${first} ${count}\n`);

@@ -10,24 +10,24 @@ import { hostOf } from "../unit/support/settings";
 /** The programs of a host, as they are in the repository. */
 export const library = resolve(__dirname, "../../templates", libDirectory.slice(1));
 
-/** One line that a check printed. */
+/** One finding that a check printed. */
 export interface Finding {
   verdict: string;
-  /** Which problem it is, to remember it by. */
+  /** The key under which the problem is remembered. */
   key: string;
   text: string;
 }
 
-/** A run of a check: what it printed, and what it wants remembered. */
+/** The result of a check: its findings, and the values to remember. */
 export interface CheckRun {
   findings: Finding[];
   remembered: Record<string, string>;
-  /** What it measured. */
+  /** Its measured values. */
   values: Record<string, string>;
   stderr: string;
 }
 
-/** The settings files of a host with other values: `{ mirror: { source: "/tmp/x" } }`. Throws when there is no such setting. */
+/** The settings files of a host with other values: `{ mirror: { source: "/tmp/x" } }`. Throws for an unknown setting. */
 export function settingsFiles(changes: Record<string, Record<string, string | string[]>>): Record<string, string> {
   const rendered = new Map(renderFiles(hostOf()).map(({ path, content }) => [path, content]));
   return Object.fromEntries(
@@ -48,7 +48,7 @@ export function settingsFiles(changes: Record<string, Record<string, string | st
   );
 }
 
-/** A host that is nothing but a folder: two volumes, a log, a state. Its checks run on this machine. */
+/** A simulated host in one folder: two volumes, a log, a state. Its checks run on this machine. */
 export class PretendedHost {
   private constructor(readonly folder: string) {}
 
@@ -99,7 +99,7 @@ export class PretendedHost {
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  /** Runs a script that has read the monitor's library; `$folder` is the host's. Returns what it printed. */
+  /** Runs a script after the monitor's library; `$folder` is the host's. Returns its output. */
   async bash(
     script: string,
     env: Record<string, string> = {},

@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 
 const special = Buffer.from("?*[]\\!^-#;+ \n\r\t012a");
 
-/** A file's name: any bytes but NUL and `/`, those that mean something to rsync or lsyncd most of the time. */
+/** A file's name: any bytes except NUL and `/`, mostly those that are special to rsync or lsyncd. */
 export const fileName: fc.Arbitrary<Buffer> = fc
   .array(
     fc.oneof(
@@ -14,14 +14,14 @@ export const fileName: fc.Arbitrary<Buffer> = fc
   .map((bytes) => Buffer.from(bytes))
   .filter((name) => ![".", ".."].includes(name.toString("latin1")));
 
-/** Different names of one directory. */
+/** Different names in one directory. */
 export const fileNames = (minLength: number, maxLength: number): fc.Arbitrary<Buffer[]> =>
   fc.uniqueArray(fileName, { minLength, maxLength, selector: (name) => name.toString("latin1") });
 
-/** Bytes as a text that `Buffer.from(text, "latin1")` turns back, to compare and to print. */
+/** Bytes as a text that `Buffer.from(text, "latin1")` converts back, for comparing and printing. */
 export const latin = (bytes: Buffer): string => bytes.toString("latin1");
 
-/** Runs a property; the seed of a failure is printed with it, and PROPERTY_SEED repeats it. */
+/** Runs a property test; a failure prints its seed, and PROPERTY_SEED repeats it. */
 export function holds<T>(property: fc.IProperty<T>, numRuns: number): void {
   const seed = process.env.PROPERTY_SEED === undefined ? Date.now() | 0 : Number(process.env.PROPERTY_SEED);
   console.info(`${expect.getState().currentTestName}: seed ${seed}`);

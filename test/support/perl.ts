@@ -22,7 +22,7 @@ export function perl(code: string, input: Buffer | string = "", ...args: (string
 /** Texts with a NUL after each, as bytes. */
 export const joined = (texts: Buffer[]): Buffer => Buffer.concat(texts.flatMap((text) => [text, Buffer.from([0])]));
 
-/** What `joined` joined. */
+/** Splits a text that `joined` made. */
 export function split(bytes: Buffer): Buffer[] {
   const texts = bytes.toString("latin1").split("\0");
   return texts.slice(0, -1).map((text) => Buffer.from(text, "latin1"));

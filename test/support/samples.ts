@@ -4,7 +4,7 @@ import { formOf, samplesOf, samplesPage, shownMail, type SampleName } from "../.
 
 const samples = samplesOf(readFileSync(join(__dirname, "../..", samplesPage), "utf8"));
 
-/** Fails unless what a run printed is, but for what differs from host to host, the sample in the docs. */
+/** Fails unless the output of a run matches the sample in the docs, except for host-specific values. */
 export function printedAsSampled(name: SampleName, output: string): void {
   expect(formOf(output.trimEnd())).toBe(formOf(samples[name] ?? ""));
 }

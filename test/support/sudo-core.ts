@@ -5,19 +5,19 @@ import type { Extra } from "../../tools/stack";
 import { failed, on, prepare, succeeded, type Deployment } from "./deployment";
 import { runTool } from "./tools";
 
-// What a shell would stumble over, and words to look for: one that is in the settings, one that is asked for.
+// Characters that are special to a shell, with a word to search for: one password is in the settings, one is entered.
 const [word, askedWord, wrongWord] = ["bat7ery-st4ple", "tr0ub4dor-3", "wr0ng-one"] as const;
 const password = `correct 'horse' $${word}`;
 const asked = `asked "for" \\ ${askedWord}`;
-/** How the hosts of this test become root, and what is done to each before the first deployment. */
+/** How the hosts of this test become root, and the preparation of each before the first deployment. */
 export interface Arrangement {
   release: Release;
-  /** Lines for the sudoers of the third host, with an escaped end of line each. */
+  /** Lines for the sudoers file of the third host, with each newline escaped. */
   sudoers: string;
   arrange: (host: SandboxHost) => Promise<void>;
 }
 
-/** Users that become root on hosts: without a password, with one of the settings and with one that is asked for. */
+/** Users that become root: without a password, with a configured one, and with an entered one. */
 export function testSudo({ release, sudoers, arrange }: Arrangement): void {
   jest.setTimeout(400_000);
 
@@ -32,7 +32,7 @@ export function testSudo({ release, sudoers, arrange }: Arrangement): void {
     d = await prepare("sudo", { hosts: 4, volumeSizeMb: 64, release });
     const all = d.hosts.map(async (one, index) => {
       await on(one, `echo mail >${one.source}/mail`);
-      // What sudo does by default, and the other way round.
+      // sudo's default, and its opposite.
       const defaults = index === 2 ? sudoers : "";
       await execOn(
         one,
@@ -52,10 +52,10 @@ export function testSudo({ release, sudoers, arrange }: Arrangement): void {
   const deployed = async (one: SandboxHost): Promise<boolean> =>
     (await on(one, "systemctl is-active lsyncd 2>/dev/null || true")) === "active";
 
-  /** Where a password could be left on a host, as far as root can look. */
+  /** All places on a host where a password could be left, as far as root can look. */
   const places = "/etc /home /root /run /tmp /var";
 
-  /** Looks for the password in all process lists and environments of a host until `work` is done. */
+  /** Looks for the password in all process lists and environments of a host until `work` ends. */
   async function watching(one: SandboxHost, work: Promise<Finished>): Promise<{ finished: Finished; seen: string }> {
     await on(one, "rm -f /root/stop /root/seen");
     const watch = execOn(
@@ -83,7 +83,7 @@ export function testSudo({ release, sudoers, arrange }: Arrangement): void {
     return found.stdout;
   }
 
-  /** Passwords are set as a person sets them, so that they are secrets. */
+  /** Passwords are set as an operator sets them, so that they are secrets. */
   async function configure(settings: Extra, third: string, fourth?: string): Promise<void> {
     await d.configure(settings, {
       "sqlite-2": { user: "admin" },
@@ -97,13 +97,13 @@ export function testSudo({ release, sudoers, arrange }: Arrangement): void {
     }
   }
 
-  /** How often sudo on a host was given a wrong password. */
+  /** The number of wrong passwords that sudo on a host received. */
   const refusals = async (one: SandboxHost): Promise<number> =>
     Number(await on(one, "journalctl --no-pager | grep -c 'authentication failure' || true"));
 
-  it("deploys as root, with sudo that asks for nothing and with one that asks; a wrong password is one clear line", async () => {
+  it("deploys as root, with sudo that needs no password and with sudo that does; a wrong password gives one clear line", async () => {
     await configure({}, password, wrongWord);
-    // With its preview: the whole run tries it once.
+    // Including its preview: the whole run tries it once.
     const { finished, seen } = await watching(host(3), runTool(d.stack, "cli/pulumi.ts", ["up", "--yes"]));
     const text = failed(finished);
     expect(await Promise.all(d.hosts.map(deployed))).toEqual([true, true, true, false]);
@@ -111,7 +111,7 @@ export function testSudo({ release, sudoers, arrange }: Arrangement): void {
     const told = text.match(/sudo on sqlite-\d refuses .*/g) ?? [];
     expect(new Set(told).size).toBe(1);
     expect(told[0]).toContain("sudo on sqlite-4 refuses the password for deploy. It was tried once");
-    // Once by sudo itself: further tries could lock the account.
+    // sudo itself tries once: more attempts could lock the account.
     expect(await refusals(host(4))).toBe(1);
 
     expect(seen).toBe("");
@@ -121,13 +121,13 @@ export function testSudo({ release, sudoers, arrange }: Arrangement): void {
     const state = await d.stack.state();
     expect(state).not.toContain(word);
     expect(state).not.toContain(wrongWord);
-    // Not even encrypted: the program lends root's rights, and no command has the password.
+    // Not even encrypted: the program passes on root's rights, and no command contains the password.
     const { stdout: exported } = await d.stack.pulumi(["stack", "export", "--show-secrets"]);
     expect(exported).not.toMatch(new RegExp(`${word}|${wrongWord}`));
     expect(await on(host(3), "ls /run/lsyncd-as-code/*deploy* 2>/dev/null || echo gone")).toBe("gone");
   });
 
-  it("tries a password that hosts share on one of them, and after a refusal on no other", async () => {
+  it("tries a shared password on one host first, and after a refusal on no other", async () => {
     await configure({ delay: 2 }, wrongWord, wrongWord);
     const before = (await refusals(host(3))) + (await refusals(host(4)));
     const text = failed(await runTool(d.stack, "cli/pulumi.ts", ["up", "--yes"]));
@@ -138,12 +138,12 @@ export function testSudo({ release, sudoers, arrange }: Arrangement): void {
       `${other} was not asked, its preflight was not run: sudo on ${by} refuses the same password`,
     );
     for (const name of ["sqlite-3", "sqlite-4"]) expect(text).toMatch(new RegExp(`${name}-preflight\\):\\s+error`));
-    // The others have what they were to get.
+    // The others have their new state.
     for (const one of [host(1), host(2)])
       expect(await on(one, "grep -c 'delay *= 2' /etc/lsyncd/lsyncd.conf.lua")).toBe("1");
   });
 
-  it("fails a preview of its own, and a run of the engine's, before anything else is tried", async () => {
+  it("fails a preview, and a run of the engine alone, before anything else is tried", async () => {
     const before = (await refusals(host(3))) + (await refusals(host(4)));
     const preview = failed(await d.stack.preview());
     expect(preview).toMatch(/error: sqlite-[34] was not asked, its preflight was not run: sudo on sqlite-[34] refuses/);
@@ -151,7 +151,7 @@ export function testSudo({ release, sudoers, arrange }: Arrangement): void {
     expect((await refusals(host(3))) + (await refusals(host(4))) - before).toBe(2);
   });
 
-  it("shows a file's changed lines in a preview with a password set, and not the password", async () => {
+  it("shows a file's changed lines in a preview although a password is set, and not the password", async () => {
     await configure({ delay: 7 }, password, asked);
     const text = succeeded(await d.stack.preview());
     expect(text).toMatch(/-\s+delay\s+= 1,/);
@@ -170,15 +170,15 @@ export function testSudo({ release, sudoers, arrange }: Arrangement): void {
       expect((await refusals(host(4))) - before).toBe(1);
     });
 
-    it("says what to do without it", async () => {
+    it("says what to do when the flag is missing", async () => {
       const text = failed(await d.stack.up(["--skip-preview", "--continue-on-error"]));
       expect(text).toContain(
         "sudo on sqlite-4 asks deploy for a password. Run it with: npm run up -- --ask-become-pass",
       );
     });
 
-    it("deploys with it, leaves it nowhere, and the next run is quiet", async () => {
-      // The engine's log of everything it knows, secrets included: it does not know this one.
+    it("deploys, leaves the password nowhere, and the next run changes nothing", async () => {
+      // The engine's log contains everything it knows, including secrets: this password is not among them.
       const args = ["up", "--yes", "--skip-preview", "--ask-become-pass", "--logtostderr", "--verbose=9"];
       const { finished, seen } = await watching(
         host(4),
@@ -194,11 +194,11 @@ export function testSudo({ release, sudoers, arrange }: Arrangement): void {
       expect(await on(host(4), "ls /run/lsyncd-as-code/*deploy* 2>/dev/null || echo gone")).toBe("gone");
       const again = await runTool(d.stack, "cli/pulumi.ts", ["up", "--yes", "-K"], { input: `${asked}\n` });
       expect(succeeded(again)).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
-      // Without it nobody has looked.
+      // Without the flag, the host was not checked.
       expect(failed(await d.stack.up())).toContain("sqlite-4 was not asked, it was not looked at");
     });
 
-    it("lends root's rights for nothing but the commands of the run", async () => {
+    it("runs nothing as root except the commands of the run", async () => {
       const { lend } = await import("../../infra/commands");
       const { startRemote } = await import("../../infra/ssh");
       const { address, port, hostKey, privateKeyPath } = host(4);
@@ -232,7 +232,7 @@ export function testSudo({ release, sudoers, arrange }: Arrangement): void {
       expect(await on(host(4), "ls /root/owned /run/lsyncd-as-code/*deploy* 2>/dev/null || echo none")).toBe("none");
     });
 
-    it("undeploys with it", async () => {
+    it("undeploys", async () => {
       const args = ["destroy", "--yes", "--skip-preview", "--ask-become-pass"];
       succeeded(await runTool(d.stack, "cli/pulumi.ts", args, { input: `${asked}\n` }));
       expect(await Promise.all(d.hosts.map(deployed))).toEqual([false, false, false, false]);

@@ -18,7 +18,7 @@ export function perlTests(file: string): void {
       expect(ok ? "" : stderr).toBe("");
     },
   );
-  it("all of them ran", () => {
+  it("runs all planned tests", () => {
     expect([status, status === 0 ? "" : stderr]).toEqual([0, ""]);
     expect(stdout).toMatch(/^1\.\.\d+$/m);
   });

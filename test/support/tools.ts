@@ -4,7 +4,7 @@ import type { Stack } from "../../tools/stack";
 
 const root = resolve(__dirname, "../..");
 
-/** Runs one of the npm scripts' programs on a stack, as a person would who has selected its backend. */
+/** Runs one of the npm scripts' programs on a stack, as a user does who has selected its backend. */
 export async function runTool(
   stack: Stack,
   tool: string,
@@ -12,7 +12,7 @@ export async function runTool(
   options: { input?: string; env?: Record<string, string> } = {},
 ): Promise<Finished> {
   const inherited = { ...process.env };
-  // A person's own agent has nothing to do with sandbox hosts.
+  // Keeps the user's own ssh-agent away from sandbox hosts.
   delete inherited.SSH_AUTH_SOCK;
   const name = /^Pulumi\.(.*)\.yaml$/.exec(basename(stack.configFile))?.[1] ?? "";
   return run(

@@ -21,7 +21,7 @@ export function testOnVm({ release }: { release: Release }): void {
 
   const held = async (): Promise<boolean> => (await d.attempt("test -e /var/lib/lsyncd-as-code/held")).code === 0;
 
-  it("what is not on LUKS is refused", async () => {
+  it("a volume without LUKS is refused", async () => {
     await d.on(
       "mkdir -p /srv/plain && truncate -s 100M /srv/plain.img && mkfs.ext4 -q /srv/plain.img && mount /srv/plain.img /srv/plain",
     );
@@ -48,7 +48,7 @@ export function testOnVm({ release }: { release: Release }): void {
     });
   });
 
-  it("a look at it and a verification say that it is well", async () => {
+  it("status and verification report a healthy mirror", async () => {
     // The monitor has run at least once by then.
     await d.on("systemctl start lsyncd-monitor.service");
     const status = await d.cli("status", "--json", "--timeout", "180");
@@ -57,7 +57,7 @@ export function testOnVm({ release }: { release: Release }): void {
     expect([verified.code, verified.stdout]).toEqual([0, expect.stringContaining("sqlite-1")]);
   });
 
-  it("a failover keeps the mirror, and its end copies it back", async () => {
+  it("a failover keeps the mirror, and its end copies the mirror back", async () => {
     await d.on("lsyncd-failover begin trying it");
     await d.on("echo written in failover >/mnt/storage_do_2/mail/1; echo old >/mnt/storage_do_1/mail/2");
     await d.on("systemctl start lsyncd || true");
@@ -67,7 +67,7 @@ export function testOnVm({ release }: { release: Release }): void {
     await d.identical();
   });
 
-  it("a mass deletion is held until it is released, and a deleted file is brought back", async () => {
+  it("a mass deletion is held until it is released, and a deleted file is restored", async () => {
     await d.on("rm -r /mnt/storage_do_1/mail");
     await d.until("the deletion is held", held);
     expect(await d.on("ls /mnt/storage_do_2/mail | wc -l")).toBe("30");
@@ -80,7 +80,7 @@ export function testOnVm({ release }: { release: Release }): void {
     expect(await d.on("cat /mnt/storage_do_2/mail/7")).toBe("mail 7");
   });
 
-  it("a power cut loses what was not synced and nothing else, and the mirror goes on by itself", async () => {
+  it("a power cut loses only data that was not synced, and mirroring resumes by itself", async () => {
     await d.on("cd /mnt/storage_do_1 && echo kept >synced && sync && echo lost >unsynced");
     await cutPower(d.host, "drop", 1);
     await d.up();

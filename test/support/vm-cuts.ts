@@ -13,7 +13,7 @@ import { cutVolumes, openVolumes, prepareVm, testMs, type VmDeployment } from ".
 // let go of all it knows of them before they come back. lsyncd is killed with them, and /run is as after a boot. What the root disk
 // has not flushed is lost in the first kind alone.
 
-/** What vm-load.py says of a mirror. */
+/** The verdict of vm-load.py on a mirror. */
 interface Look {
   databases: number;
   broken: string[];
@@ -21,7 +21,7 @@ interface Look {
   foreign: string[];
 }
 
-/** What came of the cuts of a loss mode. */
+/** The results of the cuts of one loss mode. */
 interface Tally {
   machine: number;
   disks: number;
@@ -37,7 +37,7 @@ const source = "/mnt/storage_do_1";
 const cuts = Number(process.env.VM_CUTS ?? 30);
 const firstSeed = Number(process.env.VM_SEED ?? Date.now() % 1_000_000);
 
-/** Cuts the power of a virtual machine while it is busy, and looks at its mirror each time. */
+/** Cuts the power of a busy virtual machine, and checks its mirror each time. */
 export function testCuts({ fileSystem }: { fileSystem: FileSystem }): void {
   jest.setTimeout(Math.max(testMs, cuts * 10 * 60_000));
 
@@ -57,7 +57,7 @@ export function testCuts({ fileSystem }: { fileSystem: FileSystem }): void {
     await d.remove();
   });
 
-  /** Looks at the volumes where lsyncd does not, so before it can start. */
+  /** Checks the volumes before lsyncd can start. */
   async function look(): Promise<Look> {
     const mounts = Object.values(vmVolumes).map(
       ({ mapper }) => `mkdir -p /srv/${mapper} && mount -o ro /dev/mapper/${mapper} /srv/${mapper}`,
@@ -109,7 +109,7 @@ export function testCuts({ fileSystem }: { fileSystem: FileSystem }): void {
 
     for (const volume of ["source", "target"] as const) await unlock(d.host, volume);
     await d.on(`python3 ${load} open ${source}`);
-    // Killed by hand, so started by hand; after a boot it starts by itself.
+    // It was killed by hand, so it is started by hand; after a boot it starts by itself.
     if (!machine) await d.on("systemctl start lsyncd");
     await d.until(
       `${said}: lsyncd-verify finds nothing`,
@@ -132,7 +132,7 @@ export function testCuts({ fileSystem }: { fileSystem: FileSystem }): void {
     tallies.set(mode, tally);
   }
 
-  it(`${String(cuts)} power cuts under load leave a mirror whose databases open, and that becomes right by itself (${fileSystem})`, async () => {
+  it(`after each of ${String(cuts)} power cuts under load, the mirror's databases open and the mirror repairs itself (${fileSystem})`, async () => {
     for (let number = 0; number < cuts; number++) await round(number);
     for (const [mode, { machine, disks, databases, files, foreign }] of tallies)
       await row({

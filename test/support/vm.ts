@@ -10,14 +10,14 @@ import { passphrase, vmVolumes, type FileSystem, type VmHost } from "../../tools
 import { Stack, type Extra } from "../../tools/stack";
 import { eventually, succeeded } from "./deployment";
 
-// A virtual machine and a stack for one file of tests. Emulated, so slow; how slow depends on what else the machine does.
+// A virtual machine and a stack for one test file. The machine is emulated, so its speed depends on the load of this machine.
 
 const minute = 60_000;
 
-/** How long a test on a virtual machine may take, in milliseconds. */
+/** Timeout of a test on a virtual machine, in milliseconds. */
 export const testMs = 45 * minute;
 
-/** How long is waited for what a mirror does by itself, in seconds: a start of lsyncd has been seen to take three minutes. */
+/** How long to wait for the mirror's own actions, in seconds: a start of lsyncd has taken three minutes. */
 const longestSeconds = 600;
 
 const source = "/mnt/storage_do_1";
@@ -29,7 +29,7 @@ export interface VmDeployment {
   stack: Stack;
   /** Runs a shell command and returns what it printed, without the last newline. */
   on: (command: string, options?: ExecOptions) => Promise<string>;
-  /** The same, but it may fail; all it printed. */
+  /** The same for a command that may fail; returns all its output. */
   attempt: (command: string) => Promise<Finished>;
   /** Sets the stack's settings and deploys. */
   deploy: (settings?: Extra) => Promise<void>;
@@ -62,7 +62,7 @@ export async function prepareVm(options: { release?: Release; fileSystem?: FileS
     return first;
   };
   const host = await boot();
-  // What an earlier run has deployed to a kept machine belongs to nobody any more.
+  // Removes what an earlier run has deployed to a kept machine.
   if (kept !== undefined) await execOn(host, "rm -f /var/lib/lsyncd-as-code/id");
   const stack = await new Stack({ name, directory }).init();
   const on = async (command: string, more: ExecOptions = {}): Promise<string> =>
@@ -101,7 +101,7 @@ export async function prepareVm(options: { release?: Release; fileSystem?: FileS
   };
 }
 
-/** Prints what differs between the volumes, by content, and nothing when nothing does. */
+/** Prints what differs between the volumes, by content; nothing if they are equal. */
 const differences = `diff -rq --no-dereference -x lost+found -x .lsyncd-as-code -x '*-shm' ${source} ${target} 2>&1`;
 
 const diagnosis = (on: VmDeployment["on"]): Promise<string> =>

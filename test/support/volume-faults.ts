@@ -2,7 +2,7 @@ import { boot, mount, powerOff, setAtBoot, type VolumeName } from "../../tools/s
 import { eventually, on, type Deployment } from "./deployment";
 import { attempt, files, identical, mirrors, missingFrom, row, stopped, under } from "./faults";
 
-// Faults that both volumes can have, asserted.
+// Tests of faults that both volumes can have.
 
 /** The host boots without a volume, which is mounted later: nothing is mirrored until it is, then lsyncd runs by itself. */
 export async function lockedAtBoot(d: Deployment, role: VolumeName): Promise<void> {
@@ -11,7 +11,7 @@ export async function lockedAtBoot(d: Deployment, role: VolumeName): Promise<voi
   await powerOff(host);
   await setAtBoot(host, role, "locked");
   await boot(host);
-  // Long enough for several tries.
+  // Long enough for several attempts.
   await new Promise((resolve) => setTimeout(resolve, 7_000));
   expect(await stopped(host, 1)).toBeLessThan(1);
   expect(await under(host, role)).toBe("");
@@ -42,7 +42,7 @@ export async function unmountedWhileRunning(d: Deployment, role: VolumeName): Pr
   const ended = await stopped(host);
   expect(ended).toBeLessThan(8);
   expect(await under(host, role)).toBe("");
-  // Nothing was deleted from the mirror that had been there; at most the last changes came through.
+  // Nothing that was in the mirror before was deleted; at most, the last changes arrived.
   if (role === "source") {
     const now = await files(host, host.target);
     before.delete("./mail/a/1.eml");

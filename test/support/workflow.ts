@@ -14,7 +14,7 @@ interface Workflow {
   jobs: Record<string, { steps: Step[]; outputs?: Record<string, string> }>;
 }
 
-/** How the steps of a job ended, and what they gave to later jobs (`GITHUB_OUTPUT`). */
+/** The results of a job's steps, and their outputs for later jobs (`GITHUB_OUTPUT`). */
 export interface JobResult extends Finished {
   outputs: Record<string, string>;
 }
