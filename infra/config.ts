@@ -115,7 +115,11 @@ const common = mirror.extend(accessShape).partial();
 const host = common.extend({
   name: field.hostName.describe("Name of the host in previews and in the exports."),
   address: field.hostAddress.describe("DNS name or IP address to connect to."),
-  hostKey: field.publicKey.optional().describe("Public key of the host; without it, the key in known_hosts is used."),
+  hostKey: field.publicKey
+    .optional()
+    .describe(
+      "Public key of the host; without it, the key in known_hosts is used, or the one that an authority there certifies.",
+    ),
 });
 const stack = common.extend({
   hosts: z.array(host, { error: "must be a list of hosts" }).min(1, { error: "must name at least one host" }),
