@@ -63,7 +63,7 @@ describe("a root disk that was restored from a backup", () => {
     await inUse();
     await host.shell("rm state/failover");
     const { code, text } = await host.failover(["status"]);
-    expect([code, text]).toEqual([0, expect.stringContaining("the root disk says less")]);
+    expect([code, text]).toEqual([0, expect.stringContaining("the root disk's record is less strict")]);
     const ended = await host.failover(["end", "--keep", "target"]);
     expect(ended.code).toBe(0);
     expect(await host.shell("diff -r source target && cat source/a")).toBe("new\n");

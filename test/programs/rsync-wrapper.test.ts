@@ -544,7 +544,7 @@ describe("deleted files that are kept", () => {
     const [hour = ""] = list.text.split("\t");
     expect(list.text).toMatch(/^\d{4}-\d\d-\d\dT\d\d\t\d+\td\/e\/1\n/);
     expect(list.text.trim().split("\n")).toHaveLength(5);
-    expect((await undelete("restore", hour, "d")).text).toContain("7 files and directories were brought back");
+    expect((await undelete("restore", hour, "d")).text).toContain("7 files and directories were restored");
     expect(await readdir(at("source/d/e"))).toEqual(range(1, 5));
     expect((await undelete("restore", hour, "d/e/2")).text).toContain("d/e/2 is there already");
     expect((await undelete("restore", hour, "1")).code).toBe(0);

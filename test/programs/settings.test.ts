@@ -88,7 +88,7 @@ describe.each([
     ['a = "\\n"\n', "a", "/test.conf:1: not a setting"],
     ['a = "\t"\n', "a", "/test.conf:1: not a setting"],
     ['b = "1"\n', "a", "/test.conf: the setting a is missing"],
-    ['a = "1"\n\na = "2"\n', "a", "/test.conf:3: the setting a stands twice"],
+    ['a = "1"\n\na = "2"\n', "a", "/test.conf:3: the setting a is set twice"],
     ['\na = "many"\n', "a:number", "/test.conf:2: the setting a is not a number: many"],
     ['a = "-1"\n', "a:number", "/test.conf:1: the setting a is not a number: -1"],
     ['a = "yes"\n', "a:flag", "/test.conf:1: the setting a is neither true nor false: yes"],

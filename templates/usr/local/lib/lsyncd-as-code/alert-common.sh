@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # settings.sh sets them, the programs that read this use them
-# What lsyncd-monitor.sh and lsyncd-alert share: the settings, where they remember things, and a way to run a command
-# that nothing can hang. Read by both; not a program.
+# Code shared by lsyncd-monitor.sh and lsyncd-alert: settings, paths of the state, and functions that run a command
+# without letting it block the caller. Both source this file; it is not a program.
 
 alert_library=${BASH_SOURCE[0]%/*}
 # shellcheck source=/dev/null
@@ -25,15 +25,15 @@ run_dir=$run_directory/alerts
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 077
 
-# The clock of everything that is remembered; tests set it to live through a day.
+# The time that all records use; tests set it to simulate a day.
 now=${LSYNCD_MONITOR_NOW:-$EPOCHSECONDS}
 host=$(uname -n)
 host=${host//[!A-Za-z0-9._-]/-}
 
 alert_subject="[ALERT] Lsyncd Health Check Failed on $host"
 
-# Text from elsewhere (file names, log lines) as one line of at most 500 bytes, without control characters (those of
-# UTF-8, C2 80 to C2 9F, move the cursor of some terminals as well).
+# Prints untrusted text (file names, log lines) as one line of at most 500 bytes, without control characters (those of
+# UTF-8, C2 80 to C2 9F, also move the cursor of some terminals).
 one_line() {
   local text=${1:0:500}
   text=${text//[$'\t\n\r']/ }
@@ -41,19 +41,19 @@ one_line() {
   printf '%s' "${text//[[:cntrl:]]/?}"
 }
 
-# The number in a file, or the second argument when there is none (a state file may be cut short by a power loss).
+# Prints the number in the file $1, or $2 if the file holds none (a power loss can truncate a state file).
 number_in() {
   local value=
   if [[ -r $1 ]]; then read -r value 2>/dev/null <"$1" || true; fi
   if [[ $value =~ ^[0-9]{1,15}$ ]]; then printf '%s' "$value"; else printf '%s' "$2"; fi
 }
 
-# Writes a file of the state whole or not at all: put FILE TEXT.
+# Replaces a state file atomically: put FILE TEXT.
 put() {
   printf '%s\n' "$2" >"$1.new" 2>/dev/null && mv -f "$1.new" "$1"
 }
 
-# Time since boot in hundredths of a second: it never jumps.
+# Prints the time since boot in hundredths of a second; unlike the clock, it never jumps.
 ticks() {
   local up
   read -r up _ </proc/uptime

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # alert-common.sh sets them, the programs that read this use them
-# What the monitor and the alerts remember, and where. Read by alert-common.sh.
+# The state of the monitor and of the alerts, and where it is kept. Sourced by alert-common.sh.
 
-# Is there room in a directory for what a run writes? The file that is written to find out is as large as a few mails:
-# with a few bytes left the state would fit, and no mail. It does not stay: written over it would need no room.
+# Succeeds if a directory has room for what a run writes. The test file is as large as a few mails: with a few bytes
+# left, the state would fit but no mail. It is removed each time, because overwriting it would need no room.
 room_in() {
   local proof=$1/.writable written=1
   rm -f "$proof"
@@ -11,7 +11,7 @@ room_in() {
   return "$written"
 } 2>/dev/null
 
-# What was remembered in /run meanwhile comes in place of what is there, not over it: a mail that has left would be sent
+# Replaces the state with the one kept in /run meanwhile. It is not merged: a mail that was already sent would be sent
 # again.
 take_back() {
   local fallback=$run_dir/state
@@ -20,14 +20,14 @@ take_back() {
     mv "$kept_state.new" "$kept_state" && rm -rf "$fallback"
 }
 
-# Sets `state` to where things are remembered. While /var cannot be written (full, read-only) that is /run, because
-# alerts matter most then, and an alert that cannot be recorded would be sent every ten seconds.
+# Sets `state` to the state's directory. While /var is not writable (full, read-only) that is below /run, because alerts
+# matter most then, and an alert that cannot be recorded would be sent every ten seconds.
 choose_state() {
   local fallback=$run_dir/state
   state=$kept_state
   state_kept=1
   mkdir -p "$run_dir"
-  # Two at once would take each other's copy away.
+  # Two processes at once would delete each other's copy.
   exec 5>"$run_dir/state.lock"
   flock -w 2 5
   if ! { (umask 022 && mkdir -p "${kept_state%/*}") && mkdir -p "$kept_state" && room_in "$kept_state" && take_back; }; then
@@ -42,22 +42,22 @@ choose_state() {
   mkdir -p "$state/spool"
 }
 
-# Whether alerts are paused now. The beginning counts too: a clock that is set back must not make a pause of years.
+# Succeeds if alerts are paused now. Checks the start too: a clock that was set back must not make a pause last years.
 paused() {
   local from until
   if [[ -r $state/paused ]]; then read -r from until <"$state/paused"; fi
   [[ ${from:-} =~ ^[0-9]{1,15}$ && ${until:-} =~ ^[0-9]{1,15}$ ]] && ((from <= now && now < until)) && paused_until=$until
 }
 
-# recent TIME: is it less than an interval ago? Not when it lies in the future: then the clock was wrong.
+# recent TIME: succeeds if TIME is less than an interval ago. A time in the future is not: the clock was wrong then.
 recent() {
   ((now >= $1 && now - $1 < alert_interval))
 }
 
-# The alerts sent and their times, by key, until all is well. And the recoveries reported, for an interval.
+# The times of the alerts sent, by key, kept until recovery; and those of the recoveries reported, kept for an interval.
 declare -A told=() recovered=()
 
-# load NAME and save NAME: such a table, in a file of the state with lines "time<TAB>key".
+# load NAME and save NAME: read and write such a table, a state file with lines "time<TAB>key".
 load() {
   local at key
   local -n loaded=$1
@@ -75,8 +75,8 @@ save() {
   put "$state/$1" "${text%$'\n'}"
 }
 
-# Does a mail of this kind wait to be handed over? One that the server refuses to take does not count: it may be so for
-# ever, and must not keep others from being written.
+# Succeeds if a mail of this kind is queued. A mail that the server rejected does not count: it may be rejected for ever,
+# and must not prevent others from being written.
 waiting() {
   local file
   for file in "$state"/spool/*-"$1".eml; do

@@ -1,23 +1,23 @@
 # shellcheck shell=bash
-# Whether the mirror is in use in the primary's place: the state of a failover, kept on the root disk and on the volumes
-# themselves. A root disk that is restored from a backup forgets; a volume that is taken elsewhere remembers.
+# The state of a failover: whether the mirror is in use instead of the primary. It is recorded on the root disk and on the
+# volumes themselves: a root disk restored from a backup loses its record; a volume moved to another host keeps it.
 #
 #   mirroring   no failover
-#   done        the failover has ended, lsyncd has not been started yet: the next `lsyncd-failover end` does no more than that
-#   in-use      the mirror is in use in the primary's place
-#   restoring   the mirror is being copied over the source, which is half of a copy until that is complete
+#   done        the failover has ended, lsyncd has not been started yet: the next `lsyncd-failover end` only starts it
+#   in-use      the mirror is in use instead of the primary
+#   restoring   the mirror is being copied over the source, which is an incomplete copy until that ends
 #
-# A source whose restore was abandoned says `half`, which is as strict as `in-use`.
-# They are in the order of strictness: where the records differ, the last of them counts. On a volume the record is an
-# extended attribute of its root directory, `security.lsyncd-as-code`: one only root can write, no matter who owns the
-# directory; it has no name in the tree that a copy could carry elsewhere, and takes no block of a full disk.
+# A source whose restore was abandoned has the record `half`, which ranks like `in-use`.
+# The states are in order of strictness: if the records differ, the strictest counts. On a volume the record is an
+# extended attribute of its root directory, `security.lsyncd-as-code`: only root can write it, no matter who owns the
+# directory; it has no name in the tree that a copy could carry elsewhere, and needs no block of a full disk.
 #
-# A library of the host's programs, and a part of the scripts that are sent to a host.
+# The host's programs source this file; it is also part of the scripts that are sent to a host.
 
 FAILOVER_STATES=(mirroring 'done' in-use restoring)
 
-# Reads (or, with a text, writes) the record of the volume mounted at a path. Fails when it cannot be written or read; on
-# a file system without extended attributes there is none, and writing one returns 3. The numbers are those of fsetxattr(2) and fgetxattr(2).
+# Prints (or, given a text, writes) the record of the volume mounted at a path. Fails if it cannot be read or written. On a
+# file system without extended attributes there is no record, and writing returns 3. The numbers: fsetxattr(2), fgetxattr(2).
 # shellcheck disable=SC2016 # Perl's
 volume_record() { # path [text]
   timeout 8 perl -MErrno=ENODATA,EOPNOTSUPP -MFcntl -MIO::Handle -MPOSIX=uname -e '
@@ -39,7 +39,7 @@ volume_record() { # path [text]
     print substr($buffer, 0, $length), "\n" if $length > 0;' -- "$@"
 }
 
-# The place of a state in the order; what is not known is as strict as `in-use`.
+# Prints the rank of a state; an unknown state ranks like `in-use`.
 failover_rank() { # state
   local rank
   for rank in "${!FAILOVER_STATES[@]}"; do
@@ -51,8 +51,8 @@ failover_rank() { # state
   printf 2
 }
 
-# The state that the root disk remembers. The file exists during a failover, and a line of it names the state; without
-# that line the mirror is in use (an earlier version wrote none, and a full disk may have had room for none).
+# Prints the state recorded on the root disk. The file exists during a failover, and one line of it names the state;
+# without that line the mirror is in use (an earlier version wrote none, and a full disk may have had no room for it).
 root_state() { # file
   local state
   if [ ! -e "$1" ]; then
@@ -63,10 +63,10 @@ root_state() { # file
   echo "${state:-in-use}"
 }
 
-# Records of volumes that the caller has read already, by path.
+# Volume records that the caller has already read, by path.
 declare -gA volume_records=()
 
-# The state that a volume remembers. One that cannot be asked (not there, hangs) knows of nothing.
+# Prints the state recorded on a volume; `mirroring` if the volume cannot be read (missing, hanging).
 volume_state() { # path
   local record
   record=$(volume_record "$1" 2>/dev/null) || record=
@@ -75,14 +75,14 @@ volume_state() { # path
   echo "$state"
 }
 
-# Sets state to what a record says.
+# Sets `state` to the state in a record.
 record_state() { # record
   state=${1%% *}
   state=${state:-mirroring}
 }
 
-# Sets failover_state to the strictest state that anything remembers, and failover_keeper to what remembers it: the
-# file on the root disk, or the path of a volume.
+# Sets failover_state to the strictest recorded state, and failover_keeper to the place of that record: the file on the
+# root disk, or the path of a volume.
 read_failover() { # file source target
   local place state rank strictest=0
   failover_state=mirroring failover_keeper=$1
@@ -103,15 +103,15 @@ read_failover() { # file source target
   done
 }
 
-# Since when, and the reason given at `begin`.
+# Prints the start of the failover and the reason given at `begin`.
 failover_since() { # file
   local since
   since=$(head -n 1 "$1" 2>/dev/null)
-  [ "$failover_keeper" = "$1" ] || since="${since:+$since; }says the volume at $failover_keeper, and the root disk says less"
+  [ "$failover_keeper" = "$1" ] || since="${since:+$since; }recorded on the volume at $failover_keeper; the root disk's record is less strict"
   printf '%s' "${since:-no date}"
 }
 
-# One sentence on the failover that read_failover has found, for people; nothing when there is none.
+# Prints a sentence for people about the failover that read_failover found; nothing if there is none.
 failover_sentence() { # file
   local since
   since=$(failover_since "$1")

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# How many directories lsyncd has to watch, and what the kernel allows. It serves the preflight, which
-# reads it, and what raises the limit: the activation, and the unit at each start (lsyncd-watches).
+# The number of inotify watches that lsyncd needs, and the kernel's limit. The preflight compares them; the
+# activation and lsyncd-watches, which the unit runs before each start, raise the limit.
 
-# Every directory is an inode: with room to grow, what a file system can need is known without walking it.
-# File systems that make inodes as they go (btrfs, ZFS) report none; for them the floor has to do.
+# Every directory is an inode, so the inodes in use, plus room to grow, are enough; nothing has to be walked.
+# File systems that create inodes on demand (btrfs, ZFS) report none; they get the minimum.
 WATCHES_FLOOR=524288 # the limit that lsyncd's own manual and the documentation advise
 WATCHES_FILE=/proc/sys/fs/inotify/max_user_watches
-# Sorts before what others write: a higher limit that is set elsewhere wins.
+# This name sorts before other files, so a limit that is set elsewhere wins.
 WATCHES_SYSCTL=/etc/sysctl.d/10-lsyncd-as-code.conf
 
 watches_wanted() { # path
@@ -18,8 +18,8 @@ watches_wanted() { # path
 
 watches_limit() { cat "$WATCHES_FILE"; }
 
-# Raises the limit to what the volume at $1 needs, now and for the boots to come; never lowers it. Where it cannot be
-# raised (a container) it stays as it is: the preflight has said whether that suffices.
+# Raises the limit to what the volume at $1 needs, now and after each boot; never lowers it. Where it cannot be raised
+# (a container) it stays as it is: the preflight has reported whether that suffices.
 raise_watches() { # path
   local wanted
   wanted=$(watches_wanted "$1")

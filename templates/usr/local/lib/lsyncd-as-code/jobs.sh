@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # the programs that read this set and use them
-# Commands that run beside a program, and that nothing can hang. Read by alert-common.sh.
+# Runs commands in the background that cannot block the caller. Sourced by alert-common.sh.
 
-# A directory for this run, gone at its end.
+# Creates a temporary directory for this run; the caller removes it at the end.
 make_work() {
   mkdir -p "$run_dir"
   work=$(mktemp -d "$run_dir/run.XXXXXX") || return 1
@@ -12,11 +12,11 @@ make_work() {
 declare -A started=() outcome=()
 run_stdin=/dev/null
 
-# start NAME COMMAND...: runs it beside this script, its output in $work/NAME.out. The names are fixed words: bash
-# expands a subscript that it unsets.
-# `timeout` is no use here: it waits for its child, and a process that waits for a dead disk ignores even SIGKILL.
-# So each command gets a session of its own, reports its end through a pipe, and is left behind when it does not.
-# It does not get the locks (7 to 9): one that is left behind would hold them for ever.
+# start NAME COMMAND...: runs COMMAND in the background, with its output in $work/NAME.out. Names are fixed words,
+# because bash expands a subscript that it unsets.
+# `timeout` does not help: it waits for its child, and a process that waits for a dead disk ignores even SIGKILL.
+# So each command gets its own session and reports its end through a pipe; one that does not end is left running.
+# Commands do not inherit the locks (7 to 9): one that is left running would hold them for ever.
 start() {
   local name=$1 group
   shift
@@ -34,8 +34,8 @@ start() {
   disown
 }
 
-# The CPU time, in hundredths of a second, that the processes of a session have used so far, and their own processes that
-# ended; with the number of those that run or wait for a processor, which changes it as well: work_of SESSION.
+# work_of SESSION: prints the CPU time, in hundredths of a second, that the processes of a session and their ended
+# children have used so far; each process that runs or waits for a processor adds a random number, so the sum changes.
 work_of() {
   local file line fields sum=0
   for file in /proc/[0-9]*/stat; do
@@ -44,16 +44,16 @@ work_of() {
     read -ra fields <<<"${line##*) }"
     if [[ ${fields[3]} != "$1" ]]; then continue; fi
     sum=$((sum + fields[11] + fields[12] + fields[13] + fields[14]))
-    # It would go on if there were a processor for it.
+    # It would continue if a processor were free.
     if [[ ${fields[0]} == R ]]; then sum=$((sum + RANDOM + 1)); fi
   done
   printf '%s' "$sum"
 }
 
-# Seconds that a command was waited for in the end.
+# Seconds that each hung command was waited for.
 declare -A waited=()
 
-# Takes what ends within so many seconds off the list of what was started.
+# gather SECONDS: records the outcome of each started command that ends within that time.
 gather() {
   local end=$(($(ticks) + $1 * 100)) left name status
   while ((${#started[@]} > 0)); do
@@ -66,9 +66,9 @@ gather() {
   done
 }
 
-# await SECONDS: until everything that was started has ended. Sets outcome[NAME] to its exit status or "hung". A command
-# that stands still is hung after so long. One that works, or waits for a processor, is on a slow machine: it gets up to
-# four times as long.
+# await SECONDS: waits for all started commands. Sets outcome[NAME] to the exit status or "hung". A command that does
+# nothing is hung after that time. One that works, or waits for a processor, is on a slow machine: it gets up to four
+# times as long.
 await() {
   local name round works
   local -A before=()

@@ -1,14 +1,14 @@
 # shellcheck shell=bash disable=SC2154 # lsyncd-monitor.sh and alert-common.sh set them
-# One run of the monitor. Read by lsyncd-monitor.sh, which sets the limits and says how it is called.
+# One run of the monitor. Sourced by lsyncd-monitor.sh, which sets the limits and documents the options.
 #
 # A check is a file checks/NAME.sh with a function check_NAME that prints lines "verdict<TAB>key<TAB>text", the verdict one of
-#   ok       fine
-#   held     not working, on purpose
-#   skipped  not looked at, because of a finding of another check
-#   problem  not fine; the key says which problem it is and stays the same while that lasts (no counts in it)
+#   ok       healthy
+#   held     stopped on purpose
+#   skipped  not checked, because of a finding of another check
+#   problem  not healthy; the key identifies the problem and stays the same while it lasts (no counts in it)
 #   unknown  could not be checked
-# To add one, write the file and put its name into `checks`. It runs beside the others, is left behind after
-# `check_limit` seconds, and what it wants remembered it writes to $work/remember (kept once its findings are reported).
+# To add a check, write the file and add its name to `checks`. Checks run in parallel and are abandoned after
+# `check_limit` seconds. A check writes its state to $work/remember; it is kept once the findings are reported.
 # shellcheck disable=SC2034 # the checks and alert-common.sh read them
 
 monitor_library=${BASH_SOURCE[0]%/*}
@@ -22,17 +22,17 @@ read_settings limits metrics_file
 read_settings mirror held_file allow_file config_file sqlite_state_directory monitor_ran_file guard
 deployment_phase=$state_directory/transaction/phase
 
-# In the order in which they are printed. `volumes` comes before them all.
+# In the order of the output. `volumes` comes before all of them.
 checks=(monitor service restarts memory watches log journal backlog databases verify disk source moving exceptions)
-# Whether this run makes a probe; the run that starts the checks decides.
+# 1 if this run writes a probe; the run that starts the checks sets it.
 probing=${probing:-1}
 # Seconds between two runs (lsyncd-monitor.timer).
 period=300
-# Seconds. With the mail (12 s) a run stays under 30 whatever hangs.
+# Seconds. Including the mail (12 s), a run takes less than 30 s whatever hangs.
 guard_limit=3
 check_limit=12
 
-# Where the copier of databases and lsyncd-verify say how they are doing; they say there how to read it.
+# The status files of the database copier and of lsyncd-verify; the format: Status.pm and Verify/Report.pm.
 databases=$sqlite_state_directory/status.tsv
 verified=$sqlite_state_directory/verify.tsv
 probe_name=.lsyncd-monitor-probe
@@ -65,8 +65,8 @@ pause() {
   echo "no alerts until $(date -d "@$((now + seconds))" '+%F %T %z'); lsyncd keeps running. To end the pause: $0 --resume"
 }
 
-# Ends the checks of a run that ends before them, and waits until they have tidied up: they would go on beside those of
-# the next run.
+# Ends the checks of a run that ends early, and waits until they have cleaned up: otherwise they would run in parallel
+# with those of the next run.
 end_checks() {
   local name group groups=() end=$(($(ticks) + 200))
   for name in volumes "${checks[@]}"; do
@@ -97,12 +97,12 @@ note_run() {
   rm -f "$run_dir/running"
 }
 
-# Runs all checks, beside each other, and waits for them; with `failures` also the report of recorded failures.
+# Runs all checks in parallel and waits for them; with `failures` it also reports the recorded failures.
 look() {
   local name
   mkdir "$work/remember"
   export work state state_kept now probing volumes_outcome=
-  # Which volumes are there comes first: nothing else may touch a volume that is missing or hangs.
+  # `volumes` runs first: no other check may touch a volume that is missing or hangs.
   start unit "${ask_systemd[@]}"
   start volumes "$0" --check volumes
   await "$guard_limit"
@@ -113,7 +113,7 @@ look() {
   await "$check_limit"
 }
 
-# For `npm run status` (cli/status/report.ts): a run that makes no probe, sends nothing and remembers nothing. Prints lines
+# For `npm run status` (cli/status/report.ts): a run that writes no probe, sends nothing and keeps no state. Prints lines
 # "value<TAB>NAME<TAB>TEXT", "check<TAB>NAME<TAB>VERDICT<TAB>TEXT" and, of the last run, "last<TAB>LINE"; at the end "end".
 report() {
   local name line paused_until=''
@@ -133,7 +133,7 @@ report() {
   fi
   for name in "${!values[@]}"; do printf 'value\t%s\t%s\n' "$name" "${values[$name]}"; done
   if paused; then printf 'value\tpaused\t%s\n' "$(date -d "@$paused_until" '+%F %T %z')"; fi
-  # What a probe showed, and what the log said until then, cannot be looked at again.
+  # Results of the probe and of log lines already read cannot be determined again.
   if [[ -r $run_dir/verdict ]]; then
     while IFS= read -r line; do printf 'last\t%s\n' "$(one_line "$line")"; done \
       < <(grep -aE '^(PROBLEM|UNKNOWN) (moving|log|journal) ' "$run_dir/verdict")
@@ -152,9 +152,9 @@ run() {
   fi
   if [[ -e $run_dir/running ]]; then export interrupted=1; fi
   : >"$run_dir/running"
-  # Ended on purpose, by a person.
+  # Someone ended the run on purpose.
   trap 'rm -f "$run_dir/running"; end_checks; finished=1; exit 2' INT HUP TERM
-  # lsyncd-supervisor looks at it, and starts a run when there was none for too long.
+  # lsyncd-supervisor reads this, and starts a run if there was none for too long.
   put "$monitor_ran_file" "$(($(ticks) / 100))"
 
   deployed=$(last_deployment)
@@ -164,14 +164,14 @@ run() {
   fi
   if paused; then silent=1; fi
 
-  # Left by a deployment that was killed; does nothing while one is at work.
+  # Undoes a deployment that was killed; does nothing while one is running.
   if [[ -e $deployment_phase ]]; then start undo systemctl start --no-block lsyncd-undo.service; fi
 
   look failures
-  # A check that was killed could not tidy up after itself.
+  # A check that was killed could not remove its probe.
   if [[ ${outcome[moving]} == hung ]] && volumes_fine; then start tidy "$monitor_library/volume-file" remove "$lsyncd_source" "$probe_name"; fi
 
-  # One that began meanwhile has stopped what was looked at.
+  # A deployment that began meanwhile has stopped what was checked.
   if deploying || [[ $(last_deployment) != "$deployed" ]]; then
     hold_for_deployment
     return 0
@@ -192,7 +192,7 @@ run() {
   elif [[ ! -e $failover_mark ]]; then
     report_recovery || status=2
   fi
-  # From here on, what was read counts as reported.
+  # From here on, all that the checks read counts as reported.
   if [[ -n $(ls -A "$work/remember") ]]; then mv -f "$work"/remember/* "$state/"; fi
   if [[ -n $metrics_file ]] && ! write_metrics "$silent" 2>"$work/metrics.err"; then
     printf 'note     metrics   not written: %s\n' "$(one_line "$(tail -n 1 "$work/metrics.err")")"
@@ -231,7 +231,7 @@ monitor() {
   fi
   case ${1:-} in
   --check)
-    # Inside a run: one check, in its own process.
+    # Called by a run: one check in its own process.
     run_check "$2"
     ;;
   --test-alert) exec "$alert" test ;;

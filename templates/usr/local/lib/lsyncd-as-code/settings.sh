@@ -3,12 +3,12 @@
 #
 #   read_settings mirror source target 'sqlite_pattern[]' deletion_limit:number sqlite_safe:flag
 #
-# reads /etc/lsyncd/mirror.conf and sets a variable of each name: a text, an array after [], a number after :number, true or
-# false after :flag. One setting a line, `name = "value"`. In a value \\ and \" stand for a backslash and a quote, \xNN
-# for a control character. A list is the same name on several lines. Strict: a missing or malformed setting ends the
-# program with 78 (EX_CONFIG) and an error that names the file and the line. Settings.pm is the same for Perl.
+# reads /etc/lsyncd/mirror.conf and sets a variable for each name: a string, an array with [], a number with :number, true or
+# false with :flag. One setting per line, `name = "value"`. In a value \\ and \" stand for a backslash and a quote, \xNN
+# for a control character. A list repeats its name on several lines. A missing or malformed setting ends the program with
+# 78 (EX_CONFIG) and an error that names the file and the line. Settings.pm does the same for Perl.
 
-# Where the files are; tests name another directory.
+# The directory of the files; tests set another one.
 settings_directory=${LSYNCD_SETTINGS:-/etc/lsyncd}
 
 settings_error() {
@@ -16,7 +16,7 @@ settings_error() {
   exit 78
 }
 
-# Sets the variables that are named, from the file that is named first.
+# read_settings FILE NAME...: sets the named variables from a file.
 read_settings() {
   local LC_ALL=C settings_file=$settings_directory/$1.conf settings_line settings_key settings_text settings_number=0 settings_wish
   local settings_pattern='^([a-z][a-z0-9_]*) = "(([^"\\[:cntrl:]]|\\\\|\\"|\\x[0-9a-f][0-9a-f])*)"$'
@@ -40,7 +40,7 @@ read_settings() {
     settings_key=${BASH_REMATCH[1]}
     settings_text=${BASH_REMATCH[2]}
     if [[ -z ${settings_kind[$settings_key]+set} ]]; then continue; fi
-    # What printf reads as an escape is what stands for one here; a quote is none to it.
+    # printf %b reads the same escapes, except for \".
     if [[ $settings_text == *\\* ]]; then printf -v settings_text %b "${settings_text//\\\"/\"}"; fi
     if [[ ${settings_kind[$settings_key]} == '[]' ]]; then
       local -n settings_list=$settings_key
@@ -50,7 +50,7 @@ read_settings() {
       continue
     fi
     if [[ -n ${settings_found[$settings_key]-} ]]; then
-      settings_error "$settings_file:$settings_number: the setting $settings_key stands twice"
+      settings_error "$settings_file:$settings_number: the setting $settings_key is set twice"
     fi
     case ${settings_kind[$settings_key]} in
     :number)

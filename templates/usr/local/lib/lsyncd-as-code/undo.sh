@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Undoes a deployment that did not come to its end. It serves the activation, when it fails or finds what an
-# earlier one left, and lsyncd-undo, which the host runs by itself after a power cut.
-# Variables: STATE, and NO_BLOCK when units must not be waited for
+# Undoes an incomplete deployment. Used by the activation, when it fails or finds an earlier incomplete one, and by
+# lsyncd-undo, which the host runs by itself after a power cut.
+# Variables: STATE, and NO_BLOCK if units must not be waited for
 
-# What is needed to undo it, and in `phase` how far it is. Without that file nothing in force was touched.
+# The data for an undo; `phase` records the progress. If `phase` is missing, no active file was changed.
 TRANSACTION=$STATE/transaction
 : "${NO_BLOCK:=}"
-# The folder of our programs, beside which an activation makes it anew.
+# The directory of the programs; an activation creates the new one beside it.
 : "${LIBRARY:=/usr/local/lib/lsyncd-as-code}"
-# What the state directory says of a deployment: kept before a swap, put back with the files.
+# Files of the state directory that belong to a deployment: saved before a swap, restored with the other files.
 RECORDS=(manifest bundled id place volumes allow-deletion held)
 
 is_as_before() { # path
@@ -16,7 +16,7 @@ is_as_before() { # path
     [ "$(stat -c '%a %u %g' -- "$TRANSACTION/old$1")" = "$(stat -c '%a %u %g' -- "$1")" ]
 }
 
-# Puts the files back that were there, by rename. A link, where there can be one, takes no room on a full disk.
+# Restores the previous files by rename. A hard link, where possible, needs no space on a full disk.
 restore_files() {
   local path
   rm -rf -- "$LIBRARY.new"
@@ -37,7 +37,7 @@ restore_records() {
     if [ -e "$TRANSACTION/$path.old" ]; then
       ln -PfT -- "$TRANSACTION/$path.old" "$STATE/$path.new" && mv -fT -- "$STATE/$path.new" "$STATE/$path" || return 1
     elif [ "$path" != volumes ]; then
-      # Which volumes they are stays known: lsyncd may have begun to fill the target.
+      # The record of the volumes stays: lsyncd may have begun to fill the target.
       rm -f "$STATE/$path"
     fi
   done
@@ -62,17 +62,17 @@ restore_units() {
   done
 }
 
-# Restores what was before the transaction, wherever it was interrupted. What cannot be restored stays to be restored
-# later, and lsyncd does not start until it is.
+# Restores the state before the transaction, at whatever point it was interrupted. If something cannot be restored, the
+# data is kept for a later attempt, and lsyncd does not start until that succeeds.
 roll_back() {
   if [ -e "$TRANSACTION/phase" ]; then
-    # Emptied and not written, because a disk may be full: no start from here on.
+    # Truncated rather than written, because the disk may be full: lsyncd cannot start from here on.
     : >"$TRANSACTION/phase"
     if ! restore_files || ! restore_records; then
       printf '%s\n' "The interrupted deployment could not be undone, see above; lsyncd does not start until it is. Fix that, then run \`pulumi up\` again."
       return 1
     fi
-    # First: what is restored may start.
+    # First, so that the restored units can start.
     rm -f "$TRANSACTION/phase"
     sync "$TRANSACTION"
     restore_units

@@ -36,7 +36,7 @@ sub one {
     my ($self, $key) = @_;
     my @found = @{ $self->{values}{$key} // [] };
     die "$self->{file}: the setting $key is missing\n" unless @found;
-    die "$self->{file}:$found[1]{line}: the setting $key stands twice\n" if @found > 1;
+    die "$self->{file}:$found[1]{line}: the setting $key is set twice\n" if @found > 1;
     return $found[0];
 }
 
