@@ -1,7 +1,7 @@
 # Copies one SQLite database into the mirror so that the mirror's files form a committed state at every instant.
 #
-# The order of the steps, and why each state in between opens, is docs/decisions/0005-sqlite-copy-order.md.
-# None of this reads a page's content, so it is the same for encrypted databases. Never writes to the source.
+# docs/decisions/0005-sqlite-copy-order.md explains the order of the steps, and why each intermediate state opens.
+# Nothing here reads a page's content, so encrypted databases are handled alike. Never writes to the source.
 package LsyncdAsCode::Copy;
 use strict;
 use warnings;
@@ -26,14 +26,14 @@ our @EXPORT_OK = qw(sync_unit expected_bytes delete_unit sync_database);
 
 # Brings one database of the mirror up to date.
 #   $source, $target  handles of the two directories, see Beneath.pm
-#   $options          lock_seconds: how long writers may be held up; big: bytes from which the file is first copied
+#   $options          lock_seconds: how long writers may be blocked; big: bytes from which the file is first copied
 #                     without a lock; owner, group, perms: as rsync's options; reserve: bytes to leave free
 #                     whole: a copy of more than "big" may be made now (an append always may)
-#                     volume: handle of the mirror's root, where copies are made that are not in place yet
-#                     gone: deletes it from the mirror if that is allowed, and returns what sync_unit does
-#                     batch: see Batch.pm; what it holds ("held" in the result) is in place when it is done
+#                     volume: handle of the mirror's root, for copies that are not in place yet
+#                     gone: deletes it from the mirror if that is allowed, and returns a result like sync_unit
+#                     batch: see Batch.pm; a copy that it holds ("held" in the result) is in place once it is done
 # Returns { state, why, reason, bytes, held }; state is same, copied, deleted, or deferred (try again later).
-# Dies when the target can't be written (full, read-only, …): the mirror is then as good as before.
+# Dies if the target can't be written (full, read-only, …); the mirror is then as consistent as before.
 sub sync_unit {
     my ($source, $target, $name, $options) = @_;
     my $main = status($source, $name);
@@ -52,7 +52,7 @@ sub sync_unit {
     return $result;
 }
 
-# There is no file of that name (any more). A file left beside it is not part of a database: it is mirrored as it is.
+# Handles a name without a file. Files left beside it are not part of a database: they are mirrored as they are.
 sub without_database {
     my ($source, $target, $temporary, $options) = @_;
     my $name = $target->[1];
@@ -66,7 +66,7 @@ sub without_database {
     return copy_beside([ $source, $name ], $target, $temporary, $options, $result);
 }
 
-# Roughly how many bytes sync_unit will copy; undef when the database is gone.
+# Estimates how many bytes sync_unit will copy; undef if the database is gone.
 sub expected_bytes {
     my ($source, $target) = @_;
     my $main = stat_ns($source) or return undef;
@@ -78,7 +78,7 @@ sub expected_bytes {
     return $main->{size} + -s $wal;
 }
 
-# As sync_unit, for one that is a regular file: a name in the directory $source, to the place $target.
+# Like sync_unit, for a regular file: $name in the directory $source is copied to the place $target.
 sub sync_database {
     my ($source, $name, $target, $temporary, $options) = @_;
     my $unit = open_unit($source, $name) or return deferred('changed', 'disappeared while it was opened');
@@ -87,23 +87,23 @@ sub sync_database {
         return $result->{state} eq 'deferred' ? $result : copy_beside([ $source, $name ], $target, $temporary, $options, $result);
     }
     my $mirrored = open_file(@$target);
-    # One with other names may be somebody else's file: it is replaced.
+    # A file with several hard links may be unrelated: it is replaced.
     my $mark = $mirrored && fstat_ns($mirrored)->{nlink} == 1 ? read_mark($mirrored) : undef;
     undef $mirrored;
 
-    # WAL mode, and the mirror has a part of this very WAL: append what was committed since. No lock is needed, as
-    # committed frames stay until the header changes; any prefix of them is a state that was committed.
+    # WAL mode, and the mirror has a prefix of this WAL: append the frames committed since. No lock is needed, because
+    # committed frames stay until the header changes, and any prefix of them is a committed state.
     if ($mark && $unit->{wal} && $mark->{ino} == fstat_ns($unit->{main})->{ino}) {
         my $now = committed($unit) or return deferred('changed', 'its WAL is being set up');
         my $result = append($unit, $now, $target, $options) // hand_over($unit, $now, $target, $temporary, $options);
         return $result if $result;
     }
 
-    # From here on a lock is needed. SHARED in WAL mode is held by every connection all the time: it holds up nobody.
+    # From here on a lock is needed. In WAL mode every connection always holds SHARED, so it blocks no one.
     lock_shared($unit->{main}, 0.03) or return deferred('locked', 'a writer holds the lock');
     my $since = ticks();
-    # What was opened before the lock may have been removed or replaced meanwhile: an old WAL on a newer main file would
-    # be no state at all. Under SHARED -wal and -shm stay (removing them needs EXCLUSIVE), so they are opened again.
+    # Files opened before the lock may have been removed or replaced meanwhile, and an old WAL does not fit a newer main
+    # file. Under SHARED, -wal and -shm stay (removing them needs EXCLUSIVE), so they are opened again.
     open_wal($unit);
     my $named = status($source, $name);
     return deferred('changed', 'it was replaced') if !$named || $named->{ino} != fstat_ns($unit->{main})->{ino};
@@ -112,11 +112,11 @@ sub sync_database {
     return copy_rollback_unit($unit, $target, $temporary, $mark, $options, $since);
 }
 
-# WAL mode. The checkpoint lock keeps the main file as it is, while writers append to the WAL.
+# WAL mode. The checkpoint lock prevents changes to the main file; writers can still append to the WAL.
 sub copy_wal_unit {
     my ($unit, $target, $temporary, $mark, $options) = @_;
     if ($unit->{live}) {
-        # Not for long: others wait behind this one, and it is tried again.
+        # Only briefly: other databases wait, and this one is tried again.
         poll_for(0.1, sub { try_lock($unit->{shm}, F_RDLCK, SHM_CKPT, 1) })
             or return deferred('locked', 'a checkpoint is running');
         return deferred('changed', 'its connections changed') unless held_by_other($unit->{shm}, SHM_DMS);
@@ -124,7 +124,7 @@ sub copy_wal_unit {
     my $source = fstat_ns($unit->{main});
     my @still = map { file_id($unit->{directory}, "$unit->{name}$_") } '', '-wal', '-shm';
     if (!$unit->{live}) {
-        # With no lock that says no, a change must show in the files' times.
+        # Without a lock to test, only the files' times reveal a change.
         for my $handle (grep { defined } @$unit{qw(main wal shm)}) {
             return deferred('changed', 'it was written a moment ago') unless settled(fstat_ns($handle)->{mtime}, now_ns());
         }
@@ -136,7 +136,7 @@ sub copy_wal_unit {
     if ($mark && $mark->{mtime} && $mark->{mtime} == $source->{mtime} && $mark->{ino} == $source->{ino}
         && continues($mark, $unit, $now)) {
         # No checkpoint has written the main file since it was copied: only the WAL is needed. (If the mirror has a WAL
-        # of another generation, all of that is in the mirror's main file already.)
+        # of another generation, the mirror's main file already contains all of it.)
         if (!$now->{frames}) {
             return { state => 'same' } unless remove_file(@{ beside($target, '-wal') });
             if ($options->{batch}) { $options->{batch}->renamed }
@@ -159,14 +159,14 @@ sub copy_wal_unit {
     return $lacking if $lacking;
     my ($place, $copy) = $temporary->file;
     my $stopped = copy_sparse($unit->{main}, $copy, sub {
-        # Once the last connection is gone, the next one to come needs the checkpoint lock to recover the WAL.
+        # After the last connection is closed, the next one needs the checkpoint lock to recover the WAL.
         return $unit->{live} && !(held_by_other($unit->{shm}, SHM_DMS) && shm_header($unit->{shm})) ? 'its connections changed' : undef;
     });
     return deferred('changed', $stopped) if $stopped;
-    # What takes long comes first: the copy is as old as the WAL that is read after it.
+    # The slow step comes first: the copy is as recent as the WAL that is read after it.
     sync($copy) if $source->{size} >= $options->{big};
 
-    # The WAL after the main file, so that it holds at least what a checkpoint had brought there.
+    # The WAL after the main file, so that it contains at least the frames that a checkpoint had written there.
     my ($wal_place, $wal_copy);
     for my $try (1 .. 5) {
         $now = committed($unit) or return deferred('changed', 'its WAL is being set up');
@@ -179,8 +179,8 @@ sub copy_wal_unit {
         }
         return deferred('changed', 'its WAL was restarted while it was copied') if $try == 5;
     }
-    # Without a living connection there is no lock that says no; then nothing may have changed, and nobody have come.
-    # (Who came cannot have left without a trace: -shm is only removed under EXCLUSIVE, which our SHARED prevents.)
+    # Without an open connection there is no lock to test, so nothing may have changed and no connection been opened.
+    # (A connection that was opened leaves a trace: removing -shm needs EXCLUSIVE, which our SHARED lock prevents.)
     if (!$unit->{live}) {
         my @after = map { file_id($unit->{directory}, "$unit->{name}$_") } '', '-wal', '-shm';
         return deferred('changed', 'it was opened while it was copied')
@@ -196,7 +196,7 @@ sub copy_wal_unit {
     return { state => 'copied', bytes => (-s $copy) + $wal_bytes };
 }
 
-# Rollback journal (delete, truncate, persist, memory, off): SHARED keeps writers from the main file, for a bounded time.
+# Rollback journal (delete, truncate, persist, memory, off): SHARED blocks writes to the main file, for a bounded time.
 sub copy_rollback_unit {
     my ($unit, $target, $temporary, $mark, $options, $since) = @_;
     my $deadline = $since + $options->{lock_seconds};
@@ -212,19 +212,19 @@ sub copy_rollback_unit {
     my ($place, $copy, @chunks);
     my $bytes = $source->{size};
     if ($source->{size} < $options->{big}) {
-        # Only read under the lock: the mirror's file system may take its time for a write, or for a new file.
+        # Under the lock it only reads: the mirror's file system may be slow to write, or to create a file.
         my $late = copy_sparse($unit->{main}, \@chunks, sub { return ticks() > $deadline ? 'late' : undef });
-        return deferred('slow', "copying it takes longer than writers may be held up ($options->{lock_seconds} s)") if $late;
+        return deferred('slow', "copying it takes longer than writers may be blocked ($options->{lock_seconds} s)") if $late;
     }
     else {
-        # A big one is first copied without a lock. If nobody wrote meanwhile, that is it; else only the chunks that
-        # differ are copied under the lock.
+        # A big one is first copied without a lock. If no process wrote meanwhile, the copy is done; else only the chunks
+        # that differ are copied under the lock.
         my $before = "$source->{ino} $source->{size} $source->{mtime}";
         my $settled = settled($source->{mtime}, now_ns());
         try_lock($unit->{main}, F_UNLCK, SHARED_FIRST, SHARED_SIZE);
         ($place, $copy) = $temporary->file;
         copy_sparse($unit->{main}, $copy, sub { return undef });
-        # Here, where nobody waits for it, and not after the lock.
+        # Here, where no writer waits for it, and not after the lock.
         sync($copy);
         lock_shared($unit->{main}, 0.5) or return deferred('locked', 'a writer holds the lock');
         $deadline = ticks() + $options->{lock_seconds};
@@ -232,7 +232,7 @@ sub copy_rollback_unit {
         $source = fstat_ns($unit->{main});
         if (!$settled || $before ne "$source->{ino} $source->{size} $source->{mtime}") {
             for (my $at = 0; $at < $source->{size}; $at += CHUNK) {
-                return deferred('slow', "comparing it takes longer than writers may be held up ($options->{lock_seconds} s)")
+                return deferred('slow', "comparing it takes longer than writers may be blocked ($options->{lock_seconds} s)")
                     if ticks() > $deadline;
                 my $data = read_at($unit->{main}, $at, CHUNK);
                 next if $data eq read_at($copy, $at, CHUNK);
@@ -242,9 +242,9 @@ sub copy_rollback_unit {
             truncate $copy, $source->{size} or die "cannot truncate: $!\n";
         }
     }
-    # A database that turned to WAL mode meanwhile left its files behind (their removal needs EXCLUSIVE).
+    # A database that switched to WAL mode meanwhile left its files behind (their removal needs EXCLUSIVE).
     my @after = map { file_id($unit->{directory}, "$unit->{name}$_") } '-wal', '-shm';
-    return deferred('changed', 'it turned to WAL mode while it was copied') if "@after" ne "@still";
+    return deferred('changed', 'it switched to WAL mode while it was copied') if "@after" ne "@still";
     my $named = status($unit->{directory}, $unit->{name});
     return deferred('changed', 'it was replaced while it was copied') if !$named || $named->{ino} != $source->{ino};
     my $copied_at = now_ns();
@@ -265,7 +265,7 @@ sub copy_rollback_unit {
     return { state => 'copied', bytes => $bytes };
 }
 
-# The main file first: what is left of the others is no database any more. A directory of that name is rsync's.
+# The main file first: without it, remaining files are not a database. rsync handles a directory of that name.
 sub delete_unit {
     my ($target, $name) = @_;
     my $there = status($target, $name);

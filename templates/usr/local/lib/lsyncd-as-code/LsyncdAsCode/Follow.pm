@@ -1,4 +1,4 @@
-# Follows a source in WAL mode by its -wal alone: appends what was committed, or makes the checkpoint that the source made.
+# Follows a source in WAL mode by its -wal alone: appends committed frames, or repeats a checkpoint of the source.
 package LsyncdAsCode::Follow;
 use strict;
 use warnings;
@@ -14,8 +14,8 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(mirrored_wal append hand_over);
 
-# The mirror's -wal: its handle, header and number of good frames; empty when there is none. Of what was being appended
-# when the power failed any block may lack, also in the middle: frames that were not known to be on the disk are checked.
+# Returns handle, header and number of valid frames of the mirror's -wal; nothing if there is none. After a power cut any
+# block of an append may be missing, even in the middle: frames that were not known to be on the disk are checked.
 sub mirrored_wal {
     my ($target) = @_;
     my $copy = open_file(@{ beside($target, '-wal') }, O_RDWR) or return;
@@ -29,13 +29,13 @@ sub mirrored_wal {
     return ($copy, $header, $good);
 }
 
-# Returns undef when the mirror's -wal is none of this generation, or differs.
+# Returns undef if the mirror's -wal is of another generation, or differs.
 sub append {
     my ($unit, $now, $target, $options) = @_;
     my ($copy, $header, $have) = mirrored_wal($target) or return undef;
     same_generation($unit->{wal}, $header) or return undef;
     my $frames = $now->{frames};
-    # A checkpoint closed the log, and its frames are all still there: nobody has begun the next one.
+    # A checkpoint closed the log, and all its frames are still there: the next log has not begun.
     if (!$frames) {
         return undef if $have && sums_of($copy, $header, $have) ne sums_of($unit->{wal}, $header, $have);
         $frames = closed_frames($unit->{wal}, $header, $have, $copy);
@@ -45,15 +45,15 @@ sub append {
     return { state => 'same', bytes => 0 } if $have == $frames;
     copy_frames($unit->{wal}, $header, $have, $frames, $copy)
         or return deferred('changed', 'its WAL was restarted while it was copied');
-    # Or a power cut would take what the kernel has not written yet: up to half a minute.
+    # Otherwise a power cut would lose what the kernel has not written yet: up to half a minute.
     if (my $batch = $options->{batch}) { $batch->later(sub { mark_wal($copy, $frames) }) }
     else                               { sync_wal($copy, $frames) }
     return { state => 'copied', bytes => ($frames - $have) * $header->{frame} };
 }
 
-# The log was restarted once since the last look, so the mirror has one generation, the source the next. If what the
-# mirror lacks of the old one still stands behind the new frames, or provably nothing is lacking, the mirror makes the
-# checkpoint by itself: no copy of the main file is needed. Returns undef when that is unknown; then it is.
+# The log was restarted once since the last look: the mirror has one generation, the source the next. If the old frames
+# that the mirror lacks still exist behind the new ones, or provably none are missing, the mirror makes the checkpoint
+# itself, without a copy of the main file. Returns undef if that is unknown; a copy is needed then.
 sub hand_over {
     my ($unit, $now, $target, $temporary, $options) = @_;
     return undef unless $now->{frames};
@@ -62,7 +62,7 @@ sub hand_over {
     my ($old_salt, $new_salt) = map { unpack 'N', $_->{salts} } $old, $new;
     # A restart adds one to the first salt (walformat.html, "WAL Reset").
     return undef if $new_salt != (($old_salt + 1) & 0xffffffff) || $old->{page} != $new->{page} || !$have;
-    # The last frame we have must still stand there: after a power cut the source may have gone on differently.
+    # The mirror's last frame must still exist there: after a power cut the source may have continued differently.
     return undef if sums_of($copy, $old, $have) ne sums_of($wal, $old, $have);
     my ($frames, $end) = walk_closed($wal, $old, $have, $copy);
     return undef unless ended_before($wal, $old, $new, $end) && same_generation($wal, $new);
@@ -74,7 +74,7 @@ sub hand_over {
             my $offset = WAL_HEADER + $at * $old->{frame};
             write_at($copy, $offset, read_at($wal, $offset, ($frames - $at < $step ? $frames - $at : $step) * $old->{frame}));
         }
-        # Read twice, so judged by what has arrived. (A reader of the mirror ignores what does not fit, too.)
+        # It was read twice, so the copy is what is validated. (A reader of the mirror also ignores frames that do not fit.)
         return undef if closed_frames($copy, $old, $have, $copy) != $frames || !same_generation($wal, $new);
     }
     my ($place, $next) = $temporary->file;
@@ -82,13 +82,13 @@ sub hand_over {
     copy_frames($wal, $new, 0, $now->{frames}, $next)
         or return deferred('changed', 'its WAL was restarted while it was copied');
     my $source = fstat_ns($unit->{main});
-    # Its order needs syncs of its own.
+    # The order of the steps needs its own syncs.
     finish($next, $source, { %$options, batch => undef }, $now->{frames});
 
     my $main = open_file(@$target, O_RDWR) or return undef;
     checkpoint($copy, $old, $frames, $main, sub {
         set_times($main, $source->{mtime});
-        # No time of the source belongs to this state of the main file: 0.
+        # No time of the source corresponds to this state of the main file: 0.
         set_mark($main, mark_of(fstat_ns($main), { %$source, mtime => 0 }, 0, { frames => 0, complete => 0 }));
     });
     rename_file(@$place, @{ beside($target, '-wal') });

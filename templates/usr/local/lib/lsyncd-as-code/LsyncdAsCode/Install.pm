@@ -1,5 +1,5 @@
-# Puts a finished copy in the mirror, and writes the mirror's -wal into its main file. What each state in between reads
-# as is in docs/decisions/0005-sqlite-copy-order.md.
+# Puts a finished copy in the mirror, and writes the mirror's -wal into its main file. What a reader sees in each
+# intermediate state is in docs/decisions/0005-sqlite-copy-order.md.
 #
 # A $target is a place (Temporary.pm): directory and name.
 package LsyncdAsCode::Install;
@@ -16,11 +16,11 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(finish seal set_attributes follow_attributes install install_wal absorb checkpoint);
 
-# Makes a temporary -wal ready to be renamed into place: owner and mode of the source's database, on the disk.
+# Prepares a temporary -wal for the rename into place: sets owner and mode like the source's database, and syncs it.
 sub finish {
     my ($handle, $source, $options, $frames) = @_;
     set_attributes($handle, $source, { %$options, new => 1 });
-    # In a batch, what was written is on the disk before it is put in place.
+    # A batch syncs all its files before it puts them in place.
     if ($options->{batch}) { mark_wal($handle, $frames) }
     else                   { sync_wal($handle, $frames) }
     return;
@@ -29,15 +29,15 @@ sub finish {
 sub seal {
     my ($handle, $source, $copied_at, $now, $options) = @_;
     set_attributes($handle, $source, { %$options, new => 1 });
-    # A write that left the time as it was must be seen by the next look at sizes and times, which is rsync's: so a time
-    # that can hide one is not the mirror's.
+    # rsync's next comparison of sizes and times must detect a write that left the time unchanged, so the mirror does not
+    # get a time that can hide one.
     set_times($handle, settled($source->{mtime}, $copied_at) ? $source->{mtime} : $source->{mtime} - 1);
     set_mark($handle, mark_of(fstat_ns($handle), $source, $copied_at, $now));
     sync($handle) unless $options->{batch};
     return;
 }
 
-# As rsync's --owner, --group and --perms, on an open file; without --perms a new file gets the source's mode within the umask.
+# Applies rsync's --owner, --group and --perms to an open file; without --perms a new file gets the source's mode, less the umask.
 sub set_attributes {
     my ($handle, $want, $options) = @_;
     my $have = fstat_ns($handle);
@@ -45,14 +45,14 @@ sub set_attributes {
     my $uid = $options->{owner} ? $want->{uid} : $have->{uid};
     my $gid = $options->{group} ? $want->{gid} : $have->{gid};
     if ($uid != $have->{uid} || $gid != $have->{gid}) { set_owner($handle, $uid, $gid) }
-    # Of another owner it must not run with that one's rights.
+    # With another owner, no setuid or setgid bit: it must not run with that owner's rights.
     my $kept = $uid == $want->{uid} && $gid == $want->{gid} ? 07777 : 0777;
     my $mode = $options->{perms} ? $want->{mode} & $kept : $options->{new} ? $want->{mode} & 0777 & ~umask : $have->{mode} & 07777;
     if ($mode != ($have->{mode} & 07777)) { set_mode($handle, $mode) }
     return;
 }
 
-# The same for a database that is in the mirror already, with its -wal. One with other names may be somebody else's file.
+# The same for a database in the mirror, and its -wal. A file with several hard links may be unrelated.
 sub follow_attributes {
     my ($target, $want, $options) = @_;
     for my $place ($target, beside($target, '-wal')) {
@@ -64,8 +64,8 @@ sub follow_attributes {
 
 sub move { my ($from, $to) = @_; rename_file(@$from, @$to); return }
 
-# Puts a sealed main file, and its WAL if it has one, in the mirror. See the decision record for each state between. With a
-# batch that is done when the batch is on the disk.
+# Puts a sealed main file, and its WAL if it has one, in the mirror. The decision record describes each intermediate state.
+# With a batch this happens once the batch is on the disk.
 sub install {
     my ($target, $temporary, $main, $wal, $header, $options) = @_;
     if (my $batch = $options->{batch}) {
@@ -85,7 +85,7 @@ sub put {
     my $old_header = $old ? wal_header($old) : undef;
     remove_file(@{ beside($target, $_) }) for '-shm', '-journal';
     if ($header && $old_header && $old_header->{raw} eq $header->{raw} && status(@$target)) {
-        # The same generation, longer: it belongs to the old main file as well as to the new one.
+        # The same generation, longer: it fits the old main file as well as the new one.
         move($wal, $target_wal);
         move($main, $target);
     }
@@ -111,8 +111,8 @@ sub install_wal {
     return;
 }
 
-# Writes the mirror's WAL into the mirror's main file, so that it can go without a step back in time. Until it is
-# gone a reader takes those pages from the WAL, so a half-written main file is never seen.
+# Writes the mirror's WAL into the mirror's main file, so that removing it does not revert changes. Until it is
+# removed, a reader takes those pages from the WAL, so it never sees a half-written main file.
 sub absorb {
     my ($wal, $header, $target) = @_;
     my $main = open_file(@$target, O_RDWR) or return;
@@ -121,9 +121,9 @@ sub absorb {
     return;
 }
 
-# Writes the frames of the mirror's WAL into the mirror's main file, in place. Until that is on the disk the WAL is what
-# counts, so it must be there first; and a main file whose time a power cut has set back must not be taken for what its
-# mark says.
+# Writes the frames of the mirror's WAL into the mirror's main file, in place. Until the main file is on the disk, readers
+# need the WAL, so the WAL is synced first. The mark is cleared: a power cut may set back the main file's time, and the
+# mark would then match a state that the file no longer has.
 sub checkpoint {
     my ($wal, $header, $frames, $main, $finish) = @_;
     set_mark($main, '-');

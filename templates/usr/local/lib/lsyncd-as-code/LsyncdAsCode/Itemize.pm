@@ -1,9 +1,9 @@
 package LsyncdAsCode::Itemize;
-# What rsync prints of each file: rsync(1), --itemize-changes. The columns and the escapes are those of log.c in rsync 3.2 to 3.5.
+# Parses what rsync prints for each file: rsync(1), --itemize-changes. Columns and escapes are those of log.c in rsync 3.2 to 3.5.
 use strict;
 use warnings;
 
-# The options that make rsync print what `parse` reads. Without a second -i it leaves out what is the same on both sides.
+# Returns the options that make rsync print what `parse` reads. Without a second -i it omits entries that are equal.
 sub options {
     my ($all) = @_;
     return ($all ? '-ii' : '-i', '--8-bit-output', '--out-format=%i %l %n');
@@ -13,14 +13,14 @@ my $LINE = qr{\A
     (?: (\*deleting)[ ]{2} | ([<>ch.])([fdLDS])([.cstTpoguUnbax]{9}|\+{9}|\?{9}|[ ]{9}) )
     [ ]([0-9]+)[ ](.+)\z}sx;
 
-# One line without its end: undef when it is not about a file (rsync says other things on the same stream), else
+# Parses one line without its newline: undef if it is not about a file (rsync prints other lines on the same stream), else
 #   action   delete, transfer (content), create (a directory, link, device or special file; made or replaced), hardlink, or none
-#   type     f, d, L (symbolic link), D (device), S (FIFO or socket); empty for a deletion of what is no directory
-#   new      1 when it is not there yet
-#   differs  what differs, of "checksum size time perms owner group atime crtime acl xattr", as { name => 1 }; empty when it is new
+#   type     f, d, L (symbolic link), D (device), S (FIFO or socket); empty for a deletion of anything but a directory
+#   new      1 if it does not exist yet
+#   differs  the differences, of "checksum size time perms owner group atime crtime acl xattr", as { name => 1 }; empty if new
 #   changed  1 unless both sides are the same
 #   size     bytes of the source
-#   name     bytes, below the volume, without a slash at its end
+#   name     bytes, relative to the volume, without a trailing slash
 sub parse {
     my ($line) = @_;
     my ($deleted, $how, $type, $what, $size, $name) = $line =~ $LINE or return undef;
@@ -49,7 +49,7 @@ sub differences {
     return { map { $_ => 1 } map { @{ $COLUMNS[$_]{ $letters[$_] } // [] } } 0 .. $#COLUMNS };
 }
 
-# rsync writes a control character as \#ooo, and the backslash of a name that looks like that so as well.
+# rsync prints a control character as \#ooo, and likewise a backslash in a name that looks like such an escape.
 sub unescape { my ($name) = @_; return $name =~ s/\\#([0-7]{3})/chr oct $1/ger }
 
 1;

@@ -1,4 +1,4 @@
-# Is a file that is named like a database SQLite's? What is not has no locks to take and is mirrored as it is.
+# Detects whether a file that is named like a database is an SQLite database. Others have no locks and are mirrored as is.
 package LsyncdAsCode::Kind;
 use strict;
 use warnings;
@@ -12,8 +12,8 @@ our @EXPORT_OK = qw(is_sqlite looks_encrypted);
 # The first bytes of a rollback journal (fileformat2.html): plain, whatever the database is encrypted with.
 use constant JOURNAL_MAGIC => pack 'H*', 'd9d505f920a163d7';
 
-# Noise: the first page of an encrypted database, whose size is a number of pages (512 bytes is the smallest). 512 random
-# bytes have 221 different values, give or take 5; a text has less than 100, and tables of numbers less still.
+# Returns true if the start looks random, like an encrypted database, whose size is a multiple of the page size (at least
+# 512 bytes). 512 random bytes have 221 different values, ±5; text has fewer than 100, tables of numbers even fewer.
 sub looks_encrypted {
     my ($size, $start) = @_;
     return 0 if $size < 512 || $size % 512;
@@ -22,12 +22,12 @@ sub looks_encrypted {
     return keys %seen >= 160;
 }
 
-# For an open unit (Unit.pm). When in doubt it is one: then the worst is that it waits for a lock.
+# Takes an open unit (Unit.pm). In doubt it returns true: at worst the file then waits for a lock.
 sub is_sqlite {
     my ($unit) = @_;
     my $size  = -s $unit->{main};
     my $start = read_at($unit->{main}, 0, 512);
-    # Zeros: a first transaction writes its pages in any order.
+    # Zeros: the first transaction writes its pages in any order.
     return 1 if $size == 0 || $start !~ tr/\0//c || substr($start, 0, 16) eq "SQLite format 3\0" || looks_encrypted($size, $start);
     return 1 if $unit->{live} || $unit->{wal} && wal_header($unit->{wal});
     my $journal = open_file($unit->{directory}, "$unit->{name}-journal");

@@ -18,13 +18,13 @@ use constant {
     RESERVED_BYTE => 0x40000001,
     SHARED_FIRST  => 0x40000002,
     SHARED_SIZE   => 510,
-    SHM_CKPT      => 121,    # held exclusively by a checkpoint, the only one who writes the main file in WAL mode
-    SHM_DMS       => 128,    # held shared by every connection as long as it lives
+    SHM_CKPT      => 121,    # held exclusively by a checkpoint; only checkpoints write the main file in WAL mode
+    SHM_DMS       => 128,    # held shared by every open connection
 };
 
-# POSIX locks are the process's: closing ANY handle of the file drops them all. So while a lock is held, each file
+# POSIX locks belong to the process: closing ANY handle of the file drops them all. So while a lock is held, each file
 # of the unit is open once, and nothing else here opens it. Read locks only: the files are never open for writing.
-# A process that dies, in whatever way, leaves none behind.
+# The kernel drops the locks of a process that dies.
 sub flock_struct { my ($type, $start, $length) = @_; return pack 's s x4 q q i x4', $type, SEEK_SET, $start, $length, 0 }
 
 sub try_lock {
@@ -34,7 +34,7 @@ sub try_lock {
     die "cannot lock: $!\n";
 }
 
-# Does another process hold a lock there that a write lock would meet?
+# Returns true if another process holds a lock there that conflicts with a write lock.
 sub held_by_other {
     my ($handle, $start) = @_;
     my $lock = flock_struct(F_WRLCK, $start, 1);
@@ -42,7 +42,7 @@ sub held_by_other {
     return (unpack 's', $lock) != F_UNLCK;
 }
 
-# Tries for $seconds without ever queueing: a waiting lock of ours would hold up nobody, but a killed wait is simpler.
+# Retries for $seconds instead of queueing. A queued lock would block no one either, but polling is simpler to end.
 sub poll_for {
     my ($seconds, $try) = @_;
     my $end = ticks() + $seconds;
@@ -53,7 +53,7 @@ sub poll_for {
     return 1;
 }
 
-# SQLite's SHARED lock: nobody changes a rollback-journal database, or leaves WAL mode, while it is held.
+# Takes SQLite's SHARED lock: while it is held, no process changes a rollback-journal database or leaves WAL mode.
 sub lock_shared {
     my ($handle, $seconds) = @_;
     return poll_for($seconds, sub {

@@ -1,4 +1,4 @@
-# What a file of the mirror was made from, in an extended attribute of it.
+# Records, in an extended attribute of a file of the mirror, what it was made from.
 package LsyncdAsCode::Mark;
 use strict;
 use warnings;
@@ -16,9 +16,9 @@ sub set_mark { my ($handle, $text) = @_; set_attribute($handle, $NAME, $text); r
 
 sub get_mark { my ($handle) = @_; return get_attribute($handle, $NAME) }
 
-# The mirror's main file bears what it was made from, its own identity first, so that a file that anything else wrote
-# is never taken for ours. A source time that can hide a later write is marked as unknown: 0.
-# $now identifies the frames of the WAL that are in it.
+# Returns the mark of the mirror's main file: its own identity, so that a file written by another program never matches,
+# and what it was made from. A source time that can hide a later write is recorded as unknown: 0.
+# $now identifies the frames of the WAL that it contains.
 sub mark_of {
     my ($mirror, $source, $time, $now) = @_;
     my $settled = settled($source->{mtime}, $time) ? $source->{mtime} : 0;
@@ -32,27 +32,27 @@ sub read_mark {
     my ($handle) = @_;
     my $mirror = fstat_ns($handle);
     my ($version, $ino, $mtime, @source) = split / /, get_mark($handle);
-    # The owner of the file can write its attributes.
+    # The file's owner can write its attributes, so each field is checked.
     return undef unless defined $source[6] && $version eq '2' && !(grep { !/\A-?[0-9]+\z/ } $ino, $mtime, @source[ 0 .. 3, 6 ]) && $ino == $mirror->{ino} && $mtime == $mirror->{mtime};
     my %mark;
     @mark{qw(ino mtime size frames generation sums complete)} = @source;
     return \%mark;
 }
 
-# Does the WAL as it is now continue what is in the mirror's main file, if the source's main file has not changed since?
+# Returns true if the current WAL continues the mirror's main file, given that the source's main file has not changed.
 sub continues {
     my ($mark, $unit, $now) = @_;
-    # Of the same generation: all frames that the mirror has must still be there. (They need not: a power cut of the
-    # source can take the last ones, and what is then written in their place are others.)
+    # The same generation: all frames that the mirror has must still be there. (A power cut of the source can lose the last
+    # ones, and others are then written in their place.)
     if ($now->{frames} && $mark->{frames} && unpack('H*', $now->{header}{salts}) eq $mark->{generation}) {
         return $now->{frames} >= $mark->{frames}
             && unpack('H*', sums_of($unit->{wal}, $now->{header}, $mark->{frames})) eq $mark->{sums};
     }
-    # Of another: only if the mirror has no frame that the main file lacked.
+    # Another generation: only if the source's main file contained every frame that the mirror has.
     return $mark->{complete};
 }
 
-# Syncs a -wal of the mirror, and then notes how many of its frames are on the disk.
+# Syncs a -wal of the mirror, then records how many of its frames are on the disk.
 sub sync_wal {
     my ($handle, $frames) = @_;
     sync($handle);
@@ -60,7 +60,7 @@ sub sync_wal {
     return;
 }
 
-# Notes how many frames of a -wal are on the disk, or will be before it is put in place.
+# Records how many frames of a -wal are on the disk, or will be before it is put in place.
 sub mark_wal { my ($handle, $frames) = @_; set_mark($handle, join ' ', 'wal', fstat_ns($handle)->{ino}, $frames); return }
 
 1;

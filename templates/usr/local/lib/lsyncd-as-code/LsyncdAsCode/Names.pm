@@ -1,4 +1,4 @@
-# Which files belong to a database: by its name, or by the header of a file whose name says nothing.
+# Decides which files belong to a database: by name, or by the header if the name matches no pattern.
 package LsyncdAsCode::Names;
 use strict;
 use warnings;
@@ -11,19 +11,19 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(matches unit_by_name has_header is_temporary unit_of_temporary known SUFFIXES);
 
-# What SQLite puts behind a database's name.
+# The suffixes that SQLite appends to a database's name.
 use constant SUFFIXES => ('', '-wal', '-shm', '-journal');
 
 my $match;
 
-# Whether a path has a database's name: the setting sqlite_pattern, * and ? as in a shell.
+# Returns true if a path has a database's name: the setting sqlite_pattern, with * and ? as in a shell.
 sub matches {
     my ($path) = @_;
     $match //= LsyncdAsCode::Gate::Names::by_name(settings_list('sqlite_pattern'));
     return substr($path, 1 + rindex $path, '/') =~ $match;
 }
 
-# The database that a path belongs to by its name alone; undef when the name does not say.
+# Returns the database that a path belongs to by its name alone; undef if the name does not match.
 sub unit_by_name {
     my ($path) = @_;
     return $path if matches($path);
@@ -31,7 +31,7 @@ sub unit_by_name {
     return defined $base && matches($base) ? $base : undef;
 }
 
-# Whether a file below $root begins as SQLite's files do. A file that cannot be opened does not; rsync says why.
+# Returns true if a file below $root begins like an SQLite database; false if it cannot be opened, which rsync reports.
 sub has_header {
     my ($root, $path) = @_;
     my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
@@ -40,15 +40,15 @@ sub has_header {
     return read_at($file, 0, 16) eq "SQLite format 3\0";
 }
 
-# The copier's own temporary files, also those of an older version: see LsyncdAsCode::Copy::temporary.
+# The copier's own temporary files, including those of an older version: see LsyncdAsCode::Copy::temporary.
 my $TEMPORARY = qr{\A((?:.*/)?)\.lsyncd-rsync\.(.+?)(?:-wal)?\z}s;
 
 sub is_temporary { my ($path) = @_; return $path =~ $TEMPORARY }
 
-# The database whose temporary file this is: looking at it removes the file. A long name is cut in it: then the file is its own.
+# Returns the database of a temporary file; processing it removes the file. If its long name was cut, returns the file itself.
 sub unit_of_temporary { my ($path) = @_; return $path =~ $TEMPORARY && length $2 < 180 ? "$1$2" : $path }
 
-# The databases that were found by their header, as { path => 1 }.
+# Returns the databases found by their header, as { path => 1 }.
 sub known { return map { $_ => 1 } grep { length } split /\0/, slurp(state_file('known')) }
 
 1;

@@ -1,5 +1,6 @@
-# Brings a database in rollback mode up to date page by page, where the mirror has no room for a second copy of it. The pages that differ
-# become a -wal beside the mirror's main file, in one rename, and are then written into it: docs/decisions/0005-sqlite-copy-order.md.
+# Updates a database in rollback mode page by page if the mirror has no room for a second copy of it. The pages that differ
+# become a -wal beside the mirror's main file, in one rename, and are then written into it:
+# docs/decisions/0005-sqlite-copy-order.md.
 package LsyncdAsCode::Pages;
 use strict;
 use warnings;
@@ -16,8 +17,8 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(update_pages);
 
-# For a unit that is locked SHARED. Returns what sync_unit does; undef when it cannot be done this way: there is no copy yet, the pages
-# have another size than the mirror's, or it is encrypted, so that their size is unknown.
+# For a unit that is locked SHARED. Returns a result like sync_unit; undef if this method cannot be used: there is no copy yet,
+# the page size differs from the mirror's, or it is unknown because the database is encrypted.
 sub update_pages {
     my ($unit, $target, $temporary, $options) = @_;
     my $mirror = open_file(@$target) // return undef;
@@ -29,7 +30,7 @@ sub update_pages {
     my @still  = map { file_id($unit->{directory}, "$unit->{name}$_") } '-wal', '-shm';
     my $source = fstat_ns($unit->{main});
     my ($before, $settled) = ("$source->{ino} $source->{size} $source->{mtime}", settled($source->{mtime}, now_ns()));
-    # First without a lock; if nobody wrote meanwhile, that is it.
+    # First without a lock; if no process wrote meanwhile, the comparison is done.
     try_lock($unit->{main}, F_UNLCK, SHARED_FIRST, SHARED_SIZE);
     my ($place, $log) = $temporary->file;
     my $free  = free_bytes(fd_path($target->[0]) . '/.') - $options->{reserve};
@@ -41,12 +42,12 @@ sub update_pages {
     $source = fstat_ns($unit->{main});
     if (!$settled || $before ne "$source->{ino} $source->{size} $source->{mtime}") {
         $found = differing($unit->{main}, $mirror, $page, $log, $free, $deadline);
-        return deferred('slow', "comparing it takes longer than writers may be held up ($options->{lock_seconds} s)") if !$found;
+        return deferred('slow', "comparing it takes longer than writers may be blocked ($options->{lock_seconds} s)") if !$found;
         return $found if $found->{state};
     }
     my @after = map { file_id($unit->{directory}, "$unit->{name}$_") } '-wal', '-shm';
     my $named = status($unit->{directory}, $unit->{name});
-    return deferred('changed', 'it was replaced or turned to WAL mode while it was compared')
+    return deferred('changed', 'it was replaced or switched to WAL mode while it was compared')
         if "@after" ne "@still" || !$named || $named->{ino} != $source->{ino};
     my $copied_at = now_ns();
     delete @$unit{qw(main wal shm)};
@@ -67,12 +68,12 @@ sub update_pages {
     return { state => 'copied', bytes => $found->{many} * $page };
 }
 
-# An update that was cut short: its log is written into the main file first. Undef when there was none.
+# Finishes an update that was interrupted: writes its log into the main file. Returns undef if there was none.
 sub finish_earlier {
     my ($unit, $target) = @_;
     my $place = beside($target, '-wal');
     my $log = open_file(@$place) // return undef;
-    # Nobody waits for it.
+    # The lock is not needed for this.
     try_lock($unit->{main}, F_UNLCK, SHARED_FIRST, SHARED_SIZE);
     my $header = wal_header($log);
     absorb($log, $header, $target) if $header;
@@ -81,15 +82,16 @@ sub finish_earlier {
     return deferred('changed', 'an update that was cut short has been finished');
 }
 
-# Bytes of a page, as the header of a plain database says (fileformat2.html, 1.3.2); undef for others, and when the file is no row of pages.
+# Returns the page size in the header of a plain database (fileformat2.html, 1.3.2); undef for others, and if the file's size
+# is not a multiple of it.
 sub page_size {
     my ($handle) = @_;
     my ($page) = map { $_ == 1 ? 65_536 : $_ } read_at($handle, 0, 100) =~ /\ASQLite format 3\0(..)/s ? unpack 'n', $1 : return undef;
     return $page < 512 || $page & ($page - 1) || (-s $handle) % $page ? undef : $page;
 }
 
-# Writes the pages that differ into frames of $log that have no header yet. Returns { many, numbers (packed), pages (of the whole) }, a
-# deferral when there is no room for them, or undef when it is too late.
+# Writes the pages that differ into frames of $log, without headers. Returns { many, numbers (packed), pages (of the whole) },
+# a deferral if there is no room for them, or undef after the deadline.
 sub differing {
     my ($from, $mirror, $page, $log, $free, $deadline) = @_;
     my %found = (many => 0, numbers => '');
@@ -102,7 +104,7 @@ sub differing {
         my $have = read_at($mirror, $at, CHUNK);
         for (my $in = 0; ($data ne $have || $at == 0) && $in < length $data; $in += $page) {
             my $content = substr $data, $in, $page;
-            # The last frame says how many pages there are, so there is always one: the first page.
+            # The last frame records the number of pages, so at least one is needed: the first page.
             next if $at + $in > 0 && $in < length $have && $content eq substr $have, $in, $page;
             my $place = WAL_HEADER + $found{many} * $frame;
             return deferred('space', sprintf 'needs more than %d MB free in the mirror for the pages that changed', $free / 1e6) if $place + $frame > $free;
@@ -117,7 +119,7 @@ sub differing {
     return \%found;
 }
 
-# Makes these frames a log with one commit (fileformat2.html, 4.1).
+# Turns these frames into a log with one commit (fileformat2.html, 4.1).
 sub write_log {
     my ($log, $page, $found) = @_;
     my $salts = pack 'N2', map { int rand 2**32 } 1, 2;

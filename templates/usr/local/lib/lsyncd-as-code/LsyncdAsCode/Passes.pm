@@ -1,13 +1,13 @@
-# What is remembered of the calls of rsync: the last complete passes and how long they took, for previews and metrics; and
-# that a call failed, for lsyncd-wait.
+# Records of the calls of rsync: the last full passes and their durations, for previews and metrics; and failed calls, for
+# lsyncd-wait.
 package LsyncdAsCode::Passes;
 use strict;
 use warnings;
 
-# Passes that are kept.
+# The number of passes that are kept.
 use constant KEPT => 10;
 
-# Notes a complete pass over everything: seconds since 1970 at which it ended, and the seconds that it took.
+# Records a full pass: its end, in seconds since 1970, and its duration in seconds.
 sub note {
     my ($state, $ended, $seconds) = @_;
     my $file = "$state/passes";
@@ -15,14 +15,14 @@ sub note {
     if (open my $old, '<', $file) { @lines = grep { /\A\d+ \d+\n\z/ } <$old> }
     push @lines, "$ended $seconds\n";
     splice @lines, 0, @lines - KEPT if @lines > KEPT;
-    # No pass fails for this.
+    # An error here must not fail the pass.
     open my $new, '>', "$file.new" or return;
     (print {$new} @lines) && close $new && rename "$file.new", $file;
     return;
 }
 
-# Notes that a call did not do all it was asked: what has arrived says nothing of the rest. One byte each time, so that two
-# within a second are two.
+# Records that a call did not mirror everything, so one file that arrived proves nothing about the others. Appends one byte,
+# so that two failures within a second are distinct.
 sub failed {
     my ($run) = @_;
     my $file = "$run/failed-call";
@@ -32,7 +32,7 @@ sub failed {
     return;
 }
 
-# When a call last failed, as something that differs each time; empty when none has since the boot.
+# Returns a text that changes with each failed call; empty if none has failed since the boot.
 sub last_failure {
     my ($run) = @_;
     my @mark = stat "$run/failed-call" or return '';

@@ -1,5 +1,5 @@
-# One database at its place on both volumes: its directories are held open, so that neither a link nor an unmounted volume can lead
-# elsewhere.
+# Mirrors one database at its path on both volumes. Its directories are held open, so that neither a symbolic link nor an
+# unmounted volume can redirect it.
 package LsyncdAsCode::Place;
 use strict;
 use warnings;
@@ -14,7 +14,7 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(one size_of forget_directories);
 
-# Directories that were opened for the databases of one batch, and stay open until it is done: its steps name them by their handles.
+# Directories opened for the databases of one batch. They stay open until it is done, because its steps use the handles.
 # { path => [source, target] }
 my %opened;
 
@@ -30,23 +30,23 @@ sub directories {
     return @handles;
 }
 
-# How much there is to copy, roughly; undef when the database is gone. What cannot be looked at goes the way of what is gone, where
-# a second look distinguishes the two.
+# Estimates the bytes to copy; undef if the database is gone. An inaccessible database is handled like one that is gone; a second
+# look distinguishes the two.
 sub size_of {
     my ($run, $path, $keep) = @_;
     my ($directory, $name) = LsyncdAsCode::Paths::split_path($path);
     return eval {
         my ($source) = directories($run, $directory, $keep);
         my ($main, $wal) = $source ? map { status($source, $_) } $name, "$name-wal" : ();
-        # Enough for most: two files that are small have little to copy.
+        # Sufficient for most: two small files have little to copy.
         my $bytes = $main ? $main->{size} + ($wal ? $wal->{size} : 0) : undef;
         $bytes = expected_bytes("$run->{source}/$path", "$run->{target}/$path") if defined $bytes && $bytes >= BIG;
         $bytes;
     };
 }
 
-# Brings one database up to date: what sync_unit returns, and seconds. Never dies. $whole: a big one may be copied whole now. With
-# $batch what must wait until the copy is on the disk is left to it.
+# Updates one database; returns sync_unit's result and seconds. Never dies. $whole: a big one may be copied completely now. $batch
+# performs the steps that must wait until the copy is on the disk.
 sub one {
     my ($run, $path, $whole, $batch) = @_;
     my $began = ticks();
@@ -60,7 +60,7 @@ sub in_directories {
     my ($directory, $name) = LsyncdAsCode::Paths::split_path($path);
     my ($source, $target) = directories($run, $directory, defined $batch);
     if (!$source) {
-        # The directory is gone from the source, and with it the database.
+        # The directory, and the database with it, is gone from the source.
         return { state => 'same' } unless $target;
         my $result = gone($run, $path);
         undef $target;
@@ -78,8 +78,8 @@ sub in_directories {
     );
 }
 
-# A database that is gone from the source is deleted from the mirror if the gate has let it through. If it has not, nothing is left
-# to do here: the pass over that change is still to come, or holds the mirror.
+# Deletes from the mirror a database that is gone from the source, if the gate has allowed it. Otherwise nothing is left to do
+# here: the pass over that change is still to come, or holds the mirror.
 sub gone {
     my ($run, $path) = @_;
     my $days = LsyncdAsCode::Settings::read('limits')->number('keep_deleted_days');
@@ -87,7 +87,7 @@ sub gone {
     return { state => $done ? 'deleted' : 'same' };
 }
 
-# rsync leaves a directory in which databases were kept out of its sight: it goes with the last of them.
+# Removes directories left empty: rsync keeps a directory that contains databases excluded from it.
 sub prune {
     my ($run, $directory) = @_;
     while (length $directory) {
@@ -100,7 +100,7 @@ sub prune {
     return;
 }
 
-# The directory of the mirror, made like the source's if need be; by handle, so that nothing can be put in its place.
+# Returns the mirror's directory, created like the source's if missing; by handle, so that it cannot be replaced.
 sub make_directory {
     my ($run, $directory) = @_;
     my ($above, $name) = LsyncdAsCode::Paths::split_path($directory);

@@ -1,4 +1,4 @@
-# Mirrors files that are named like a part of a database and are none, as rsync would: without locks.
+# Mirrors files that are named like part of a database but are not, as rsync would: without locks.
 package LsyncdAsCode::Plain;
 use strict;
 use warnings;
@@ -14,7 +14,7 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(copy_plain copy_beside);
 
-# One file. Size and time show whether it has changed, as they do for rsync.
+# Copies one file if size or time differ, like rsync.
 sub copy_plain {
     my ($source, $target, $temporary, $options) = @_;
     my $from = open_file(@$source) or return deferred('changed', 'disappeared while it was opened');
@@ -27,7 +27,7 @@ sub copy_plain {
     my ($place, $copy) = $temporary->file;
     copy_sparse($from, $copy, sub { return undef });
     set_attributes($copy, $is, { %$options, new => 1 });
-    # As in Install.pm: a time that can hide a later write is not the mirror's.
+    # As in Install.pm: the mirror does not get a time that can hide a later write.
     set_times($copy, settled($is->{mtime}, now_ns()) ? $is->{mtime} : $is->{mtime} - 1);
     sync($copy);
     rename_file(@$place, @$target);
@@ -35,7 +35,7 @@ sub copy_plain {
     return { state => 'copied', bytes => $is->{size} };
 }
 
-# The files beside one that is no database, or is not there: those of the source are mirrored, others go.
+# Mirrors the files beside a name that is not a database, or does not exist; deletes those that the source lacks.
 sub copy_beside {
     my ($source, $target, $temporary, $options, $result) = @_;
     for my $suffix ('-wal', '-shm', '-journal') {

@@ -1,5 +1,5 @@
-# Somebody else's bytes (log lines, names of files) as text that hides nothing and harms no terminal. Only what perl-base
-# has: a minimal host has neither Encode nor JSON::PP.
+# Converts untrusted bytes (log lines, file names) to text that hides nothing and is safe for terminals. Uses only
+# perl-base: a minimal host has neither Encode nor JSON::PP.
 package LsyncdAsCode::Readable;
 use strict;
 use warnings;
@@ -7,7 +7,7 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(readable json printable);
 
-# Bytes of a line.
+# The longest line, in bytes.
 use constant LONGEST_LINE => 1000;
 
 my $printable = qr{
@@ -17,10 +17,10 @@ my $printable = qr{
   | \xf0[\x90-\xbf][\x80-\xbf]{2} | [\xf1-\xf3][\x80-\xbf]{3} | \xf4[\x80-\x8f][\x80-\xbf]{2}
 }x;
 
-# A regular expression for one printable character of UTF-8.
+# Returns a regular expression for one printable character of UTF-8.
 sub printable { return $printable }
 
-# A line with what is not printable UTF-8 as \xNN, cut when it is long.
+# Returns a line with bytes that are not printable UTF-8 as \xNN, cut if it is long.
 sub readable {
     my ($line) = @_;
     my $more = length($line) - LONGEST_LINE;
@@ -30,7 +30,7 @@ sub readable {
     return $line;
 }
 
-# A JSON string (RFC 8259) of text whose lines are readable.
+# Returns a JSON string (RFC 8259) of text whose lines went through `readable`.
 sub json {
     my ($text) = @_;
     $text =~ s/(["\\])/\\$1/g;

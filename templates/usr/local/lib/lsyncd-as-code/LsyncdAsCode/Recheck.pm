@@ -1,5 +1,5 @@
-# After a stop that was not in order (Unsynced.pm): files of the mirror that were written since then and look like their source are
-# compared with it. rsync would leave them as they are.
+# After an unclean stop (Unsynced.pm): compares the content of files that were written to the mirror since then with the
+# source, if they have the same size and time. rsync would skip them.
 package LsyncdAsCode::Recheck;
 use strict;
 use warnings;
@@ -9,12 +9,12 @@ use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::System qw(date_time read_at CHUNK);
 
-# Names that are printed at most.
+# The most names that are printed.
 use constant NAMED => 20;
 
-# Makes those that differ look different, so that the next pass mirrors them: their time becomes 0. $roots: source and target; $since:
-# seconds since 1970; $is_database: whether a path is one of the copier's, which syncs what it copies (undef without a copier). Returns
-# { path => 1 } of those that differ.
+# Sets the time of files that differ to 0, so that the next pass mirrors them. $roots: source and target; $since: seconds since
+# 1970; $is_database: a function that returns whether the copier mirrors a path and so syncs it (undef without a copier).
+# Returns { path => 1 } of the files that differ.
 sub compare {
     my ($roots, $since, $is_database) = @_;
     my ($source, $target) = map { LsyncdAsCode::Gate::Volume->new($_) } @$roots;
@@ -23,13 +23,13 @@ sub compare {
         my ($path) = @_;
         return if is_own($path) || is_temporary($path) || $is_database && $is_database->($path);
         my $found = eval { look($source, $target, $path) // return 1 };
-        # What cannot be read is mirrored again.
+        # A file that cannot be read is mirrored again.
         $found = { differs => 1 } if !ref $found && $@;
         return if !ref $found;
         $compared++;
         return if !$found->{differs};
         if ($found->{empty}) {
-            warn 'power cut: ' . LsyncdAsCode::Paths::printable($path) . " holds nothing but zeros in the source, and something else in the mirror, with"
+            warn 'power cut: ' . LsyncdAsCode::Paths::printable($path) . " holds only zeros in the source, and other content in the mirror, with"
                 . " the same size and time. The mirror keeps its copy: look at both, and copy it to the source if that is the right one\n" if $lost++ < NAMED;
             return;
         }
@@ -40,25 +40,25 @@ sub compare {
     return \%differs;
 }
 
-# Calls $each with every file whose content, owner or name was changed since then. Reads no more than names and times.
+# Calls $each with every file whose content, owner or name changed since then. Reads only names and times.
 sub each_changed {
     my ($root, $since, $each) = @_;
     open my $find, '-|', 'find', "$root/.", '-xdev', '-path', "$root/./" . PRIVATE, '-prune', '-o', '-type', 'f', '-newerct', "\@$since", '-printf', '%P\0'
         or die "cannot run find: $!\n";
     local $/ = "\0";
     while (my $path = <$find>) { chomp $path; $each->($path) }
-    # 1: something vanished, or could not be read, which rsync reports.
+    # 1: a file vanished, or could not be read, which rsync reports.
     close $find;
     die "find was ended by a signal\n" if $? & 127;
     return;
 }
 
-# Undef when rsync sees by itself that the two differ; else { differs, empty }: whether they do, and whether the source holds nothing.
+# Returns undef if rsync detects itself that they differ; else { differs, empty }; empty: the source's file is all zeros.
 sub look {
     my ($source, $target, $path) = @_;
     my ($here, $there) = map { $_->look($path) // return undef } $source, $target;
     return undef if $here->{type} ne 'f' || $there->{type} ne 'f' || $here->{size} != $there->{size} || $here->{size} == 0;
-    # 0: found to differ before, in a pass that did not come to its end.
+    # 0: found to differ before, in a pass that did not finish.
     return undef if $here->{mtime} != $there->{mtime} && $there->{mtime} != 0;
     my ($one, $other) = map { open_source($_->place($path) // return undef) // return undef } $source, $target;
     my ($differs, $empty) = (0, 1);
@@ -79,7 +79,7 @@ sub look_different {
 
 sub report {
     my ($since, $compared, @differs) = @_;
-    warn sprintf "the mirror was not stopped in order: %d of its files changed since %s and looked like their source; %d were not, and are mirrored again%s\n",
+    warn sprintf "the mirror was not stopped cleanly: %d of its files changed since %s and looked like their source; %d differed, and are mirrored again%s\n",
         $compared, date_time(localtime $since), scalar @differs,
         join '', map { "\n  " . LsyncdAsCode::Paths::printable($_) } @differs[ 0 .. ($#differs < NAMED ? $#differs : NAMED - 1) ]
         if $compared;

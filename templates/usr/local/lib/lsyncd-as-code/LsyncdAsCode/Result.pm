@@ -1,4 +1,4 @@
-# What came of one attempt: { state, why, reason, bytes }; state is same, copied, deleted, or deferred (try again later).
+# The result of one attempt: { state, why, reason, bytes }; state is same, copied, deleted, or deferred (try again later).
 package LsyncdAsCode::Result;
 use strict;
 use warnings;
@@ -7,11 +7,11 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(deferred need_space THROTTLED);
 
-use constant THROTTLED => 'it is big and busy: copying it takes its share of the time';
+use constant THROTTLED => 'it is big and busy: its next full copy waits, see the setting sqliteCopyShare';
 
 sub deferred { my ($why, $reason) = @_; return { state => 'deferred', why => $why, reason => $reason } }
 
-# undef when so many bytes fit into the file system of a place in the mirror (Temporary.pm), or else what to return.
+# Returns undef if $bytes fit on the file system of a place in the mirror (Temporary.pm), otherwise a deferral.
 sub need_space {
     my ($target, $bytes, $options) = @_;
     my $free = free_bytes(fd_path($target->[0]) . '/.') - $options->{reserve};

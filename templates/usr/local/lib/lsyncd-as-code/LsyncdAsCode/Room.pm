@@ -1,5 +1,5 @@
-# Which files have no room in the mirror: they are left out of a pass, so that they keep no other file from it. (rsync ends at the first
-# write that fails, and lsyncd would try the same list for ever.)
+# Leaves files out of a pass that do not fit in the mirror, so that they do not block other files. (rsync stops at the first
+# write that fails, and lsyncd would retry the same list for ever.)
 package LsyncdAsCode::Room;
 use strict;
 use warnings;
@@ -10,14 +10,14 @@ use LsyncdAsCode::Paths   ();
 use LsyncdAsCode::System  qw(fd_path free_bytes leave);
 
 use constant {
-    # Bytes from which a file is looked at by itself. Smaller ones fill a volume together, which is a full volume.
+    # Bytes from which files are checked individually. If smaller ones do not fit, the volume is full.
     BIG     => 16 << 20,
-    # Bytes that are left for small files.
+    # Bytes that are reserved for small files.
     RESERVE => 4 << 20,
 };
 
-# For one call of rsync (LsyncdAsCode::Pass). $memory: a file that remembers what was left out. $databases: says whether a path is one
-# of a database, which the copier mirrors if there is one: it asks for room itself.
+# For one call of rsync (LsyncdAsCode::Pass). $memory: the file that records the files left out. $databases: a function that
+# returns whether a path belongs to a database; the copier, if enabled, mirrors those and checks for room itself.
 sub new {
     my ($class, $pass, $memory, $databases) = @_;
     my ($source, $target) = map { "$_/." } $pass->roots;
@@ -28,13 +28,13 @@ sub new {
     }, $class;
 }
 
-# Arguments that keep rsync from what is left out.
+# Returns arguments that make rsync exclude the files left out.
 sub arguments { my ($self) = @_; return map { '--exclude=' . LsyncdAsCode::Paths::pattern($_, '') } @{ $self->{out} } }
 
-# What is left out.
+# Returns the files left out.
 sub left_out { my ($self) = @_; return @{ $self->{out} } }
 
-# Before a pass: of the files in its list, or, when it is over everything, of those that were left out before, the ones that do not fit.
+# Before a pass: checks the files of its list or, in a full pass, those left out before, and leaves out those that do not fit.
 sub look_before {
     my ($self) = @_;
     my @paths = $self->{pass}->is_event ? map { $_->{path} } grep { !$_->{directory} } $self->{pass}->entries : $self->remembered;
@@ -49,7 +49,7 @@ sub remembered {
     return split /\0/, readline($file) // '';
 }
 
-# After a pass: what it left out is looked at before the next one over everything, and not when rsync has filled the volume with it.
+# After a pass: records the files left out, to check them before the next full pass rather than after rsync filled the volume.
 sub remember {
     my ($self) = @_;
     my %paths = map { $_ => 1 } @{ $self->{out} }, $self->{pass}->is_event ? $self->remembered : ();
@@ -60,14 +60,14 @@ sub remember {
     return;
 }
 
-# After a pass that ended for want of room. Returns whether there is something to leave out: then the pass can be made again.
+# After a pass that ran out of space. Returns true if there are more files to leave out, so that the pass can be repeated.
 sub look_again {
     my ($self) = @_;
     my $before = @{ $self->{out} };
     my @paths = $self->{pass}->is_event ? map { $_->{path} } $self->{pass}->entries : $self->planned;
     my %out = map { $_ => 1 } @{ $self->{out} };
     my @big = $self->big(grep { !$out{$_} } @paths);
-    # What rsync had half written takes the room that others need, and is of no use.
+    # A half-written file takes space that others need, and is useless.
     for my $file (grep { $_->{begun} } $self->lacking(@big)) { $self->give_back($file->{path}) }
     $self->leave_out(map { $self->big($_->{path}) } @big);
     return @{ $self->{out} } > $before;
@@ -83,7 +83,7 @@ sub leave_out {
     return;
 }
 
-# Of these files those that do not fit, when as many as possible are to.
+# Returns the files that do not fit, if as many as possible of the given ones are to fit.
 sub lacking {
     my ($self, @files) = @_;
     return if !@files;
@@ -91,7 +91,7 @@ sub lacking {
     return choose($free, @files);
 }
 
-# Pure: of files with a need those that do not fit into so many bytes.
+# Pure: returns the files that do not fit into $free bytes, by their need.
 sub choose {
     my ($free, @files) = @_;
     my @out;
@@ -102,7 +102,7 @@ sub choose {
     return @out;
 }
 
-# Of these paths the big files: { path, need (bytes that its copy takes), begun (the mirror's was written in this pass) }.
+# Returns the big files of these paths: { path, need (bytes for its copy), begun (this pass wrote the mirror's file) }.
 sub big {
     my ($self, @paths) = @_;
     my @big;
@@ -117,7 +117,7 @@ sub big {
     return @big;
 }
 
-# What lstat says, reached without following a link; nothing when it is not there or cannot be looked at.
+# Returns lstat's list for a path reached without following a link; nothing if it is missing or inaccessible.
 sub look {
     my ($root, $path) = @_;
     my ($above, $name) = $path =~ m{\A(?:(.*)/)?([^/]+)\z}s or return;
@@ -125,7 +125,7 @@ sub look {
     return lstat fd_path($directory) . "/$name";
 }
 
-# The files that rsync would write in this pass.
+# Returns the files that rsync would write in this pass.
 sub planned {
     my ($self) = @_;
     my $pass = $self->{pass};

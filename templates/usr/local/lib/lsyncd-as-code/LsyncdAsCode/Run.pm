@@ -1,4 +1,4 @@
-# What the worker works for: the lsyncd that called, its two directories, and what its options say of owner, group and mode.
+# Records the run that the worker belongs to: the calling lsyncd, its two directories, and its options on owner, group and mode.
 package LsyncdAsCode::Run;
 use strict;
 use warnings;
@@ -8,7 +8,7 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(record_run read_run lives options_for_files);
 
-# When a process began, in the kernel's ticks; empty when there is none. It keeps a pid from being taken for another's.
+# Returns the start time of a process, in the kernel's ticks; empty if there is none. It detects a reused pid.
 sub start_time {
     my ($pid) = @_;
     my $stat = slurp("/proc/$pid/stat");
@@ -16,7 +16,7 @@ sub start_time {
     return $fields[19] // '';
 }
 
-# What rsync's options say about owner, group and mode, as { owner, group, perms }.
+# Returns what rsync's options set for owner, group and mode, as { owner, group, perms }.
 sub options_for_files {
     my ($arguments) = @_;
     my %option = (owner => 0, group => 0, perms => 0);
@@ -33,12 +33,12 @@ sub options_for_files {
     return \%option;
 }
 
-# Writes it down. $held are paths to the two directories that the caller holds open.
+# Writes the record. $held are paths to the two directories that the caller holds open.
 sub record_run {
     my ($parent, $source, $target, $held, $arguments) = @_;
-    # Orphaned: lsyncd is gone (1 is its adopter), and its next start looks at everything anyway.
+    # Orphaned: lsyncd has ended (1 adopts its children), and its next start makes a full pass anyway.
     return if getppid != $parent || $parent == 1 && slurp('/proc/1/comm') !~ /\Alsyncd/;
-    # Between lsyncd and this program there may be one that says which lsyncd it is.
+    # A program between lsyncd and this one passes lsyncd's pid.
     my $lsyncd = $ENV{LSYNCD_PID} // $parent;
     my @root = map { my $s = stat_ns("$_/.") // die "$_ is missing\n"; "$s->{dev}:$s->{ino}" } @$held;
     my $run = join "\0", $lsyncd, start_time($lsyncd), $source, $target, @root, @{ options_for_files($arguments) }{qw(owner group perms)};
@@ -46,14 +46,14 @@ sub record_run {
     return;
 }
 
-# What was written down last; undef when nothing was.
+# Returns the last record; undef if there is none.
 sub read_run {
     my %run;
     @run{qw(pid start source target source_id target_id owner group perms)} = split /\0/, slurp(state_file('run'));
     return defined $run{perms} ? \%run : undef;
 }
 
-# Whether that lsyncd still runs: without it nobody may touch the mirror.
+# Returns true while that lsyncd runs: without it, the mirror must not be changed.
 sub lives { my ($run) = @_; return $run->{start} ne '' && start_time($run->{pid}) eq $run->{start} }
 
 1;

@@ -3,17 +3,17 @@
 #   my $settings = LsyncdAsCode::Settings::read('mirror');    # /etc/lsyncd/mirror.conf
 #   $settings->text('source');  $settings->number('deletion_limit');  $settings->flag('sqlite_safe');  $settings->list('sqlite_pattern');
 #
-# One setting a line, `name = "value"`. In a value \\ and \" stand for a backslash and a quote, \xNN for a control
-# character. A list is the same name on several lines. Strict: a missing or malformed setting is an error that names
-# the file and the line. settings.sh is the same for Bash.
+# One setting per line, `name = "value"`. In a value \\ and \" stand for a backslash and a quote, \xNN for a control
+# character. A list repeats its name on several lines. A missing or malformed setting is an error that names the file
+# and the line. settings.sh does the same for Bash.
 package LsyncdAsCode::Settings;
 use strict;
 use warnings;
 
-# Where the files are; tests name another directory.
+# Returns the directory of the files; tests set another one.
 sub directory { return $ENV{LSYNCD_SETTINGS} // '/etc/lsyncd' }
 
-# All settings of one file, as an object. Dies when the file cannot be read or a line is malformed.
+# Returns all settings of one file as an object. Dies if the file cannot be read or a line is malformed.
 sub read {    ## no critic (ProhibitBuiltinHomonyms)
     my ($name) = @_;
     my $file = directory() . "/$name.conf";
@@ -40,10 +40,10 @@ sub one {
     return $found[0];
 }
 
-# A text. Dies when there is none, or more than one.
+# Returns a string. Dies if there is none, or more than one.
 sub text { my ($self, $key) = @_; return one($self, $key)->{text} }
 
-# A number: digits, with a decimal point or without. Dies when it is anything else.
+# Returns a number: digits, with or without a decimal point. Dies if it is anything else.
 sub number {
     my ($self, $key) = @_;
     my $found = one($self, $key);
@@ -51,7 +51,7 @@ sub number {
     die "$self->{file}:$found->{line}: the setting $key is not a number: $found->{text}\n";
 }
 
-# 1 for true, 0 for false. Dies when it is anything else.
+# Returns 1 for true, 0 for false. Dies if it is anything else.
 sub flag {
     my ($self, $key) = @_;
     my $found = one($self, $key);
@@ -59,7 +59,7 @@ sub flag {
     die "$self->{file}:$found->{line}: the setting $key is neither true nor false: $found->{text}\n";
 }
 
-# All texts of a name, in the order of the file; none is an empty list.
+# Returns all values of a name, in the order of the file; an empty list if there are none.
 sub list { my ($self, $key) = @_; return map { $_->{text} } @{ $self->{values}{$key} // [] } }
 
 1;

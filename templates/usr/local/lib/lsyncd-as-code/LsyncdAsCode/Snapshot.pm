@@ -1,4 +1,4 @@
-# Copies for a look at a database: of the source under its locks, of the mirror while the worker may be changing it.
+# Makes copies to inspect a database: of the source under its locks, of the mirror while the worker may be changing it.
 package LsyncdAsCode::Snapshot;
 use strict;
 use warnings;
@@ -13,10 +13,10 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(snapshot image);
 
-# The place (Temporary.pm) of a path in a directory of one's own.
+# Returns the place (Temporary.pm) of a path in a private directory.
 sub place_of { my ($path) = @_; my ($directory, $name) = $path =~ m{\A(.*)/([^/]+)\z}s; return [ open_beneath($directory, ''), $name ] }
 
-# A copy of a database of the source directory at $to, under its locks; as sync_unit, but into a directory of one's own.
+# Copies a database of the source directory to $to, under its locks; like sync_unit, but to a private directory.
 sub snapshot {
     my ($source, $name, $to, $options) = @_;
     my $place     = place_of($to);
@@ -27,8 +27,8 @@ sub snapshot {
     return $result // die $error;
 }
 
-# Copies a unit of the mirror (which the worker may be changing) to another directory and writes its WAL into it, so that
-# two databases can be compared byte by byte. Returns 0 when its main file changed all the time.
+# Copies a unit of the mirror (which the worker may be changing) to another directory and applies its WAL, so that two
+# databases can be compared byte by byte. Returns 0 if its main file changed during each attempt.
 sub image {
     my ($directory, $name, $to) = @_;
     my $place = place_of($to);
@@ -38,7 +38,7 @@ sub image {
         my $main = open_file($directory, $name) or return 0;
         my $copy = create_file(@$place);
         copy_sparse($main, $copy, sub { return undef });
-        # Any WAL that was beside this main file fits it, and only grows: so it is the main file that must stay.
+        # Any WAL that was beside this main file fits it, and only grows; so only the main file must not change.
         my $wal = open_file($directory, "$name-wal");
         my $header = $wal && wal_header($wal);
         my $frames = $header ? valid_frames($wal, $header, 0) : 0;

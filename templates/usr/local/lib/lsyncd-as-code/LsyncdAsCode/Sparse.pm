@@ -1,4 +1,4 @@
-# Copies a file in chunks, and leaves holes where the source has some.
+# Copies a file in chunks, and keeps holes.
 package LsyncdAsCode::Sparse;
 use strict;
 use warnings;
@@ -7,12 +7,12 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(copy_sparse write_sparse has_holes);
 
-# Bytes of a file that are looked at for being all zeros.
+# The size of the pieces that are checked for being all zeros, in bytes.
 use constant PIECE => 1 << 16;
 
 sub has_holes { my ($handle) = @_; my ($size, $blocks) = (stat $handle)[ 7, 12 ]; return $blocks * 512 < $size ? 1 : 0 }
 
-# Writes into a new file; zeros need no writing there.
+# Writes to a new file, skipping pieces of zeros.
 sub write_sparse {
     my ($handle, $at, undef) = @_;
     for (my $from = 0; $from < length $_[2]; $from += PIECE) {
@@ -22,7 +22,7 @@ sub write_sparse {
     return;
 }
 
-# Copies $from to a new file $to, or appends its chunks to the list $to, calling $between after each; stops when that
+# Copies $from to a new file $to, or appends its chunks to the list $to, and calls $between after each; stops if that
 # returns a reason, and returns it.
 sub copy_sparse {
     my ($from, $to, $between) = @_;
@@ -35,7 +35,7 @@ sub copy_sparse {
         elsif (length $data)       { write_at($to, $offset, $data) }
         $offset += length $data;
         if (length $data < CHUNK) {
-            # Zeros at its end are written by nobody.
+            # Trailing zeros were skipped, so the size is set here.
             truncate $to, $offset or die "cannot truncate: $!\n" if $holes && ref $to ne 'ARRAY';
             return undef;
         }

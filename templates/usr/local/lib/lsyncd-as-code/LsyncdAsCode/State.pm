@@ -1,8 +1,8 @@
-# The directory in which the copier of databases keeps what it has to do, and small files in general.
+# The state directory of the database copier, and functions for small files.
 #   queue, queue.pass   databases to look at: see Queue.pm
 #   status.tsv          for monitors: see Status.pm
 #   known               databases whose names match no pattern, found by their header
-#   run                 the lsyncd process, source, target and options that the worker works for: see Run.pm
+#   run                 lsyncd's process, source, target and options, for the worker: see Run.pm
 package LsyncdAsCode::State;
 use strict;
 use warnings;
@@ -27,7 +27,7 @@ sub state_file { my ($name) = @_; return setting('sqlite_state_directory') . "/$
 
 sub make_state { mkdir setting('sqlite_state_directory'), 0700; return }
 
-# All of a file; empty when it cannot be read.
+# Returns the content of a file; empty if it cannot be read.
 sub slurp {
     my ($path) = @_;
     open my $handle, '<', $path or return '';
@@ -35,7 +35,7 @@ sub slurp {
     return scalar(readline $handle) // '';
 }
 
-# Replaces a file by a rename: a reader sees the old content or the new one. Dies when it cannot.
+# Replaces a file atomically by a rename. Dies if it cannot.
 sub replace_file {
     my ($path, $content) = @_;
     open my $handle, '>', "$path.new" or die "cannot write $path.new: $!\n";
@@ -45,7 +45,7 @@ sub replace_file {
     return;
 }
 
-# Locks a file of the state directory; undef when another process holds it and $how does not wait.
+# Locks a file of the state directory; returns undef if another process holds the lock and $how does not wait.
 sub lock_file {
     my ($name, $how) = @_;
     sysopen my $handle, state_file($name), O_RDWR | O_CREAT or die 'cannot open ' . state_file($name) . ": $!\n";

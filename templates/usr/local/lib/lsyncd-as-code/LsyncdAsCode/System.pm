@@ -1,6 +1,6 @@
-# What perl-base lacks (no Time::HiRes): system calls for nanosecond times, free space, extended attributes, priority;
-# and reads and writes at a place in an open file. Also what POSIX and IO::Handle have: loading those takes longer than a call of
-# lsyncd has to do.
+# Functions that perl-base lacks (no Time::HiRes): system calls for nanosecond times, free space, extended attributes and
+# priority; reads and writes at an offset of an open file. Also functions of POSIX and IO::Handle: loading those takes longer than
+# the work of one call of lsyncd.
 package LsyncdAsCode::System;
 use strict;
 use warnings;
@@ -58,12 +58,12 @@ sub clock {
 # Nanoseconds since 1970.
 sub now_ns { my ($s, $n) = clock(CLOCK_REALTIME); return $s * NS + $n }
 
-# Seconds of a clock that nobody sets.
+# Returns seconds of a monotonic clock.
 sub ticks { my ($s, $n) = clock(CLOCK_MONOTONIC); return $s + $n / NS }
 
 sub pause { my ($seconds) = @_; select undef, undef, undef, $seconds; return }
 
-# What statx(2) says: uid gid mode ino nlink size, mtime in nanoseconds since 1970, ctime in seconds, dev (major:minor). undef with $! set.
+# Calls statx(2). Returns uid gid mode ino nlink size, mtime (ns since 1970), ctime (s), dev (major:minor); undef sets $!.
 sub statx {
     my ($descriptor, $path, $flags) = @_;
     my $buffer = "\0" x 256;
@@ -77,7 +77,7 @@ sub statx {
     };
 }
 
-# The state of an entry, not following a link; undef when there is none. Below a volume: stat_at.
+# Returns the status of a path, not following a link; undef if it does not exist. Below a volume, use stat_at.
 sub stat_ns {
     my ($path) = @_;
     my $is = statx(AT_FDCWD, $path, AT_SYMLINK_NOFOLLOW);
@@ -95,11 +95,11 @@ sub stat_at {
 
 sub fd_path { my ($handle) = @_; return '/proc/self/fd/' . fileno $handle }
 
-# The state of an open file.
+# Returns the status of an open file.
 sub fstat_ns { my ($handle) = @_; return statx(fileno $handle, '', AT_EMPTY_PATH) // die "statx: $!\n" }
 
-# Seconds and nanoseconds, as the kernel takes them: also before 1970 the second part is never negative. (In floating
-# point the last nanoseconds of a second would round to the next one.)
+# Returns seconds and nanoseconds as the kernel expects them: even before 1970 the second part is never negative. (In
+# floating point the last nanoseconds of a second would round up to the next one.)
 sub seconds_of { my ($ns) = @_; my $nanos = $ns % NS; return (($ns - $nanos) / NS, $nanos) }
 
 sub set_mtime {
@@ -109,10 +109,10 @@ sub set_mtime {
     return;
 }
 
-# Bytes that may still be written to the file system of $path.
+# Returns the bytes that may still be written to the file system of $path.
 sub free_bytes { my ($path) = @_; return (space($path))[1] }
 
-# Bytes of the file system of $path: all of them, and those that may still be written.
+# Returns the size of the file system of $path, and how much may still be written, in bytes.
 sub space {
     my ($path) = @_;
     my $buffer = "\0" x 256;
@@ -121,20 +121,20 @@ sub space {
     return ($block * $blocks, $block * $available);
 }
 
-# Gives way to everybody else (ioprio.h: class idle is 3, in the upper bits).
+# Lowers this process's priority to idle (ioprio.h: class idle is 3, in the upper bits).
 sub be_idle {
     setpriority 0, 0, 19;
     syscall($SYS->{ioprio_set}, 1, 0, 3 << 13);
     return;
 }
 
-# Sets an extended attribute of an open file. Returns whether it is set: a file system need not have any.
+# Sets an extended attribute of an open file. Returns true if it is set; some file systems have none.
 sub set_attribute {
     my ($handle, $name, $text) = @_;
     return syscall($SYS->{fsetxattr}, fileno($handle) + 0, "$name", "$text", length($text) + 0, 0) == 0;
 }
 
-# The first 255 bytes of an extended attribute of an open file; empty when there is none.
+# Returns the first 255 bytes of an extended attribute of an open file; empty if there is none.
 sub get_attribute {
     my ($handle, $name) = @_;
     my $buffer = "\0" x 256;
@@ -155,7 +155,7 @@ sub read_at {
     return $data;
 }
 
-# Reads as read_at does, from the disk: what the kernel has of it in memory is dropped first (posix_fadvise(2); POSIX_FADV_DONTNEED is 4).
+# Like read_at, but reads from the disk: drops the kernel's cached data first (posix_fadvise(2); POSIX_FADV_DONTNEED is 4).
 sub read_anew {
     my ($handle, $offset, $length) = @_;
     syscall $SYS->{fadvise64}, fileno($handle) + 0, $offset + 0, $length + 0, 4;
@@ -174,7 +174,7 @@ sub write_at {
     return;
 }
 
-# Brings all of the file system of an open file to the disk (syncfs(2)). It reports a write that failed since the file was opened.
+# Syncs the whole file system of an open file (syncfs(2)). Dies also if a write failed since the file was opened.
 sub sync_file_system {
     my ($handle) = @_;
     syscall($SYS->{syncfs}, fileno($handle) + 0) == 0 or die "cannot sync the file system: $!\n";

@@ -1,7 +1,7 @@
-# Copies that are being made. They are in a directory that only root can enter, on the volume of the mirror, so that nobody can
-# swap them before they are renamed into place.
+# Copies in progress. They are in a directory that only root can enter, on the mirror's volume, so that no other user can
+# replace them before they are renamed into place.
 #
-# A "place" is [directory, name], as the functions of Beneath.pm take it.
+# A "place" is [directory, name], the arguments of the functions of Beneath.pm.
 package LsyncdAsCode::Temporary;
 use strict;
 use warnings;
@@ -15,18 +15,18 @@ our @EXPORT_OK = qw(beside);
 my $many  = 0;
 my $swept = 0;
 
-# The place of a file beside another: its name with a suffix.
+# Returns the place of a file beside another: its name with a suffix.
 sub beside { my ($place, $suffix) = @_; return [ $place->[0], $place->[1] . $suffix ] }
 
-# What is made for one database of $directory. $volume is the root of the mirror, whose private directory is used if it is
-# on the same file system.
+# Creates an object for the temporary files of one database in $directory. $volume is the mirror's root; its private
+# directory is used if it is on the same file system.
 sub new {
     my ($class, $directory, $volume) = @_;
     my $same = $volume && fstat_ns($volume)->{dev} eq fstat_ns($directory)->{dev};
     return bless { above => $same ? $volume : $directory, made => [] }, $class;
 }
 
-# A place for something new, made by $make->(directory, name). Returns the place and what $make returned.
+# Makes something new with $make->(directory, name). Returns its place and the result of $make.
 sub place {
     my ($self, $make) = @_;
     for (1 .. 20) {
@@ -35,19 +35,19 @@ sub place {
         my $place = [ $private, "copy.$$." . ++$many ];
         my $made = eval { $make->(@$place) };
         if (defined $made) { push @{ $self->{made} }, $place; return ($place, $made) }
-        # Another process has removed the directory, as nothing was in it.
+        # Another process removed the directory because it was empty.
         die $@ unless $!{ENOENT};
     }
     die $@;
 }
 
-# A new file: its place, and the open file.
+# Creates a file; returns its place and the open file.
 sub file { my ($self) = @_; return $self->place(sub { return create_file(@_) }) }
 
-# A new symbolic link: its place.
+# Creates a symbolic link; returns its place.
 sub link_to { my ($self, $to) = @_; my ($place) = $self->place(sub { make_link(@_, $to); return 1 }); return $place }
 
-# Removes what was not moved away, and the directory with the last of it.
+# Removes temporary files that were not moved into place, and the directory if it is empty then.
 sub discard {
     my ($self) = @_;
     my $made = delete $self->{made};
@@ -58,7 +58,7 @@ sub discard {
     return;
 }
 
-# Removes what killed processes have left.
+# Removes temporary files that killed processes left behind.
 sub sweep {
     my ($private) = @_;
     for my $name (names($private)) {

@@ -1,4 +1,4 @@
-# One database of the source with the files beside it, looked at under its locks. Never writes to them.
+# Inspects one database of the source, with the files beside it, under its locks. Never writes to them.
 package LsyncdAsCode::Unit;
 use strict;
 use warnings;
@@ -10,7 +10,7 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(open_unit open_wal settled file_id hot_journal committed);
 
-# Opens the files of a unit in an open directory. {live} says whether a connection in WAL mode lives now.
+# Opens the files of a unit in an open directory. {live} is 1 if a connection in WAL mode is open now.
 sub open_unit {
     my ($directory, $name) = @_;
     my $main = open_file($directory, $name) or return undef;
@@ -28,19 +28,19 @@ sub open_wal {
     return;
 }
 
-# Does a file's time distinguish every write up to $at from later ones? Two writes within one tick of the kernel's clock (10 ms
-# at most), or within a second where the file system keeps whole seconds, leave the same time. A time in the future does:
-# a write now leaves another one.
+# Returns true if a file's time distinguishes every write up to $at from later ones. Two writes within one tick of the kernel's
+# clock (at most 10 ms), or within a second where the file system stores whole seconds, set the same time. A time in the
+# future is fine: a write now sets another one.
 sub settled {
     my ($mtime, $at) = @_;
     return abs($at - $mtime) > ($mtime % NS == 0 ? 2 * NS : NS / 20);
 }
 
-# The identity and state of a file; '-' when it is not there.
+# Returns the identity and state of a file; '-' if it does not exist.
 sub file_id { my ($directory, $name) = @_; my $s = status($directory, $name); return $s ? "$s->{dev} $s->{ino} $s->{size} $s->{mtime}" : '-' }
 
-# Is the journal beside a database that we hold SHARED one that a crash left? Then the main file alone is no committed
-# state. (A journal whose writer holds RESERVED is being built; the main file is untouched until EXCLUSIVE.)
+# Returns 1 if a crash left the journal beside a database that is locked SHARED: the main file alone is not a committed
+# state then. (A journal whose writer holds RESERVED is being built; the main file is untouched until EXCLUSIVE.)
 sub hot_journal {
     my ($unit) = @_;
     my $journal = open_file($unit->{directory}, "$unit->{name}-journal") or return 0;
@@ -51,8 +51,8 @@ sub hot_journal {
     return -s $unit->{main} ? 1 : 0;
 }
 
-# How many frames of the WAL are committed now, its header, and whether all of them are in the main file too.
-# undef: unknown at this moment.
+# Returns how many frames of the WAL are committed now, its header, and whether the main file also contains all of them;
+# undef if that is unknown at this moment.
 sub committed {
     my ($unit) = @_;
     return { frames => 0, complete => 1 } unless $unit->{wal};
@@ -62,7 +62,7 @@ sub committed {
             my $index = shm_header($unit->{shm}) or return 0;
             if ($index->{frames} == 0) { $found = { frames => 0, complete => 1 }; return 1 }
             my $header = wal_header($unit->{wal}) or return 0;
-            # They differ for a moment while the log is restarted: the index first, then the file.
+            # They differ briefly while the log is restarted: the index is written first, then the file.
             return 0 if $header->{salts} ne $index->{salts};
             $found = { frames => $index->{frames}, header => $header, complete => $index->{backfilled} == $index->{frames} };
             return 1;

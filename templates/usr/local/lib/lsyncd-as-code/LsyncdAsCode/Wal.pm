@@ -16,7 +16,7 @@ use constant { WAL_HEADER => 32, FRAME_HEADER => 24, SHM_VERSION => 3_007_000 };
 # SQLite's running checksum over 32-bit words, two at a time (fileformat2.html, "Checksum Algorithm").
 sub checksum {
     my ($words, $sum1, $sum2) = @_;
-    # In 64 bits: what is lost at their upper end is no part of the 32 that count.
+    # In 64 bits: an overflow does not affect the lower 32 bits, which are returned.
     use integer;
     my $second = 1;
     for (@$words) {
@@ -26,7 +26,7 @@ sub checksum {
     return ($sum1 & 0xffffffff, $sum2 & 0xffffffff);
 }
 
-# The header of a -wal file, or undef when there is none yet.
+# Returns the header of a -wal file, or undef if there is none yet.
 sub wal_header {
     my ($handle) = @_;
     my $raw = read_at($handle, 0, WAL_HEADER);
@@ -39,8 +39,8 @@ sub wal_header {
     };
 }
 
-# The wal-index header, which the living connections keep in -shm. It is written twice, with a checksum (in the
-# machine's byte order), so that a reader sees a torn one; undef then, and when no connection has set it up.
+# Returns the wal-index header, which open connections keep in -shm. It is stored twice, with a checksum (in the
+# machine's byte order), so that a reader detects a torn one; undef then, and if no connection has initialised it.
 sub shm_header {
     my ($handle) = @_;
     my $raw = read_at($handle, 0, 100);
@@ -49,16 +49,16 @@ sub shm_header {
     return undef if $version != SHM_VERSION || !$initialised;
     my ($sum1, $sum2) = checksum([ unpack 'L10', $raw ], 0, 0);
     return undef if "$sum1 $sum2" ne join ' ', unpack 'x40 L2', $raw;
-    # Behind the two copies: how many frames a checkpoint has written to the main file, and synced.
+    # After the two copies: the number of frames that a checkpoint has written to the main file and synced.
     my $backfilled = unpack 'L', substr $raw, 96;
     return { frames => $frames, salts => substr($raw, 32, 8), backfilled => $backfilled };
 }
 
 # Walks the frames from $from (0 is the first) and returns how many, counted from the start of the file, are valid
-# up to and with the last commit, as SQLite's own recovery does: salts and running checksum must match.
+# up to and including the last commit. Like SQLite's recovery, it compares salts and the running checksum.
 sub valid_frames { return (walk(@_))[0] }
 
-# The same, and the number of valid ones, committed or not: the walk has ended before the frame of that number.
+# Returns the same, and the number of valid frames, committed or not: the walk ended before the frame of that number.
 sub walk {
     my ($handle, $header, $from, $sum1, $sum2) = @_;
     ($sum1, $sum2) = @{ $header->{sums} } unless $from;
@@ -102,8 +102,8 @@ sub apply_frames {
 
 sub same_generation { my ($wal, $header) = @_; my $now = wal_header($wal); return $now && $now->{raw} eq $header->{raw} }
 
-# Copies the frames [$from, $to) of the source's WAL to the same place in another file. Frames that were committed
-# do not change within a generation, so the header decides after every read whether what was read is theirs.
+# Copies the frames [$from, $to) of the source's WAL to the same offset in another file. Committed frames do not
+# change within a generation, so checking the header after each read shows whether the data belongs to it.
 sub copy_frames {
     my ($wal, $header, $from, $to, $target) = @_;
     my $step = int(CHUNK / $header->{frame}) || 1;
@@ -117,13 +117,13 @@ sub copy_frames {
     return 1;
 }
 
-# The running checksum in the header of the last of some frames: equal means that all of them are.
+# Returns the running checksum in the header of the last of $frames frames; if it is equal, all of them are.
 sub sums_of { my ($wal, $header, $frames) = @_; return read_at($wal, WAL_HEADER + ($frames - 1) * $header->{frame} + 16, 8) }
 
-# How many frames of a log that is closed (it was restarted, or is about to be) are committed, if $have of them are known.
+# Returns how many frames of a closed log (restarted, or about to be) are committed, given that $have are known to be.
 sub closed_frames { return (walk_closed(@_))[0] }
 
-# The same, and where the walk has ended.
+# Returns the same, and where the walk ended.
 sub walk_closed {
     my ($wal, $header, $have, $copy) = @_;
     my @sums = $have ? unpack 'N2', sums_of($copy, $header, $have) : @{ $header->{sums} };
@@ -131,10 +131,10 @@ sub walk_closed {
     return ($committed || $have, $end);
 }
 
-# The log $old was restarted once since, by $new, and a walk over what is left of $old has ended before frame number $end:
-# is that where it really ended? The frame there shows it. One of the new log: what was there is lost. None:
-# the file was cut (journal_size_limit, at the first commit of the new log), so unknown. One of $old that does not fit: a
-# transaction that was rolled back had written it, and nothing of $old came after. One of an older log: $old never got there.
+# The log $new has replaced $old once, and a walk over the rest of $old ended before frame $end. Returns 1 if $old really
+# ended there. The frame at $end shows it. A frame of $new: the old one is lost. No frame: the file was truncated
+# (journal_size_limit, at the first commit of $new), so unknown. A frame of $old that does not fit: a transaction that was
+# rolled back wrote it, and $old had no frame after it. A frame of an older log: $old never got there.
 sub ended_before {
     my ($wal, $old, $new, $end) = @_;
     my $frame = read_at($wal, WAL_HEADER + $end * $old->{frame}, $old->{frame});
