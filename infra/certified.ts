@@ -4,9 +4,9 @@ import { askCertificate } from "./ssh";
 import { visible } from "./text";
 
 /**
- * The connections with the keys that certificates vouch for, in place of those that only an authority in known_hosts stands for. Each
- * such host is asked once; all others are left as they are. Never rejects: a host whose certificate cannot be had or does not
- * vouch for it is marked `unverified`, and nothing is sent to it.
+ * The connections, with the certified keys of hosts for which known_hosts only has an authority. Each such host is asked once;
+ * all others are unchanged. Never rejects: a host whose certificate is missing or not accepted is marked `unverified`, and
+ * nothing is sent to it.
  */
 export async function certified(reach: Map<string, Connection>, now = new Date()): Promise<Map<string, Connection>> {
   const needs = ({ certificate, proxy }: Connection): boolean => (certificate ?? proxy?.certificate) !== undefined;

@@ -3,32 +3,32 @@ import { SettingsError, type HostSettings, type Settings } from "./config";
 import type { Authorities } from "./host-certificate";
 import { loginKey, UnusableKey, type LoginKey } from "./private-key";
 
-/** Where to connect and how to log in, with nothing left to chance: the key is known before the first connection. */
+/** Where to connect and how to log in. The host key is known before the first connection. */
 export interface Endpoint {
   host: string;
   port: number;
   user: string;
   hostKey: string;
-  /** Under which name it has to have a certificate, and of whom: until certified() has seen that, hostKey is one that no host has. */
+  /** The name and the authorities that its certificate must have: until certified() has verified it, no host has hostKey. */
   certificate?: Authorities & { name: string };
-  /** Why its certificate does not vouch for it: nothing is sent to it. The end of a sentence about the host. */
+  /** Why its certificate was not accepted: nothing is sent to the host. The end of a sentence about the host. */
   unverified?: string;
   privateKey?: string;
   privateKeyPassword?: string;
   password?: string;
 }
 
-/** How to reach a host, if need be through a bastion. */
+/** How to reach a host, optionally through a bastion. */
 export interface Connection extends Endpoint {
   proxy?: Endpoint;
 }
 
-/** Finds the public key of an SSH server, or the authorities that may vouch for it; undefined when there is neither. */
+/** Finds the public key of an SSH server, or the authorities that may certify it; undefined if there is neither. */
 export type KeyLookup = (address: string, port: number) => string | Authorities | undefined;
 
 type Login = Pick<HostSettings, "privateKey" | "privateKeyPassphrase" | "password">;
 
-/** Makes logins; a key that hosts share is read once, and refused once. */
+/** Creates logins; a key that hosts share is read once, and refused once. */
 function logins(refuse: (fault: string) => void): (login: Login, whose: string) => Partial<Endpoint> {
   const known = new Map<string, LoginKey | undefined>();
   const read = (privateKey: string, passphrase: string | undefined, whose: string): LoginKey | undefined => {
@@ -60,7 +60,7 @@ function endpoint(
   const hostKey = at.hostKey ?? (alias === undefined ? known(at.address, at.port) : known(alias, 22));
   const to = { host: at.address, port: at.port, user: at.user };
   if (typeof hostKey === "object") {
-    // An authority's key is that of no host: a connection that should come about with it would be refused.
+    // No host has an authority's key: a connection that expects it would be refused.
     const [none = ""] = hostKey.authorities;
     return { ...to, hostKey: none, certificate: { ...hostKey, name: alias ?? at.address } };
   }
@@ -70,8 +70,8 @@ function endpoint(
 }
 
 /**
- * The connections of all hosts. A host or bastion without a `hostKey` is looked up; those that are not found are
- * refused together, because a connection without a known key would trust any machine that answers.
+ * The connections of all hosts. Looks up the key of a host or bastion without `hostKey`, and refuses all unknown ones
+ * together: a connection without a known key would trust any machine that answers.
  */
 export function connections(settings: Settings, lookup: KeyLookup): Map<string, Connection> {
   const faults = new Set<string>();
@@ -107,13 +107,13 @@ export function connections(settings: Settings, lookup: KeyLookup): Map<string, 
   return new Map(found);
 }
 
-/** Two entries that lead to one machine, known by its key, would undo each other's deployments. */
+/** Refuses entries with the same host key: two entries for one machine would undo each other's deployments. */
 function duplicates(found: [name: string, connection: Connection][]): string[] {
   const known = found.filter(([, { hostKey, certificate }]) => hostKey !== "" && certificate === undefined);
   return [...sharedKeys(known)].map(([name, fault]) => `lsyncd:hosts ${name}: ${fault}`);
 }
 
-/** Of each connection whose host key an earlier one has, by its name: what to do. */
+/** For each connection with the host key of an earlier one, by its name: the error and what to do. */
 export function sharedKeys(found: [name: string, connection: Connection][]): Map<string, string> {
   const owners = new Map<string, string>();
   const shared = new Map<string, string>();
@@ -130,7 +130,7 @@ export function sharedKeys(found: [name: string, connection: Connection][]): Map
   return shared;
 }
 
-/** How to learn the keys of a host: the end of a sentence. */
+/** How to get the keys of a host: the end of a sentence. */
 function scanned(address: string, port: number): string {
   const name = address.includes(":") ? `[${address}]` : address;
   const target = port === 22 ? address : `${name}:${String(port)}`;
@@ -143,7 +143,7 @@ function scanned(address: string, port: number): string {
 const unknownKey = (address: string, port: number): string =>
   `the key of ${address} port ${String(port)} is not known. Look at it with ${scanned(address, port)}`;
 
-/** The command plugin asks for the signatures of the key's type, which for ssh-rsa are SHA-1: no server makes them any more. */
+/** The command plugin requests signatures of the key's type, which for ssh-rsa is SHA-1: servers no longer offer it. */
 const onlyRsa = (address: string, port: number): string =>
   `of ${address} port ${String(port)} only the RSA key is known, which remote commands cannot ask for (only with SHA-1, which ` +
   `servers refuse). Look at its other key with ${scanned(address, port)}`;
@@ -151,7 +151,7 @@ const onlyRsa = (address: string, port: number): string =>
 // At most 30 s to reach a host, in two tries.
 const limits = { dialErrorLimit: 2, perDialTimeout: 15 };
 
-/** An endpoint without what the program alone knows: the command plugin refuses a field that is not its own. */
+/** An endpoint without the program's own fields: the command plugin refuses unknown ones. */
 function plain(endpoint: Endpoint): Endpoint {
   const arguments_ = { ...endpoint };
   delete arguments_.certificate;

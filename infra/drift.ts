@@ -1,20 +1,20 @@
 import { visible } from "./text";
 
-/** Something on a host that is not as it was deployed. */
+/** A difference between a host and its deployment. */
 export interface Difference {
-  /** A file's path, a unit, a package or a setting of the kernel. */
+  /** A file's path, a unit, a package or a kernel setting. */
   what: string;
-  /** In what it differs, as the end of a sentence. */
+  /** How it differs, as the end of a sentence. */
   how: string;
-  /** The way back of a file with other content, as lines of a unified diff: `-` is what is there now. */
+  /** The change that restores a file, as lines of a unified diff: `-` is the current content. */
   lines: string[];
 }
 
-/** What a host said when it was looked at. */
+/** A host's answer to an inspection. */
 export interface Look {
-  /** Whether it answered. Nothing else is known of one that did not. */
+  /** Whether it answered. If not, the other values are unknown. */
   answered: boolean;
-  /** Whether anything is deployed there by this stack. */
+  /** Whether this stack has deployed anything there. */
   deployed: boolean;
   /** The runs that the activation in force and the first one there belong to; see reasons. */
   run?: string;
@@ -26,13 +26,13 @@ export interface Look {
   staged: string[];
 }
 
-/** What is known of a host that did not answer. */
+/** The values for a host that did not answer. */
 export const unanswered: Look = { answered: false, deployed: false, drift: [], passes: [], staged: [] };
 
-// A time, as `reasons` makes it. The output of a host is written into commands: nothing else is taken from it.
+// A time in the format of `reasons`. The host's answer is written into commands, so nothing else is accepted.
 const aRun = /^\d{8}T\d{6}Z$/;
 
-/** Reads what look.sh prints; `said` is what comes after it, from the preflight. Undefined when it was cut short. */
+/** Parses the output of look.sh; `said` is the preflight's output after it. Undefined if the output is incomplete. */
 export function parseLook(stdout: string): { look: Look; said: string } | undefined {
   const end = /^looked\n/m.exec(stdout);
   if (!end) return undefined;
@@ -50,18 +50,18 @@ export function parseLook(stdout: string): { look: Look; said: string } | undefi
   return { look, said: stdout.slice(end.index + end[0].length) };
 }
 
-/** Why commands are called although no setting has changed; undefined for no reason, and never any. */
+/** Why commands run although no setting has changed; undefined if there has never been a reason. */
 export interface Reasons {
-  /** Of those that repair: packages and activation. */
+  /** For the commands that repair: packages and activation. */
   run: string | undefined;
-  /** Of the preflight, which leaves files with secrets: a host that differs keeps copies of them, one with nothing on it does not. */
+  /** For the preflight, which sends files with secrets: a host with changes still has copies of them, a new one does not. */
   first: string | undefined;
 }
 
 /**
- * What commands are called with beside their settings: a word that is another one when they must run although no setting
- * has changed. The host keeps the words of the activation in force, so that they stay the same, and the next deployment is
- * quiet, until the host differs again. `now` is the time of this run.
+ * An extra word in commands, which changes if they must run although no setting has changed. The host keeps the words of the
+ * active deployment, so that they stay the same, and the next deployment changes nothing, until the host differs again.
+ * `now` is the time of this run.
  */
 export function reasons({ deployed, run, since, drift }: Look, now: Date): Reasons {
   const again = now.toISOString().replaceAll(/[-:]|\.\d+/g, "");
@@ -69,7 +69,7 @@ export function reasons({ deployed, run, since, drift }: Look, now: Date): Reaso
   return { run: drift.length === 0 ? run : again, first: since };
 }
 
-/** What was changed by hand, for a person; numbered, with the lines of files below. */
+/** A message that lists the changes by hand: numbered, with the changed lines below. */
 export function describeDrift(name: string, address: string, drift: Difference[]): string {
   const items = drift.map(({ what, how, lines }, index) =>
     [`  ${String(index + 1)}. ${what} ${how}`, ...lines.map((line) => `     ${line}`)].map(visible).join("\n"),
@@ -78,20 +78,20 @@ export function describeDrift(name: string, address: string, drift: Difference[]
 }
 
 /**
- * How long a full pass over a host's volume takes, as its last ones did: the seconds of the median, and of two in the middle
- * the longer. Undefined when none is known.
+ * The expected duration of a full pass over a host's volume in seconds: the median of its last ones, the longer of two in the
+ * middle. Undefined if none is known.
  */
 export function expectedPass(passes: number[]): number | undefined {
   return [...passes].sort((a, b) => a - b)[Math.floor(passes.length / 2)];
 }
 
-/** The message by which a preview hears of it; `readExpectedPass` reads it. */
+/** The message that passes this to a preview; `readExpectedPass` parses it. */
 export function describePass(name: string, passes: number[]): string | undefined {
   const seconds = expectedPass(passes);
   return seconds === undefined ? undefined : `A full pass on ${name} takes ${String(seconds)} s.`;
 }
 
-/** The host and the seconds of such a message; undefined for any other text. */
+/** Parses such a message; undefined for any other text. */
 export function readExpectedPass(text: string): { host: string; seconds: number } | undefined {
   const [, host, seconds] = /^A full pass on (\S+) takes (\d{1,8}) s\.$/.exec(text) ?? [];
   return host === undefined ? undefined : { host, seconds: Number(seconds) };

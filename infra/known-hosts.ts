@@ -7,7 +7,7 @@ import type { Authorities } from "./host-certificate";
 // The type that OpenSSH prefers comes first: only one can be given to a connection.
 const preference = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
 
-/** What `ssh-keygen -F` prints, without its own comments: the words of each line. */
+/** The words of each line of the output of `ssh-keygen -F`, without its comments. */
 const linesOf = (found: string): string[][] =>
   found
     .split("\n")
@@ -21,8 +21,8 @@ const marked = (found: string, marker: string): string[] =>
     .map((words) => words.slice(2, 4).join(" "));
 
 /**
- * Picks the best key out of what `ssh-keygen -F` prints. Marked lines (revoked keys, certificate authorities) are
- * no host keys, and a key that is revoked in one line is none in another.
+ * Picks the best key from the output of `ssh-keygen -F`. Marked lines (revoked keys, certificate authorities) are not host
+ * keys, and a key that is revoked in one line is ignored in all others.
  */
 export function pickKey(found: string): string | undefined {
   const revoked = marked(found, "@revoked");
@@ -33,14 +33,14 @@ export function pickKey(found: string): string | undefined {
   return sortKeys(keys)[0];
 }
 
-/** The authorities in what `ssh-keygen -F` prints that are not revoked; undefined when there are none. */
+/** The authorities in the output of `ssh-keygen -F` that are not revoked; undefined if there are none. */
 export function pickAuthorities(found: string): Authorities | undefined {
   const revoked = marked(found, "@revoked");
   const authorities = marked(found, "@cert-authority").filter((key) => !revoked.includes(key));
   return authorities.length === 0 ? undefined : { authorities, revoked };
 }
 
-/** The keys of types that a connection can be given, the best type first. A key is its type and its text. */
+/** The keys of types that a connection supports, the best type first. A key is its type and its text. */
 export function sortKeys(keys: string[]): string[] {
   return preference.flatMap((type) => keys.filter((key) => key.startsWith(`${type} `)));
 }
@@ -68,8 +68,8 @@ function linesAbout(name: string, file: string): string {
 }
 
 /**
- * Looks a host's public key up where ssh does: in the user's known_hosts, then in the machine's. Without one, the authorities
- * whose certificates ssh would take for it: those of its name without the port as well.
+ * Looks up a host's public key like ssh: in the user's known_hosts, then in the machine's. If there is none, returns the
+ * authorities whose certificates ssh would accept, including those for its name without the port.
  */
 export function knownHostKey(
   address: string,

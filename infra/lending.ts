@@ -6,18 +6,18 @@ import { finishRemote, startRemote, type RemoteCommand, type RemoteResult } from
 import { visible } from "./text";
 
 /**
- * How every login but root's gets root's rights with a password: the process that has the password starts a lender on the host over a
- * connection of its own, and gives it the password there. The commands of the run borrow from it. So no command has a password, and
- * neither has the state.
+ * How a login other than root gets root's rights with a password: the process that has the password starts a lender on the host
+ * over its own connection and passes it the password there. The commands of the run borrow from the lender. So neither the
+ * commands nor the state contain the password.
  */
 
-// Seconds that a host may take to answer after the login; sudo delays a wrong password by a few.
+// Time limit for an answer after the login, in seconds; sudo delays a wrong password by a few.
 const timeout = 30;
 
-// Characters: more than sudo and a lender have to say.
+// Characters: more than sudo and a lender print.
 const mostSaid = 100_000;
 
-// Seconds between two bytes to a lender, which reads over them: a firewall must not take its connection for dead.
+// Seconds between two keepalive bytes to a lender, which ignores them: a firewall must not drop the connection.
 const sign = 15;
 
 /** Root's rights that are lent on one host, until `end` or until this process ends. */
@@ -27,11 +27,11 @@ export interface Loan {
   /** Runs a command on the same connection, as runRemote does. */
   run: (command: string, stdin: string, seconds?: number) => Promise<RemoteResult>;
   end: () => void;
-  /** Lets this process end although the rights are still lent: they end with it. */
+  /** Lets this process exit although the rights are still lent: they end with it. */
   unref: () => void;
 }
 
-/** Why nothing is lent: `code` is what become.sh ended with, the message is what it said. */
+/** Lending failed: `code` is the exit code of become.sh, the message is its output. */
 export class NotLent extends Error {
   constructor(
     message: string,
@@ -41,19 +41,19 @@ export class NotLent extends Error {
   }
 }
 
-/** Whose rights are lent for what: the digests of the commands, see announcement. */
+/** A host, and the commands that may run with root's rights there, as digests; see announcement. */
 export interface Wanted {
   name: string;
   connection: Connection;
   digests: string[];
 }
 
-/** Connects to a host, for `lendOn` to go on with: it waits there for the password. */
+/** Connects to a host and starts a lender, which waits for the password from `lendOn`. */
 export async function prepareLoan({ name, connection }: Wanted): Promise<RemoteCommand> {
   return startRemote(connection, commands.lend({ name, user: connection.user }, "", []).command, undefined, true);
 }
 
-/** Gives the password to what prepareLoan has started. Throws NotLent, and closes the connection, when sudo refuses it. */
+/** Passes the password to the lender of prepareLoan. If sudo refuses it, throws NotLent and closes the connection. */
 export async function lendOn(
   remote: RemoteCommand,
   { name, connection, digests }: Wanted,
@@ -61,7 +61,7 @@ export async function lendOn(
 ): Promise<Loan> {
   const { channel, code, drop } = remote;
   const { stdin } = commands.lend({ name, user: connection.user }, password, digests);
-  // Not ended: what holds the rights ends with its input.
+  // Do not close the input: the lender exits with it.
   channel.write(stdin);
   let timer: NodeJS.Timeout | undefined;
   try {
@@ -100,18 +100,18 @@ function loanOf({ channel, close, another, unref }: RemoteCommand, asked: boolea
       clearInterval(alive);
       channel.on("close", close);
       channel.end();
-      // A host that does not close its side in a second is left.
+      // Do not wait longer than a second for the host to close its side.
       setTimeout(close, 1000).unref();
     },
   };
 }
 
-/** Whether a host's commands have to borrow, when sudo asks for a password. */
+/** Whether a host's commands need to borrow root's rights if sudo asks for a password. */
 export const borrows = ({ user }: Pick<HostSettings, "user">): boolean => user !== "root";
 
 /**
- * The digests of all that a run may do on a host with these settings. Commands that the state has from another version or other
- * settings are not among them.
+ * The digests of all commands that a run may execute on a host with these settings. Commands in the state from another version
+ * or other settings are not included.
  */
 export function announcements(stack: string, host: HostSettings, files: RenderedFile[], waived: Waiver[]): string[] {
   const identity = { stack, host };
@@ -133,8 +133,8 @@ export function announcements(stack: string, host: HostSettings, files: Rendered
 }
 
 /**
- * Runs one command as root on a host, for a program that does nothing else there: with the password of the settings, if there is
- * one, on the same connection. Throws as runRemote does, and NotLent.
+ * Runs a single command as root on a host, with the password in the settings, if there is one, on the same connection.
+ * Throws like runRemote, and NotLent.
  */
 export async function runAsRoot(
   host: HostSettings,

@@ -8,7 +8,7 @@ import { reportLook, type Looked } from "./observe";
 import * as pulumi from "./pulumi";
 import { stagedBefore } from "./takeover";
 
-/** What a mirror needs. */
+/** The arguments of a mirror. */
 export interface MirrorArgs {
   host: HostSettings;
   connection: Connection;
@@ -16,13 +16,13 @@ export interface MirrorArgs {
   stack: string;
   /** The host's managed files. */
   files: RenderedFile[];
-  /** What the host said when it was looked at. */
+  /** The result of inspecting the host. */
   looked: Looked;
   /** When this run began. */
   now: Date;
 }
 
-/** What an operator asks first about a host. */
+/** The most important facts about a host, exported by the stack. */
 export interface MirrorState {
   source: string;
   target: string;
@@ -31,16 +31,16 @@ export interface MirrorState {
   version: string;
 }
 
-/** Reads the lines that activation prints at its end. */
+/** Parses the last lines that activation prints. */
 export function parseReport(stdout: string): Pick<MirrorState, "service" | "timer" | "version"> {
   const line = (key: string): string => new RegExp(`^${key}: (.*)$`, "m").exec(stdout)?.[1] ?? "unknown";
   return { service: line("lsyncd"), timer: line("timer"), version: line("version") };
 }
 
 /**
- * The mirror of one host, in order: preflight, packages, activation with all files. Each step waits for the one before;
- * nothing on the host changes before the preflight has passed, and nothing in force before activation. What is deployed is
- * an input of the activation alone, so the state has it once it is in force.
+ * The mirror of one host, in order: preflight, packages, activation with all files. Each step waits for the previous one.
+ * Nothing on the host changes before the preflight has passed, and no active file changes before the activation. The deployed
+ * content is an input of the activation alone, so the state contains it only once it is active.
  */
 export class Mirror extends pulumi.ComponentResource {
   readonly state: pulumi.Output<MirrorState>;
@@ -49,18 +49,18 @@ export class Mirror extends pulumi.ComponentResource {
     super("lsyncd:index:Mirror", name, {}, options);
     const { host, files, looked } = args;
     const { refusedBy } = looked;
-    // A password that was refused is not tried again: the commands of an update say so instead, and fail.
+    // A refused password is not tried again: the commands of an update report it and fail.
     const spared = !pulumi.isDryRun() && refusedBy !== undefined;
     const identity = { stack: args.stack, host: spared ? { ...host, refusedBy } : host };
-    // Uncaught: what it throws fails the preview, and holds up no other host.
+    // Uncaught on purpose: an error fails the preview, and does not stop other hosts.
     void reportLook(host, looked, this);
 
     const reason = reasons(looked, args.now);
-    // Of a host that did not answer nobody knows what its commands were called with last. A preview says nothing of it. An
-    // update runs what it begins with, which fails with the host's name, or else the host is there again.
+    // The last arguments of the commands are unknown if the host did not answer. A preview then shows no change of them. An
+    // update runs the first command, which fails with the host's name unless the host is back.
     const unknown = looked.answered || !pulumi.isDryRun() ? [] : ["create", "update"];
     const connection = commandConnection(args.connection);
-    // What is made of a secret file, if only a checksum, is not shown either: a password could be guessed from it.
+    // Anything derived from a secret file, even a checksum, is hidden too: a password could be guessed from it.
     const hidden = files.some(({ secret }) => secret);
 
     const command = (

@@ -7,20 +7,20 @@ import * as pulumi from "./pulumi";
 import { lendOn, NotLent, prepareLoan, type Loan } from "./lending";
 import { runRemote, Unreachable, type RemoteResult } from "./ssh";
 
-// Seconds that a look may take. A host that hangs must not hold up the others for longer.
+// Time limit for inspecting a host, in seconds. A host that hangs must not delay the others for longer.
 const limit = 120;
 
-/** A look at a host, and what to report of it. */
+/** The result of inspecting a host, and what to report about it. */
 export interface Looked extends Look {
-  /** Why it did not answer: the end of a sentence about the host, and what was said. */
+  /** Why it did not answer: the end of a sentence about the host, and the error. */
   fault?: { how: "could not be reached" | "was not asked" | "did not answer"; text: string };
-  /** The host whose sudo has refused the password, if one has: this one, or one that has the same. */
+  /** The host whose sudo refused the password: this one, or another with the same password. */
   refusedBy?: string;
-  /** What the preflight of a preview said. */
+  /** The result of a preview's preflight. */
   preflight?: { passed: boolean; text: string };
 }
 
-/** What is known of a host whose password for sudo is refused. */
+/** The result for a host whose sudo password is refused. */
 export function notAsked({ name, user }: HostSettings, by: string, text?: string): Looked {
   const elsewhere = `sudo on ${by} refuses the same password for ${user}, so it was not tried here.`;
   return {
@@ -30,20 +30,20 @@ export function notAsked({ name, user }: HostSettings, by: string, text?: string
   };
 }
 
-/** What a host needs to be looked at. */
+/** Arguments for inspecting a host. */
 export interface LookArgs {
   host: HostSettings;
   connection: Connection;
   command: HostCommand;
-  /** The password for sudo, and the digests of all that may be run with it. */
+  /** The sudo password, and the digests of all commands that may run with it. */
   password?: Password | undefined;
   digests: string[];
 }
 
 /**
- * Looks at a host once, over a connection of the program's own: what was changed by hand and, when the command is that
- * of a preview, what the preflight says. Never rejects: a host that does not answer holds up no other. With a password it lends
- * root's rights there first, for all commands until this program ends.
+ * Inspects a host once, over the program's own connection: finds changes by hand and, in a preview, runs the preflight.
+ * Never rejects: a host that does not answer does not stop the others. With a password, first lends root's rights there,
+ * for all commands until this program exits.
  */
 export async function lookAt({ host, connection, command, password, digests }: LookArgs): Promise<Looked> {
   try {
@@ -94,22 +94,22 @@ function read({ code, stdout, stderr }: RemoteResult): Looked {
 }
 
 /**
- * Whether this is the preview of an update that goes on with the other hosts when one fails (`npm run up`): a failed
- * preview would keep it from beginning.
+ * Whether this is the preview of an update that continues with the other hosts when one fails (`npm run up`): a failed
+ * preview would prevent the update.
  */
 const goesOn = (): boolean => process.env.LSYNCD_ONE_HOST_STOPS_NO_OTHER === "true";
 
 /**
- * Whether nothing may be run on a host in an update: its look has got no answer, and the command plugin waits without end for
- * a host that takes the connection and then says nothing. The commands themselves report a refused password.
+ * Whether an update must run nothing on a host: the host did not answer, and the command plugin would wait forever for a host
+ * that accepts the connection and then sends nothing. A refused password is reported by the commands themselves.
  */
 export function outOfReach({ fault, refusedBy }: Looked): boolean {
   return fault !== undefined && refusedBy === undefined;
 }
 
 /**
- * Reports a host that is out of reach in an update, in which no command is registered for it: Pulumi shows the error, goes
- * on with the other hosts and fails at the end, and an update that fails deletes nothing.
+ * Reports a host that is out of reach in an update, which registers no command for it. Pulumi prints the error, continues with
+ * the other hosts and fails at the end; an update that fails deletes nothing.
  */
 export function leaveAlone({ name }: HostSettings, { fault }: Looked): void {
   const text = `${name} ${fault?.how ?? "did not answer"}, it was not looked at and nothing was changed on it: ${fault?.text ?? ""}`;
@@ -121,9 +121,9 @@ const furtherHelp = (fault: Looked["fault"]): string =>
   fault?.how === "could not be reached" ? "\nMore: docs/troubleshooting.md#a-host-cannot-be-reached" : "";
 
 /**
- * Reports what a look has found. In a preview, findings of the preflight fail it, those of all hosts together, and so does
- * a refused password: an update would try it once more. A host that did not answer is a warning, because a pull request's
- * checks may have no way to it.
+ * Reports the result of an inspection. A preview fails if a preflight refuses, after reporting those of all hosts; it also fails
+ * if a password is refused, because an update would try it again. A host that did not answer is only a warning, because the
+ * checks of a pull request may be unable to reach it.
  */
 export async function reportLook(host: HostSettings, looked: Looked, resource: pulumi.Resource): Promise<void> {
   const { name, address } = host;
@@ -132,23 +132,23 @@ export async function reportLook(host: HostSettings, looked: Looked, resource: p
   if (fault) {
     const missed = pulumi.isDryRun() ? "its preflight was not run" : "it was not looked at";
     const text = `${name} ${fault.how}, ${missed}: ${fault.text}${furtherHelp(fault)}`;
-    // Not caught by anyone: Pulumi shows it, goes on with the other hosts, and fails the preview at its end.
+    // Uncaught on purpose: Pulumi prints it, continues with the other hosts, and fails the preview at the end.
     if (stops && refusedBy === name) throw new pulumi.RunError(text);
     await pulumi.log.warn(text, resource);
   }
   if (drift.length > 0) await pulumi.log.warn(describeDrift(name, address, drift), resource);
   if (!pulumi.isDryRun() || preflight === undefined) return;
-  // The engine shows it to nobody; `npm run preview` finds it in the log of events.
+  // The engine does not print it; `npm run preview` reads it from the event log.
   const pass = describePass(name, looked.passes);
   if (pass !== undefined) await pulumi.log.debug(pass, resource);
   if (!preflight.passed && stops) throw new pulumi.RunError(preflight.text);
-  // One that passes and has nothing more to say is what everyone expects.
+  // A preflight that passes without remarks needs no message.
   else if (preflight.text.includes("\n")) await pulumi.log.warn(preflight.text, resource);
 }
 
 /**
- * Records on the host which refusals this run overrides. A file there and not an input of a resource: a later run
- * without the variable must show no change. The preflight takes the file away.
+ * Records on the host which refusals this run overrides, in a file and not in a resource's input: a later run without the
+ * variable must show no change. The preflight removes the file.
  */
 export async function leaveWaivers(name: string, connection: Connection, waivers: HostCommand): Promise<void> {
   try {
@@ -156,7 +156,7 @@ export async function leaveWaivers(name: string, connection: Connection, waivers
     const said = `${stdout}${stderr}`.trim();
     if (code !== 0 || said !== "") await pulumi.log.warn(`${name}: ${said}`);
   } catch (error) {
-    // The preflight itself will say what is wrong with the host; the others go on.
+    // The preflight will report the host's problem; the other hosts continue.
     await pulumi.log.warn(`${name}: ${(error as Error).message}`);
   }
 }

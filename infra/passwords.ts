@@ -2,15 +2,15 @@ import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { HostSettings } from "./config";
 
-/** What one try of a password has shown: a sudo that did not ask for it says nothing about it. */
+/** The result of trying a password; unknown if sudo did not ask for it. */
 export type Verdict = "accepted" | "refused" | "unknown";
 
 /**
- * A password for sudo. Hosts that share one may share the account that too many wrong tries would lock: so one host after
- * the other tries it until one has accepted it, and after one refusal no other does.
+ * A sudo password. Hosts that share a password may share an account that too many wrong attempts would lock. So hosts try it
+ * one after the other until one accepts it, and after a refusal no other host tries it.
  */
 export class Password {
-  /** The host that has refused it. */
+  /** The host that refused it. */
   refusedBy: string | undefined;
   private accepted = false;
   private trying: Promise<unknown> | undefined;
@@ -36,26 +36,26 @@ export class Password {
   }
 }
 
-// `npm run up` runs the program twice, and has a directory for what the second run must know of the first.
+// `npm run up` runs the program twice; this directory passes information from the first run to the second.
 const notes = (): string | undefined => {
   const directory = process.env.LSYNCD_RUN_DIRECTORY;
   return directory === undefined ? undefined : join(directory, "refused");
 };
 
-/** The hosts whose sudo has refused its password earlier in this very run, each with the host that said so. */
+/** The hosts whose password was refused earlier in this run, each with the host that refused it. */
 export function refusedBefore(): Map<string, string> {
   const path = notes();
   const lines = path !== undefined && existsSync(path) ? readFileSync(path, "utf8").trimEnd().split("\n") : [];
   return new Map(lines.map((line) => line.split(" ") as [string, string]));
 }
 
-/** Notes for the rest of this run that a host's password is refused, and by which host. */
+/** Records for the rest of this run that a host's password was refused, and by which host. */
 export function noteRefusal(name: string, by: string): void {
   const path = notes();
   if (path !== undefined) appendFileSync(path, `${name} ${by}\n`);
 }
 
-/** The passwords for sudo of all hosts, by the host's name: equal ones of equal users are one. */
+/** The sudo passwords of all hosts, by host name; hosts with the same user and password share one. */
 export function passwordsOf(hosts: HostSettings[]): Map<string, Password> {
   const known = new Map<string, Password>();
   return new Map(

@@ -1,7 +1,7 @@
 import { createPrivateKey, randomBytes, type KeyObject } from "node:crypto";
 import { lengthAnd } from "./ssh-format";
 
-/** A private key as a connection can be given it. */
+/** A private key in a form that a connection accepts. */
 export interface LoginKey {
   privateKey: string;
   privateKeyPassword?: string;
@@ -11,8 +11,8 @@ export interface LoginKey {
 export class UnusableKey extends Error {}
 
 /**
- * A private key in a form that both the program's own connections and the command plugin read. PKCS#8, which openssl and
- * some managers of secrets write, is converted; what can only be read by ssh itself is refused. Throws UnusableKey.
+ * Converts a private key to a form that both the program's own connections and the command plugin read. Converts PKCS#8, which
+ * openssl and some secret managers write; refuses keys that only ssh itself can read. Throws UnusableKey.
  */
 export function loginKey(text: string, passphrase?: string): LoginKey {
   const key = text.replaceAll("\r\n", "\n").trimEnd() + "\n";
@@ -44,7 +44,7 @@ function needPassphrase(passphrase: string | undefined): string {
 // The ciphers that the command plugin has (golang.org/x/crypto/ssh, keys.go).
 const ciphers = ["aes256-ctr", "aes256-cbc"];
 
-/** Reads the part of an OpenSSH key that is not encrypted (PROTOCOL.key of OpenSSH). */
+/** Parses the unencrypted part of an OpenSSH key (PROTOCOL.key of OpenSSH). */
 function checkOpenssh(key: string, passphrase: string | undefined): void {
   const body = Buffer.from(key.replaceAll(/-----[^-]+-----/g, ""), "base64");
   const magic = "openssh-key-v1\0";

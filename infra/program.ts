@@ -25,14 +25,14 @@ function read() {
     if (plain.length > 0) throw new SettingsError(plain, "docs/operations.md#secrets");
     return { settings, reach: connections(settings, knownHostKey) };
   } catch (error) {
-    // Shown without a stack trace: the fault is not in the program.
+    // Printed without a stack trace: the error is in the configuration.
     throw error instanceof SettingsError ? new pulumi.RunError(error.message) : error;
   }
 }
 
 /**
- * Looks at all hosts at once and makes a mirror of each as soon as it has answered. Returns what an operator asks first
- * about each host. Throws a RunError for faults in the settings, before any host is contacted.
+ * Inspects all hosts at once and creates each host's mirror as soon as it has answered. Returns the state of each host. For
+ * an invalid configuration, throws a RunError before any host is contacted.
  */
 export async function program(): Promise<Record<string, pulumi.Output<MirrorState>>> {
   const { settings, reach: known } = read();
@@ -63,7 +63,7 @@ export async function program(): Promise<Record<string, pulumi.Output<MirrorStat
     if (connection === undefined) return [];
     const files = renderFiles(host);
     const looked = await look(host, connection, files);
-    // With --target a host that is not meant stays registered: nothing runs on it, and it is only a warning.
+    // With --target, a host that is not targeted stays registered: nothing runs on it, and being out of reach is only a warning.
     if (!preview && outOfReach(looked) && isMeant(host.name, pulumi.getStack(), pulumi.getProject())) {
       leaveAlone(host, looked);
       return [];

@@ -6,20 +6,20 @@ import { join } from "node:path";
 // Empty counts as unset, as for ssh-keygen's files in known-hosts.ts.
 const home = (): string => (process.env.HOME === "" ? undefined : process.env.HOME) ?? homedir();
 
-/** What ~/.ssh/config says of a host. */
+/** The settings of a host in ~/.ssh/config. */
 export interface SshHost {
   address: string;
   port: number;
   user: string;
   /** The paths of its IdentityFile lines, in their order. */
   identityFiles: string[];
-  /** As ProxyJump has it. */
+  /** The value of ProxyJump. */
   jump?: string;
   /** The name of its key in known_hosts. */
   hostKeyAlias?: string;
 }
 
-/** Finds what ~/.ssh/config says of a host; `fallback` is for what it does not say. */
+/** Looks up a host in ~/.ssh/config; `fallback` provides missing settings. */
 export type SshLookup = (address: string, fallback: { port: number; user: string }) => SshHost;
 
 // What ssh falls back to when there is no IdentityFile: its own list would look like one that was written.
@@ -49,7 +49,7 @@ export const sshHost: SshLookup = (address, fallback) => {
   return parseSshHost(said);
 };
 
-/** Reads what `ssh -G` prints. */
+/** Parses the output of `ssh -G`. */
 export function parseSshHost(said: string): SshHost {
   const all = (key: string): string[] =>
     said
@@ -71,7 +71,7 @@ export function parseSshHost(said: string): SshHost {
   };
 }
 
-/** The first of these private keys that is there; undefined for none. */
+/** The first of these private keys that exists; undefined if none does. */
 export function readIdentity({ identityFiles, address, user }: SshHost): { path: string; text: string } | undefined {
   for (const named of identityFiles) {
     const path = named
@@ -80,13 +80,13 @@ export function readIdentity({ identityFiles, address, user }: SshHost): { path:
     try {
       return { path, text: readFileSync(path, "utf8") };
     } catch {
-      // As ssh does: the next one.
+      // Like ssh, try the next one.
     }
   }
   return undefined;
 }
 
-/** Reads ProxyJump: `[USER@]HOST[:PORT]`, an IPv6 address in brackets. Undefined when it is more than one host. */
+/** Parses ProxyJump: `[USER@]HOST[:PORT]`, an IPv6 address in brackets. Undefined if it lists more than one host. */
 export function parseJump(jump: string): { address: string; port?: number; user?: string } | undefined {
   const match = /^(?:ssh:\/\/)?(?:([^@,]+)@)?(?:\[([^\]]+)\]|([^@:,[\]]+))(?::(\d+))?$/.exec(jump);
   if (match === null) return undefined;

@@ -6,48 +6,48 @@ import { shownCertificate } from "./shown-certificate";
 import { fingerprint } from "./ssh-format";
 import { visible } from "./text";
 
-/** What a command on a host left behind. */
+/** The result of a command on a host. */
 export interface RemoteResult {
   code: number;
   stdout: string;
   stderr: string;
 }
 
-/** The host could not be reached, or nobody could log in. Nothing ran on it. */
+/** The host could not be reached, or the login failed. Nothing ran on it. */
 export class Unreachable extends Error {}
 
 // Seconds to reach a host and log in: as long as one try of a remote command.
 const readyTimeout = 15;
 
-// Seconds until a command has begun, the way through a bastion included. A host that takes the connection and then says
-// nothing would otherwise be waited for without end.
+// Time limit for starting a command, in seconds, including the connection through a bastion. Without it, a host that accepts the
+// connection and then sends nothing would block forever.
 const beginTimeout = 40;
 
-// Bytes: many times what anything that runs here prints. A host that prints without end must not fill this machine.
+// Bytes: many times the normal output of any command here. A host that prints without end must not fill this machine.
 const mostOutput = 4 * 1024 * 1024;
 
 /**
- * How often a host is asked whether it is still there, and how often in vain until it counts as gone. A verification says nothing
- * for hours: a firewall in between must not take its connection for dead, and a host that died must not be waited for.
+ * Interval of keepalive requests, and the number of unanswered ones after which a host counts as gone. A verification prints
+ * nothing for hours: a firewall must not drop its connection, and a host that died must not block the run.
  */
 export const keepalive = { seconds: 15, unanswered: 8 };
 
 /** A command that runs on a host. */
 export interface RemoteCommand {
   channel: ClientChannel;
-  /** The exit code once it has ended, 255 after a signal; before that undefined. */
+  /** The exit code, 255 after a signal; undefined while it runs. */
   code: () => number | undefined;
   /** Closes the connection, and the one to the bastion. */
   close: () => void;
-  /** Drops them, whatever the other side still sends. */
+  /** Drops both at once, without waiting for the other side. */
   drop: () => void;
   /** Starts a further command on the same connection; its `close` and `drop` leave that open. */
   another: (command: string) => Promise<RemoteCommand>;
-  /** Lets this process end although the connection is open. It ends with the process. */
+  /** Lets this process exit although the connection is open. The connection closes with the process. */
   unref: () => void;
 }
 
-/** What `work` comes to; rejects with an error of `late` when it takes longer than `seconds`. */
+/** The result of `work`; rejects with the error of `late` if it takes longer than `seconds`. */
 export async function inTime<T>(seconds: number, work: Promise<T>, late: () => Error): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const tooLate = new Promise<never>((_, reject) => {
@@ -60,7 +60,7 @@ export async function inTime<T>(seconds: number, work: Promise<T>, late: () => E
   });
 }
 
-/** A command that has begun, and its exit code once it has ended. */
+/** A started command, and its exit code once it has exited. */
 type Begun = Pick<RemoteCommand, "channel" | "code">;
 
 async function execute(client: Client, command: string): Promise<Begun> {
@@ -73,7 +73,7 @@ async function execute(client: Client, command: string): Promise<Begun> {
       }
       // Here and not later: a quick command's end comes in the same packet as its beginning.
       opened.on("exit", (status: number | null) => (code = status ?? 255));
-      // A command that ends without reading its input is judged by its exit code.
+      // If a command exits without reading its input, its exit code counts.
       opened.on("error", () => undefined);
       resolve(opened);
     });
@@ -82,8 +82,8 @@ async function execute(client: Client, command: string): Promise<Begun> {
 }
 
 /**
- * Connects to a host and starts a command there. Throws Unreachable when it could not begin within `seconds`. A `silent`
- * connection does not ask the host whether it is still there.
+ * Connects to a host and starts a command there. Throws Unreachable if it does not start within `seconds`. A `silent`
+ * connection sends no keepalive requests.
  */
 export async function startRemote(
   connection: Connection,
@@ -148,8 +148,8 @@ const socketOf = (client: Client): { unref?: () => void } | undefined =>
   (client as unknown as { _sock?: { unref?: () => void } })._sock;
 
 /**
- * Runs one command on a host over a connection of its own, for what the program does outside of resources. Throws
- * Unreachable when it could not begin, and as finishRemote does.
+ * Runs one command on a host over its own connection, outside of Pulumi resources. Throws Unreachable if the command could not
+ * start, and like finishRemote.
  */
 export async function runRemote(
   connection: Connection,
@@ -162,8 +162,8 @@ export async function runRemote(
 }
 
 /**
- * Gives a command its standard input and waits for its end. Throws an error when that is not within `seconds`, if given,
- * or when it printed more than anything here does. Its output can be shown, see text.ts.
+ * Passes a command its standard input and waits until it exits. Throws if that takes longer than `seconds`, if given, or if
+ * it prints too much. Its output is safe to print, see text.ts.
  */
 export async function finishRemote(
   { channel, code, close, drop }: RemoteCommand,
@@ -209,7 +209,7 @@ async function forward(bastion: Client, { host, port }: Pick<Endpoint, "host" | 
 }
 
 async function connect(to: Endpoint, who: string, clients: Client[], silent: boolean, sock?: Duplex): Promise<Client> {
-  // Loaded late: a run that looks at no host by itself should not pay for it.
+  // Loaded late: a run that contacts no host itself should not pay for it.
   const ssh2 = await import("ssh2");
   const client: Client = new ssh2.Client();
   clients.push(client);
@@ -221,7 +221,7 @@ async function connect(to: Endpoint, who: string, clients: Client[], silent: boo
       reject(new Unreachable(`${who}${to.user}@${to.host} port ${String(to.port)}: ${why}`));
     };
     client.on("error", (error) => {
-      // An agent that does not answer is one way less to log in, not the end.
+      // An agent that does not answer is no reason to give up: other login methods may work.
       if ("level" in error && error.level === "agent") refusal = "the ssh-agent of SSH_AUTH_SOCK does not answer";
       else if (error.message.startsWith("All configured authentication methods failed")) fail(new Error(notLetIn(to)));
       else fail(error);
@@ -260,7 +260,7 @@ async function connect(to: Endpoint, who: string, clients: Client[], silent: boo
   });
 }
 
-/** Tried in the order of the remote commands: private key, password, and the agent only without a private key. */
+/** Login methods in the order of the remote commands: private key, password, and the agent only without a private key. */
 function credentials({ user, privateKey, privateKeyPassword, password }: Endpoint): ConnectConfig {
   const agent = process.env.SSH_AUTH_SOCK ?? "";
   const methods = [
@@ -292,7 +292,7 @@ function notLetIn(to: Endpoint): string {
   return `it does not let ${to.user} in with the ${tried.join(" or the ")}`;
 }
 
-/** The signature algorithms that go with a key type: an RSA key signs with SHA-2 (RFC 8332). */
+/** The signature algorithms for a key type: an RSA key signs with SHA-2 (RFC 8332). */
 function keyAlgorithms(type: string): string[] {
   return type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type];
 }

@@ -1,10 +1,10 @@
-/** The patterns of `--target` that `npm run up` was called with; undefined when all is meant, or nobody says. */
+/** The `--target` patterns of `npm run up`; undefined if there are none, or if the program was started another way. */
 function patterns(): string[] | undefined {
   const { LSYNCD_TARGETS: given } = process.env;
   return given === undefined ? undefined : (JSON.parse(given) as string[]);
 }
 
-/** The engine's patterns: * is a part of a name, ** anything. */
+/** The engine's patterns: * matches within a name, ** matches anything. */
 function matches(pattern: string, urn: string): boolean {
   const expression = pattern
     .split("**")
@@ -18,7 +18,7 @@ function matches(pattern: string, urn: string): boolean {
   return new RegExp(`^${expression}$`).test(urn);
 }
 
-/** Whether this run is meant to change the mirror of this name; true when nobody says. */
+/** Whether this run may change the mirror of this name; true without patterns. */
 export function isMeant(name: string, stack: string, project = "lsyncd"): boolean {
   const urn = `urn:pulumi:${stack}::${project}::lsyncd:index:Mirror::${name}`;
   return patterns()?.some((pattern) => matches(pattern, urn)) ?? true;
