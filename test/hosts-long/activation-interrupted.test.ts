@@ -6,7 +6,7 @@ import { row } from "../support/faults";
 
 jest.setTimeout(600_000);
 
-// What can interrupt a deployment. With TORTURE=1 at many more points.
+// Interruptions of a deployment. With TORTURE=1 at many more points.
 const torture = process.env.TORTURE === "1";
 
 let c: Changes;
@@ -18,13 +18,13 @@ afterAll(async () => {
   await c.remove();
 });
 
-/** Connections and bytes that a whole deployment takes, seen at the first. */
+/** Connections and bytes of a complete deployment, measured at the first one. */
 let whole = { connections: 24, bytes: 150_000 };
 
 describe("a first deployment", () => {
   it("that is cut off is completed by the next", async () => {
     await c.change();
-    // In the step that installs packages.
+    // During the installation of packages.
     c.cutter.cut = ({ connection }) => connection === 3;
     failed(await c.d.stack.up());
     await c.completes();
@@ -35,7 +35,7 @@ describe("a first deployment", () => {
     });
   });
 
-  it("is repeated without any change", async () => {
+  it("changes nothing when it is repeated", async () => {
     expect(succeeded(await c.d.stack.up([]))).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
   });
 });
@@ -49,7 +49,7 @@ describe("a change", () => {
     expect(await faultsOf(c.d.host)).toBe("");
   });
 
-  // Of the bytes that a change takes, in percent.
+  // Percentages of a change's bytes.
   it.each(torture ? [5, 15, 25, 35, 45, 55, 65, 75, 85, 90, 95, 99] : [40, 97])(
     "whose connection is cut after %i percent of its bytes is completed by the next `up`",
     async (percent) => {

@@ -7,7 +7,7 @@ import { attempt, fill, full, identical, mirrors, row } from "../support/faults"
 
 jest.setTimeout(600_000);
 
-// Deployments that do not work, and two at once.
+// Deployments that fail, and two at once.
 
 let c: Changes;
 
@@ -25,11 +25,11 @@ beforeAll(async () => {
 
 const state = "/var/lib/lsyncd-as-code";
 
-describe("a deployment that does not work", () => {
-  it("because a file with a secret is not there any more changes nothing, and is sent again as it says", async () => {
+describe("a failing deployment", () => {
+  it("changes nothing if a file with a secret has disappeared, and uploads it again as announced", async () => {
     // Reached with another key from one run to the next, it would say so as well.
     await c.change({ heartbeatUrl: "https://hc.example.com/ping/one" });
-    // Whatever the preflight leaves is taken away before the activation.
+    // Removes what the preflight uploaded, before the activation.
     const damage = attempt(
       c.d.host,
       `for i in $(seq 3000); do if [ -e ${state}/kept ]; then rm -rf ${state}/kept ${state}/files/etc/lsyncd/alerts.conf; break; fi; sleep 0.01; done
@@ -56,7 +56,7 @@ describe("a deployment that does not work", () => {
     ["perl", "/usr/local/lib/lsyncd-as-code/lsyncd-supervisor", "#!/usr/bin/perl\nmy $x = ;"],
     ["systemd", "/etc/systemd/system/lsyncd.service.d/override.conf", "[Service]\nRestartSec=soon"],
     ["systemd", "/etc/systemd/system/lsyncd-monitor.timer", "[Timer]\nOnCalendar=every now and then"],
-  ])("because %s refuses a file is refused before anything is changed: %s", async (program, path, text) => {
+  ])("is refused before anything is changed if %s rejects a file: %s", async (program, path, text) => {
     // What is rendered is right, so the very functions that the activation runs are given something that is not.
     const functions = ["undo.sh", "lock.sh", "activate.sh"]
       .map(fragment)
@@ -75,7 +75,7 @@ describe("a deployment that does not work", () => {
     expect(refused.output).toMatch(new RegExp(`${program} (refuses|warns about) ${path}`));
   });
 
-  it("because the unit cannot start is undone", async () => {
+  it("is undone if the unit cannot start", async () => {
     await on(c.d.host, "mkdir -p /etc/systemd/system/lsyncd.service.d");
     await c.change();
     await on(
@@ -94,7 +94,7 @@ describe("a deployment that does not work", () => {
   });
 });
 
-describe("a disk that takes no more", () => {
+describe("a disk that rejects writes", () => {
   it.each([
     [
       "/etc/lsyncd is read-only",
@@ -103,11 +103,11 @@ describe("a disk that takes no more", () => {
     ],
     ["/etc/lsyncd is full", full("/etc/lsyncd"), "/etc/lsyncd"],
     [`${state} is full`, full(state), state],
-  ])("is not made, or undone: %s", async (injected, how, place) => {
+  ])("causes the deployment to be refused or undone: %s", async (injected, how, place) => {
     const { host } = c.d;
     await c.change();
     await on(host, how);
-    // The copier of databases keeps its lists in the state directory: it waits until there is room.
+    // The copier of databases keeps its lists in the state directory, so it waits until there is room.
     const text = place === state ? await c.unchanged() : await c.rolledBack();
     expect(text).toMatch(/No space left on device|Read-only file system/);
     expect(text).toMatch(/Nothing was changed on sqlite-1|sqlite-1 runs its previous deployment again/);
@@ -122,7 +122,7 @@ describe("a disk that takes no more", () => {
 });
 
 describe("lsyncd masked by an operator", () => {
-  it("stays off, with a reminder; while it runs, a change is refused before anything is touched", async () => {
+  it("stays off, with a reminder; while it runs, a change is refused before anything is modified", async () => {
     const { host, stack } = c.d;
     await on(host, "systemctl mask lsyncd");
     await c.change();
@@ -142,7 +142,7 @@ describe("lsyncd masked by an operator", () => {
 });
 
 describe("two deployments at once", () => {
-  it("from two stacks: one wins, the other is refused, nothing is mixed", async () => {
+  it("from two stacks: one wins, the other is refused, and nothing is mixed", async () => {
     await c.d.stack.configure([c.cutter.through]);
     succeeded(await c.d.stack.destroy());
     await reset(c.d.host);

@@ -16,7 +16,7 @@ import {
 useAlertHost("alerts-checks");
 
 describe("a healthy mirror", () => {
-  it("passes every check, tells nobody, and nothing is left on the volumes", async () => {
+  it("passes every check, sends no alert, and leaves nothing on the volumes", async () => {
     await install();
     const runs = [await host.monitor(), await host.monitor()];
     for (const { code, lines, output } of runs) {
@@ -30,7 +30,7 @@ describe("a healthy mirror", () => {
     expect(server.mails).toEqual([]);
   }, 60_000);
 
-  it("is not called ill for the names of its files", async () => {
+  it("is reported as healthy for any file names", async () => {
     await install();
     await host.monitor();
     await host.sh(
@@ -44,7 +44,7 @@ describe("a healthy mirror", () => {
 });
 
 describe("the documented triggers", () => {
-  it("tells of a stopped service once, in a whole message, and of its recovery", async () => {
+  it("a stopped service sends one alert with a complete message, and one on recovery", async () => {
     await install();
     await host.sh("systemctl stop lsyncd");
     expect(await host.monitor()).toMatchObject({ code: 1 });
@@ -79,7 +79,7 @@ describe("the documented triggers", () => {
     expect(server.subjects).toEqual([alertSubject, recoveredSubject]);
   }, 90_000);
 
-  it("sees through a unit that is active while no process lives", async () => {
+  it("a unit that is active without a live process is detected", async () => {
     await install();
     await host.sh(`systemctl stop lsyncd
       mv /etc/systemd/system/lsyncd.service.d /tmp/away; systemctl daemon-reload
@@ -93,7 +93,7 @@ describe("the documented triggers", () => {
   }, 60_000);
 
   it.each(["source", "target"] as const)(
-    "tells when the %s is not mounted",
+    "an unmounted %s sends an alert",
     async (volume) => {
       await install();
       const { device, mountpoint } = host.host.volumes[volume];
@@ -110,7 +110,7 @@ describe("the documented triggers", () => {
     90_000,
   );
 
-  it("tells when another volume is mounted", async () => {
+  it("another volume mounted in its place sends an alert", async () => {
     await install();
     await host.sh(`systemctl stop lsyncd; umount ${source}; mount -t tmpfs none ${source}`);
     const { lines } = await host.monitor();
@@ -119,13 +119,13 @@ describe("the documented triggers", () => {
     expect(issues(await server.mail(1))).toContain("another volume");
   }, 60_000);
 
-  it("tells of a real error of rsync once, with rsync's own words", async () => {
+  it("a real error of rsync sends one alert, with rsync's own words", async () => {
     await install();
     await host.monitor();
     await host.sh(`echo 1 >${source}/held; sleep 2; chattr +i ${target}/held; echo 22 >${source}/held; sleep 3`);
     expect(await host.monitor()).toMatchObject({ code: 1 });
     await host.monitor();
-    // What was left behind is mirrored again by itself, and here it would be in the middle of the next test.
+    // Failed files are mirrored again by themselves, which would happen during the next test.
     await host.sh(`chattr -i ${target}/held; sleep 6; rm -f /run/lsyncd-as-code/resync`);
     await host.synced();
     expect(server.subjects.filter((subject) => subject === alertSubject)).toHaveLength(1);
@@ -135,7 +135,7 @@ describe("the documented triggers", () => {
     expect(issues(mail)).toContain("Operation not permitted");
   }, 60_000);
 
-  it("tells when rsync is held: a backlog, and a mirror that does not move", async () => {
+  it("a blocked rsync sends alerts: a backlog, and a mirror that does not move", async () => {
     await install();
     await host.sh(`touch /tmp/hold
       (while [ -e /tmp/hold ]; do pkill -STOP -x rsync; sleep 0.01; done) >/dev/null 2>&1 &
@@ -152,7 +152,7 @@ describe("the documented triggers", () => {
     expect(await host.sh(`ls -A ${source} ${target} | grep -c probe`, { allowFailure: true })).toBe("0");
   }, 90_000);
 
-  it("tells when the target is nearly full, and when it is full", async () => {
+  it("a target that is nearly full, or full, sends an alert", async () => {
     await install();
     await host.sh(`fallocate -l $(($(df --output=avail -B1 ${target} | tail -n 1) - 20000000)) ${target}/ballast`);
     const near = await host.monitor();
@@ -165,7 +165,7 @@ describe("the documented triggers", () => {
     await host.synced();
   }, 90_000);
 
-  it("tells when the target runs out of inodes", async () => {
+  it("a target without free inodes sends an alert", async () => {
     await install({ diskLimit: 10 });
     await host.sh(`mkdir ${target}/many; cd ${target}/many
       touch $(seq $(($(df --output=itotal ${target} | tail -n 1) / 8)))`);
@@ -176,7 +176,7 @@ describe("the documented triggers", () => {
 });
 
 describe("beyond the documented triggers", () => {
-  it("ends within 30 s when the target hangs, and does not pile up", async () => {
+  it("a hanging target: each run ends within 30 s, and runs do not accumulate", async () => {
     await install();
     await host.sh(`systemctl stop lsyncd; umount ${target}; mkdir -p /srv/slow; bindfs /srv/slow ${target}
       ${host.noteVolumes()}
@@ -196,7 +196,7 @@ describe("beyond the documented triggers", () => {
     expect(server.subjects).toEqual([alertSubject]);
   }, 120_000);
 
-  it("leaves a process behind that nothing can kill, once, and tidies up when it can", async () => {
+  it("an unkillable process is left behind once, and removed when possible", async () => {
     await install();
     await host.sh(`fsfreeze --freeze ${source}`);
     const look = async () => {
@@ -208,7 +208,7 @@ describe("beyond the documented triggers", () => {
           stuck: await host.sh("ps -eo stat,args | grep -c '^D.*--check moving' || true"),
         };
       } finally {
-        // Whatever failed: on a frozen volume nothing after this would work, nor could the host be removed.
+        // Whatever failed: on a frozen volume nothing later would work, nor could the host be removed.
         await host.sh(`fsfreeze --unfreeze ${source}; sleep 3`);
       }
     };
@@ -222,7 +222,7 @@ describe("beyond the documented triggers", () => {
     expect(await host.sh(`ls -A ${source} ${target} | grep -c probe`, { allowFailure: true })).toBe("0");
   }, 120_000);
 
-  it("tells of an lsyncd that is stopped by a signal", async () => {
+  it("an lsyncd stopped by a signal sends an alert", async () => {
     await install();
     await host.sh("pkill -STOP -x lsyncd");
     const { lines } = await host.monitor();
@@ -230,7 +230,7 @@ describe("beyond the documented triggers", () => {
     expect(lines.service).toMatch(/^PROBLEM .*stopped by a signal/);
   }, 60_000);
 
-  it("tells when lsyncd restarts again and again", async () => {
+  it("repeated restarts of lsyncd send an alert", async () => {
     await install({ restartLimit: 2 });
     await host.monitor();
     await host.sh("for kill in 1 2; do pkill -KILL -x lsyncd; sleep 12; done");
@@ -240,7 +240,7 @@ describe("beyond the documented triggers", () => {
     expect((await host.monitor(realNow() + 3700)).lines.restarts).toMatch(/^ok/);
   }, 90_000);
 
-  it("tells when memory or watches are near their limits", async () => {
+  it("memory or watches near their limits send an alert", async () => {
     await install({ memoryLimit: 1, watchLimit: 1 });
     await host.sh(`systemctl set-property --runtime lsyncd.service MemoryMax=100M
       mkdir ${source}/many; cd ${source}/many; mkdir $(seq $(($(</proc/sys/fs/inotify/max_user_watches) / 90)))
@@ -251,7 +251,7 @@ describe("beyond the documented triggers", () => {
     expect(lines.watches).toMatch(/^PROBLEM lsyncd watches \d+ directories of \d+/);
   }, 120_000);
 
-  it("tells of databases that stay behind, by cause", async () => {
+  it("databases that stay behind send an alert with the cause", async () => {
     await install();
     const line = (age: number, cause: string, path: string) => `${realNow() - age}.5\\t${cause}\\t${path}\\tbusy\\n`;
     await host.sh(
@@ -264,7 +264,7 @@ describe("beyond the documented triggers", () => {
     expect(lines.databases).not.toContain("d.sqlite");
   }, 60_000);
 
-  it("tells when the source was emptied", async () => {
+  it("an emptied source sends an alert", async () => {
     await install();
     await host.monitor();
     await host.sh(
@@ -275,7 +275,7 @@ describe("beyond the documented triggers", () => {
     expect(lines.source).toMatch(/^PROBLEM the source is empty now/);
   }, 60_000);
 
-  it("tells at the next run that a run was cut short", async () => {
+  it("an interrupted run is reported by the next run", async () => {
     await install();
     await host.sh(
       "systemctl start --no-block lsyncd-monitor.service; sleep 1; systemctl kill -s KILL lsyncd-monitor.service; sleep 1",
@@ -285,7 +285,7 @@ describe("beyond the documented triggers", () => {
     expect((await host.monitor()).lines.monitor).toMatch(/^ok/);
   }, 60_000);
 
-  it("reads on through a rotation, and never tells an old line", async () => {
+  it("a log rotation loses no line, and old lines are never reported again", async () => {
     await install();
     const log = "/var/log/lsyncd/lsyncd.log";
     const line = (what: string) => `$(date '+%a %b %e %H:%M:%S %Y') ${what}`;
@@ -301,7 +301,7 @@ describe("beyond the documented triggers", () => {
     expect(await host.sh(`grep -c synced ${log}`)).not.toBe("0");
   }, 90_000);
 
-  it("lets only one run at a time", async () => {
+  it("only one run works at a time", async () => {
     await install();
     const [first, second] = await Promise.all([
       host.sh("mkdir -p /run/lsyncd-as-code/alerts; flock /run/lsyncd-as-code/alerts/monitor.lock sleep 6"),

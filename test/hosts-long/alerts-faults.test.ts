@@ -16,7 +16,7 @@ import {
 import { HeartbeatServer, MailServer } from "../support/mail";
 import { reboot } from "../../tools/sandbox";
 
-// What goes wrong around the monitor itself: the host, the mail server, the clock, whoever names files.
+// Faults around the monitor itself: the host, the mail server, the clock, hostile file names.
 
 useAlertHost("alerts-faults");
 
@@ -28,10 +28,10 @@ const log = "/var/log/lsyncd/lsyncd.log";
 const serviceResult = () => host.sh("systemctl show -p Result,ExecMainStatus --value lsyncd-monitor.service");
 
 describe("the host", () => {
-  it("has no watches left: lsyncd cannot run, and that is told with the reason", async () => {
+  it("without watches: lsyncd cannot run, and an alert gives the reason", async () => {
     await install();
     await host.monitor();
-    // The limit of a user namespace is a real one, and not that of the whole machine.
+    // The limit of a user namespace is a real one, and does not affect the whole machine.
     await host.sh(`mkdir -p ${source}/many; cd ${source}/many; mkdir -p $(seq 20); cd /
       mount -o remount,rw,bind /proc/sys 2>/dev/null
       cat >/usr/local/bin/few-watches <<'END'
@@ -54,7 +54,7 @@ END
     expect(issues(await server.mail(server.mails.length))).toContain("inotify watches");
   }, 90_000);
 
-  it("has a full /var: it is told all the same, once, and so is the end", async () => {
+  it("with a full /var: one alert is sent all the same, and one on recovery", async () => {
     await install();
     await host.monitor();
     await host.sh(`set -e
@@ -83,7 +83,7 @@ END
     expect(server.subjects).toEqual([alertSubject, recoveredSubject]);
   }, 120_000);
 
-  it("has a systemd that does not answer: a finding, within 30 s", async () => {
+  it("with a systemd that does not answer: a finding within 30 s", async () => {
     await install();
     await host.sh("printf '#!/bin/sh\\nsleep 100\\n' >/usr/local/sbin/systemctl; chmod 755 /usr/local/sbin/systemctl");
     const run = await host.monitor();
@@ -93,7 +93,7 @@ END
     expect(server.subjects).toEqual([alertSubject]);
   }, 60_000);
 
-  it("has a disk that hangs: the monitor's service ends, and runs again at the next time", async () => {
+  it("with a hanging disk: the monitor's service ends, and runs again at its next time", async () => {
     await install();
     await host.sh(`fsfreeze --freeze ${source}`);
     const seconds = [];
@@ -114,7 +114,7 @@ END
 });
 
 describe("everything at once", () => {
-  it("hangs: the run ends within 30 s all the same, and the mail comes when the server answers", async () => {
+  it("hangs: the run still ends within 30 s, and the mail arrives once the server answers", async () => {
     const silent = await MailServer.start({ address, silent: true });
     const heart = await HeartbeatServer.start(address, { silent: true });
     await install({ smtp: { ...plain(), port: silent.port }, heartbeatUrl: heart.url });
@@ -138,8 +138,8 @@ describe("everything at once", () => {
   }, 150_000);
 });
 
-describe("a check that cannot be made", () => {
-  it("is told, and is neither fine nor a trouble of the mirror", async () => {
+describe("a check that cannot run", () => {
+  it("is reported, neither as healthy nor as a problem of the mirror", async () => {
     await install();
     await host.monitor();
     await host.sh("chmod -x /usr/local/lib/lsyncd-as-code/lsyncd-guard");
@@ -152,9 +152,9 @@ describe("a check that cannot be made", () => {
     expect(server.subjects).toEqual([alertSubject, recoveredSubject]);
   }, 60_000);
 
-  it("is not the backlog for an empty status file, unless it stays so", async () => {
+  it("is not reported as a backlog for an empty status file, unless it stays empty", async () => {
     await install();
-    // What lsyncd writes into it is lost.
+    // lsyncd's writes to it are lost.
     await host.sh("mount --bind /dev/null /var/log/lsyncd/lsyncd.status");
     const runs = [await host.monitor(), await host.monitor(), await host.monitor()];
     await host.sh("umount /var/log/lsyncd/lsyncd.status");
@@ -165,7 +165,7 @@ describe("a check that cannot be made", () => {
   }, 120_000);
 });
 
-it("a half-written status file is no finding", async () => {
+it("a half-written status file causes no finding", async () => {
   await install();
   await host.synced();
   // A number that is cut short, as large as a backlog would be. Nothing changes in the source, so it stays so for this check.
@@ -177,7 +177,7 @@ it("a half-written status file is no finding", async () => {
 }, 60_000);
 
 describe("a mirror that is held", () => {
-  it("is no backlog, whatever lsyncd wrote before it was stopped", async () => {
+  it("has no backlog, whatever lsyncd wrote before it was stopped", async () => {
     await install();
     await host.monitor();
     await host.sh(`lsyncd-failover begin
@@ -195,7 +195,7 @@ describe("a mirror that is held", () => {
     await host.synced();
   }, 90_000);
 
-  it("is one that is being deployed, but not for ever", async () => {
+  it("includes a mirror that is being deployed, for a limited time", async () => {
     await install();
     await host.sh(`systemctl stop lsyncd; sleep 6; mkdir -p ${state}/transaction; echo swapping >${state}/transaction/phase
       (flock 9; sleep 300) 9>/run/lsyncd-as-code/locks/deployment >/dev/null 2>&1 & echo $! >/tmp/holder; sleep 0.5`);
@@ -219,8 +219,8 @@ describe("a mirror that is held", () => {
   }, 90_000);
 });
 
-describe("a first pass that stands still", () => {
-  it("is told at the run after the next", async () => {
+describe("a first pass without progress", () => {
+  it("is reported in the run after the next", async () => {
     await install();
     await host.sh(`touch /tmp/hold
       (while [ -e /tmp/hold ]; do pkill -STOP -x rsync; sleep 0.01; done) >/dev/null 2>&1 &
@@ -236,8 +236,8 @@ describe("a first pass that stands still", () => {
   }, 90_000);
 });
 
-describe("the monitor's own end", () => {
-  it("is told at once, and not again by the next run", async () => {
+describe("an interruption of the monitor", () => {
+  it("is reported at once, and not again by the next run", async () => {
     await install();
     await host.monitor();
     await host.sh(
@@ -253,7 +253,7 @@ describe("the monitor's own end", () => {
     expect(server.subjects).toEqual([alertSubject, recoveredSubject]);
   }, 60_000);
 
-  it("is told when no run began for too long", async () => {
+  it("is reported when no run has started for too long", async () => {
     await install();
     await host.monitor();
     // As if the last had been twelve minutes ago.
@@ -263,7 +263,7 @@ describe("the monitor's own end", () => {
     expect((await host.monitor()).code).toBe(0);
   }, 60_000);
 
-  it("is told when it takes too long, although it ends in order when it is asked to", async () => {
+  it("is reported when a run takes too long, even if it exits cleanly when asked to", async () => {
     await install();
     await host.monitor();
     await host.sh(
@@ -281,7 +281,7 @@ describe("the monitor's own end", () => {
     expect(server.subjects).toEqual([alertSubject, recoveredSubject]);
   }, 60_000);
 
-  it("is told when its script is gone", async () => {
+  it("is reported when its script is missing", async () => {
     await install();
     await host.sh("mv /usr/local/bin/lsyncd-monitor.sh /root/kept; systemctl start lsyncd-monitor.service", {
       allowFailure: true,
@@ -293,7 +293,7 @@ describe("the monitor's own end", () => {
     expect(server.subjects).toEqual([alertSubject, recoveredSubject]);
   }, 60_000);
 
-  it("is told when its timer is masked: lsyncd's own supervisor starts a run", async () => {
+  it("is reported when its timer is masked: lsyncd's own supervisor starts a run", async () => {
     await install();
     await host.monitor();
     await host.sh(`systemctl stop lsyncd-monitor.timer; systemctl mask --runtime lsyncd-monitor.timer
@@ -304,10 +304,10 @@ describe("the monitor's own end", () => {
     expect(issues(mail)).toMatch(/monitor: no check runs on its own: lsyncd-monitor\.timer is inactive/);
   }, 120_000);
 
-  it("is no trouble when a person ends a run", async () => {
+  it("by an operator is not a problem", async () => {
     await install();
     await host.monitor();
-    // Nothing of it goes on: that would take the next run's probe for its own.
+    // Nothing of it may continue: that would take the next run's probe for its own.
     const left = `pgrep -af 'lsyncd-monitor[.]sh --check'; ls -A ${source} | grep probe`;
     const byHand = `/usr/local/bin/lsyncd-monitor.sh & sleep 1; kill -HUP $!; wait $!; ${left}`;
     expect(await host.sh(byHand, { allowFailure: true })).toBe("");
@@ -318,8 +318,8 @@ describe("the monitor's own end", () => {
     expect(server.subjects).toEqual([]);
   }, 60_000);
 
-  it("by force leaves its check going, and the next run makes no probe beside it", async () => {
-    // So long that the check is still waiting.
+  it("by a kill leaves its check running, and the next run makes no second probe", async () => {
+    // Long enough for the check to be still waiting.
     await install({ delay: 5 });
     await host.monitor();
     await host.sh("/usr/local/bin/lsyncd-monitor.sh & sleep 2; kill -KILL $!; wait $!", { allowFailure: true });
@@ -334,7 +334,7 @@ describe("the monitor's own end", () => {
 });
 
 describe("a reboot", () => {
-  it("forgets neither what was told nor what still waits to be handed over", async () => {
+  it("loses neither sent alerts nor waiting ones", async () => {
     await install({ smtp: { ...plain(), port: 9 } });
     await host.sh("systemctl disable lsyncd; systemctl stop lsyncd; sleep 6");
     const before = await host.monitor();
@@ -353,7 +353,7 @@ describe("a reboot", () => {
 });
 
 describe("the clock", () => {
-  it("that is set back ends a pause, and tells what lasts", async () => {
+  it("when set back, ends a pause, and lasting problems are reported again", async () => {
     await install();
     const year = 365 * 86_400;
     await host.monitor(realNow() + year, "--pause 7d");
@@ -362,7 +362,7 @@ describe("the clock", () => {
     expect(server.subjects).toEqual([]);
     await host.monitor();
     expect(server.subjects).toEqual([alertSubject]);
-    // And what was told in a future that did not come is told again.
+    // Alerts recorded with a future time are sent again.
     await host.monitor(realNow() - year);
     expect(server.subjects).toEqual([alertSubject, alertSubject]);
     await host.monitor(realNow() - year + 300);
@@ -371,7 +371,7 @@ describe("the clock", () => {
 });
 
 describe("the log", () => {
-  it("may be rotated at any moment: each error is told, and none twice", async () => {
+  it("can be rotated at any moment: each error is reported exactly once", async () => {
     await install();
     await host.monitor();
     const counts = await host.sh(
@@ -391,8 +391,8 @@ describe("the log", () => {
   }, 120_000);
 });
 
-describe("names and addresses that mean something to a program", () => {
-  it("are nothing but names, as a mount point, as a host and as files", async () => {
+describe("names and addresses with special characters", () => {
+  it("are treated as names, as a mount point, as a host and as files", async () => {
     await install();
     const inside = `${target}/$(touch /tmp/pwned)\`touch /tmp/pwned\``;
     const evil = "a\nBcc: eve@example.org\n\n$(touch /tmp/pwned)";
@@ -414,7 +414,7 @@ describe("names and addresses that mean something to a program", () => {
     await host.monitor(start + 8300);
     expect(first.lines.volumes).toContain("something else is mounted inside the target");
     expect(await host.sh("ls /tmp/pwned 2>&1", { allowFailure: true })).toContain("No such file");
-    // lsyncd itself ends at once for the mount, which is a failure and told as such.
+    // lsyncd itself exits at once because of the mount, which is a failure and is reported as one.
     const [mail, ...others] = server.mails.filter(({ message }) => !message.subject?.startsWith("[FAILED]"));
     expect(mail?.to).toEqual(recipients);
     expect(mail?.message.headers.has("bcc")).toBe(false);
@@ -424,7 +424,7 @@ describe("names and addresses that mean something to a program", () => {
     expect(others.map(({ message }) => message.subject)).toEqual([recoveredSubject, alertSubject, recoveredSubject]);
   }, 120_000);
 
-  it("cannot be taken for lines of the log or the journal, nor hide them", async () => {
+  it("cannot forge lines of the log or the journal, nor hide them", async () => {
     await install();
     await host.monitor();
     await host.sh(`cd ${source}
@@ -440,7 +440,7 @@ describe("names and addresses that mean something to a program", () => {
     await host.synced();
   }, 90_000);
 
-  it("come through a mail as they are: é is no accident", async () => {
+  it("arrive unchanged in a mail, é included", async () => {
     await install();
     await host.monitor();
     await host.sh(`printf '%s Error: gr\\303\\266\\303\\237e \\302\\233 \\033 \\377\\n' "${stamp}" >>${log}`);
@@ -450,7 +450,7 @@ describe("names and addresses that mean something to a program", () => {
 });
 
 describe("the mail server", () => {
-  it("that puts off one recipient and refuses another: each gets it once, when it can be", async () => {
+  it("that defers one recipient and rejects another: each gets the mail once, when possible", async () => {
     const later = await MailServer.start({ address, refused: ["dba@example.org"], later: ["late@example.org"] });
     await install({ smtp: { ...plain(), port: later.port }, alertRecipients: [...recipients, "late@example.org"] });
     await host.sh("systemctl stop lsyncd; sleep 6");
@@ -466,7 +466,7 @@ describe("the mail server", () => {
   }, 90_000);
 
   it.each(["421 at the greeting", "451 after the text", "550 after the text", "cut connection"] as const)(
-    "that answers with %s: the mail is kept, said, and sent when it can be",
+    "that answers with %s: the mail is kept, reported, and sent when possible",
     async (trouble) => {
       const bad = await MailServer.start({ address, trouble });
       await install({ smtp: { ...plain(), port: bad.port } });
@@ -481,7 +481,7 @@ describe("the mail server", () => {
     90_000,
   );
 
-  it("whose name is not known, or not answered: the same", async () => {
+  it("whose name cannot be resolved: the same", async () => {
     await install({ smtp: { ...plain(), host: "mail.invalid", port: 25 } });
     await host.sh("systemctl stop lsyncd; sleep 6");
     const unknown = await host.monitor();
@@ -492,7 +492,7 @@ describe("the mail server", () => {
     expect(server.subjects).toEqual([alertSubject]);
   }, 90_000);
 
-  it("that never takes one mail does not keep the hourly one from being written and sent", async () => {
+  it("that never accepts one mail does not block the hourly one", async () => {
     const bad = await MailServer.start({ address, trouble: "550 after the text" });
     await install({ smtp: { ...plain(), port: bad.port } });
     await host.sh("systemctl stop lsyncd; sleep 6");
@@ -507,7 +507,7 @@ describe("the mail server", () => {
 });
 
 describe("secrets", () => {
-  it("are in no process list, no environment, no journal", async () => {
+  it("appear in no process list, environment or journal", async () => {
     const silent = await MailServer.start({
       address,
       silent: true,
@@ -555,7 +555,7 @@ describe("msmtp as Debian packages it", () => {
     expect(asking.mails.map(({ user }) => user)).toEqual(["u"]);
   }, 60_000);
 
-  it("may read its configuration, run that command and get the mail under its AppArmor profile", async () => {
+  it("may read its configuration, run that command and read the mail under its AppArmor profile", async () => {
     await install();
     const profile = await host.sh("cat /etc/apparmor.d/usr.bin.msmtp");
     // The rules as regular expressions: * is part of a name, ** any path, @{HOME} as in Debian's tunables.
@@ -576,7 +576,7 @@ describe("msmtp as Debian packages it", () => {
     expect(may("/root/.msmtprc-lsyncd").join()).toContain("r");
     expect(may("/usr/bin/cat")).toEqual(["PUx"]);
     expect(await host.sh("stat -c '%U %a' /root/.msmtprc-lsyncd")).toBe("root 600");
-    // What it inherits are pipes, which no profile looks at.
+    // It inherits pipes, which no profile checks.
     await host.install({ alertRecipients: recipients });
     await host.sh(`cat >/usr/sbin/sendmail <<'END'
 #!/bin/sh

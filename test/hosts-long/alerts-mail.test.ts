@@ -22,7 +22,7 @@ import { mailedAsSampled } from "../support/samples";
 useAlertHost("alerts-mail");
 
 describe("failures of the service", () => {
-  it("tells the first at once, and those that follow within the interval as one mail with their count", async () => {
+  it("send the first alert at once, and later ones within the interval as one mail with their number", async () => {
     await install();
     await host.sh("pkill -KILL -x lsyncd");
     const first = await server.mail(1, 8);
@@ -39,7 +39,7 @@ describe("failures of the service", () => {
     await mailedAsSampled("again", second.raw);
   }, 120_000);
 
-  it("does not call a stop or a restart a failure", async () => {
+  it("do not include a stop or a restart", async () => {
     await install();
     await host.sh("systemctl restart lsyncd; sleep 2; systemctl stop lsyncd; sleep 2; systemctl start lsyncd");
     await host.synced();
@@ -48,9 +48,9 @@ describe("failures of the service", () => {
   }, 60_000);
 });
 
-describe("what is sent, and how often", () => {
+describe("alert frequency", () => {
   it(
-    "tells a lasting trouble once an hour through a day, a new one at once, and one recovery",
+    "a lasting problem sends one alert an hour all day, a new problem one at once, and a recovery one",
     async () => {
       await install();
       await host.sh("systemctl stop lsyncd; sleep 6");
@@ -64,7 +64,7 @@ describe("what is sent, and how often", () => {
       expect(server.subjects).toEqual(Array(12).fill(alertSubject));
       const seen = server.mails.length;
       await host.sh(`fallocate -l $(($(df --output=avail -B1 ${target} | tail -n 1) - 20000000)) ${target}/ballast`);
-      // A new trouble ten minutes after the last mail.
+      // A new problem ten minutes after the last mail.
       await host.monitor(start + 11 * 3600 + 4200);
       expect(server.subjects.length - seen).toBe(1);
       expect(issues(await server.mail(seen + 1))).toMatch(/service: [^]*disk: /);
@@ -80,7 +80,7 @@ describe("what is sent, and how often", () => {
     minutes(6),
   );
 
-  it("does not send a mail at each run for a trouble that comes and goes", async () => {
+  it("an intermittent problem does not send a mail at each run", async () => {
     await install();
     const start = realNow();
     for (let run = 0; run < 6; run++) {
@@ -92,7 +92,7 @@ describe("what is sent, and how often", () => {
     expect(server.subjects.at(-1)).toBe(recoveredSubject);
   }, 120_000);
 
-  it("keeps a mail that could not be sent, reports that, and sends it later", async () => {
+  it("a mail that could not be sent is kept, reported, and sent later", async () => {
     await install({ smtp: { host: address, port: 9, from: "lsyncd@example.org", tls: "off" } });
     await host.sh("systemctl stop lsyncd; sleep 6");
     const run = await host.monitor();
@@ -105,7 +105,7 @@ describe("what is sent, and how often", () => {
     expect(server.subjects).toEqual([alertSubject]);
   }, 90_000);
 
-  it("waits for no server that does not answer, and the run stays within 30 s", async () => {
+  it("a server that does not answer does not block: the run stays within 30 s", async () => {
     const silent = await MailServer.start({ address, silent: true });
     await install({ smtp: { ...plain(), port: silent.port } });
     await host.sh("systemctl stop lsyncd; sleep 6");
@@ -115,7 +115,7 @@ describe("what is sent, and how often", () => {
     expect(run.output).toContain("could not be sent");
   }, 90_000);
 
-  it("reaches the others when one recipient is refused", async () => {
+  it("a refused recipient does not keep the mail from the others", async () => {
     const picky = await MailServer.start({ address, refused: ["ops@example.org"] });
     await install({ smtp: { ...plain(), port: picky.port } });
     await host.sh("systemctl stop lsyncd; sleep 6");
@@ -125,7 +125,7 @@ describe("what is sent, and how often", () => {
     expect(run.output).toContain("refused for ops@example.org");
   }, 60_000);
 
-  it("is silent while paused, says so, and the pause ends by itself", async () => {
+  it("a pause suppresses alerts, is reported, and ends by itself", async () => {
     await install();
     await host.sh("/usr/local/bin/lsyncd-monitor.sh --pause 2h; systemctl stop lsyncd; sleep 6");
     const run = await host.monitor();
@@ -138,7 +138,7 @@ describe("what is sent, and how often", () => {
     expect(await host.monitor(undefined, "--resume")).toMatchObject({ code: 0 });
   }, 60_000);
 
-  it("is no alert while the mirror is held for a failover, unless lsyncd runs", async () => {
+  it("a mirror held for a failover sends no alert, unless lsyncd runs", async () => {
     await install();
     await host.sh("echo 'since noon, by jane' >/var/lib/lsyncd-as-code/failover");
     const running = await host.monitor();
@@ -150,7 +150,7 @@ describe("what is sent, and how often", () => {
     expect(held.lines.service).toBe("held held for failover: since noon, by jane");
   }, 60_000);
 
-  it("survives hostile names and log lines", async () => {
+  it("hostile names and log lines do no harm", async () => {
     await install();
     await host.monitor();
     await host.sh(`stamp=$(date '+%a %b %e %H:%M:%S %Y')
@@ -175,12 +175,12 @@ describe("what is sent, and how often", () => {
   }, 60_000);
 });
 
-describe("the ways a mail takes", () => {
+describe("mail transport", () => {
   it.each([
     ["STARTTLS", "starttls", false],
     ["TLS from the start", "tls", true],
   ])(
-    "goes through %s, with a login",
+    "uses %s, with a login",
     async (_name, tls, implicitTls) => {
       const login = { user: "l\\syncd", password: `p"a's s\\$#%` };
       const secure = await MailServer.start({ address, certificate, implicitTls, login });
@@ -204,7 +204,7 @@ describe("the ways a mail takes", () => {
     90_000,
   );
 
-  it("goes through the host's sendmail without a mail server of its own", async () => {
+  it("uses the host's sendmail if no mail server is set", async () => {
     await host.install({ alertRecipients: recipients });
     await host.sh(`rm -f /root/.msmtprc-lsyncd; ln -sf /usr/bin/msmtp /usr/sbin/sendmail
       printf 'account default\\nhost ${address}\\nport ${server.port}\\nfrom root@sqlite-1\\n' >/etc/msmtprc`);
@@ -216,7 +216,7 @@ describe("the ways a mail takes", () => {
     expect(without).toMatchObject({ code: 1, output: expect.stringContaining("this host has no sendmail") as string });
   }, 60_000);
 
-  it("calls the heartbeat after each run, and is not held up by it", async () => {
+  it("calls the heartbeat after each run, and is not delayed by it", async () => {
     const heart = await HeartbeatServer.start(address);
     await install({ heartbeatUrl: `${heart.url}/ping/uuid` });
     await host.monitor();

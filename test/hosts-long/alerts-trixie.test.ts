@@ -1,4 +1,4 @@
 import { testAlerts } from "../support/alerts-core";
 
-// Debian 13 has a newer systemd, and its timers, times and results are what alerts are made of.
+// Debian 13 has a newer systemd, whose timers, times and results the alerts depend on.
 testAlerts({ release: "trixie", hurried: false });

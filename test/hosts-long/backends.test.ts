@@ -19,12 +19,12 @@ afterAll(async () => {
   await d.remove();
 });
 
-// As docs/operations.md has it for a server that is not Amazon's.
+// As docs/operations.md describes a server that is not Amazon's.
 const bucket = (): string => `s3://state?endpoint=${cloud?.url ?? ""}&s3ForcePathStyle=true&region=eu-central-1`;
 const root = resolve(__dirname, "../..");
 const name = (): string => basename(d.stack.configFile).replace(/^Pulumi\.(.*)\.yaml$/, "$1");
 
-/** Runs pulumi as a person would who has logged in to the bucket. */
+/** Runs pulumi as a user does who has logged in to the bucket. */
 const pulumi = (args: string[], env: Record<string, string> = {}, input?: string): Promise<Finished> =>
   run(join(root, "node_modules", ".bin", "pulumi"), [...args, "--color", "never"], {
     cwd: root,
@@ -33,10 +33,10 @@ const pulumi = (args: string[], env: Record<string, string> = {}, input?: string
     ...(input === undefined ? {} : { input }),
   });
 
-it("a state in S3, its secrets encrypted by a passphrase, deploys and is quiet afterwards", async () => {
+it("a state in S3 with secrets encrypted by a passphrase deploys, and a second run changes nothing", async () => {
   const written = join(root, "stacks", `Pulumi.${name()}.yaml`);
   succeeded(await pulumi(["stack", "init", name(), "--no-select", "--non-interactive"]));
-  // What encrypts the settings is in their file already.
+  // The file already contains the encryption of the settings.
   await rm(written);
   const at = ["--stack", name(), "--config-file", d.stack.configFile];
   await on(d.host, `echo mail >${d.host.source}/mail`);
@@ -46,20 +46,20 @@ it("a state in S3, its secrets encrypted by a passphrase, deploys and is quiet a
     /\d+ (created|updated|deleted)/,
   );
 
-  // What lies in the bucket: the connection, encrypted.
+  // The bucket contains the connection, encrypted.
   const kept = succeeded(await pulumi(["stack", "export", "--stack", name()]));
   expect(kept).toContain("::sqlite-1-activation");
   expect(kept).not.toContain("PRIVATE KEY");
-  // Another passphrase opens nothing.
+  // Another passphrase decrypts nothing.
   const other = await pulumi(["preview", ...at], { PULUMI_CONFIG_PASSPHRASE: "another" });
   expect(other.code).not.toBe(0);
   expect(`${other.stdout}${other.stderr}`).toContain("incorrect passphrase");
 });
 
-it("a key in a cloud takes the place of the passphrase", async () => {
+it("a cloud key replaces the passphrase", async () => {
   const stack = `kms-${process.pid}`;
   const file = join(root, "stacks", `Pulumi.${stack}.yaml`);
-  // No passphrase from here on.
+  // From here on, without a passphrase.
   const env = { PULUMI_CONFIG_PASSPHRASE: "" };
   const at = (args: string[], input?: string): Promise<Finished> => pulumi([...args, "--stack", stack], env, input);
   try {

@@ -4,7 +4,7 @@ import { attempt, files, fill, identical, mirrors, missingFrom, row, stopped } f
 
 jest.setTimeout(400_000);
 
-// Volumes on btrfs: their identity has a subvolume in it, and they do not say how many files they hold.
+// Volumes on btrfs: their identity includes a subvolume, and they do not report how many files they hold.
 
 let d: Deployment;
 let primary: Disk;
@@ -63,7 +63,7 @@ describe("the preflight", () => {
 });
 
 describe("the mirror", () => {
-  it("is deployed, and knows the subvolume", async () => {
+  it("is deployed, and records the subvolume", async () => {
     const { host } = d;
     await fill(host, 150);
     await on(host, `btrfs -q subvolume create ${host.source}/inner && echo nested >${host.source}/inner/file`);
@@ -75,7 +75,7 @@ describe("the mirror", () => {
     expect(succeeded(await d.stack.up([]))).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
   });
 
-  it("stops when the volume goes, and mirrors again when it is back", async () => {
+  it("stops when the volume is unmounted, and mirrors again once it is back", async () => {
     const { host } = d;
     const before = await content(host, host.target);
     await eventually(async () => (await attempt(host, `umount ${host.source}`)).code === 0, 20);
@@ -92,7 +92,7 @@ describe("the mirror", () => {
     });
   });
 
-  it("is not made of another subvolume of the same disk", async () => {
+  it("does not use another subvolume of the same disk", async () => {
     const { host } = d;
     const before = await content(host, host.target);
     await eventually(async () => (await attempt(host, `umount ${host.source}`)).code === 0, 20);
@@ -115,7 +115,7 @@ describe("the mirror", () => {
     });
   });
 
-  it("heals after the target was full", async () => {
+  it("recovers after the target was full", async () => {
     const { host } = d;
     await on(
       host,
@@ -132,7 +132,7 @@ describe("the mirror", () => {
     });
   });
 
-  it("is held when the source is emptied, although btrfs says nothing of how many files there are", async () => {
+  it("is held when the source is emptied, although btrfs does not report the number of files", async () => {
     const { host } = d;
     const before = (await files(host, host.target)).size;
     await on(host, `rm -rf ${host.source}/mail`);
@@ -150,7 +150,7 @@ describe("the mirror", () => {
 });
 
 describe("a replaced disk", () => {
-  it("is accepted by the line that the refusal gives, subvolume included", async () => {
+  it("is accepted by the command in the refusal, including the subvolume", async () => {
     const { host } = d;
     const disk = await btrfs();
     await on(host, "systemctl stop lsyncd");

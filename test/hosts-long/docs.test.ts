@@ -57,7 +57,7 @@ async function newUser(): Promise<void> {
   env = {
     ...Object.fromEntries(inherited),
     ...{ HOME: home, PULUMI_HOME: join(home, ".pulumi"), PATH: `${bin}:${path}` },
-    // What a person would type.
+    // The input of a user.
     ...{ PULUMI_CONFIG_PASSPHRASE: "docs", PULUMI_SKIP_CONFIRMATIONS: "true", PULUMI_SKIP_UPDATE_CHECK: "true" },
   };
 }
@@ -83,7 +83,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** Puts the hosts that README names into the stack file, with their keys, as its reader does; the sandbox's port is added. */
+/** Adds the hosts from README to the stack file with their keys, as its reader does, and the sandbox's port. */
 async function editStackFile(): Promise<void> {
   const file = join(clone, "stacks", "Pulumi.sqlite.yaml");
   const block = fencedBlocks(await readFile(join(root, "README.md"), "utf8")).find(({ info }) => info === "yaml");
@@ -117,7 +117,7 @@ async function runBlock(block: ReturnType<typeof shellBlocks>[number]): Promise<
   }
 }
 
-describe("runs what the pages say", () => {
+describe("the commands of the pages", () => {
   for (const page of pages) {
     const blocks = shellBlocks(readFileSync(join(root, page), "utf8")).filter(({ skipped }) => skipped === undefined);
     if (blocks.length === 0) continue;
@@ -129,16 +129,16 @@ describe("runs what the pages say", () => {
     );
   }
 
-  it("and keeps the state in the directory that this test removes", () => {
+  it("keep the state in the directory that this test removes", () => {
     expect(existsSync(join(env.HOME ?? "", ".pulumi", "stacks", "lsyncd", "sqlite.json"))).toBe(true);
   });
 
-  it("and the test alert has arrived", async () => {
+  it("have sent the test alert", async () => {
     expect((await execOn(host, "cat /root/mails")).stdout).toMatch(/^Subject: \[TEST\] Lsyncd alerts on sqlite-1$/m);
   });
 });
 
-it("a playbook calls the program, and knows whether it changed something", async () => {
+it("a playbook runs the program, and detects whether it changed something", async () => {
   const page = readFileSync(join(root, "docs/moving-from-ansible.md"), "utf8");
   const passphrase = join(directory, "passphrase");
   const playbook = join(directory, "sqlite.yml");
@@ -161,7 +161,7 @@ it("a playbook calls the program, and knows whether it changed something", async
   expect(await play()).toMatch(/localhost +: ok=1 +changed=1 .* failed=0/);
 });
 
-it("a source that is taken away leaves the mirror as it is", async () => {
+it("the mirror stays unchanged when the source is removed", async () => {
   const mirrored = `cd ${host.target} && find . -type f -not -path './lost+found/*' | sort | xargs sha256sum`;
   const before = (await execOn(host, mirrored)).stdout;
   expect(before).toContain("customers.sqlite");

@@ -25,7 +25,7 @@ afterAll(async () => {
   await d.remove();
 });
 
-/** Runs the page on one of the hosts; it throws when a step fails or something is lost. */
+/** Runs the page on one of the hosts; throws if a step fails or data is lost. */
 async function drilled(index: number, way: Way, failure: "disk" | "host"): Promise<Account> {
   const [host, stack] = [d.hosts[index], stacks[index]];
   if (!host || !stack) throw new Error("there is no such host");
@@ -42,7 +42,7 @@ function expectAll(account: Account, way: Way): void {
   expect(accountText(account)).toMatch(/^recovery time {3}\d+\.\d s/m);
 }
 
-/** A row of the table of faults: the drill has thrown if the mirror lost anything. */
+/** Adds a row to the table of faults: the drill has thrown if the mirror lost anything. */
 const record = (injected: string, { losses, recoverySeconds }: Account): Promise<void> =>
   row({
     injected,
@@ -50,15 +50,15 @@ const record = (injected: string, { losses, recoverySeconds }: Account): Promise
     lost: 0,
   });
 
-describe("the pages on disaster recovery, command for command", () => {
-  it("leads from a disk that failed under load back to a new primary, and nothing that the mirror held is lost", async () => {
+describe("the pages on disaster recovery, command by command", () => {
+  it("recover from a disk that failed under load to a new primary, and lose nothing that the mirror held", async () => {
     const account = await drilled(0, "restore", "disk");
     expectAll(account, "restore");
     expect(account.returnSeconds).toBeLessThan(60);
     await record("The primary's disk fails under load; docs/disaster-recovery.md followed to a new primary", account);
   });
 
-  it("leads from a dead host without its primary to one whose mirror stays the primary", async () => {
+  it("recover from a dead host without its primary to one whose mirror becomes the primary", async () => {
     const account = await drilled(1, "reverse", "host");
     expectAll(account, "reverse");
     await record(

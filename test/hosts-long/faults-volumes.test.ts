@@ -20,14 +20,14 @@ afterAll(async () => {
 const roles = ["source", "target"] as const;
 
 describe("a volume that is not mounted at boot", () => {
-  it("target: nothing is mirrored until it is, then lsyncd runs by itself", () => lockedAtBoot(d, "target"));
+  it("target: nothing is mirrored until it is mounted, then lsyncd runs by itself", () => lockedAtBoot(d, "target"));
 });
 
 describe("volumes that are mounted late in the boot", () => {
-  it("are waited for, then lsyncd runs by itself", async () => {
+  it("delay the start of lsyncd, which then runs by itself", async () => {
     const { host } = d;
     const before = await files(host, host.target);
-    // As a disk that takes its time: the mounts wait for a unit that does.
+    // Like a slow disk: the mounts wait for a slow unit.
     await on(
       host,
       `printf '[Unit]\\nDefaultDependencies=no\\n[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/sleep 25\\n' >/etc/systemd/system/slow-disk.service
@@ -37,7 +37,7 @@ describe("volumes that are mounted late in the boot", () => {
        done`,
     );
     await reboot(host);
-    // In this order: the disk is there, both are mounted, lsyncd starts.
+    // In this order: the disk appears, both are mounted, lsyncd starts.
     expect(
       await on(
         host,
@@ -64,10 +64,10 @@ describe("volumes that are mounted late in the boot", () => {
 });
 
 describe("a volume that is unmounted while lsyncd runs", () => {
-  it("target: it stops within seconds, and runs again when the volume is back", () =>
+  it("target: lsyncd stops within seconds, and runs again once the volume is back", () =>
     unmountedWhileRunning(d, "target"));
 
-  it.each(roles)("%s: lazily, in the middle of a large copy", async (role) => {
+  it.each(roles)("%s: lazily, during a large copy", async (role) => {
     const { host } = d;
     await on(host, `head -c 150000000 /dev/urandom >${host.source}/big && sync`);
     await eventually(async () => (await on(host, "pgrep -x rsync || true")) !== "", 20).catch(() => undefined);
@@ -145,7 +145,7 @@ describe("another disk", () => {
 });
 
 describe("a read-only remount", () => {
-  it.each(roles)("of the %s loses nothing and heals", async (role) => {
+  it.each(roles)("of the %s loses nothing, and the mirror recovers", async (role) => {
     const { host } = d;
     await remount(host, role, "ro");
     if (role === "target") {
@@ -165,7 +165,7 @@ describe("a read-only remount", () => {
 });
 
 describe("something mounted inside the target", () => {
-  it("is not reached into", async () => {
+  it("is not changed", async () => {
     const { host } = d;
     await on(host, `mkdir -p /srv/other && echo precious >/srv/other/data && mkdir ${host.source}/inner`);
     await identical(host);

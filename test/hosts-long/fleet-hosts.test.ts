@@ -13,7 +13,7 @@ const host = (number: number): SandboxHost => {
 };
 const state = (number: number): Promise<string> => on(host(number), "systemctl is-active lsyncd 2>/dev/null || true");
 
-// A key of the right form that no host has.
+// A valid key that belongs to no host.
 const otherKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2xYFbD4cWCqsKFJuTDJmCTzmEUW0gGPGCvYIkGBkbc";
 const records = "/var/lib/lsyncd-as-code";
 
@@ -31,10 +31,10 @@ afterAll(async () => {
   await d.remove();
 });
 
-describe("a fleet with faults", () => {
-  it("is deployed where it can be; each fault names its host", async () => {
+describe("a fleet with faulty hosts", () => {
+  it("is deployed where possible, and each error names its host", async () => {
     await kill(host(2));
-    // Too little room for what a deployment writes.
+    // Too little room for a deployment.
     await on(host(4), `mkdir -p ${records} && mount -t tmpfs -o size=32k tmpfs ${records}`);
     await d.configure({}, { "sqlite-3": { hostKey: otherKey } });
     const text = failed(await runTool(d.stack, "cli/pulumi.ts", ["up", "--yes"]));
@@ -46,7 +46,7 @@ describe("a fleet with faults", () => {
     expect(text).not.toMatch(/sqlite-1-\S+\):\s+error/);
   });
 
-  it("is told host by host by npm run status, at once and with its exit code", async () => {
+  it("is reported host by host by npm run status, at once and with its exit code", async () => {
     const began = Date.now();
     const { code, all } = await status();
     expect(Date.now() - began).toBeLessThan(60_000);
@@ -62,7 +62,7 @@ describe("a fleet with faults", () => {
     expect(all["sqlite-4"]?.healthy).toBe(false);
   });
 
-  it("is whole after the faults are mended, and the next run is quiet", async () => {
+  it("is complete after the repair, and the next run changes nothing", async () => {
     await boot(host(2));
     await on(host(4), `umount ${records}`);
     await d.configure();
@@ -73,7 +73,7 @@ describe("a fleet with faults", () => {
 });
 
 describe("npm run status", () => {
-  it("calls a healthy fleet healthy", async () => {
+  it("reports a healthy fleet as healthy", async () => {
     // The monitor's first run is soon after the deployment; without it nothing is known of its verdict.
     await Promise.all(d.hosts.map((one) => on(one, "systemctl start lsyncd-monitor.service || true")));
     const text = await eventually(async () => {
@@ -86,7 +86,7 @@ describe("npm run status", () => {
     expect(text).toContain("all 4 healthy");
   });
 
-  it("sees what is wrong, and a host that hangs holds up nobody", async () => {
+  it("reports problems, and a hanging host delays no other", async () => {
     await on(host(1), `umount -l ${host(1).target}`);
     await on(host(2), "systemctl stop lsyncd; chmod 0600 /etc/lsyncd/lsyncd.conf.lua");
     await on(host(3), "lsyncd-failover begin a test");
@@ -113,18 +113,18 @@ describe("npm run status", () => {
 });
 
 describe("a part of the fleet", () => {
-  // As docs/operations.md has it.
+  // As docs/operations.md describes it.
   const one = ["--target", "**Mirror::sqlite-1", "--target-dependents"];
 
-  it("is chosen by a pattern that takes sqlite-1 and neither sqlite-10 nor sqlite-1-eu", async () => {
-    // Two under other names: those are other resources, and their old ones are taken away.
+  it("is selected by a pattern that matches sqlite-1, but neither sqlite-10 nor sqlite-1-eu", async () => {
+    // Two under other names: those are new resources, and the old ones are removed.
     await d.configure({ delay: 3 }, { "sqlite-3": { name: "sqlite-10" }, "sqlite-4": { name: "sqlite-1-eu" } });
     const text = succeeded(await d.stack.preview(one));
     expect(text).toMatch(/::sqlite-1-activation\]/);
     expect(text).not.toMatch(/::sqlite-(1-eu|10|2|3|4)-/);
   });
 
-  it("is undeployed when its host is taken out of the stack, and nothing else is touched", async () => {
+  it("is undeployed when its host is removed from the stack, and nothing else changes", async () => {
     await d.configure({}, {}, [host(1), host(2), host(3)]);
     const text = succeeded(await d.stack.up());
     expect(text).toMatch(/sqlite-4-activation deleted/);

@@ -10,7 +10,7 @@ import { runTool } from "../support/tools";
 
 jest.setTimeout(400_000);
 
-// A passphrase and a password as a person chooses them, so with what a shell would stumble over.
+// A passphrase and a password with characters that are special to a shell.
 const passphrase = "open 'sesame' $1";
 const password = `log "in" with \\ me`;
 
@@ -41,10 +41,10 @@ afterAll(async () => {
   await d.remove();
 });
 
-/** Sets how the inner host is reached, its secrets encrypted. */
+/** Sets how to reach the inner host, with secrets encrypted. */
 async function reach(settings: Extra, secrets: Record<string, string>): Promise<void> {
   await d.configure(settings, {}, [inner]);
-  // Nothing that was not set on purpose: neither a key nor a secret of before.
+  // Only what was set on purpose: no key or secret from before.
   await d.stack.pulumi(["config", "rm", "lsyncd:privateKey"], { allowFailure: true });
   for (const [path, value] of Object.entries(secrets)) {
     await d.stack.pulumi(["config", "set", "--secret", "--path", `lsyncd:${path}`], { input: value });
@@ -58,7 +58,7 @@ const bastion = (): Extra => ({
 const accepted = async (how: string): Promise<number> =>
   Number(await on(inner, `journalctl -u ssh --no-pager -o cat | grep -c ${quote(`Accepted ${how} `)} || true`));
 
-it("goes through a bastion with a password, to a host with a key that has a passphrase", async () => {
+it("connects through a bastion with a password to a host with a key that has a passphrase", async () => {
   await reach(bastion(), {
     privateKey: await readFile(join(folder, "locked"), "utf8"),
     privateKeyPassphrase: passphrase,
@@ -75,7 +75,7 @@ it("goes through a bastion with a password, to a host with a key that has a pass
   for (const secret of [passphrase, password, "PRIVATE KEY"]) expect(state).not.toContain(secret);
 });
 
-it("does so as well for npm run status, and a key that is not the bastion's is refused", async () => {
+it("does the same for npm run status, and refuses a wrong key of the bastion", async () => {
   const { stdout } = await runTool(d.stack, "cli/status.ts", []);
   expect(stdout).toMatch(new RegExp(`^${inner.name} +\\S+ +active`, "m"));
   await reach(
@@ -101,7 +101,7 @@ it("logs in with the keys of an ssh-agent", async () => {
   }
 });
 
-it("logs in with a password, and a wrong one is one clear line", async () => {
+it("logs in with a password, and a wrong password gives one clear line", async () => {
   await execOn(inner, "useradd -m -s /bin/bash ops; chpasswd", { input: `ops:${password}\n` });
   await on(
     inner,
@@ -123,7 +123,7 @@ it("logs in with a password, and a wrong one is one clear line", async () => {
   expect(refused).not.toContain(`${inner.name}-preflight`);
 });
 
-it("is not disturbed by an agent that is gone when there is a key", async () => {
+it("ignores a missing agent when there is a key", async () => {
   await reach({}, { privateKey: oldKey });
   await writeFile(join(folder, "dead"), "");
   const env = { SSH_AUTH_SOCK: join(folder, "dead") };
@@ -131,7 +131,7 @@ it("is not disturbed by an agent that is gone when there is a key", async () => 
   expect(succeeded(finished)).toContain("The ssh-agent in SSH_AUTH_SOCK does not answer");
 });
 
-it("takes host keys from known_hosts, hashed and with a port, and refuses a host that is not there", async () => {
+it("reads host keys from known_hosts, hashed and with a port, and refuses a host that is not listed", async () => {
   const home = join(folder, "home");
   await run("mkdir", ["-p", join(home, ".ssh")]);
   const known = join(home, ".ssh", "known_hosts");
@@ -158,12 +158,12 @@ it("takes host keys from known_hosts, hashed and with a port, and refuses a host
   expect(scan.stdout).toContain(`hostKey: ${inner.hostKey}`);
 });
 
-it("takes a host whose key an authority in known_hosts certifies, and leaves it alone once the certificate has expired", async () => {
+it("accepts a host certified by an authority in known_hosts, and refuses it once the certificate has expired", async () => {
   const home = join(folder, "home");
   const [authority, key] = [join(folder, "authority"), join(folder, "host")];
   await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", authority]);
   await writeFile(`${key}.pub`, `${inner.hostKey}\n`);
-  /** Signs the host's key for this time, and makes the host show that. */
+  /** Signs the host's key for this time, and makes the host present the certificate. */
   const certify = async (valid: string): Promise<void> => {
     await run("ssh-keygen", [
       "-q",

@@ -20,7 +20,7 @@ async function replace(host: SandboxHost): Promise<void> {
      done`,
     { timeoutMs: 300_000 },
   );
-  // Of this the test is worth something: which programs answer.
+  // The test is valid only if these programs answer.
   expect(await on(host, "sudo --version 2>&1")).toMatch(/^sudo-rs /);
   for (const name of ["cat", "stat", "ls", "timeout", "mktemp", "date", "install", "sort"])
     expect(await on(host, `${name} --version 2>&1`)).toMatch(/^\S+ 0\.\d+\.\d+$/);

@@ -2,7 +2,7 @@ import { testSudo } from "../support/sudo-core";
 
 testSudo({
   release: "bookworm",
-  // What sudo does by default, and the other way round.
+  // sudo's default, and its opposite.
   sudoers: "Defaults timestamp_timeout=0\\nDefaults lecture=always\\nDefaults !use_pty\\n",
   arrange: () => Promise.resolve(),
 });

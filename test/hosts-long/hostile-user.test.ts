@@ -11,7 +11,7 @@ jest.setTimeout(900_000);
 const seconds = Number(process.env.SECONDS ?? 60);
 let d: Deployment;
 
-/** What is outside: checksums, owners and modes. */
+/** Everything outside: checksums, owners and modes. */
 const outside = () =>
   on(
     d.host,
@@ -38,7 +38,7 @@ it.each([
   ["the monitor", "timeout 60 lsyncd-monitor.sh"],
   ["the verification", "timeout 60 lsyncd-verify"],
   ["a failover and its end", "lsyncd-failover begin; timeout 60 lsyncd-failover end --keep target"],
-])("gets nothing outside through %s", async (what, command) => {
+])("a hostile user reaches nothing outside through %s", async (what, command) => {
   const { host } = d;
   const before = await outside();
   const swaps = Number(

@@ -17,7 +17,7 @@ afterAll(async () => {
   await d.remove();
 });
 
-it("a host that is renamed in the stack is not undeployed by its old entry", async () => {
+it("removing the old entry of a host renamed in the stack does not undeploy the host", async () => {
   const [one, two] = d.hosts;
   if (!one || !two) throw new Error("two hosts were asked for");
   const pid = await on(one, "pgrep -x lsyncd");
@@ -32,12 +32,12 @@ it("a host that is renamed in the stack is not undeployed by its old entry", asy
   await identical(one);
 });
 
-it("a host that is gone for good is taken out of the stack by the documented command", async () => {
+it("a host that no longer exists is removed from the stack by the documented command", async () => {
   const [one, two] = d.hosts;
   if (!one || !two) throw new Error("two hosts were asked for");
   await kill(two);
   const stack = await named([{ ...one, name: "mail-1" }]);
-  // Every `up` would try to undeploy it.
+  // Otherwise every `up` would try to undeploy it.
   expect(failed(await stack.up())).toContain("sqlite-2-activation");
   const [urn = "none"] = /urn:pulumi:[^"]*::lsyncd:index:Mirror::sqlite-2/.exec(await stack.state()) ?? [];
   succeeded(await stack.pulumi(["state", "delete", urn, "--target-dependents", "--yes"], { allowFailure: true }));
@@ -46,10 +46,10 @@ it("a host that is gone for good is taken out of the stack by the documented com
   expect(await faultsOf(one)).toBe("");
 });
 
-it("a machine that two entries lead to is deployed as one of them, and the other is refused", async () => {
+it("a machine with two entries is deployed as one of them, and the other is refused", async () => {
   const [one] = d.hosts;
   if (!one) throw new Error("a host was asked for");
-  // Not known by its key: another one than that of the first entry.
+  // Its key does not identify it: it differs from that of the first entry.
   await on(
     one,
     `ssh-keygen -q -t ecdsa -N "" -f /etc/ssh/ssh_host_ecdsa_key &&
@@ -66,7 +66,7 @@ it("a machine that two entries lead to is deployed as one of them, and the other
     expect(failed(await d.stack.up())).toContain(refusal);
     expect(await on(one, "grep delay /etc/lsyncd/lsyncd.conf.lua")).toContain("= 1,");
     expect(await faultsOf(one)).toBe("");
-    // Both for the first time and at once.
+    // Both for the first time, at the same time.
     await d.stack.configure([{ ...one, name: "mail-1" }]);
     succeeded(await d.stack.destroy());
     await d.stack.configure(entries, {}, { alias: { delay: 9 } });
@@ -75,7 +75,7 @@ it("a machine that two entries lead to is deployed as one of them, and the other
     expect(both).toContain(`This machine is already deployed as ${won.split("/").at(-1)}, reached at`);
     expect(await on(one, "grep delay /etc/lsyncd/lsyncd.conf.lua")).toContain(won.endsWith("/alias") ? "= 9," : "= 1,");
     expect(await faultsOf(one)).toBe("");
-    // Taking out the entry that lost leaves the machine alone.
+    // Removing the refused entry does not change the machine.
     await d.stack.configure(
       entries.filter(({ name }) => won.endsWith(`/${name}`)),
       {},

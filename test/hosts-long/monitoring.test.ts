@@ -31,7 +31,7 @@ describe("Prometheus", () => {
       { timeoutMs: 300_000 },
     );
     folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-prometheus-"));
-    // The rules as they are, but for the patience of an operator.
+    // The rules unchanged, except for their delays.
     const rules = await readFile(resolve(__dirname, "../../docs/monitoring/rules.yml"), "utf8");
     await writeFile(join(folder, "rules.yml"), rules.replaceAll(/for: \w+/g, "for: 1s"));
     await writeFile(
@@ -59,7 +59,7 @@ scrape_configs: [{job_name: node, static_configs: [{targets: ["${exporter}"], la
   };
 
   it(
-    "scrapes a healthy mirror, and its rule fires when the mirror is broken and ends when it is whole again",
+    "scrapes a healthy mirror; its rule fires when the mirror breaks and resolves after the repair",
     async () => {
       await install({ metricsFile });
       await host.monitor();
@@ -81,7 +81,7 @@ scrape_configs: [{job_name: node, static_configs: [{targets: ["${exporter}"], la
 
 describe("lsyncd-wait", () => {
   it(
-    "returns when what was written before is in the mirror: files, and a database",
+    "returns when everything written before is in the mirror: files, and a database",
     async () => {
       await install();
       for (const round of [1, 2, 3]) {
@@ -100,7 +100,7 @@ describe("lsyncd-wait", () => {
   );
 
   it(
-    "does not return while rsync is held, and says why",
+    "does not return while rsync is blocked, and gives the reason",
     async () => {
       await install();
       const said = await host.sh(
@@ -114,7 +114,7 @@ describe("lsyncd-wait", () => {
   );
 
   it(
-    "is asked on all hosts by npm run wait",
+    "runs on all hosts by npm run wait",
     async () => {
       const { code, stdout } = await runTool(deployment.stack, "cli/wait.ts", ["--timeout", "60"]);
       expect([code, stdout]).toEqual([0, expect.stringMatching(/^sqlite-1: mirrored after [\d.]+ s\n$/)]);
@@ -124,7 +124,7 @@ describe("lsyncd-wait", () => {
 });
 
 it(
-  "alertCommand gets each alert, and what it did not take at the next run",
+  "alertCommand gets each alert, and a rejected one again at the next run",
   async () => {
     await host.sh(`printf '#!/bin/sh\\n[ ! -e /tmp/refuse ] || exit 1\\nid -un >>/tmp/alerts; cat >>/tmp/alerts\\n' >/usr/local/bin/take
       chmod 755 /usr/local/bin/take; touch /tmp/refuse; install -m 0666 /dev/null /tmp/alerts`);
@@ -143,7 +143,7 @@ it(
 );
 
 it(
-  "npm run status makes no probe, sends nothing, and is what its schema says",
+  "npm run status makes no probe, sends nothing, and matches its schema",
   async () => {
     await install();
     await host.monitor();

@@ -4,7 +4,7 @@ import { attempt, files, fill, identical, mirrors, missingFrom, processes, row, 
 
 jest.setTimeout(400_000);
 
-// What an operator does on a host, and what neither a volume that returns nor a deployment undoes.
+// An operator's actions on a host that neither a returning volume nor a deployment undoes.
 
 let d: Deployment;
 const state = () => on(d.host, "systemctl show -p ActiveState --value lsyncd");
@@ -21,7 +21,7 @@ afterAll(async () => {
 });
 
 describe("lsyncd stopped by an operator", () => {
-  it("stays stopped when a volume returns, and through a deployment that changes it, with a reminder", async () => {
+  it("stays stopped when a volume returns and when a deployment changes it, with a reminder", async () => {
     const { host } = d;
     await on(host, `systemctl stop lsyncd`);
     await umount(host, "source");
@@ -40,7 +40,7 @@ describe("lsyncd stopped by an operator", () => {
 });
 
 describe("lsyncd-failover", () => {
-  it("keeps the mirror untouched: by hand, after a reboot, after a deployment", async () => {
+  it("leaves the mirror unchanged: after a manual start, a reboot and a deployment", async () => {
     const { host } = d;
     expect((await attempt(host, "lsyncd-failover status")).output).toContain("is a mirror of /mnt/storage_do_1");
     expect(await on(host, "lsyncd-failover begin the primary is broken")).toContain(
@@ -73,7 +73,7 @@ describe("lsyncd-failover", () => {
     });
   });
 
-  it("ends with the mirror copied back to the primary", async () => {
+  it("ends by copying the mirror back to the primary", async () => {
     const { host } = d;
     const inUse = await content(host, host.target);
     expect(await on(host, "lsyncd-failover end --keep target")).toContain(
@@ -92,7 +92,7 @@ describe("a replaced primary", () => {
     await on(host, "lsyncd-failover begin");
     const disk = await newDisk(host, 512);
     await setVolumes(host, { source: disk });
-    // Empty: the only copy is the mirror. Nothing passes over this but what is made for it.
+    // Empty: the mirror is the only copy. Only the intended command can override this.
     await d.configure({ acceptVolumes: [disk.uuid] });
     const text = failed(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "true" }));
     expect(text).toContain("The source /mnt/storage_do_1 is empty and the mirror is not");
@@ -119,7 +119,7 @@ describe("a replaced primary", () => {
     });
   });
 
-  it("that is accepted without a change of anything else is recorded as well", async () => {
+  it("that is accepted without any other change is recorded as well", async () => {
     const { host } = d;
     const disk = await newDisk(host, 512);
     await on(
@@ -138,7 +138,7 @@ describe("a replaced primary", () => {
 });
 
 describe("a replaced target", () => {
-  it("with data on it is refused, empty it is filled", async () => {
+  it("is refused with data on it, and filled when empty", async () => {
     const { host } = d;
     const disk = await newDisk(host, 512);
     await eventually(async () => (await attempt(host, `systemctl stop lsyncd; umount ${host.target}`)).code === 0);
@@ -164,8 +164,8 @@ describe("a replaced target", () => {
   });
 });
 
-describe("a mirror that stays the primary", () => {
-  it("is recorded by one command, that takes nothing but an empty volume for the new mirror", async () => {
+describe("a mirror that becomes the primary", () => {
+  it("is recorded by one command, which accepts only an empty volume as the new mirror", async () => {
     const { host } = d;
     const { target } = host.volumes;
     await eventually(async () => (await attempt(host, "lsyncd-failover begin")).code === 0);
@@ -194,7 +194,7 @@ describe("a mirror that stays the primary", () => {
         new Map(primary.split("\n").map((line) => [line.slice(66), line.slice(0, 64)])),
       ),
     ).toBeLessThanOrEqual(1); // alive
-    // The deployment finds all as it is recorded.
+    // The deployment finds everything as recorded.
     succeeded(await d.stack.preview());
     await row({
       injected: "The mirror made the primary, an empty disk its mirror (lsyncd-failover end --reverse)",
@@ -204,8 +204,8 @@ describe("a mirror that stays the primary", () => {
   });
 });
 
-describe("an emptied source that shall empty its mirror", () => {
-  it("does so in one run with the flag, although the deployment is the same", async () => {
+describe("a deliberately emptied source", () => {
+  it("empties its mirror in one run with the flag, although the deployment is the same", async () => {
     const { host, stack } = d;
     await on(host, `rm -rf ${host.source}/*`);
     await eventually(async () => (await attempt(host, "test -e /var/lib/lsyncd-as-code/held")).code === 0);
@@ -217,7 +217,7 @@ describe("an emptied source that shall empty its mirror", () => {
     await identical(host);
   });
 
-  it("does so as well when the run changes the deployment", async () => {
+  it("empties it also when the run changes the deployment", async () => {
     const { host, stack } = d;
     await fill(host);
     await identical(host);

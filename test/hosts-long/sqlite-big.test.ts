@@ -26,7 +26,7 @@ useCopier();
 
 const many = 960_000;
 
-/** Commits without a pause, a row of so many, until it is killed. */
+/** Commits continuously, this many rows at a time, until it is killed. */
 function write(file: string, rowids = many): ChildProcess {
   const script = `import sqlite3, sys, time, random
 c = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60); c.execute("pragma synchronous = off")
@@ -35,7 +35,7 @@ while True:
   return spawn("python3", ["-c", script, file], { stdio: ["ignore", "ignore", "inherit"] });
 }
 
-/** Copies it once, with so many seconds for writers. Returns what came of it, and for how long they were held up. */
+/** Copies it once, with this many seconds for writers. Returns the result, and how long writers were blocked. */
 async function copyOnce(lockSeconds: number): Promise<{ outcome: string; held: number }> {
   const script = `my ($source, $target, $seconds) = @ARGV; my ($locked, $freed) = (0);
     replace lock_shared => sub { my $lock = shift; my $got = $lock->(@_); $locked = ticks() if $got; return $got };
@@ -47,7 +47,7 @@ async function copyOnce(lockSeconds: number): Promise<{ outcome: string; held: n
   return { outcome, held: Number(held) };
 }
 
-test("a big one that changes all the time is copied for its share of the time, and told as being behind meanwhile", async () => {
+test("a big database that changes continuously is copied for its share of the time, and reported as behind meanwhile", async () => {
   const file = path.join(source, "a.sqlite");
   await sql(file, create, insert(many / 3));
   await fullPass();
@@ -56,7 +56,7 @@ test("a big one that changes all the time is copied for its share of the time, a
   const [began, seen, told] = [Date.now(), new Set<number>(), new Set<string>()];
   const took: number[] = [];
   const look = setInterval(() => {
-    // Each copy has the time of its source.
+    // Each copy has the timestamp of its source.
     seen.add(statSync(path.join(target, "a.sqlite")).mtimeMs);
     const [, why = "", , reason = ""] = /^.*\ta\.sqlite\t.*$/m.exec(status())?.[0].split("\t") ?? [];
     told.add(why);
@@ -77,7 +77,7 @@ test("a big one that changes all the time is copied for its share of the time, a
   expect((copies * Math.min(...took)) / elapsed).toBeLessThan(defaults.sqliteCopyShare / 100);
 });
 
-test("three thousand of them at the first pass, and one that changes does not wait for the others", async () => {
+test("a first pass over three thousand databases does not delay one that changes", async () => {
   await sql(path.join(source, "0.sqlite"), create, insert(20));
   for (let i = 1; i < 3000; i += 1) copyFileSync(path.join(source, "0.sqlite"), path.join(source, `${i}.sqlite`));
   await fullPass();
@@ -88,7 +88,7 @@ test("three thousand of them at the first pass, and one that changes does not wa
   expect(await rows("2999.sqlite")).toBe("ok\n21");
 });
 
-test("500 MB with a rollback journal, written all the time: writers wait no longer than they may, the last copy stays, and it is told", async () => {
+test("500 MB with a rollback journal, written continuously: writers wait within the limit, the last copy stays, and it is reported", async () => {
   const file = path.join(source, "a.sqlite");
   await sql(file, create, insert(many));
   expect(statSync(file).size).toBeGreaterThan(500e6);
@@ -113,7 +113,7 @@ test("500 MB with a rollback journal, written all the time: writers wait no long
     // All of it has to be compared under the lock, which takes a multiple of that bound on any machine.
     expect(late.held).toBeLessThan(whole.held / 2);
 
-    // The same by the worker, which tells of it and tries again.
+    // The same by the worker, which reports it and tries again.
     await settings({ sqliteLockSeconds: 0.02 });
     const copied = copy();
     await events("/a.sqlite");
@@ -124,7 +124,7 @@ test("500 MB with a rollback journal, written all the time: writers wait no long
   } finally {
     await end(writer);
   }
-  // Nobody writes any more, so nobody is held up: it is copied.
+  // No process writes any more, so none is blocked: it is copied.
   await sql(file, "pragma user_version = 7");
   await events("/a.sqlite");
   for (let i = 0; i < 900 && !status().includes("pending\t0"); i += 1) await sleep(100);

@@ -8,7 +8,7 @@ let d: Deployment;
 const copy = "/var/tmp/mirror-copy";
 const worker = "pgrep -f '[l]syncd-as-code/sqlite-copier'";
 
-/** Copies the mirror while everything that writes it is stopped, as if the primary were lost at this very moment. */
+/** Copies the mirror while all its writers are stopped, as if the primary were lost at this moment. */
 async function frozenMirror(): Promise<void> {
   await on(
     d.host,
@@ -60,12 +60,12 @@ afterAll(async () => {
   await d.remove();
 });
 
-describe("databases that an application keeps open and writes", () => {
+describe("databases that an application keeps open and writes to", () => {
   it("are mirrored within a few seconds", async () => {
     expect(await caughtUp(15)).toBeLessThan(8);
   });
 
-  it("open in the mirror at any moment, in a state that was committed a few seconds ago", async () => {
+  it("can be opened in the mirror at any moment, in a state that was committed a few seconds ago", async () => {
     const ages: number[] = [];
     for (let sample = 0; sample < 30; sample += 1) {
       await new Promise((done) => setTimeout(done, Math.random() * 700));
@@ -78,12 +78,12 @@ describe("databases that an application keeps open and writes", () => {
     expect(Math.max(...ages)).toBeLessThan(8);
   });
 
-  it("hold up no writer", async () => {
+  it("do not block any writer", async () => {
     expect(await on(d.host, "systemctl is-active application")).toBe("active");
     expect(await on(d.host, "journalctl -u application -q -o cat | grep -ic -e locked -e busy; true")).toBe("0");
   });
 
-  it("are found sound by lsyncd-verify meanwhile, and a damaged copy is not", async () => {
+  it("are reported intact by lsyncd-verify in the meantime, and a damaged copy is not", async () => {
     expect(await on(d.host, "lsyncd-verify --full")).toMatch(/6 databases: 0 faults, 0 not checked$/);
     await application("stop");
     await caughtUp(20);
@@ -95,12 +95,12 @@ describe("databases that an application keeps open and writes", () => {
   });
 });
 
-describe("a verification at set times", () => {
+describe("scheduled verification", () => {
   const timer = (property: string): Promise<string> =>
     on(d.host, `systemctl show -p ${property} --value lsyncd-verify.timer`);
   const monitor = (): Promise<string> => on(d.host, "lsyncd-monitor.sh || true");
 
-  it("runs from a timer that goes with the setting, and a change of it restarts no lsyncd", async () => {
+  it("runs from a timer that follows the setting, and a change of the setting restarts no lsyncd", async () => {
     const lsyncd = await on(d.host, "systemctl show -p MainPID --value lsyncd");
     await d.configure({ verifySchedule: "Sun 03:00" });
     succeeded(await d.stack.up());
@@ -112,13 +112,13 @@ describe("a verification at set times", () => {
     expect(await on(d.host, "systemctl show -p MainPID --value lsyncd")).toBe(lsyncd);
   });
 
-  it("refuses a time that systemd does not understand, and keeps what it had", async () => {
+  it("rejects a time that systemd does not understand, and keeps the old one", async () => {
     await d.configure({ verifySchedule: "every now and then" });
     expect(failed(await d.stack.up())).toMatch(/systemd (refuses|warns about) .*lsyncd-verify.timer/);
     expect(await timer("TimersCalendar")).toContain("OnCalendar=*-*-* 00:00:00");
   });
 
-  it("is told by the monitor", async () => {
+  it("is reported by the monitor", async () => {
     await on(d.host, "systemctl start lsyncd-verify.service");
     expect(await monitor()).toMatch(/^ok +verify +lsyncd-verify found no fault at 2/m);
     await application("stop");
@@ -132,7 +132,7 @@ describe("a verification at set times", () => {
     expect(await monitor()).toMatch(/^ok +verify /m);
   });
 
-  it("is skipped while a volume is missing, instead of finding everything gone", async () => {
+  it("is skipped while a volume is missing, instead of reporting every file as missing", async () => {
     await application("stop");
     const result = "cat /var/lib/lsyncd-as-code/sqlite/verify.tsv";
     const before = await on(d.host, result);
@@ -145,7 +145,7 @@ describe("a verification at set times", () => {
     await caughtUp(45);
   });
 
-  it("ends with the setting", async () => {
+  it("is removed with the setting", async () => {
     await d.configure({});
     succeeded(await d.stack.up());
     expect(await timer("ActiveState")).toBe("inactive");
@@ -154,7 +154,7 @@ describe("a verification at set times", () => {
 });
 
 describe("the copier", () => {
-  it("is taken up again after a kill -9", async () => {
+  it("is restarted after a kill -9", async () => {
     for (let round = 0; round < 5; round += 1) {
       await eventually(async () => (await on(d.host, `${worker} >/dev/null && kill -9 $(${worker}); echo $?`)) === "0");
       expect(faults(await mirrored())).toEqual([]);
@@ -163,7 +163,7 @@ describe("the copier", () => {
     expect(await on(d.host, `find ${d.host.target} -name '.lsyncd-rsync.*' -mmin +1`)).toBe("");
   });
 
-  it("ends with lsyncd, and the next one takes up what was left", async () => {
+  it("ends with lsyncd, and the next one continues the remaining work", async () => {
     await on(d.host, "systemctl stop lsyncd");
     expect(await on(d.host, `${worker} | wc -l`)).toBe("0");
     const before = await on(
@@ -181,17 +181,17 @@ describe("the copier", () => {
     await caughtUp(20);
   });
 
-  it("goes on after a reboot", async () => {
+  it("continues after a reboot", async () => {
     await reboot(d.host);
     await application("start");
     await writing();
     await caughtUp(30);
   });
 
-  it("leaves a mirror that opens after a power cut under load, no older than before, and goes on", async () => {
+  it("after a power cut under load, leaves a mirror that opens and is no older than before, and continues", async () => {
     for (let round = 0; round < 3; round += 1) {
       const before = await mirrored();
-      // The source is locked at the next boot, so that what the target's disk holds is seen before anything changes it.
+      // The source stays locked at the next boot, so that the target's disk is inspected before anything changes it.
       await setAtBoot(d.host, "source", "locked");
       await new Promise((done) => setTimeout(done, Math.random() * 3000));
       await powerCut(d.host);
@@ -208,8 +208,8 @@ describe("the copier", () => {
   });
 });
 
-describe("a source that is unmounted in the middle of a copy", () => {
-  it("loses nothing, and is mirrored again when it is back", async () => {
+describe("a source that is unmounted during a copy", () => {
+  it("loses nothing, and is mirrored again once it is back", async () => {
     for (let round = 0; round < 3; round += 1) {
       const before = await mirrored();
       // A copy is under way when the worker's own files are in the mirror, often for no more than some hundredths of a second: looked
@@ -233,7 +233,7 @@ describe("a source that is unmounted in the middle of a copy", () => {
 });
 
 describe("a full target", () => {
-  it("keeps the last good copies, says so, and heals", async () => {
+  it("keeps the last good copies, reports the problem, and recovers", async () => {
     const before = await mirrored();
     await on(
       d.host,

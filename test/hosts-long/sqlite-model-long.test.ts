@@ -22,7 +22,7 @@ const many = Number(process.env.MODEL_HISTORIES ?? 100_000);
 const last = noted().at(-1);
 const next = last ? last.first + last.count : Math.floor(Math.random() * 1e9);
 const first = Number(process.env.MODEL_SEED ?? next);
-/** What is replayed before it is noted: a run that is ended loses no more. */
+/** The number of histories between two records: a run that is ended loses no more. */
 const PIECE = 1000;
 
 test("100,000 random histories, in one run or several", async () => {

@@ -28,7 +28,7 @@ test("with two databases of 500 MB, every database in the mirror is intact, comm
   expect(slowest("big-rollback")).toBeLessThan(1000 * defaults.sqliteLockSeconds + wait);
 });
 
-test("the same with every program of the mirror being killed", async () => {
+test("the same while every program of the mirror is being killed", async () => {
   const { faults, kills } = await torture({
     ...{ tools, writers: writers(true), samples: Math.ceil(SAMPLES / 2), safe: true, few: 10, trouble: "kill" },
   });
@@ -36,7 +36,7 @@ test("the same with every program of the mirror being killed", async () => {
   expect([...kills.keys()].sort()).toEqual([...roles].sort());
 });
 
-test("the same with a disk that fills up in the middle of copies", async () => {
+test("the same with a disk that fills up during copies", async () => {
   const { faults, said } = await torture({
     ...{ tools, writers: writers(false), samples: SAMPLES, safe: true, few: 10, trouble: "full" },
   });
@@ -44,7 +44,7 @@ test("the same with a disk that fills up in the middle of copies", async () => {
   expect(said.includes("cannot write: No space left on device")).toBe(true);
 });
 
-test("the same with a disk that loses its power, and what had not reached it, at each sample", async () => {
+test("the same with a disk that loses its power and all unsynced data at each sample", async () => {
   const { faults, late } = await torture({
     ...{ tools, writers: writers(false), samples: Math.ceil(SAMPLES / 3), safe: true, trouble: "power" },
   });

@@ -6,8 +6,8 @@ import { attempt, full, identical, mirrors, processes, row, stopped } from "../s
 
 jest.setTimeout(400_000);
 
-// What a host's own upkeep does to a deployment: packages that are upgraded, systemd that reads its units again, a disk
-// that is full.
+// Effects of a host's maintenance on a deployment: package upgrades, systemd reloading its units, a full
+// disk.
 
 const state = "/var/lib/lsyncd-as-code";
 const apt = "DEBIAN_FRONTEND=noninteractive apt-get -q -y --allow-downgrades";
@@ -23,7 +23,7 @@ afterAll(async () => {
   await c.remove();
 });
 
-/** A package of lsyncd with a higher version, and with a configuration file of its own at the path of ours. */
+/** A package of lsyncd with a higher version and its own configuration file at our path. */
 async function newerPackage(): Promise<void> {
   await on(
     c.d.host,
@@ -34,10 +34,10 @@ async function newerPackage(): Promise<void> {
   );
 }
 
-describe("the packages installed again, as an upgrade does", () => {
+describe("packages reinstalled, as an upgrade does", () => {
   const again = `${apt} install --reinstall lsyncd rsync`;
 
-  it("while it mirrors: it mirrors on, by the same files", async () => {
+  it("while lsyncd mirrors: it continues with the same files", async () => {
     const { host } = c.d;
     await on(host, again);
     await mirrors(host);
@@ -51,7 +51,7 @@ describe("the packages installed again, as an upgrade does", () => {
     });
   });
 
-  it("while the source is not mounted: nothing is mirrored before it is", async () => {
+  it("while the source is not mounted: nothing is mirrored until it is mounted", async () => {
     const { host } = c.d;
     const before = await content(host, host.target);
     await umount(host, "source");
@@ -70,7 +70,7 @@ describe("the packages installed again, as an upgrade does", () => {
     });
   });
 
-  it("while an operator has stopped it: the package starts it, as docs/on-a-host.md says", async () => {
+  it("while an operator has stopped lsyncd: the package starts it, as docs/on-a-host.md says", async () => {
     const { host } = c.d;
     await on(host, `systemctl stop lsyncd && ${again}`);
     expect(await on(host, "systemctl is-active lsyncd")).toBe("active");
@@ -81,7 +81,7 @@ describe("the packages installed again, as an upgrade does", () => {
     await mirrors(host);
   });
 
-  it("while the mirror is in use in the primary's place: it stays untouched", async () => {
+  it("while the mirror is in use during a failover: it stays unchanged", async () => {
     const { host } = c.d;
     await on(host, "lsyncd-failover begin");
     await on(host, `echo new >${host.target}/written-in-failover`);
@@ -101,8 +101,8 @@ describe("the packages installed again, as an upgrade does", () => {
   });
 });
 
-describe("a newer package of lsyncd, with a configuration file at the path of ours", () => {
-  it("that asks which to keep and gets no answer: the deployment's file stays, a deployment is refused until that is mended", async () => {
+describe("a newer package of lsyncd with a configuration file at our path", () => {
+  it("that asks which file to keep and gets no answer: the deployment's file stays, and deployments are refused until this is fixed", async () => {
     const { host, stack } = c.d;
     await newerPackage();
     expect((await attempt(host, `${apt} install /srv/package/lsyncd-99.deb </dev/null`)).output).toContain(
@@ -135,7 +135,7 @@ describe("a newer package of lsyncd, with a configuration file at the path of ou
 });
 
 describe("systemctl daemon-reload in the middle of a deployment", () => {
-  it("starts nothing that is half new and half old", async () => {
+  it("starts nothing from a mix of new and old files", async () => {
     const { host } = c.d;
     await c.hangInSwaps();
     const { up } = await c.halfWay();
@@ -168,7 +168,7 @@ describe("the state directory", () => {
       "lsyncd tried again and again, which the monitor told; mirrored when it could be written again",
     ],
   ])(
-    "%s stops nothing for ever: what was written meanwhile is mirrored afterwards at the latest",
+    "%s does not stop mirroring for good: changes made meanwhile are mirrored afterwards at the latest",
     async (what, how, told, happened) => {
       const { host } = c.d;
       const database = `${host.source}/mail/${what}.sqlite`;
@@ -194,10 +194,10 @@ describe("the state directory", () => {
   );
 });
 
-describe("the kernel's inotify watches used up", () => {
-  it("ends lsyncd, which is told, instead of mirroring a part; it mirrors all when there are more", async () => {
+describe("inotify watches used up", () => {
+  it("ends lsyncd with an alert instead of mirroring only a part; it mirrors everything once there are enough", async () => {
     const { host } = c.d;
-    // Among the kernel's limits this one is of a user namespace, so that a host can lower it for lsyncd alone.
+    // This kernel limit exists per user namespace, so a host can lower it for lsyncd alone.
     await on(
       host,
       `mkdir -p /run/limits /usr/lib/real /etc/systemd/system/lsyncd.service.d && mount --bind /proc/sys/user /run/limits && mount -o remount,bind,rw /run/limits
@@ -207,7 +207,7 @@ describe("the kernel's inotify watches used up", () => {
        mkdir -p ${host.source}/many/{1..30} && echo deep >${host.source}/many/30/file`,
     );
     const before = await content(host, host.target);
-    // Nothing was told lately, so that this is.
+    // No alert was sent recently, so that this one is.
     await on(host, `rm -rf ${state}/alerts; systemctl start lsyncd`);
     await eventually(
       async () => (await on(host, "journalctl -u lsyncd -n 50 --no-pager -o cat")).includes("out of inotify watches"),

@@ -33,7 +33,7 @@ async function verify(...args: string[]): Promise<Finished> {
 
 beforeAll(async () => {
   d = await prepare("verify", { hosts: 2 });
-  // One host by root, the other by a user who has sudo.
+  // One host as root, the other as a user with sudo.
   await d.configure({}, { "sqlite-2": { user: "admin" } });
   await Promise.all(
     d.hosts.map((host) =>
@@ -51,7 +51,7 @@ afterAll(async () => {
 });
 
 describe("npm run verify", () => {
-  it("tells of all hosts in one table, and ends with 0 when all is well", async () => {
+  it("reports all hosts in one table, and exits 0 when all are healthy", async () => {
     const { code, stdout } = await verify("--checksum", "--full");
     expect(stdout).toMatch(/^host +result +files +databases +faults +unchecked +seconds$/m);
     expect(stdout).toMatch(/^sqlite-1 +fine +2 +1 +0 +0 /m);
@@ -65,11 +65,11 @@ describe("npm run verify", () => {
       Number(await on(host, "journalctl -u ssh -q -o cat | grep -c '^Accepted'"));
     const before = await logins();
     await verify();
-    // One is that of the count itself.
+    // One of them belongs to the count itself.
     expect((await logins()) - before).toBe(2);
   });
 
-  it("names a damaged database and its host, and ends with 1", async () => {
+  it("names a damaged database and its host, and exits 1", async () => {
     const [, host] = hosts();
     await on(host, `printf broken | dd of=${host.target}/a.sqlite bs=1 seek=4100 conv=notrunc status=none`);
     const { code, stdout } = await verify();
@@ -79,7 +79,7 @@ describe("npm run verify", () => {
     expect(code).toBe(1);
   });
 
-  it("names a host that does not answer, and ends with 2 when the others are fine", async () => {
+  it("names a host that does not answer, and exits 2 when the others are healthy", async () => {
     const [, host] = hosts();
     await kill(host);
     const { code, stdout } = await verify();
@@ -89,7 +89,7 @@ describe("npm run verify", () => {
     expect(code).toBe(2);
   });
 
-  it("says which stack it cannot read, and shows no secret", async () => {
+  it("names a stack that it cannot read, and shows no secret", async () => {
     const { code, stderr, stdout } = await verify("--stack", "nobody");
     expect([code, stderr]).toEqual([2, expect.stringMatching(/could not read the settings of nobody/) as string]);
     expect(`${stdout}${stderr}`).not.toContain("PRIVATE KEY");

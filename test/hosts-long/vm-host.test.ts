@@ -3,7 +3,7 @@ import { failDisk, monitorCommand } from "../../tools/sandbox/vm/process";
 import { row } from "../support/faults";
 import { prepareVm, testMs, type VmDeployment } from "../support/vm";
 
-// What a kernel of its own does to a deployed host: volumes and disks that fail, time that jumps, limits and confinement in force.
+// What an own kernel does to a deployed host: failing volumes and disks, jumping time, enforced limits and confinement.
 
 jest.setTimeout(testMs);
 
@@ -34,7 +34,7 @@ async function mirrors(): Promise<void> {
   );
 }
 
-it("the kernel holds both services to what their units say", async () => {
+it("the kernel enforces both services' limits", async () => {
   for (const unit of ["lsyncd.service", "lsyncd-monitor.service"]) {
     const exposure = /Overall exposure level for \S+ (\d+\.\d)/.exec(
       await d.on(`systemd-analyze security --no-pager ${unit}`),
@@ -49,7 +49,7 @@ it("the kernel holds both services to what their units say", async () => {
   expect(await d.on("journalctl -b --no-pager | grep -E 'apparmor=.DENIED|audit.*SECCOMP' || true")).toBe("");
 });
 
-it("a copy larger than the memory of its unit is not killed", async () => {
+it("a copy larger than the unit's memory limit is not killed", async () => {
   await d.on("systemctl set-property --runtime lsyncd.service MemoryMax=128M");
   const before = await d.on("systemctl show -p NRestarts --value lsyncd");
   await d.on(
@@ -66,7 +66,7 @@ it("a copy larger than the memory of its unit is not killed", async () => {
   });
 });
 
-it("an lsyncd that leaks is restarted, and mirrors again", async () => {
+it("an lsyncd that leaks memory is restarted, and mirrors again", async () => {
   await d.on("systemctl set-property --runtime lsyncd.service MemoryMax=128M");
   const leak = "python3 -c 'x = [bytearray(1 << 20) for _ in range(400)]; import time; time.sleep(99)'";
   await d.attempt(
@@ -84,7 +84,7 @@ it("an lsyncd that leaks is restarted, and mirrors again", async () => {
   });
 });
 
-it("a volume that is unmounted lazily, and both locked, is what systemctl status says at once", async () => {
+it("systemctl status reports a lazily unmounted volume, and locked volumes, at once", async () => {
   const before = await mirrored();
   await d.on("umount -l /mnt/storage_do_1");
   await d.until("it says so", async () => /not mirroring|^waiting: the source volume/.test(await shown()), 60);
@@ -107,12 +107,12 @@ it("a volume that is unmounted lazily, and both locked, is what systemctl status
   });
 });
 
-it("cryptsetup close under load is refused, and nothing is lost", async () => {
+it("cryptsetup close under load is refused, and no data is lost", async () => {
   expect((await d.attempt("cryptsetup close nvme2n1")).code).not.toBe(0);
   await mirrors();
 });
 
-it("a machine that was suspended, and a clock that jumps, alarm nobody", async () => {
+it("a suspended machine, and a jumping clock, trigger no alert", async () => {
   await monitorCommand(d.host, "stop");
   await new Promise((resolve) => setTimeout(resolve, 30_000));
   await monitorCommand(d.host, "cont");
@@ -134,7 +134,7 @@ it("a machine that was suspended, and a clock that jumps, alarm nobody", async (
 });
 
 it.each(["target", "source"] as const)(
-  "I/O errors on the %s keep the mirror, are reported, and are over after a repair",
+  "I/O errors on the %s leave the mirror intact, are reported, and end after a repair",
   async (role) => {
     const before = await mirrored();
     const mountpoint = role === "source" ? "/mnt/storage_do_1" : "/mnt/storage_do_2";

@@ -12,7 +12,7 @@ jest.setTimeout(300_000);
 
 let d: Deployment;
 let directory: string;
-/** The repository as a runner has checked it out. */
+/** The repository as a runner checks it out. */
 let clone: string;
 /** The comments of the pull request, as GitHub has them. */
 let store: string;
@@ -41,7 +41,7 @@ beforeAll(async () => {
   store = join(directory, "comments.json");
   await mkdir(join(directory, "bin"));
   await writeFile(join(directory, "bin", "gh"), gh, { mode: 0o755 });
-  // A person's comment that quotes ours.
+  // A user's comment that quotes ours.
   const quoted = "<!-- preview of lsyncd as code -->\nis what the bot writes";
   await writeFile(store, JSON.stringify([{ id: 42, user: { login: "someone" }, body: quoted }]));
   const inherited = Object.entries(process.env).filter(
@@ -81,7 +81,7 @@ const find = (values: Record<string, string>): Promise<JobResult> =>
   runJob(["deploy.yml", "stacks"], { "inputs.stack": "", "github.event.before": "", ...values }, { cwd: clone, env });
 const deploy = (stack: string): Promise<JobResult> =>
   runJob(["deploy.yml", "deploy"], { ...secrets(), "matrix.stack": stack }, { cwd: clone, env });
-/** What the pull request would change: the last commit. */
+/** The change of the pull request: the last commit. */
 async function preview(): Promise<JobResult> {
   await run("git", ["update-ref", "refs/remotes/origin/main", "HEAD~1"], { cwd: clone });
   return runJob(["preview.yml", "preview"], { ...secrets(), "github.base_ref": "main" }, { cwd: clone, env });
@@ -96,7 +96,7 @@ async function comment(): Promise<string[]> {
   return (JSON.parse(await readFile(store, "utf8")) as { body: string }[]).map(({ body }) => body);
 }
 
-it("a stack that is named by hand is deployed, and a name that is shell is a name", async () => {
+it("a stack named in a manual run is deployed, and shell syntax in a name is not executed", async () => {
   const { outputs } = await find({ "inputs.stack": stackName() });
   expect(JSON.parse(outputs.stacks ?? "")).toEqual([stackName()]);
   succeeded(await deploy(stackName()));
@@ -126,14 +126,14 @@ it("a pull request gets one comment, which its next push updates", async () => {
   expect(others).toEqual([]);
 });
 
-it("a preflight that refuses fails the check, and the comment says why", async () => {
+it("a refusing preflight fails the check, and the comment gives the reason", async () => {
   await change({ delay: 7, target: "/mnt/nothing" });
   expect((await preview()).code).not.toBe(0);
   const [, told] = await comment();
   expect(told).toContain("/mnt/nothing does not exist");
 });
 
-it("a push to main deploys the stacks that it touches, and no others", async () => {
+it("a push to main deploys only the stacks that it affects", async () => {
   await change({ delay: 7 });
   const { outputs } = await find({ "github.event.before": "HEAD~1" });
   expect(JSON.parse(outputs.stacks ?? "")).toEqual([stackName()]);
