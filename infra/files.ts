@@ -4,7 +4,7 @@ import type { HostSettings } from "./config";
 import { libDirectory, paths } from "./paths";
 import { contentOf, sourceOf, type Context } from "./render";
 
-/** What has to be restarted when a file changes. A restart of lsyncd costs a full pass over the volume. */
+/** What must restart when a file changes. A restart of lsyncd costs a full pass over the volume. */
 export type Restart = "lsyncd" | "monitor" | "none";
 
 /** A file that the program installs on a host. */
@@ -20,7 +20,7 @@ export interface ManagedFile {
 
 const verifies = ({ sqliteSafe, verifySchedule }: HostSettings): boolean => sqliteSafe && verifySchedule !== "";
 
-/** A module of the programs that mirror: those that run have it in their memory, so they start anew with another one. */
+/** A module of the mirroring programs: running ones have loaded it, so they restart when it changes. */
 const perlModule = (name: string): ManagedFile => ({
   name: `perl-${name.toLowerCase()}`,
   path: `${libDirectory}/LsyncdAsCode/${name}.pm`,
@@ -43,7 +43,7 @@ const checkNames = readdirSync(sourceOf(`${libDirectory}/checks`).file)
   .map((name) => name.replace(/\.sh$/, ""))
   .sort();
 
-/** Every file the program can install, in the order in which they are put in place: what others call comes first. */
+/** Every file that the program can install, in order of installation: files that others call come first. */
 const catalogue: (ManagedFile & {
   when?: (host: HostSettings) => boolean;
   secret?: (host: HostSettings) => boolean;
@@ -194,7 +194,7 @@ const catalogue: (ManagedFile & {
   },
 ];
 
-/** A managed file with the text it has on one host. */
+/** A managed file with its text for one host. */
 export interface RenderedFile extends ManagedFile {
   content: string;
   /** Its text holds a password or the like, so it must not be shown. */
@@ -204,7 +204,7 @@ export interface RenderedFile extends ManagedFile {
 // The ports of submission with STARTTLS and with TLS from the start (RFC 8314), and of plain SMTP.
 const smtpPorts = { starttls: 587, tls: 465, off: 25 };
 
-/** What templates read: the settings, with those that are not set in the form that templates can ask for. */
+/** The values for templates: the settings, with unset ones in a form that templates can test. */
 function context(host: HostSettings): Context {
   const { smtp, heartbeatUrl = "", sqliteSafe, wholeFile, rsyncOptions } = host;
   return {

@@ -1,15 +1,15 @@
 import { createPublicKey, verify, type JsonWebKey } from "node:crypto";
 import { CutShort, fingerprint, lengthAnd, Reader } from "./ssh-format";
 
-/** What known_hosts has about a host whose key it does not have itself: keys as type and text. */
+/** The certificate authorities in known_hosts for a host whose key is not listed: keys as type and text. */
 export interface Authorities {
-  /** Whose certificates are taken for this host (`@cert-authority`). */
+  /** Authorities whose certificates are accepted for this host (`@cert-authority`). */
   authorities: string[];
-  /** Keys that are not taken, of hosts and of authorities (`@revoked`). */
+  /** Refused keys of hosts and authorities (`@revoked`). */
   revoked: string[];
 }
 
-/** A certificate that does not vouch for a host: the message is the end of a sentence about it. */
+/** A certificate that is not accepted for a host: the message is the end of a sentence about it. */
 export class UnusableCertificate extends Error {}
 
 /** The algorithms to ask a host for: of each plain key that a connection can be given, its certificate, the best first. */

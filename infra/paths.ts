@@ -1,12 +1,12 @@
-/** Where things are on a host. One place, so that templates, commands and tests agree. */
+/** Paths on a host, in one place, so that templates, commands and tests agree. */
 
-/** Our own programs that are not meant to be typed. */
+/** Our own programs that are not meant for the command line. */
 export const libDirectory = "/usr/local/lib/lsyncd-as-code";
-/** What outlives a deployment: which volumes are mirrored, what is installed, which alerts were sent. */
+/** State that outlives a deployment: which volumes are mirrored, what is installed, which alerts were sent. */
 export const stateDirectory = "/var/lib/lsyncd-as-code";
-/** What a reboot may forget. */
+/** State that a reboot may delete. */
 export const runDirectory = "/run/lsyncd-as-code";
-/** What the monitor and the alerts may forget at a boot. */
+/** State of the monitor and the alerts that a reboot may delete. */
 const alertsRunDirectory = `${runDirectory}/alerts`;
 
 /** Paths that templates refer to, under the names they use. */

@@ -1,6 +1,6 @@
 /**
- * The parts of the SDK that the program uses. All of it takes three times as long to load as the rest of the program,
- * twice in each deployment, for what is not used here: the automation API, and functions that become resources.
+ * The parts of the SDK that the program uses. The whole SDK takes three times as long to load as the rest of the program,
+ * twice in each deployment, for unused parts: the automation API, and functions that become resources.
  */
 export { RunError } from "@pulumi/pulumi/errors";
 export * as log from "@pulumi/pulumi/log";

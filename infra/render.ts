@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import Handlebars from "handlebars";
 import * as quote from "./quote";
 
-/** What a template can read: the settings of one host, and the managed paths. */
+/** The values that a template can use: the settings of one host, and the managed paths. */
 export type Context = Record<string, unknown>;
 
 const templates = resolve(__dirname, "..", "templates");

@@ -1,7 +1,7 @@
 /**
- * Which options of rsync a mirror can have. Only those that are known to leave an exact mirror are taken: rsync has more
- * than two hundred, and one that hides its output, or that takes the next word for its value, would disarm the checks
- * that rsync-wrapper makes with what rsync prints.
+ * The rsync options that a mirror can have. Only options known to keep the mirror exact are accepted: rsync has more than two
+ * hundred, and one that hides its output, or that uses the next word as its value, would defeat the checks that rsync-wrapper
+ * makes on rsync's output.
  */
 
 const none = undefined;
@@ -66,7 +66,7 @@ const unnoticed = "changed files of the same size would not be noticed";
 const late = "what is not done by then would not be mirrored";
 const setting = (name: string): string => `it is a setting of its own: ${name}`;
 
-/** Those that are refused for a reason of their own. */
+/** Options that are refused for a specific reason. */
 const breaking: Record<string, string> = {
   "--append": "it leaves changed files as they are in the mirror",
   "--append-verify": "it leaves changed files as they are in the mirror",
@@ -162,15 +162,15 @@ const breaking: Record<string, string> = {
   "--write-devices": "it writes to devices",
 };
 
-/** The names of the options that are taken; those that have a value end with `=`. */
+/** The names of the accepted options; those with a value end with `=`. */
 export const supportedRsyncOptions: string[] = Object.entries(supported).map(
   ([name, value]) => name + (value === none ? "" : "="),
 );
 
-/** The names of the options that are refused for a reason of their own. */
+/** The names of the options that are refused for a specific reason. */
 export const refusedRsyncOptions: string[] = Object.keys(breaking);
 
-/** What is wrong with an option; undefined when it is taken. */
+/** The error for an option; undefined if it is accepted. */
 export function rsyncOptionFault(option: string): string | undefined {
   const [, name, value] = /^(--[A-Za-z0-9][A-Za-z0-9-]*)(?:=(.*))?$/s.exec(option) ?? [];
   if (name === undefined)
@@ -189,7 +189,7 @@ export function rsyncOptionFault(option: string): string | undefined {
 // Of these rsync takes one; rsync-wrapper puts --delete-before in the place of the others when the target is full.
 const moments = ["--delete-before", "--delete-during", "--delete-delay", "--delete-after"];
 
-/** What is wrong with options together; empty when nothing is. */
+/** The errors for a combination of options; empty if there are none. */
 export function rsyncOptionConflicts(options: string[]): string[] {
   const names = options.map((option) => option.split("=")[0] ?? "");
   const twice = [...new Set(names.filter((name, index) => names.indexOf(name) !== index))];
@@ -200,7 +200,7 @@ export function rsyncOptionConflicts(options: string[]): string[] {
   ];
 }
 
-/** Of some options those that databases do not get, because they are copied under SQLite's locks and not by rsync. */
+/** The options that do not apply to databases, because those are copied under SQLite's locks and not by rsync. */
 export function optionsWithoutDatabases(options: string[]): string[] {
   return options.filter((option) => option === "--acls" || option === "--xattrs");
 }

@@ -4,11 +4,10 @@ import { mountUnit } from "./quote";
 import { rsyncOptionConflicts, rsyncOptionFault } from "./rsync-options";
 
 /**
- * The pieces that settings are made of. Every message says what is wrong and what is right; the key's path is put
- * before it by config.ts.
+ * The schemas of settings. Every message states the error and the correct form; config.ts prepends the key's path.
  */
 
-/** Stack values arrive as text; `true`, `5` and so on are read as what they look like, everything else stays text. */
+/** Stack values arrive as text; `true`, `5` and so on are converted, everything else stays text. */
 const fromText = (value: unknown): unknown => {
   if (typeof value !== "string") return value;
   const text = value.trim();
@@ -71,7 +70,7 @@ export const recipients = z.preprocess(
     .min(1, { error: "must hold at least one mail address" }),
 );
 
-/** More options for rsync, in their long form; those that would break the mirror are refused by name. */
+/** Further rsync options in their long form; those that would break the mirror are refused by name. */
 export const rsyncOptions = z
   .array(
     z.string({ error: "must be one long option of rsync such as --bwlimit=10M" }).superRefine((option, context) => {
@@ -87,7 +86,7 @@ export const rsyncOptions = z
 // msmtp refuses a configuration with a line of more than 500 bytes; the keyword and the quotes take some of them.
 const longestLine = 480;
 
-// What msmtp's configuration can hold in one line.
+// The longest line that msmtp's configuration can contain.
 const line = (what: string) =>
   z
     .string({ error: `must be ${what}` })
@@ -98,7 +97,7 @@ const line = (what: string) =>
       error: `must be shorter (${String(longestLine)} bytes)`,
     });
 
-/** A mail server to hand alerts to. */
+/** A mail server for alerts. */
 export const smtp = z
   .strictObject(
     {
@@ -151,7 +150,7 @@ export const metricsFile = z
     error: "must be the absolute path of a file whose name ends with .prom, in the textfile collector's directory",
   });
 
-/** What lsyncd watches files for (its manual, "inotifyMode"). */
+/** The file events that lsyncd watches (its manual, "inotifyMode"). */
 export const inotifyMode = z.enum(["CloseWrite", "Modify", "CloseWrite or Modify"], {
   error: "must be CloseWrite, Modify or CloseWrite or Modify",
 });
@@ -163,8 +162,8 @@ export const namePatterns = z.array(
 );
 
 /**
- * A time as systemd writes it (systemd.time(7), CALENDAR EVENTS), such as `daily` or `Sun 03:00`; empty for never. Whether
- * it is one is for systemd to say: an activation refuses what it does not understand.
+ * A time in systemd's format (systemd.time(7), CALENDAR EVENTS), such as `daily` or `Sun 03:00`; empty for never. Systemd
+ * validates it: an activation refuses a value that systemd does not accept.
  */
 export const calendar = z
   .string({ error: "must be a time such as Sun 03:00" })
@@ -173,8 +172,8 @@ export const calendar = z
   });
 
 /**
- * What a volume is known by (volume.sh): the UUID of its file system as `blkid` prints it, of a subvolume
- * or a bind mount with its directory in there; where there is no UUID, the type of the file system and its device.
+ * The identity of a volume (volume.sh): the UUID of its file system as `blkid` prints it, for a subvolume or a bind mount
+ * followed by its directory; without a UUID, the type of the file system and its device.
  */
 export const volumeIds = z.array(
   z.string().regex(/^([A-Za-z0-9-]{4,64}(\/[^\x00-\x1f\x7f]*)?|[a-z0-9._-]{1,32}:[^\x00-\x1f\x7f]{1,255})$/, {
@@ -193,7 +192,7 @@ export const hostAddress = z
   .string({ error: "must be a host name or an IP address" })
   .regex(/^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,253}[A-Za-z0-9:])?$/, { error: "must be a host name or an IP address" });
 
-/** A login name as Debian's adduser allows it. */
+/** A login name that Debian's adduser allows. */
 export const userName = z
   .string({ error: "must be a login name" })
   .regex(/^[a-z_][a-z0-9_-]{0,31}$/, { error: "must be a login name: small letters, digits, dashes and underscores" });
@@ -225,7 +224,7 @@ export const login = {
 /** A password for sudo. */
 export const becomePassword = secretLine("a password");
 
-/** A host on the way to others; without a login of its own it takes the one of the host behind it. */
+/** A jump host; without its own login, it uses that of the host behind it. */
 export const bastion = z.strictObject(
   {
     address: hostAddress,

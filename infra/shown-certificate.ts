@@ -36,7 +36,7 @@ function proposal(): Buffer {
   return Buffer.concat([Buffer.from([kexinit]), randomBytes(16), ...lists.map(lengthAnd), Buffer.alloc(5)]);
 }
 
-/** The first method of ours that the server has too. */
+/** The first of our methods that the server supports. */
 function agreed(theirs: Reader): string {
   theirs.take(17);
   const offered = theirs.text().split(",");

@@ -1,5 +1,5 @@
 /**
- * Of stacks that were deployed when a resource of each host kept its state: the engine loads this once, to remove them.
- * There is nothing to do for it.
+ * For stacks of an earlier version, which kept each host's state in a resource: the engine loads this once, to remove them.
+ * It does nothing.
  */
 export const provider = {};

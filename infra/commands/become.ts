@@ -4,7 +4,7 @@ import { sh } from "../quote";
 import { bundle, partsOf, scriptOf, unpacked, unpacking, type Parts } from "./bundle";
 import { fragment, run, script, withoutReason } from "./script";
 
-/** Who logs in to a host, and how that user becomes root. */
+/** The login user of a host, and how that user becomes root. */
 export interface Login {
   name: string;
   user: string;

@@ -28,7 +28,7 @@ export function packages({ smtp, heartbeatUrl }: HostSettings): string[] {
   ];
 }
 
-/** Which deployment a host belongs to: a host that is renamed or moved is not undeployed by its old entry. */
+/** The deployment that a host belongs to: the old entry of a renamed or moved host does not undeploy it. */
 export interface Identity {
   /** The stack, as `organization/project/stack`. */
   stack: string;
@@ -52,7 +52,7 @@ function variables(identity: Identity) {
   return { HOST: name, ADDRESS: address, ID: id(identity), SOURCE: source, TARGET: target, STATE: stateDirectory };
 }
 
-/** Leaves the waivers of a deployment on the host; the activation takes them away. */
+/** Records the waivers of a deployment on the host; the activation removes them. */
 export function leaveWaivers(identity: Identity, deployment: string, waived: Waiver[]): HostCommand {
   const { ID, SOURCE, STATE } = variables(identity);
   const given = { WAIVERS: waived.join("\n"), ID, DEPLOYMENT: deployment, FILE: waiverFile, SOURCE, STATE };
@@ -80,7 +80,7 @@ function checked(identity: Identity) {
   };
 }
 
-/** The files whose text holds a password or the like, and what is made of it must not be shown. */
+/** The files with a password or similar: neither their text nor anything derived from it must be shown. */
 const secretsOf = (files: RenderedFile[]): RenderedFile[] => files.filter(({ secret }) => secret);
 
 /**
@@ -166,7 +166,7 @@ export function look(identity: Identity, preview?: Waiver[]): HostCommand {
   return { create: preview ? command("preview", ...preview) : command(), stdin };
 }
 
-/** Says how the mirror is, drift included; see status.sh. */
+/** Prints the status of the mirror, including drift; see status.sh. */
 export function status(host: HostSettings): HostCommand {
   const { SOURCE, STATE } = variables({ stack: "", host });
   const values = { SOURCE, STATE, MONITOR: paths.monitorProgram, PACKAGES: packages(host).join(" ") };
