@@ -7,7 +7,7 @@ import { mailedAsSampled } from "../support/samples";
 
 jest.setTimeout(400_000);
 
-// One of each kind of interruption; many more points are in activation-interrupted.
+// One interruption of each kind; activation-interrupted has many more.
 
 const state = "/var/lib/lsyncd-as-code";
 const exists = async (path: string) => (await attempt(c.d.host, `test -e ${path}`)).code === 0;
@@ -28,7 +28,7 @@ afterAll(async () => {
   await c.remove();
 });
 
-/** The host runs what it ran before the interruption, all of it, and mirrors. */
+/** The host runs everything it ran before the interruption, and mirrors. */
 async function asBefore(before: string): Promise<void> {
   const { host } = c.d;
   await eventually(async () => !(await exists(`${state}/transaction`)));
@@ -38,8 +38,8 @@ async function asBefore(before: string): Promise<void> {
   await identical(host);
 }
 
-describe("a deployment that is interrupted in the middle of the swap", () => {
-  it("by the host's death: the host undoes it by itself at boot, and tells by mail", async () => {
+describe("a deployment that is interrupted during the swap", () => {
+  it("by a crash of the host: the host undoes it at boot, and sends an alert", async () => {
     const { host } = c.d;
     const { before, up } = await c.halfWay();
     await kill(host);
@@ -59,13 +59,13 @@ describe("a deployment that is interrupted in the middle of the swap", () => {
     });
   });
 
-  it("by a kill -9 of the activation: the monitor has it undone", async () => {
+  it("by a kill -9 of the activation: the monitor starts the undo", async () => {
     const { host } = c.d;
     const { before, up } = await c.halfWay();
     expect((await attempt(host, "/usr/local/lib/lsyncd-as-code/lsyncd-guard")).output).toContain(
       "a deployment was interrupted half-way",
     );
-    // While it is at work nothing undoes it.
+    // While the activation runs, nothing undoes it.
     await on(host, "systemctl start lsyncd-undo");
     expect(await installed(host)).not.toBe(before);
     await on(host, "pkill -9 -f '[a]ctivate install'; pkill -9 -f '[s]leep 1000'; rm -f /run/hang");
@@ -100,7 +100,7 @@ describe("a change", () => {
     });
   });
 
-  it("that rsync refuses is undone, with the journal's lines", async () => {
+  it("that rsync refuses is undone, and the error shows the journal's lines", async () => {
     await c.change({ rsyncOptions: ["--delete", "--checksum-choice=nosuch"] });
     const text = await c.rolledBack();
     expect(text).toContain("lsyncd did not keep running");

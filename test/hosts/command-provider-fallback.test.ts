@@ -38,7 +38,7 @@ const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fa
     rmSync(trace, { force: true });
   });
 
-  /** Goes on until it is told to end, and then takes half a second to clean up. */
+  /** Runs until it is stopped, and then takes half a second to clean up. */
   const endless = (): string =>
     `trap 'sleep 0.5; echo cleaned >>${trace}; exit 7' TERM; echo started >>${trace}; while :; do sleep 0.1; done`;
 
@@ -51,7 +51,7 @@ const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fa
     return existsSync(trace) ? readFileSync(trace, "utf8").trim().split("\n") : [];
   }
 
-  /** Waits until the condition holds, at most so many seconds. */
+  /** Waits until the condition holds, for at most this many seconds. */
   async function until(seconds: number, condition: () => boolean | Promise<boolean>): Promise<void> {
     const end = Date.now() + seconds * 1000;
     while (!(await condition())) {
@@ -69,7 +69,7 @@ const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fa
     return existsSync(`/proc/${pid}`);
   }
 
-  test("an interrupted deployment ends the running command, which may clean up", async () => {
+  test("an interrupted deployment stops the running command, which can clean up", async () => {
     const engine = await stack.begin([resource({ create: endless() })]);
     const ended = once(engine, "exit");
     await until(20, () => traced().includes("started"));
@@ -81,7 +81,7 @@ const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fa
     expect(stack.state("command")).toBeUndefined();
   });
 
-  test("when the engine is killed, so is the command, and the provider ends", async () => {
+  test("a killed engine stops the command and the provider", async () => {
     const engine = await stack.begin([resource({ create: endless() })]);
     await until(20, () => traced().includes("started"));
     const provider = await providerOf(engine.pid);
@@ -91,7 +91,7 @@ const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fa
     await stack.cancel();
   });
 
-  test("customTimeouts end the command", async () => {
+  test("customTimeouts stop the command", async () => {
     const { stdout } = await stack.tryUp([
       { ...resource({ create: endless() }), options: { customTimeouts: { create: "2s" } } },
     ]);
@@ -99,7 +99,7 @@ const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fa
     expect(traced()).toEqual(["started", "cleaned"]);
   });
 
-  test("settings that are misspelt or left out are named, and nothing of the connection is shown", async () => {
+  test("misspelt or missing settings are named, and nothing of the connection is shown", async () => {
     const misspelt = { hostKey: undefined, hostkey: sshd.hostKey };
     const { code, stdout } = await stack.tryUp([resource({ create: "true" }, misspelt)]);
     expect(code).not.toBe(0);
@@ -108,7 +108,7 @@ const inUse = findCommandPlugin(homeOf(process.env), process.env)?.origin ?? "fa
     expect(stdout).not.toContain(sshd.privateKey.split("\n")[1]);
   });
 
-  test("an ssh-agent that is gone fails a connection, as with the official one; a line too long for it fails", async () => {
+  test("a missing ssh-agent fails the connection, as with the official plugin; so does a line that is too long for the agent", async () => {
     const agentSocketPath = join(folder, "no-agent");
     const long = "head -c 65536 /dev/zero | tr '\\0' x; echo";
     const { stdout } = await stack.tryUp([

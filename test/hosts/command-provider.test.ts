@@ -32,7 +32,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A connection to the server of these tests. */
+/** A connection to the test's server. */
 function connection(changes: Partial<Record<string, unknown>> = {}): Connection {
   return connectionTo(sshd, changes) as unknown as Connection;
 }
@@ -46,7 +46,7 @@ function mark(word: string): string {
   return `echo ${word} >>'${trace}'`;
 }
 
-/** What the commands have noted since the last call. */
+/** What the commands have recorded since the last call. */
 function traced(): string[] {
   const words = existsSync(trace) ? readFileSync(trace, "utf8").trim().split("\n") : [];
   rmSync(trace, { force: true });
@@ -76,7 +76,7 @@ describe("the life of a command", () => {
   ];
   let stack: Stack;
 
-  test("create gets its stdin to the last byte, and its output is kept", async () => {
+  test("create gets its complete stdin, and its output is kept", async () => {
     stack = await newStack("life");
     await stack.up(resource());
     expect(readFileSync(target, "utf8")).toBe(content);
@@ -97,20 +97,20 @@ describe("the life of a command", () => {
     expect(traced()).toEqual([]);
   });
 
-  test("changed stdin runs create again when there is no update", async () => {
+  test("changed stdin runs create again if there is no update", async () => {
     await stack.up(resource({ stdin: "second" }));
     expect(readFileSync(target, "utf8")).toBe("second");
     expect(traced()).toEqual(["create"]);
   });
 
-  test("changed stdin runs update when there is one, with the last output in its environment", async () => {
+  test("changed stdin runs update if there is one, with the last output in its environment", async () => {
     const update = `cat >'${target}'; ${mark('"update $PULUMI_COMMAND_STDOUT $PULUMI_COMMAND_STDERR"')}`;
     await stack.up(resource({ stdin: "third", update }));
     expect(readFileSync(target, "utf8")).toBe("third");
     expect(traced()).toEqual(["update made noted"]);
   });
 
-  test("changed triggers replace it, even with an update: the new create, then the old delete", async () => {
+  test("changed triggers replace it, even if there is an update: the new create, then the old delete", async () => {
     const { id } = stack.state("file") ?? {};
     await stack.up(resource({ update: mark("update"), create: mark("newcreate"), triggers: ["two"] }));
     expect(traced()).toEqual(["newcreate", "delete"]);
@@ -118,7 +118,7 @@ describe("the life of a command", () => {
     expect(existsSync(target)).toBe(false);
   });
 
-  test("addPreviousOutputInEnv: false leaves the environment alone", async () => {
+  test("addPreviousOutputInEnv: false leaves the environment unchanged", async () => {
     const update = mark('"<$PULUMI_COMMAND_STDOUT>"');
     await stack.up(resource({ update: "echo output", create: mark("newcreate"), triggers: ["two"] }));
     await stack.up(resource({ update, addPreviousOutputInEnv: false, triggers: ["two"], delete: mark("deleted") }));
@@ -179,7 +179,7 @@ describe("failures", () => {
     said = stdout;
   });
 
-  test("a non-zero exit fails, and shows the command and what it printed", () => {
+  test("a non-zero exit fails, and shows the command and its output", () => {
     expect(said).toContain("exited with status 3");
     expect(said).toContain("exit 3");
     expect(said).toContain("to stdout");
@@ -191,23 +191,23 @@ describe("failures", () => {
     expect(traced()).toEqual(["ran"]);
   });
 
-  test("a host that does not answer and one that lets no one in fail after the last try", () => {
+  test("a host that does not answer, and one that refuses the login, fail after the last attempt", () => {
     expect(said).toMatch(/after \d+ failed attempts: .*ECONNREFUSED|connection refused/i);
     expect(said).toMatch(/authenticat/);
   });
 
-  test("a variable the host does not accept fails before the command runs", () => {
+  test("a variable that the host does not accept fails before the command runs", () => {
     expect(said).toContain("NOT_ACCEPTED");
   });
 
-  test("what failed is not in the state, what did not is", () => {
+  test("failed resources are not in the state, successful ones are", () => {
     expect(stack.state("fine")).toBeDefined();
     for (const name of ["exit", "impostor", "nobody", "stranger", "refused", "discreet"]) {
       expect(stack.state(name)).toBeUndefined();
     }
   });
 
-  test("no key and no secret stands in what was said", () => {
+  test("no key or secret appears in the output", () => {
     expect(said).not.toContain(key());
     expect(said).not.toContain("hunter2");
   });
@@ -222,7 +222,7 @@ describe("failures", () => {
   });
 });
 
-describe("ways in, and what they carry", () => {
+describe("connecting and transferring data", () => {
   let stack: Stack;
   let said: string;
   let bastion: Sshd;
@@ -345,7 +345,7 @@ describe("ways in, and what they carry", () => {
     expect(bastion.log()).toContain("Accepted publickey");
   });
 
-  test("a host that comes up while it is being dialled", () => {
+  test("a host that starts during the connection attempts", () => {
     expect(stdoutOf("late")).toBe("in the end");
   });
 
@@ -353,7 +353,7 @@ describe("ways in, and what they carry", () => {
     expect(stdoutOf("greeting")).toBe("it's me");
   });
 
-  test("output is shown as it comes, unless logging says otherwise; it is kept all the same", () => {
+  test("output is shown as it arrives, unless logging is set otherwise, and is kept either way", () => {
     expect(said).toContain("seen-by-all");
     expect(said).toContain("seen-as-well");
     expect(said).toContain("shown-stderr");
@@ -364,7 +364,7 @@ describe("ways in, and what they carry", () => {
     expect(stack.state("quiet")?.outputs.stderr).toBe("nor-this");
   });
 
-  test("large input and output pass whole", () => {
+  test("large input and output arrive completely", () => {
     const lines = String(stdoutOf("large")).split("\n");
     expect(lines[0]).toBe("3000000");
     expect(lines.at(-1)).toBe("100000");
@@ -413,7 +413,7 @@ test("16 hosts with 12 commands each, at once", async () => {
   }
 }, 180_000);
 
-describe("what it does not take", () => {
+describe("limits of the plugin", () => {
   test("output that is not UTF-8 fails a command that has succeeded; long lines of it pass up to a limit", async () => {
     const stack = await newStack("bytes");
     const long = "head -c 65535 /dev/zero | tr '\\0' x; echo";
@@ -428,7 +428,7 @@ describe("what it does not take", () => {
     expect(stack.state("long")?.outputs.stdout).toHaveLength(65535);
   });
 
-  test("the RSA key of a host that has no SHA-1 any more", async () => {
+  test("the RSA key of a host without SHA-1 is refused", async () => {
     const rsa = await prepareSshd(folder, ["127.0.0.26"], [], "rsa");
     await rsa.start();
     try {
@@ -437,7 +437,7 @@ describe("what it does not take", () => {
         { name: "rsa", args: { create: mark("rsa"), connection: connectionTo(rsa) as unknown as Connection } },
       ]);
       expect(code).not.toBe(0);
-      // In the words of the libraries of Go and of Node.
+      // The messages of Go's and Node's libraries.
       expect(stdout).toMatch(/no (common algorithm for|matching) host key/);
       expect(traced()).toEqual([]);
     } finally {
@@ -446,8 +446,8 @@ describe("what it does not take", () => {
   });
 });
 
-describe("what it does not give back", () => {
-  test("a connection stays open when its command has ended", async () => {
+describe("resources that are not released", () => {
+  test("a connection stays open after its command has ended", async () => {
     const stack = await newStack("open");
     const count = `sleep 3; ss -Htn state established 'sport = :${sshd.port}' | wc -l`;
     await stack.up([
@@ -457,7 +457,7 @@ describe("what it does not give back", () => {
     expect(stack.state("counting")?.outputs.stdout).toBe("2");
   });
 
-  test("a host that takes the connection and says nothing is waited for, whatever perDialTimeout says", async () => {
+  test("a silent host is waited for, whatever perDialTimeout says", async () => {
     const sockets: Socket[] = [];
     const silent = createServer((socket) => sockets.push(socket));
     const port = await freePort("127.0.0.27");
@@ -483,7 +483,7 @@ describe("what it does not give back", () => {
   });
 });
 
-/** Hangs up on the first to dial, and starts the server only then. */
+/** Closes the first connection, and starts the server only then. */
 async function startWhenDialled(server: Sshd): Promise<void> {
   await new Promise<void>((resolve) => {
     const placeholder = createServer((socket) => {

@@ -16,7 +16,7 @@ afterAll(async () => {
   await rm(copy, { recursive: true, force: true });
 });
 
-/** Puts lines behind a line that is in a file once. */
+/** Inserts lines after a line that occurs once in a file. */
 async function insert(file: string, behind: string, lines: string): Promise<void> {
   const text = await readFile(join(copy, file), "utf8");
   expect(text.split(behind)).toHaveLength(2);
@@ -31,13 +31,13 @@ const types = () => inCopy("node_modules/.bin/tsc");
 const unit = (pattern: string, ...more: string[]) =>
   inCopy("node_modules/.bin/jest", "--selectProjects=unit", "--testPathPatterns", pattern, ...more);
 
-/** Runs the steps that end each recipe, and expects that they all pass. */
+/** Runs the final steps of each recipe, and expects all to pass. */
 async function passes(pattern: string): Promise<void> {
   const steps = [await types(), await unit(pattern, "-u"), await unit(pattern, "--ci")];
   for (const { code, stdout, stderr } of steps) expect([code, code === 0 ? "" : stdout + stderr]).toEqual([0, ""]);
 }
 
-describe("a recipe of CONTRIBUTING.md touches no more than it says", () => {
+describe("a recipe of CONTRIBUTING.md changes only the files that it names", () => {
   it("add a setting", async () => {
     await insert(
       "infra/config.ts",

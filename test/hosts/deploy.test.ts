@@ -21,7 +21,7 @@ afterAll(async () => {
 });
 
 describe("a first deployment", () => {
-  it("mirrors what is there and what is created, changed, renamed and deleted", async () => {
+  it("mirrors existing, new, changed, renamed and deleted files", async () => {
     const { host, stack } = d;
     await on(
       host,
@@ -45,7 +45,7 @@ describe("a first deployment", () => {
     expect(await content(host, host.target)).toBe(await content(host, host.source));
   });
 
-  it("exports what an operator asks first", async () => {
+  it("exports the values that an operator needs first", async () => {
     const { hosts } = (await d.stack.outputs()) as { hosts: Record<string, Record<string, string>> };
     expect(hosts[d.host.name]).toMatchObject({
       source: "/mnt/storage_do_1",
@@ -77,7 +77,7 @@ describe("a first deployment", () => {
 });
 
 describe("a second run", () => {
-  it("reports no changes and leaves lsyncd alone, with data in the target", async () => {
+  it("reports no changes and does not restart lsyncd, with data in the target", async () => {
     const before = await mainPid();
     const text = succeeded(await d.stack.up([]));
     expect(text).toMatch(/\d+ unchanged/);
@@ -85,13 +85,13 @@ describe("a second run", () => {
     expect(await mainPid()).toBe(before);
   });
 
-  it("with wholeFile: false writes only what changed of a large file", async () => {
+  it("with wholeFile: false, writes only the changed part of a large file", async () => {
     const { source, target } = d.host;
     await on(
       d.host,
       `head -c 16M /dev/urandom >${source}/large; until cmp -s ${source}/large ${target}/large; do sleep 0.2; done`,
     );
-    /** Changes 4 KiB in the middle; the sectors that the mirror's disk had to write for it. */
+    /** Changes 4 KiB in the middle; returns the number of sectors that the mirror's disk had to write. */
     const sectors = async () => {
       const written = `awk -v d="$(mountpoint -d ${target})" '$1 ":" $2 == d { print $10 }' /proc/diskstats`;
       const counted = await on(
@@ -110,7 +110,7 @@ describe("a second run", () => {
     expect(await sectors()).toBeLessThan(whole / 4);
   });
 
-  it("with another delay changes one file, shows the line in the preview, and puts it in force", async () => {
+  it("with another delay, changes one file, shows the line in the preview, and puts it into force", async () => {
     const before = await mainPid();
     await d.configure({ delay: 5 });
     const preview = succeeded(await d.stack.preview());
@@ -132,7 +132,7 @@ describe("a second run", () => {
     succeeded(await d.stack.up());
   });
 
-  it("with other recipients changes no process of lsyncd", async () => {
+  it("with other recipients, restarts no process of lsyncd", async () => {
     const before = await mainPid();
     await d.configure({ alertRecipients: "someone@example.com, other@example.com" });
     succeeded(await d.stack.up());
@@ -142,7 +142,7 @@ describe("a second run", () => {
     expect(await mainPid()).toBe(before);
   });
 
-  it("takes MSMTP_RCPTS over the stack", async () => {
+  it("with MSMTP_RCPTS, uses it instead of the stack's recipients", async () => {
     succeeded(await d.stack.up(undefined, { MSMTP_RCPTS: "first@example.com" }));
     expect(await on(d.host, "cat /etc/lsyncd/alerts.conf")).toContain('recipient = "first@example.com"\n');
   });
@@ -168,7 +168,7 @@ describe("lsyncd", () => {
     await inMirror("after-reboot", "booted");
   });
 
-  it("comes back after the host has died", async () => {
+  it("comes back after the host crashed", async () => {
     await kill(d.host);
     await boot(d.host);
     await eventually(
@@ -197,7 +197,7 @@ describe("destroy", () => {
     expect([await content(d.host, d.host.source), await content(d.host, d.host.target)]).toEqual(before);
   });
 
-  it("lets the same pair be deployed again without skipping safety", async () => {
+  it("allows deploying the same pair again without skipping safety", async () => {
     succeeded(await d.stack.up());
     await on(d.host, `echo back > ${d.host.source}/after-destroy`);
     await inMirror("after-destroy", "back");
@@ -210,11 +210,11 @@ describe("destroy", () => {
   });
 });
 
-describe("a path with quotes, spaces and letters of all kinds", () => {
+describe("a path with quotes, spaces and Unicode letters", () => {
   const source = `/mnt/it's "the" $source %n é\\`;
   const target = "/mnt/a target; rm -rf x";
 
-  it("is mirrored like any other", async () => {
+  it("is mirrored like any other path", async () => {
     const { host } = d;
     succeeded(await d.stack.destroy());
     await on(host, `mkdir -p ${quote(source)} ${quote(target)}`);

@@ -12,22 +12,22 @@ const lost = async () => missingFrom(await files(d.host, d.host.target), await f
 beforeAll(async () => {
   d = await prepare("files", { volumeSizeMb: { source: 400, target: 200 } });
   await fill(d.host, 300);
-  // What the documentation sets, and all that rsync can be asked to keep of a file. (Databases do not get all of it.)
+  // The documented settings, and every attribute that rsync can preserve. (Some do not apply to databases.)
   await d.configure({
     sqliteSafe: false,
     rsyncOptions: ["--delete", "--delete-after", "--inplace", "--acls", "--xattrs", "--omit-dir-times"],
   });
   succeeded(await d.stack.up());
   await identical(d.host);
-  // A file that cannot be written in the mirror: rsync ends with 23, which lsyncd takes for success. Looked at last.
+  // A file that cannot be written in the mirror: rsync exits with 23, which lsyncd treats as success. Checked last.
   await on(d.host, `chattr +i ${d.host.target}/mail/a/7.eml && echo changed >${d.host.source}/mail/a/7.eml`);
 });
 afterAll(async () => {
   await d.remove();
 });
 
-describe("what lsyncd may not do in its unit", () => {
-  it("keeps rsync from nothing: owners, modes, devices, links, ACLs, attributes, capabilities", async () => {
+describe("the sandboxing of lsyncd's unit", () => {
+  it("does not restrict rsync: owners, modes, devices, links, ACLs, attributes, capabilities", async () => {
     const { host } = d;
     await on(
       host,
@@ -88,7 +88,7 @@ describe("files rewritten with the same size within one second", () => {
 
 describe("kill -9", () => {
   it.each(["lsyncd", "rsync", "lsyncd-supervisor", "rsync-wrapper"])(
-    "of %s in the middle of a copy loses nothing",
+    "of %s during a copy loses nothing",
     async (name) => {
       const { host } = d;
       const find = name.includes("-") ? `pgrep -f '^/usr/bin/perl .*/${name}'` : `pgrep -x ${name}`;
@@ -119,8 +119,8 @@ describe("kill -9", () => {
   );
 });
 
-describe("a target that is full", () => {
-  it("takes all but the file that it has no room for, and that one once it fits", async () => {
+describe("a full target", () => {
+  it("gets every file but the one that does not fit, and that one once it fits", async () => {
     const { host } = d;
     await on(host, `head -c 240000000 /dev/urandom >${host.source}/too-large; echo small >${host.source}/after`);
     await eventually(async () => (await on(host, `cat ${host.target}/after`, { allowFailure: true })) === "small", 60);
@@ -144,7 +144,7 @@ describe("a target that is full", () => {
     });
   });
 
-  it("takes new files in the room of those deleted at the same time", async () => {
+  it("gets new files in the space of files deleted at the same time", async () => {
     const { host } = d;
     await on(host, `head -c 110000000 /dev/urandom >${host.source}/old`);
     await eventually(async () => exists(`${host.target}/old`));
@@ -171,7 +171,7 @@ describe("a target that is full", () => {
 });
 
 describe("an overflow of the kernel's event queue", () => {
-  it("ends in a pass over everything", async () => {
+  it("causes a full pass", async () => {
     const { host } = d;
     await mirrors(host);
     await on(
@@ -192,7 +192,7 @@ describe("an overflow of the kernel's event queue", () => {
 });
 
 describe("a file that rsync could not write (exit code 23)", () => {
-  it("is mirrored once it can be", async () => {
+  it("is mirrored once it can be written", async () => {
     const { host } = d;
     expect(await on(host, `cat ${host.target}/mail/a/7.eml`)).toBe("content 7");
     await on(host, `chattr -i ${host.target}/mail/a/7.eml`);
@@ -207,7 +207,7 @@ describe("a file that rsync could not write (exit code 23)", () => {
 });
 
 describe("the source", () => {
-  it("may have a large directory renamed: that deletes nothing", async () => {
+  it("a renamed large directory deletes nothing", async () => {
     const { host } = d;
     await on(host, `mv ${host.source}/mail ${host.source}/post`);
     await identical(host);
@@ -225,7 +225,7 @@ describe("the source", () => {
       "would have been rewritten",
     ],
     ["renamed to another suffix", `for i in mail/a/*.eml mail/b/*.eml; do mv $i $i.locked; done`, "to another suffix"],
-  ])("with most of its files %s stops the mirror, which keeps every file", async (how, change, message) => {
+  ])("with most of its files %s: mirroring stops, and the mirror keeps every file", async (how, change, message) => {
     const { host } = d;
     const before = await files(host, host.target);
     await on(host, `cp -a ${host.source} /srv/before && cd ${host.source} && ${change}`);
@@ -233,7 +233,7 @@ describe("the source", () => {
     await stopped(host);
     expect(await on(host, `cat ${held}`)).toContain(message);
     const now = await files(host, host.target);
-    // Less than what is held may have been mirrored before it was enough.
+    // A smaller number may be mirrored before the limit is reached.
     expect(missingFrom(now, before)).toBeLessThanOrEqual(100);
     await row({
       injected: `Most files of the source ${how} (300)`,
@@ -245,7 +245,7 @@ describe("the source", () => {
     await identical(host);
   });
 
-  it("set back in time stops the mirror until someone accepts it", async () => {
+  it("set back in time: mirroring stops until an operator accepts the source", async () => {
     const { host } = d;
     const ours = (volume: "source" | "target") => `${host[volume]}/.lsyncd-as-code/generation`;
     await on(host, `cp -a ${ours("source")} /srv/generation; touch -d '2 minutes ago' ${ours("target")}`);
@@ -268,7 +268,7 @@ describe("the source", () => {
     await identical(host);
   });
 
-  it("emptied stops the mirror, which keeps every file, also after a reboot of lsyncd", async () => {
+  it("emptied: mirroring stops, and the mirror keeps every file, also after a restart of lsyncd", async () => {
     const { host } = d;
     const before = await files(host, host.target);
     expect(before.size).toBeGreaterThan(300);
@@ -286,14 +286,14 @@ describe("the source", () => {
       happened: "the mirror was stopped and held until someone looked",
       lost: missingFrom(await files(host, host.target), before),
     });
-    // Restored, as the alert and the documentation say.
+    // Restored as the alert and the documentation describe.
     await on(host, `rsync -aX --acls ${host.target}/ ${host.source}/ && lsyncd-release`);
     await mirrors(host);
     await identical(host);
-    expect(missingFrom(await files(host, host.target), before)).toBe(1); // `alive`, which the line above has changed
+    expect(missingFrom(await files(host, host.target), before)).toBe(1); // `alive`, which was changed by the line above
   });
 
-  it("really emptied is let through once", async () => {
+  it("deliberately emptied: the deletion is permitted once", async () => {
     const { host } = d;
     await on(host, `rm -rf ${host.source}/*`);
     await eventually(async () => exists(held), 30);

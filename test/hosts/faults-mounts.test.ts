@@ -5,7 +5,7 @@ import { lockedAtBoot, unmountedWhileRunning } from "../support/volume-faults";
 
 jest.setTimeout(300_000);
 
-// The worst that mounts can do to a mirror; more of it is in faults-volumes.
+// The worst effects of mounts on a mirror; faults-volumes has more.
 
 let d: Deployment;
 
@@ -23,12 +23,12 @@ describe("the source", () => {
   it("not mounted at boot: nothing is mirrored until it is, then lsyncd runs by itself", () =>
     lockedAtBoot(d, "source"));
 
-  it("unmounted while lsyncd runs: it stops within seconds, and runs again when the volume is back", () =>
+  it("unmounted while lsyncd runs: lsyncd stops within seconds, and runs again once the volume is back", () =>
     unmountedWhileRunning(d, "source"));
 });
 
 describe("both disks", () => {
-  it("the two exchanged: nothing is mirrored the wrong way round", async () => {
+  it("exchanged: nothing is mirrored in the wrong direction", async () => {
     const { host } = d;
     const { source, target } = host.volumes;
     await on(host, "systemctl stop lsyncd");
@@ -59,7 +59,7 @@ describe("the target's disk fails", () => {
     const ended = await stopped(host, 30);
     const reason = `the target volume at ${mountpoint} cannot be written (Read-only file system): ${device} or its file system has failed`;
     await eventually(async () => (await on(host, "systemctl status lsyncd --no-pager || true")).includes(reason), 30);
-    // Restarted once, and not again and again.
+    // One restart, not a loop.
     await new Promise((resolve) => setTimeout(resolve, 12_000));
     expect(Number(await on(host, "systemctl show -p NRestarts --value lsyncd"))).toBeLessThan(3);
     const { code, output } = await attempt(host, "/usr/local/bin/lsyncd-monitor.sh");
@@ -79,7 +79,7 @@ describe("the target's disk fails", () => {
 });
 
 describe("a disk mounted over the directory that both volumes are mounted in", () => {
-  it("hides them: nothing of it is mirrored and nothing written to it", async () => {
+  it("hides them: nothing in it is mirrored, and nothing is written to it", async () => {
     const { host } = d;
     const other = await newDisk(host, 64);
     const before = await content(host, host.target);

@@ -10,7 +10,7 @@ const up = async (args: string[] = []): Promise<string> => succeeded(await d.sta
 const on1 = (command: string): Promise<string> => on(d.host, command);
 const limitFile = "/proc/sys/fs/inotify/max_user_watches";
 
-/** What a run prints, and what the host's SSH server had to do for it, by the server's own log. */
+/** The output of a run, and the number of the host's SSH connections for it, by the server's own log. */
 async function counted(run: () => Promise<string>): Promise<{ text: string; use: SshUse }> {
   const mark = await markJournal(d.host);
   const text = await run();
@@ -20,10 +20,10 @@ async function counted(run: () => Promise<string>): Promise<{ text: string; use:
 let first: SshUse;
 beforeAll(async () => {
   d = await prepare("drift", { volumeSizeMb: 64 });
-  // The kernel's limit is the whole machine's and cannot be written in a container: a file in its place can.
+  // The limit belongs to the whole machine and is read-only in a container, but a file in its place is writable.
   await on1(`echo mail >${d.host.source}/mail; echo 600000 >/run/watches; mount --bind /run/watches ${limitFile}`);
   await watchSshd(d.host);
-  // No more than a busy server admits before a login.
+  // As many as a busy server accepts before a login.
   await on1("echo 'MaxStartups 2:50:4' >/etc/ssh/sshd_config.d/few.conf; systemctl reload ssh");
   first = (await counted(up)).use;
 });
@@ -31,7 +31,7 @@ afterAll(async () => {
   await d.remove();
 });
 
-/** What someone changes by hand, what a preview says of it, and how to see that it is as it was. */
+/** A manual change, what a preview says of it, and how to check that it was repaired. */
 const changes: [change: string, told: string, look: string, repaired: string][] = [
   [
     "echo '-- by nobody' >>/etc/lsyncd/lsyncd.conf.lua",
@@ -84,8 +84,8 @@ it("is none after a deployment", async () => {
   expect(await d.stack.state()).not.toContain("PRIVATE KEY");
 });
 
-describe("the connections to a host", () => {
-  it("are one in each phase of a run that changes nothing", async () => {
+describe("the number of connections to a host", () => {
+  it("is one in each phase of a run that changes nothing", async () => {
     const preview = await counted(async () => succeeded(await d.stack.preview()));
     expect(preview.use).toMatchObject({ connections: 1, sessions: 1 });
     const update = await counted(up);
@@ -93,11 +93,11 @@ describe("the connections to a host", () => {
     expect(update.use).toMatchObject({ connections: 1, sessions: 1 });
   });
 
-  it("are four in a first deployment, one after the other: a server and a firewall that admit few let it pass", () => {
+  it("is four in a first deployment, one after the other, so a strict server or firewall accepts them", () => {
     expect(first).toMatchObject({ connections: 4, sessions: 4 });
   });
 
-  it("are three when one setting changes", async () => {
+  it("is three when one setting changes", async () => {
     await d.configure({ delay: 5 });
     const preview = await counted(async () => succeeded(await d.stack.preview()));
     expect(preview.text).toMatch(/\+\s+delay\s+= 5,/);
@@ -109,18 +109,18 @@ describe("the connections to a host", () => {
   });
 });
 
-it("is shown by a preview, all of it", async () => {
+it("is shown completely by a preview", async () => {
   for (const [change] of changes) await on1(change);
   const text = succeeded(await d.stack.preview());
   for (const [, told] of changes) expect(text).toContain(told);
-  // Of a file also what was changed, as the way back.
+  // For a file, including the changed lines, in the direction of the repair.
   expect(text).toMatch(/^ +---? by nobody$/m);
   expect(text).toMatch(/~ 2 to update/);
   // A preview repairs nothing.
   expect(await on1("systemctl is-active lsyncd-monitor.timer || true")).toBe("inactive");
 });
 
-it("is repaired, and the next run is quiet", async () => {
+it("is repaired, and the next run changes nothing", async () => {
   const text = await up();
   for (const [, , look, repaired] of changes) expect(await on1(look)).toBe(repaired);
   expect(text).toMatch(/2 updated/);
@@ -129,7 +129,7 @@ it("is repaired, and the next run is quiet", async () => {
   expect(await up(["--refresh"])).toMatch(quiet);
 });
 
-it("is repaired a second time when it is there a second time, and a refresh takes nothing from it", async () => {
+it("is repaired a second time when it occurs again, and a refresh does not affect that", async () => {
   await on1("echo '-- by nobody' >>/etc/lsyncd/lsyncd.conf.lua");
   expect(succeeded(await d.stack.preview(["--refresh"]))).toMatch(/~ 2 to update/);
   expect(await up(["--refresh"])).toMatch(/2 updated/);
@@ -137,7 +137,7 @@ it("is repaired a second time when it is there a second time, and a refresh take
   expect(await up()).toMatch(quiet);
 });
 
-it("does not show a file's lines when it may hold a password", async () => {
+it("is shown without a file's lines if the file may contain a password", async () => {
   await on1("echo 'hunter2' >>/etc/lsyncd/alerts.conf");
   const text = succeeded(await d.stack.preview());
   expect(text).toContain("/etc/lsyncd/alerts.conf has other content");
@@ -145,7 +145,7 @@ it("does not show a file's lines when it may hold a password", async () => {
   await up();
 });
 
-it("restarts lsyncd for nothing that does not concern it", async () => {
+it("does not restart lsyncd unless it affects lsyncd", async () => {
   const pid = await on1("systemctl show -p MainPID --value lsyncd");
   await on1("chmod 0700 /usr/local/bin/lsyncd-monitor.sh");
   expect(await up()).toMatch(/2 updated/);
@@ -153,7 +153,7 @@ it("restarts lsyncd for nothing that does not concern it", async () => {
   expect(await on1("systemctl show -p MainPID --value lsyncd")).toBe(pid);
 });
 
-it("is a package that someone removed, which takes the service with it", async () => {
+it("includes a removed package, which takes the service with it", async () => {
   await on1("DEBIAN_FRONTEND=noninteractive apt-get -q -y purge lsyncd >/dev/null 2>&1");
   expect(succeeded(await d.stack.preview())).toContain("package lsyncd is not installed");
   await up();
@@ -162,27 +162,30 @@ it("is a package that someone removed, which takes the service with it", async (
 });
 
 // After a package that came back, which is no reason to start it ever after.
-it.each(["stop", "disable --now", "mask --now"])("is no service that an operator has stopped with %s", async (how) => {
-  await on1(`systemctl ${how} lsyncd`);
-  expect(await up()).toMatch(quiet);
-  // Neither is it started when something else is repaired.
-  await on1("chmod 0700 /usr/local/bin/lsyncd-monitor.sh");
-  expect(await up()).toContain("was stopped by an operator and stays stopped; start it with: systemctl ");
-  expect(await on1("stat -c %a /usr/local/bin/lsyncd-monitor.sh; systemctl is-active lsyncd || true")).toBe(
-    "755\ninactive",
-  );
-  await on1("systemctl unmask lsyncd; systemctl enable --now lsyncd");
-  expect(await up()).toMatch(quiet);
-});
+it.each(["stop", "disable --now", "mask --now"])(
+  "does not include a service that an operator stopped with %s",
+  async (how) => {
+    await on1(`systemctl ${how} lsyncd`);
+    expect(await up()).toMatch(quiet);
+    // Another repair does not start it either.
+    await on1("chmod 0700 /usr/local/bin/lsyncd-monitor.sh");
+    expect(await up()).toContain("was stopped by an operator and stays stopped; start it with: systemctl ");
+    expect(await on1("stat -c %a /usr/local/bin/lsyncd-monitor.sh; systemctl is-active lsyncd || true")).toBe(
+      "755\ninactive",
+    );
+    await on1("systemctl unmask lsyncd; systemctl enable --now lsyncd");
+    expect(await up()).toMatch(quiet);
+  },
+);
 
-it("is no service that a mark holds", async () => {
+it("does not include a service that is held by a mark", async () => {
   await on1("lsyncd-failover begin a test");
   expect(await up()).toMatch(quiet);
   await on1("lsyncd-failover end --keep source");
 });
 
-it("is all that was deployed when nothing is there any more, and one deployment brings it back", async () => {
-  // As on a host that was set up anew: the volumes are the same, and all else is gone.
+it("includes everything that was deployed when nothing is left, and one deployment restores it", async () => {
+  // As on a reinstalled host: only the volumes are the same.
   await on1(`systemctl disable --now lsyncd lsyncd-monitor.timer; rm -rf /var/lib/lsyncd-as-code /etc/lsyncd \
     /usr/local/lib/lsyncd-as-code /usr/local/bin/lsyncd-monitor.sh /etc/systemd/system/lsyncd*; systemctl daemon-reload
     find ${d.host.target} -mindepth 1 -not -name lost+found -delete`);
@@ -191,7 +194,7 @@ it("is all that was deployed when nothing is there any more, and one deployment 
   expect(await up()).toMatch(quiet);
 });
 
-it("is not known of a host that cannot be reached, which is a warning in a preview and an error in an update", async () => {
+it("is unknown for an unreachable host, which is a warning in a preview and an error in an update", async () => {
   await powerOff(d.host);
   const text = succeeded(await d.stack.preview());
   expect(text).toContain("could not be reached, its preflight was not run");
@@ -201,7 +204,7 @@ it("is not known of a host that cannot be reached, which is a warning in a previ
     expect(failed(await d.stack.up(["--skip-preview", ...more]))).toContain(
       "could not be reached, it was not looked at",
     );
-  // What is not registered is not taken for removed.
+  // Resources that were not registered do not count as removed.
   const names = (state: string): string[] =>
     [...state.matchAll(/::Command::[\w-]+|Command::[\w-]+/g)].map(String).sort();
   expect(names(await d.stack.state())).toEqual(names(resources));

@@ -25,7 +25,7 @@ async function listening(server: Server | SshServer, sockets = new Set<Socket>()
   return (server.address() as AddressInfo).port;
 }
 
-/** Something that listens at a port and is no SSH server. */
+/** A server that listens at a port and does not speak SSH. */
 async function noSsh(answer: (socket: Socket) => void): Promise<number> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -36,7 +36,7 @@ async function noSsh(answer: (socket: Socket) => void): Promise<number> {
   return listening(server, sockets);
 }
 
-/** An SSH server that lets everybody in and does something with a command. */
+/** An SSH server that accepts every login and handles a command in its own way. */
 async function sshd(
   onCommand: (channel: () => ServerChannel) => void,
   onSession = true,
@@ -48,7 +48,7 @@ async function sshd(
       login.accept();
     });
     client.on("session", (accept) => {
-      // Neither taken nor refused: the request is never answered.
+      // Neither accepted nor refused: the request is never answered.
       if (!onSession) return;
       accept().on("exec", (take) => {
         onCommand(take);
@@ -60,7 +60,7 @@ async function sshd(
 
 const to = (port: number): Connection => ({ host: "127.0.0.1", port, user: "root", hostKey, password: "hunter2" });
 
-/** What came of a command there, and that it came in time. */
+/** The result of a command there; checks that it arrived in time. */
 async function outcome(port: number, seconds = 60): Promise<Error> {
   const error = await runRemote(to(port), "true", "", seconds).then(
     () => new Error("it succeeded"),
@@ -70,8 +70,8 @@ async function outcome(port: number, seconds = 60): Promise<Error> {
   return error;
 }
 
-describe("a host that is not what it should be", () => {
-  // Waited for together: each takes as long as a host is given.
+describe("a faulty or hostile host", () => {
+  // These wait at the same time: each takes the full timeout.
   let silent: Promise<Error>;
   let talking: Promise<Error>;
   let stuck: Promise<Error>;
@@ -96,7 +96,7 @@ describe("a host that is not what it should be", () => {
     expect(error.message).not.toMatch(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/);
   });
 
-  it("pours out bytes before a greeting", async () => {
+  it("floods with bytes before a greeting", async () => {
     let pour = true;
     const port = await noSsh((socket) => {
       void (async () => {
@@ -117,7 +117,7 @@ describe("a host that is not what it should be", () => {
     expect(error.message).toBe("no answer within 2 s");
   });
 
-  it("prints without end", async () => {
+  it("prints endlessly", async () => {
     let going = true;
     const port = await sshd((take) => {
       const channel = take();
@@ -133,7 +133,7 @@ describe("a host that is not what it should be", () => {
     going = false;
   });
 
-  it("goes away in the middle", async () => {
+  it("disconnects during the command", async () => {
     const server = new SshServer({ hostKeys: [privateKey] }, (client: SshConnection) => {
       client.on("error", () => undefined);
       client.on("authentication", (login) => {
@@ -149,12 +149,12 @@ describe("a host that is not what it should be", () => {
     expect((await outcome(await listening(server))).message).toBe("the connection was closed before the command ended");
   });
 
-  describe("works for hours without a word", () => {
+  describe("runs for hours without output", () => {
     const usual = { ...keepalive };
     beforeEach(() => Object.assign(keepalive, { seconds: 0.2, unanswered: 5 }));
     afterEach(() => Object.assign(keepalive, usual));
 
-    /** A way to a port on which `watch` sees every packet; it forwards while that returns true. */
+    /** A proxy to a port, in which `watch` sees every packet; it forwards while that returns true. */
     const through = async (port: number, watch: (socket: Socket) => boolean): Promise<number> =>
       noSsh((socket) => {
         const onward = connect(port, "127.0.0.1").on("error", () => undefined);
@@ -163,7 +163,7 @@ describe("a host that is not what it should be", () => {
         socket.on("close", () => onward.destroy());
       });
 
-    it("and a firewall that drops silent connections keeps this one", async () => {
+    it("and a firewall that drops silent connections keeps this one open", async () => {
       const quiet = await sshd((take) => {
         const channel = take();
         setTimeout(() => {
@@ -181,7 +181,7 @@ describe("a host that is not what it should be", () => {
       clearTimeout(timer);
     });
 
-    it("and a host that has died meanwhile is not waited for", async () => {
+    it("and is not waited for once it has died", async () => {
       let began = false;
       const quiet = await sshd((take) => {
         take();
@@ -192,7 +192,7 @@ describe("a host that is not what it should be", () => {
     }, 20_000);
   });
 
-  it("ends a command as soon as it begins", async () => {
+  it("ends a command as soon as it starts", async () => {
     const port = await sshd((take) => {
       const channel = take();
       channel.exit(3);
@@ -201,20 +201,20 @@ describe("a host that is not what it should be", () => {
     for (let round = 0; round < 20; round += 1) expect((await runRemote(to(port), "true", "", 5)).code).toBe(3);
   });
 
-  it("takes the connection and says nothing", async () => {
+  it("accepts the connection and stays silent", async () => {
     expect((await silent).message).toMatch(/Timed out while waiting for handshake/);
   });
 
-  it("answers words of another protocol", async () => {
+  it("speaks another protocol", async () => {
     expect(await talking).toBeInstanceOf(Unreachable);
   });
 
-  it("never begins the command", async () => {
+  it("never starts the command", async () => {
     expect(await stuck).toBeInstanceOf(Unreachable);
     expect((await stuck).message).toMatch(/it does not answer within \d+ s$/);
   });
 
-  it("prints what would take over the terminal", async () => {
+  it("prints terminal control sequences", async () => {
     const port = await sshd((take) => {
       const channel = take();
       channel.write("a\u001b[2J\u009b31m\u202eb\r\tc\n");
@@ -226,7 +226,7 @@ describe("a host that is not what it should be", () => {
   });
 });
 
-it("npm run status takes nothing of that for more than text, and waits for nobody longer than it was told", async () => {
+it("npm run status treats all of that as plain text, and waits no longer than its timeout", async () => {
   const evil = "active\u001b]0;owned\u0007\u001b[1A";
   const lines = {
     deployed: "yes",
@@ -249,7 +249,7 @@ it("npm run status takes nothing of that for more than text, and waits for nobod
     channel.end();
   });
   const silent = await noSsh(() => undefined);
-  // Hosts of one key would be one machine.
+  // Hosts with one key would count as one machine.
   const [other, another] = [utils.generateKeyPairSync("ed25519"), utils.generateKeyPairSync("ed25519")];
   const stuck = await sshd(() => undefined, false, another.private);
   const hosts = [

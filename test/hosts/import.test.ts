@@ -23,7 +23,7 @@ afterAll(async () => {
 
 let count = 0;
 
-/** Imports an inventory as a user would; returns what was said and the stack file, which is removed. */
+/** Imports an inventory as a user does; returns the output and the stack file, and removes the file. */
 async function imported(name: string, inventory: string, ...args: string[]): Promise<Finished & { stack: unknown }> {
   const file = join(directory, name);
   await writeFile(file, inventory, { mode: name.endsWith(".py") ? 0o755 : 0o644 });
@@ -44,7 +44,7 @@ async function imported(name: string, inventory: string, ...args: string[]): Pro
   }
 }
 
-it("an INI file with groups, variables of groups and ranges", async () => {
+it("imports an INI file with groups, group variables and ranges", async () => {
   const { code, stdout, stack } = await imported(
     "hosts",
     `[sqlite]
@@ -79,7 +79,7 @@ web
   expect(stdout).not.toContain("geheim");
 });
 
-it("a YAML file with children, a vault, templates and a local connection", async () => {
+it("imports a YAML file with children, a vault, templates and a local connection", async () => {
   const { code, stdout, stack } = await imported(
     "hosts.yml",
     `all:
@@ -104,20 +104,20 @@ it("a YAML file with children, a vault, templates and a local connection", async
   expect(stdout).toMatch(/config set --secret privateKey .* <~\/\.ssh\/eu/);
 });
 
-it("a program that makes an inventory", async () => {
+it("imports from a program that prints an inventory", async () => {
   const inventory = { sqlite: { hosts: ["a"] }, _meta: { hostvars: { a: { ansible_host: "192.0.2.7" } } } };
   const { stack } = await imported("hosts.py", `#!/bin/sh\ncat <<'END'\n${JSON.stringify(inventory)}\nEND\n`);
   expect(stack).toEqual({ "lsyncd:hosts": [{ name: "a", address: "192.0.2.7" }] });
 });
 
-it("one without a host to take over writes nothing and fails", async () => {
+it("fails without writing anything if no host can be imported", async () => {
   const { code, stdout, stack } = await imported("none.ini", "localhost ansible_connection=local\n");
   expect(code).toBe(1);
   expect(stdout).toMatch(/None of 1 hosts could be imported/);
   expect(stack).toBeUndefined();
 });
 
-it("never overwrites a stack by default to", async () => {
+it("never overwrites a stack by default", async () => {
   const file = join(directory, "list.json");
   await writeFile(file, JSON.stringify({ _meta: { hostvars: { a: {} } } }));
   const before = await readFile(join(root, "stacks/Pulumi.sqlite-prod.yaml"), "utf8");

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { fragment } from "../../infra/commands/script";
 import { run } from "../../toolchain/run";
 
-// The limits of inotify belong to the machine, which no sandbox host can set. So the very functions that a host runs
-// are run here, with files in place of the kernel's.
+// The limits of inotify belong to the machine, and no sandbox host can set them. So the same functions that a host runs
+// run here, with files in place of the kernel's.
 
 let folder: string;
 beforeAll(async () => {
@@ -16,7 +16,7 @@ afterAll(() => rm(folder, { recursive: true }));
 const sysctl = () => readFile(join(folder, "sysctl"), "utf8").catch(() => "none");
 const limit = async () => Number(await readFile(join(folder, "limit"), "utf8"));
 
-/** Runs shell text after the functions, with a limit, and a volume that has so many inodes in use. */
+/** Runs shell text after the functions, with a limit, and a volume with this many used inodes. */
 async function shell(text: string, now: number, inodes: number): Promise<string> {
   await writeFile(join(folder, "limit"), `${now}\n`);
   await rm(join(folder, "sysctl"), { force: true });
@@ -31,13 +31,13 @@ async function shell(text: string, now: number, inodes: number): Promise<string>
 }
 
 describe("the limit on inotify watches", () => {
-  it("is raised to the advised floor, and stays so after a boot", async () => {
+  it("is raised to the advised minimum, also after a reboot", async () => {
     await shell("raise_watches /x", 8192, 1000);
     expect(await limit()).toBe(524288);
     expect(await sysctl()).toContain("fs.inotify.max_user_watches = 524288\n");
   });
 
-  it("is sized from the inodes of the source, with half as many again to grow", async () => {
+  it("is computed from the inodes of the source, plus half as many for growth", async () => {
     await shell("raise_watches /x", 524288, 1_000_000);
     expect(await limit()).toBe(1_500_000);
     expect(await sysctl()).toContain("= 1500000\n");
@@ -49,7 +49,7 @@ describe("the limit on inotify watches", () => {
     expect(await sysctl()).toBe("none");
   });
 
-  it("that cannot be raised and does not suffice is refused", async () => {
+  it("is refused if it is too low and cannot be raised", async () => {
     const cannot = `WATCHES_FILE=/nonexistent; watches_limit() { echo 1; }; mkdir -p '${folder}/a/b'; check_watches`;
     expect(await shell(cannot, 1, 1000)).toMatch(
       /^refuses: The source has 1 directories or more, and fs\.inotify\.max_user_watches allows to watch only 1\./,
@@ -57,7 +57,7 @@ describe("the limit on inotify watches", () => {
   });
 });
 
-it("less memory than the watches need is refused", async () => {
+it("too little memory for the watches is refused", async () => {
   expect(await shell("BYTES_PER_WATCH=1000000000000; check_watches", 600_000, 1000)).toMatch(
     /^refuses: Watching the directories of the source needs more memory than the \d+ MiB that are free\./,
   );

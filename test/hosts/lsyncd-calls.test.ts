@@ -11,7 +11,7 @@ import { installTime, needPrograms } from "../support/programs";
 
 beforeAll(() => needPrograms("lsyncd", "perl", "python3"), installTime);
 
-test("the options with which tests call the copier are those of the recording", () => {
+test("the copier's tests use the recorded options", () => {
   const sorted = OPTIONS.map((option) =>
     /^-\w/.test(option) ? `-${Array.from(option.slice(1)).sort().join("")}` : option,
   );
@@ -19,7 +19,7 @@ test("the options with which tests call the copier are those of the recording", 
     expect([step, sorted.filter((option) => !options.includes(option))]).toEqual([step, []]);
 });
 
-test("lsyncd calls rsync as it was recorded", async () => {
+test("lsyncd calls rsync exactly as recorded", async () => {
   const folder = mkdtempSync(path.join(tmpdir(), "lsyncd-calls-"));
   try {
     const script = path.join(__dirname, "../support/record-lsyncd.sh");

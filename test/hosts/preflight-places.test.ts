@@ -3,8 +3,8 @@ import { failed, listing, on, prepare, succeeded, systemPlaces, type Deployment 
 
 jest.setTimeout(400_000);
 
-// What the preflight refuses beside the basic checks. Previews run the same text, so most of this asks them: it is
-// quicker, and shows that they refuse as well.
+// Refusals of the preflight beyond the basic checks. Previews run the same script, so most tests use previews: that is
+// quicker, and proves that previews refuse as well.
 
 let d: Deployment;
 
@@ -16,7 +16,7 @@ afterAll(async () => {
   await d.remove();
 });
 
-/** What a preview refuses, with the host left as it was. */
+/** The refusals of a preview that leaves the host unchanged. */
 async function refused(env: Record<string, string> = {}): Promise<string> {
   const before = await listing(d.host, ...systemPlaces);
   const text = failed(await d.stack.preview([], env));
@@ -25,7 +25,7 @@ async function refused(env: Record<string, string> = {}): Promise<string> {
   return text;
 }
 
-it("paths that lead elsewhere, all in one message each", async () => {
+it("refuses paths that lead elsewhere, all in one message each", async () => {
   const { host } = d;
   await on(host, `ln -s ${host.source} /mnt/link && ln -s ${host.source} /mnt/same && ln -s /etc /mnt/etc`);
   const same = await refused({ LSYNCD_SOURCE: host.source, LSYNCD_TARGET: "/mnt/same" });
@@ -41,7 +41,7 @@ it("paths that lead elsewhere, all in one message each", async () => {
   expect(await refused({ LSYNCD_SOURCE: "/mnt/into", LSYNCD_TARGET: host.source })).toContain("is inside the target");
 });
 
-it("bind mounts of the system, of the source, and mounts inside a volume", async () => {
+it("refuses bind mounts of the system or the source, and mounts inside a volume", async () => {
   const { host } = d;
   await on(host, "mkdir -p /mnt/bound && mount --bind /etc /mnt/bound");
   expect(await refused({ LSYNCD_TARGET: "/mnt/bound" })).toContain(
@@ -54,7 +54,7 @@ it("bind mounts of the system, of the source, and mounts inside a volume", async
   await on(host, `umount ${host.target}/sub && rmdir ${host.target}/sub`);
 });
 
-it("a read-only volume, and one whose data does not fit", async () => {
+it("refuses a read-only volume, and one that is too small for the data", async () => {
   const { host } = d;
   await on(host, `head -c 100000000 /dev/zero >${host.source}/large && mount -o remount,ro ${host.target}`);
   const text = await refused();
@@ -63,7 +63,7 @@ it("a read-only volume, and one whose data does not fit", async () => {
   await on(host, `rm ${host.source}/large && mount -o remount,rw ${host.target}`);
 });
 
-it("volumes that are not encrypted, where that is required", async () => {
+it("refuses unencrypted volumes if encryption is required", async () => {
   expect(succeeded(await d.stack.preview())).toMatch(
     /The source volume \(\S+\) is not on dm-crypt: its data is not encrypted\./,
   );
@@ -73,7 +73,7 @@ it("volumes that are not encrypted, where that is required", async () => {
   await d.configure();
 });
 
-it("a package manager that was interrupted, or is at work", async () => {
+it("refuses while the package manager is interrupted or busy", async () => {
   const { host } = d;
   await on(
     host,
@@ -94,9 +94,9 @@ it("a package manager that was interrupted, or is at work", async () => {
   expect(succeeded(await d.stack.preview())).not.toContain("package manager");
 });
 
-it("too few inotify watches where they cannot be raised, and warns when they suffice", async () => {
+it("refuses too few inotify watches that cannot be raised, and warns if they suffice", async () => {
   const { host } = d;
-  // The limit is the whole machine's and no host of these tests may set it: a file stands for the kernel's.
+  // The limit belongs to the whole machine, and no host of these tests may set it: a file replaces the kernel's.
   const file = "/proc/sys/fs/inotify/max_user_watches";
   const limit = (watches: number) => on(host, `echo ${watches} >/run/watches`);
   await on(host, `mkdir -p ${host.source}/{a,b}/{c,d}`);
@@ -114,7 +114,7 @@ it("too few inotify watches where they cannot be raised, and warns when they suf
   await on(host, `umount ${file} && rm -r ${host.source}/a ${host.source}/b`);
 });
 
-it("a source and target of one disk, copied bit by bit", async () => {
+it("refuses a source and a target cloned from one disk", async () => {
   const { host } = d;
   const disk = await newDisk(host, 64);
   await on(

@@ -23,7 +23,7 @@ const folder = () => dirname(d.stack.configFile);
 const name = () => d.name;
 const state = () => join(folder(), "state");
 const environment = () => {
-  // The agent of whoever runs this is not meant for a sandbox.
+  // The user's own ssh-agent is not meant for a sandbox.
   return {
     ...process.env,
     SSH_AUTH_SOCK: undefined,
@@ -32,7 +32,7 @@ const environment = () => {
   };
 };
 
-/** Runs `npm run preview` in the working copy. The state is read-only: a preview needs no more. */
+/** Runs `npm run preview` in the working copy. The state is read-only, which is enough for a preview. */
 async function preview(...args: string[]): Promise<Finished & { markdown: string }> {
   const markdown = join(directory, "comment.md");
   const readOnly = 'mount --bind "$STATE" "$STATE" && mount -o remount,ro,bind "$STATE" && exec "$@"';
@@ -48,14 +48,14 @@ async function preview(...args: string[]): Promise<Finished & { markdown: string
   return { ...finished, markdown: await readFile(markdown, "utf8") };
 }
 
-/** What differs from run to run, made equal. */
+/** Replaces everything that differs from run to run. */
 const stable = (text: string) =>
   text
     .replaceAll(name(), "sqlite-prod")
     .replaceAll(/127\.\d+\.\d+\.\d+(:\d+)?/g, "192.0.2.1")
     // What was recorded there.
     .replaceAll(/about \d+ s( to \d+ s)?(?= \|)/g, "about 1 s")
-    // What it warns about depends on this machine.
+    // Its warnings depend on this machine.
     .replace(/(The preflight warns about .*\n\n```text\n)[^]*?\n```/, "$1…\n```");
 
 beforeAll(async () => {
@@ -78,7 +78,7 @@ async function edit(template: string, from: string, to: string): Promise<void> {
   await writeFile(path, before.replace(from, to));
 }
 
-it("says that nothing changes when nothing does", async () => {
+it("reports no changes when there are none", async () => {
   const { code, markdown } = await preview();
   expect(code).toBe(0);
   expect(markdown).toContain("3 hosts: 3 unchanged.\n");
@@ -124,14 +124,14 @@ it("writes the comment of a changed template: lines, restarts, preflight, and no
     expect(`${markdown}${stdout}${stderr}`).not.toContain(secret);
 });
 
-it("tells which host would be taken out", async () => {
+it("names the host that would be removed", async () => {
   await d.configure({ heartbeatUrl: heartbeat("second") }, {}, d.hosts.slice(0, 2));
   const { code, markdown } = await preview();
   expect(code).toBe(0);
   expect(markdown).toMatch(/^\| sqlite-3 \| \*\*removed\*\*.* \| lsyncd stops \| - \| not needed \|$/m);
 });
 
-it("fails when a preflight refuses, and the comment says why", async () => {
+it("fails if a preflight refuses, and the comment gives the reason", async () => {
   const elsewhere = { "sqlite-2": { target: "/mnt/elsewhere" } };
   await d.configure({ heartbeatUrl: heartbeat("second") }, elsewhere, d.hosts.slice(0, 2));
   const { code, markdown } = await preview();

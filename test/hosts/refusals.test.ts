@@ -24,7 +24,7 @@ afterAll(async () => {
   await d.remove();
 });
 
-/** Deploys, expects a refusal, and that the host and both volumes are exactly as before. Returns what was printed. */
+/** Deploys, expects a refusal, and checks that the host and both volumes are unchanged. Returns the output. */
 async function refused(env: Record<string, string> = {}): Promise<string> {
   const places = [...systemPlaces, d.host.source, d.host.target, "/mnt/elsewhere"];
   const before = await listing(d.host, ...places);
@@ -35,13 +35,13 @@ async function refused(env: Record<string, string> = {}): Promise<string> {
 }
 
 describe("the preflight", () => {
-  it("refuses a source and a target that do not exist, both in one message", async () => {
+  it("refuses a missing source and a missing target, both in one message", async () => {
     const text = await refused({ LSYNCD_SOURCE: "/mnt/none", LSYNCD_TARGET: "/mnt/nothing" });
     expect(text).toContain("1. The source /mnt/none does not exist.");
     expect(text).toContain("2. The target /mnt/nothing does not exist.");
   });
 
-  it("refuses what is no directory", async () => {
+  it("refuses a path that is not a directory", async () => {
     await on(d.host, "touch /mnt/file");
     expect(await refused({ LSYNCD_SOURCE: "/mnt/file" })).toContain("The source /mnt/file is not a directory.");
   });
@@ -54,7 +54,7 @@ describe("the preflight", () => {
     await on(d.host, `mount ${d.host[role]}`);
   });
 
-  it("refuses data in the target, with the commands to look at it and to save it", async () => {
+  it("refuses data in the target, with the commands to inspect and to save it", async () => {
     await on(d.host, `mkdir -p ${d.host.target}/a/b && echo precious > ${d.host.target}/a/b/mail.sqlite`);
     const text = await refused();
     expect(text).toContain("The target /mnt/storage_do_2 holds data (a/b/mail.sqlite for one).");
@@ -68,7 +68,7 @@ describe("the preflight", () => {
     }
   });
 
-  it("says the same in a preview, which fails", async () => {
+  it("refuses in a preview too, which then fails", async () => {
     const text = failed(await d.stack.preview());
     expect(text).toContain("The target /mnt/storage_do_2 holds data (a/b/mail.sqlite for one).");
   });
@@ -88,20 +88,20 @@ describe("the preflight", () => {
 });
 
 describe("LSYNCD_SKIP_SAFETY=true", () => {
-  it("previews with a loud warning instead of a refusal", async () => {
-    // More than may vanish from a mirror that is not new.
+  it("makes a preview print a prominent warning instead of a refusal", async () => {
+    // More files than may be deleted from a known mirror.
     await on(d.host, `echo kept > ${d.host.source}/kept; cd ${d.host.target}/a && seq 300 | xargs touch`);
     const text = succeeded(await d.stack.preview([], { LSYNCD_SKIP_SAFETY: "true" }));
     expect(text).toContain("LSYNCD_SKIP_SAFETY=true overrides this: The target /mnt/storage_do_2 holds data");
   });
 
-  it("does not pass over the other checks", async () => {
+  it("does not skip the other checks", async () => {
     await on(d.host, `umount ${d.host.source}`);
     expect(await refused({ LSYNCD_SKIP_SAFETY: "true" })).toContain("is not mounted");
     await on(d.host, `mount ${d.host.source}`);
   });
 
-  it("deploys, says what it passed over, and a later run without it changes nothing", async () => {
+  it("deploys, names the skipped checks, and a later run without it changes nothing", async () => {
     const text = succeeded(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "TRUE" }));
     expect(text).toContain("LSYNCD_SKIP_SAFETY=true overrides this: The target /mnt/storage_do_2 holds data");
     await eventually(async () => (await content(d.host, d.host.target)) === (await content(d.host, d.host.source)));
@@ -109,8 +109,8 @@ describe("LSYNCD_SKIP_SAFETY=true", () => {
   });
 });
 
-describe("a waiver that a run without changes left behind", () => {
-  it("does not hold for another deployment", async () => {
+describe("a waiver left by a run without changes", () => {
+  it("does not apply to another deployment", async () => {
     succeeded(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "true" }));
     expect(await on(d.host, "cat /run/lsyncd-as-code/waivers")).toMatch(/^\S+ [0-9a-f]{12}\nLSYNCD_SKIP_SAFETY$/);
     // As on a host that is deployed for the first time
@@ -122,7 +122,7 @@ describe("a waiver that a run without changes left behind", () => {
 });
 
 describe("an empty source", () => {
-  it("is a warning; empty directories and lost+found in the target are no data", async () => {
+  it("gives a warning; empty directories and lost+found in the target do not count as data", async () => {
     succeeded(await d.stack.destroy());
     await reset(d.host);
     await on(d.host, `mkdir -p ${d.host.target}/empty/directories`);
@@ -144,7 +144,7 @@ describe("connections", () => {
   });
   afterAll(() => server.close());
 
-  it("are not opened with bad settings, and all faults are told at once", async () => {
+  it("are not opened with invalid settings, and all errors are reported at once", async () => {
     const { port } = server.address() as AddressInfo;
     const entry = { ...d.host, address: "127.0.0.1", port };
     await d.stack.configure([entry], { delay: 0, sauce: "/mnt/x" }, { [entry.name]: { target: "relative" } });
@@ -160,7 +160,7 @@ describe("connections", () => {
   it("are refused to a host with another key", async () => {
     const other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2xYFbD4cWCqsKFJuTDJmCTzmEUW0gGPGCvYIkGBkbc";
     await d.stack.configure([{ ...d.host, hostKey: other }], { delay: 7 });
-    // lsyncd is at work there, and writes its log.
+    // lsyncd runs there and writes its log.
     const places = systemPlaces.filter((place) => place !== "/var/log/lsyncd");
     const before = await listing(d.host, ...places);
     const text = failed(await d.stack.up());
@@ -170,7 +170,7 @@ describe("connections", () => {
     await d.configure();
   });
 
-  it("are refused to a host whose key nobody gave", async () => {
+  it("are refused to a host whose key is unknown", async () => {
     await d.stack.configure([{ ...d.host, hostKey: undefined as unknown as string }]);
     const text = failed(await d.stack.up());
     expect(text).toContain(`the key of ${d.host.address} port ${d.host.port} is not known`);
@@ -186,7 +186,7 @@ describe("connections", () => {
     await d.configure();
   });
 
-  it("that are taken by something which then says nothing hold up no other host, and an update ends", async () => {
+  it("to a silent server delay no other host, and an update ends", async () => {
     const sockets: Socket[] = [];
     const silent = createServer((socket) => sockets.push(socket));
     await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
@@ -200,7 +200,7 @@ describe("connections", () => {
       expect(text).toMatch(/silent could not be reached, it was not looked at and nothing was changed on it: /);
       expect(text).not.toMatch(/silent-\S+ (creating|deleting)/);
       expect(await on(d.host, "grep -c 'delay *= 8' /etc/lsyncd/lsyncd.conf.lua")).toBe("1");
-      // What was deployed before is not taken for removed.
+      // Earlier deployments do not count as removed.
       expect(await d.stack.state()).toContain("sqlite-1-activation");
     } finally {
       for (const socket of sockets) socket.destroy();
@@ -209,7 +209,7 @@ describe("connections", () => {
     }
   });
 
-  it("that fail in a preview are a warning", async () => {
+  it("that fail in a preview give a warning", async () => {
     const { port } = server.address() as AddressInfo;
     await d.stack.configure([{ ...d.host, address: "127.0.0.1", port }]);
     expect(succeeded(await d.stack.preview())).toContain("could not be reached, its preflight was not run");

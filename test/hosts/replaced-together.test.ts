@@ -6,7 +6,7 @@ import { libDirectory } from "../../infra/paths";
 import { copyRepository } from "../support/clone";
 import { on, prepare, succeeded, type Deployment } from "../support/deployment";
 
-// Programs that call each other are replaced together: whoever reads them during a deployment meets all of one version.
+// Programs that call each other are replaced together: a reader during a deployment sees only one version of all of them.
 
 jest.setTimeout(300_000);
 
@@ -22,20 +22,20 @@ afterAll(async () => {
   await rm(copy, { recursive: true, force: true });
 });
 
-/** Gives each library of Bash and each module of Perl a line of its own for this version. */
+/** Adds a line for this version to each Bash library and Perl module. */
 async function mark(version: string): Promise<void> {
   const folder = join(copy, "templates", libDirectory);
   for (const name of await readdir(folder, { recursive: true })) {
     if (!/\.(sh|pm)$/.test(name)) continue;
     const path = join(folder, name);
     const text = (await readFile(path, "utf8")).replace(/^# version .*\n/m, "");
-    // Before the end of a module: nothing may follow what it returns.
+    // Before the end of a module: nothing may follow its return value.
     const at = text.lastIndexOf(name.endsWith(".pm") ? "1;" : "\n") + (name.endsWith(".pm") ? 0 : 1);
     await writeFile(path, `${text.slice(0, at)}# version ${version}\n${text.slice(at)}`);
   }
 }
 
-// Reads all of them again and again, as a program that starts does, from the folder that it found at first.
+// Reads all of them repeatedly, as a starting program does, from the folder that it found first.
 const reader = `
   use strict; use warnings;
   my ($rounds, %seen) = (0);
@@ -55,7 +55,7 @@ const reader = `
   print STDERR "$rounds rounds\\n";
 `;
 
-it("no reader meets half of a new version, and nothing of the old one is left", async () => {
+it("no reader sees a mix of versions, and nothing of the old version is left", async () => {
   const stack = d.sameStack(copy);
   await mark("one");
   succeeded(await stack.up());

@@ -48,7 +48,7 @@ afterAll(async () => {
   await sandboxesDownOf();
 });
 
-/** What a sandbox has left on this machine: loop devices, mounts, control groups, addresses, processes, files. */
+/** What a sandbox leaves on this machine: loop devices, mounts, control groups, addresses, processes, files. */
 async function tracesOf(dir: string, machines: string[]): Promise<string[]> {
   const loops = (await run("losetup", ["--list", "--noheadings", "--output", "NAME,BACK-FILE"])).stdout;
   const groups = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
@@ -80,7 +80,7 @@ const uuidOf = async (host: SandboxHost, path: string): Promise<string> =>
   (await execOn(host, ["findmnt", "--noheadings", "--output", "UUID", path])).stdout.trim();
 
 describe("a host is a real Debian machine", () => {
-  test("systemd runs in it, and nothing has failed", async () => {
+  test("runs systemd, without failed units", async () => {
     for (const host of sandbox.hosts) {
       expect((await execOn(host, "systemctl is-system-running")).stdout).toBe("running\n");
       expect((await execOn(host, "hostname; ps -p 1 -o comm=")).stdout).toBe(`${host.name}\nsystemd\n`);
@@ -88,7 +88,7 @@ describe("a host is a real Debian machine", () => {
     }
   });
 
-  test("each host has its own key, address, high port and processes", async () => {
+  test("has its own key, address, high port and processes", async () => {
     expect(new Set(sandbox.hosts.map((host) => host.hostKey)).size).toBe(2);
     expect(new Set(sandbox.hosts.map((host) => host.address)).size).toBe(2);
     for (const host of sandbox.hosts) expect(host.port).toBeGreaterThanOrEqual(1024);
@@ -97,14 +97,14 @@ describe("a host is a real Debian machine", () => {
     await execOn(first, "systemctl stop only-here");
   });
 
-  test("a host with another's key is not talked to", async () => {
+  test("is not contacted if it presents another host's key", async () => {
     const impostor = { ...first, address: second.address, port: second.port, knownHostsPath: "/dev/null" };
     const refused = await execOn(impostor, "true", { allowFailure: true });
     expect(refused.code).toBe(255);
     expect(refused.stderr).toContain("Host key verification failed");
   });
 
-  test("apt installs lsyncd, which is not in the image, in both at once", async () => {
+  test("can install lsyncd with apt, although the image lacks it, on both hosts at once", async () => {
     await Promise.all(
       sandbox.hosts.map(async (host) => {
         expect((await execOn(host, "command -v lsyncd msmtp", { allowFailure: true })).stdout).toBe("");
@@ -115,11 +115,11 @@ describe("a host is a real Debian machine", () => {
     await execOn(first, "apt-get update -q");
   });
 
-  test("an operator without root has sudo", async () => {
+  test("gives sudo to an operator who is not root", async () => {
     expect((await execOn(first, "id -un; sudo -n id -un", { user: "admin" })).stdout).toBe("admin\nroot\n");
   });
 
-  test("a command gets its input and argument list, and tells its exit code", async () => {
+  test("passes input and arguments to a command, and returns its exit code", async () => {
     expect((await execOn(first, "cat", { input: "one\ntwo" })).stdout).toBe("one\ntwo");
     expect((await execOn(first, ["printf", "%s|", "it's", "a $b", ""])).stdout).toBe("it's|a $b||");
     expect((await execOn(first, "exit 7", { allowFailure: true })).code).toBe(7);
@@ -138,7 +138,7 @@ describe("the volumes", () => {
     }
   });
 
-  test("an operator unmounts and mounts them, by fstab and by device", async () => {
+  test("can be unmounted and mounted by an operator, by fstab and by device", async () => {
     const { source, volumes } = second;
     await execOn(second, `umount ${source} && ! mountpoint -q ${source}`);
     await execOn(second, `mount ${source} && umount ${source}`);
@@ -146,7 +146,7 @@ describe("the volumes", () => {
     await execOn(second, `umount ${source} && systemctl start mnt-storage_do_1.mount && mountpoint -q ${source}`);
   });
 
-  test("so does a test, without a connection", async () => {
+  test("can be unmounted and mounted by a test, without a connection", async () => {
     await umount(second, "target");
     expect(await isVolumeMounted(second, "target")).toBe(false);
     await mount(second, "target");
@@ -159,7 +159,7 @@ describe("the volumes", () => {
     expect(existsSync(pathOf(second, `${second.target}/file`))).toBe(true);
   });
 
-  test("another disk takes a volume's place, and the two change places", async () => {
+  test("can be replaced by another disk, and exchanged", async () => {
     const [source, target] = [second.volumes.source.uuid, second.volumes.target.uuid];
     const disk = await newDisk(second, 32);
     await setVolumes(second, { source: disk });
@@ -171,7 +171,7 @@ describe("the volumes", () => {
     expect([await uuidOf(second, second.source), await uuidOf(second, second.target)]).toEqual([target, disk.uuid]);
   });
 
-  test("a volume that nobody has unlocked is not there at boot, and can be mounted later", async () => {
+  test("are missing at boot while locked, and can be mounted later", async () => {
     await setAtBoot(second, "source", "locked");
     await reboot(second);
     expect(await isVolumeMounted(second, "source")).toBe(false);
@@ -185,7 +185,7 @@ describe("the volumes", () => {
     expect(await isVolumeMounted(second, "source")).toBe(false);
   });
 
-  test("a host made new has empty volumes, fstab as it was, and keeps its address and key", async () => {
+  test("are empty on a recreated host, with the original fstab, address and key", async () => {
     await execOn(second, "touch /root/file");
     await reset(second, { volumeSizeMb: { source: 96, target: 48 } });
     expect((await execOn(second, `ls /root ${second.source} ${second.target}`)).stdout).not.toContain("file");
@@ -200,7 +200,7 @@ describe("the power switch", () => {
   const write = (text: string): Promise<unknown> =>
     execOn(first, `echo ${text} | tee ${first.source}/${text} /root/${text}`);
 
-  test("a reboot keeps what was written and mounts the volumes again", async () => {
+  test("reboot: written data stays, and the volumes are mounted again", async () => {
     await write("rebooted");
     const bootId = (await execOn(first, "cat /proc/sys/kernel/random/boot_id")).stdout;
     await reboot(first);
@@ -209,7 +209,7 @@ describe("the power switch", () => {
     expect(await uuidOf(first, first.target)).toBe(first.volumes.target.uuid);
   });
 
-  test("so does a shutdown", async () => {
+  test("shutdown: the same", async () => {
     await write("off");
     await powerOff(first);
     expect(isRunning(first)).toBe(false);
@@ -219,7 +219,7 @@ describe("the power switch", () => {
     expect((await execOn(first, `cat ${first.source}/off`)).stdout).toBe("off\n");
   });
 
-  test("a kill ends every process at once, and `up` boots the host again", async () => {
+  test("kill: every process ends at once, and `up` boots the host again", async () => {
     await write("killed");
     await kill(first);
     expect(isRunning(first)).toBe(false);
@@ -227,7 +227,7 @@ describe("the power switch", () => {
     expect((await execOn(first, `cat ${first.source}/killed`)).stdout).toBe("killed\n");
   });
 
-  test("a power cut loses what had not reached the disk, and nothing else", async () => {
+  test("power cut: only data that had not reached the disk is lost", async () => {
     await execOn(first, `echo safe >${first.source}/safe && sync && echo lost >${first.source}/lost`);
     await powerCut(first);
     await boot(first);
@@ -246,7 +246,7 @@ describe("npm run sandbox", () => {
     expect((await run(program, ssh)).stdout).toBe("sqlite-2\n");
   });
 
-  test("an `up` on a sandbox that is there changes nothing", async () => {
+  test("changes nothing when `up` finds a running sandbox", async () => {
     expect((await sandboxUp({ name, hosts: 1, owner: process.pid })).hosts).toEqual([first, second]);
     await expect(sandboxUp({ name, release: "trixie", owner: process.pid })).rejects.toThrow(
       "runs bookworm, not trixie",
@@ -255,7 +255,7 @@ describe("npm run sandbox", () => {
   });
 });
 
-describe("nothing stays behind", () => {
+describe("nothing is left behind", () => {
   // Another test run's `up` may have been first to see it, and be at it still.
   const gone = async (dir: string, machines: string[]): Promise<void> => {
     await until(
@@ -266,7 +266,7 @@ describe("nothing stays behind", () => {
     );
   };
 
-  test("of an `up` that was killed", async () => {
+  test("by an `up` that was killed", async () => {
     const killed = `t${process.pid}-killed`;
     const dir = join(sandbox.dir, "..", killed);
     const [program, args] = cli("up", "--name", killed);
@@ -279,7 +279,7 @@ describe("nothing stays behind", () => {
     await gone(dir, []);
   });
 
-  test("of a sandbox whose test run was killed", async () => {
+  test("by a sandbox whose test run was killed", async () => {
     const owner = spawn("sleep", ["1000"]);
     children.push(owner);
     const orphan = await sandboxUp({ name: `t${process.pid}-orphan`, owner: owner.pid ?? 0, volumeSizeMb: 64 });
@@ -290,7 +290,7 @@ describe("nothing stays behind", () => {
     await gone(orphan.dir, machinesOf(orphan.hosts));
   });
 
-  test("of a sandbox that was taken down", async () => {
+  test("by a sandbox that was removed", async () => {
     expect(await tracesOf(sandbox.dir, machinesOf(sandbox.hosts))).not.toEqual([]);
     await sandboxDown(name);
     expect(await tracesOf(sandbox.dir, machinesOf(sandbox.hosts))).toEqual([]);

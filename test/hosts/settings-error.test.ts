@@ -13,7 +13,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
-it("a fault in the settings is all that is said, without a warning of Node's before it", async () => {
+it("invalid settings print only their errors, without a warning from Node", async () => {
   const stack = await new Stack({ name: "settings-error", directory }).init();
   await stack.configure([], { hosts: [{ name: "a", address: "192.0.2.1", nonsense: 4 }] });
   const { code, stdout, stderr } = await stack.preview();

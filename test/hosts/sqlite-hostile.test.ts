@@ -35,31 +35,31 @@ import {
   verify,
 } from "../support/copier";
 
-// What is done to databases and to the copier that nobody expects, and that happens all the same.
+// Unexpected treatment of databases and of the copier that occurs in practice.
 jest.setTimeout(600_000);
 useCopier();
 
-/** Runs lines of Perl with the copier's library loaded; `$source` and `$target` are the volumes. */
+/** Runs Perl code with the copier's library loaded; `$source` and `$target` are the volumes. */
 async function perl(lines: string): Promise<string> {
   const script = `use POSIX; use Fcntl; my ($source, $target) = @ARGV; my %o = %{ options() };
     sub copy { sync_unit(directory($source), directory($target), $_[0], \\%o) } ${lines}`;
   return (await run("perl", [...copierModules, "-e", script, source, target])).stdout.trim();
 }
 
-/** Waits for a state of a mirrored database that the copier brings about by trying again. */
+/** Waits for a state of a mirrored database that the copier reaches by retrying. */
 async function eventually(name: string, wanted: string): Promise<void> {
   for (let i = 0; i < 100 && (await rows(name).catch(() => "")) !== wanted; i += 1) await sleep(100);
   expect([await rows(name), status()]).toEqual([wanted, expect.anything()]);
 }
 
-/** Cuts the copier short at each of its steps, in each kind of copy. */
+/** Interrupts the copier at each of its steps, in each kind of copy. */
 async function cutShort(how: "kill" | "power"): Promise<Record<string, { moments: number; fault: string | null }>> {
   const script = path.join(__dirname, "../support/crash.py");
   const { stdout } = await run("python3", ["-B", script, programs, root, how]);
   return JSON.parse(stdout) as Record<string, { moments: number; fault: string | null }>;
 }
 
-describe("the copier ends at any of its steps", () => {
+describe("the copier is interrupted at each step", () => {
   for (const how of ["kill", "power"] as const) {
     it(`by a ${how === "kill" ? "kill -9" : "power cut"}: every database opens, in a committed state that is no older than before`, async () => {
       const results = await cutShort(how);
@@ -71,7 +71,7 @@ describe("the copier ends at any of its steps", () => {
 });
 
 describe("locks", () => {
-  it("are SQLite's, at the bytes where SQLite puts them, and go with the process", async () => {
+  it("the copier's: SQLite's own, at SQLite's bytes, released when the process ends", async () => {
     const file = path.join(source, "a.sqlite");
     await sql(file, create, insert(10));
     const holder = run("perl", [
@@ -89,7 +89,7 @@ describe("locks", () => {
     expect(await sql(file, "pragma busy_timeout = 0", insert(1), "select count(*) from t")).toBe("0\n11");
   });
 
-  it("of a connection in exclusive mode keep the last copy in the mirror, and say so", async () => {
+  it("a connection in exclusive mode: the mirror keeps the last copy and reports the database as locked", async () => {
     for (const mode of ["delete", "wal"]) {
       const file = path.join(source, `${mode}.sqlite`);
       await sql(file, create, insert(10));
@@ -109,7 +109,7 @@ describe("locks", () => {
     }
   });
 
-  it("do not keep a checkpoint or a writer of a WAL database waiting", async () => {
+  it("the copier's: neither a checkpoint nor a writer of a WAL database waits", async () => {
     const file = path.join(source, "a.sqlite");
     const open = await hold(file, "pragma journal_mode = wal", create, insert(1000));
     try {
@@ -123,7 +123,7 @@ for i in range(20): c.execute("insert into t values (1, 1)")
 print(c.execute("pragma wal_checkpoint(passive)").fetchone()[0], c.execute("select count(*) from t").fetchone()[0], flush=True)}, "$source/a.sqlite";
           system 'touch', "$source/go"; POSIX::_exit(0) }
         my $done = copy('a.sqlite'); wait; print $done->{state};`);
-      // SQLite's own answer to a checkpoint while another one runs is 1: busy, the next one does it.
+      // SQLite reports 1 for a checkpoint while another one runs: busy, the next one does it.
       expect(result).toBe("1 1020\ncopied");
       expect(await rows("a.sqlite")).toBe("ok\n1020");
     } finally {
@@ -131,7 +131,7 @@ print(c.execute("pragma wal_checkpoint(passive)").fetchone()[0], c.execute("sele
     }
   });
 
-  it("of a checkpoint that lasts do not hold up other databases", async () => {
+  it("a long checkpoint: other databases are still copied", async () => {
     const file = path.join(source, "a.sqlite");
     const open = await hold(file, "pragma journal_mode = wal", create, insert(10));
     try {
@@ -146,8 +146,8 @@ print(c.execute("pragma wal_checkpoint(passive)").fetchone()[0], c.execute("sele
   });
 });
 
-describe("files that change in a way of their own", () => {
-  it("a second write within the same tick of the clock is not missed", async () => {
+describe("files that change in unusual ways", () => {
+  it("a second write within the same clock tick is not missed", async () => {
     const file = path.join(source, "a.sqlite");
     await sql(file, create, insert(100));
     // A clock with a coarse tick: the file was written now, is copied, and written again with the same size and time.
@@ -160,7 +160,7 @@ describe("files that change in a way of their own", () => {
     expect(readFileSync(path.join(target, "a.sqlite")).equals(readFileSync(file))).toBe(true);
   });
 
-  it("a big one is not taken for unchanged on a file system that keeps whole seconds", async () => {
+  it("a big one is copied again after a second write, on a file system with timestamps of whole seconds", async () => {
     const file = path.join(source, "a.sqlite");
     await sql(file, create, insert(100));
     // The second write comes while the copy is made without a lock, within the second of the first.
@@ -175,7 +175,7 @@ describe("files that change in a way of their own", () => {
     expect(readFileSync(path.join(target, "a.sqlite")).equals(readFileSync(file))).toBe(true);
   });
 
-  it("one is replaced by another while it is copied: the mirror gets the one or the other, then the other", async () => {
+  it("one is replaced by another during its copy: the mirror gets one of them, then the other", async () => {
     const [file, other] = ["a.sqlite", "b.new"].map((name) => path.join(source, name)) as [string, string];
     await sql(file, create, insert(100));
     await sql(other, create, insert(40));
@@ -188,7 +188,7 @@ describe("files that change in a way of their own", () => {
     expect(await rows("a.sqlite")).toBe("ok\n40");
   });
 
-  it("one turns to WAL mode, and is written there, while it is copied", async () => {
+  it("one changes to WAL mode and is written during its copy", async () => {
     const file = path.join(source, "a.sqlite");
     await sql(file, create, insert(100));
     const result = await perl(`my $once;
@@ -199,7 +199,7 @@ try: c.execute("pragma journal_mode = wal"); c.execute("insert into t values (1,
 except Exception as e: print(e, flush=True)
 os._exit(0)}, "$source/a.sqlite" unless $once++; return @r ? $r[0] : undef };
       print copy('a.sqlite')->{state}`);
-    // Turning needs the lock that the copy keeps from it, like any reader's.
+    // The change of mode needs the lock that the copier holds, as any reader does.
     expect(result).toBe("database is locked\ncopied");
     expect(await rows("a.sqlite")).toBe("ok\n100");
     await sql(file, "pragma journal_mode = wal", insert(5));
@@ -207,7 +207,7 @@ os._exit(0)}, "$source/a.sqlite" unless $once++; return @r ? $r[0] : undef };
     expect(await rows("a.sqlite")).toBe("ok\n105");
   });
 
-  it("is cut to nothing, or is no database any more", async () => {
+  it("one is truncated to nothing, or is no longer a database", async () => {
     const file = path.join(source, "a.sqlite");
     const open = await hold(file, "pragma journal_mode = wal", create, insert(100));
     await fullPass();
@@ -224,7 +224,7 @@ os._exit(0)}, "$source/a.sqlite" unless $once++; return @r ? $r[0] : undef };
 });
 
 describe("names", () => {
-  it("that are a database's, a directory's and a link's in turn", async () => {
+  it("one name becomes a database, a directory and a link in turn", async () => {
     const file = path.join(source, "x.db");
     const other = path.join(target, "x.db");
     for (let round = 0; round < 2; round += 1) {
@@ -266,7 +266,7 @@ describe("names", () => {
     }
   });
 
-  it("two of one file, by a hard link", async () => {
+  it("two hard links of one file are both mirrored", async () => {
     await sql(path.join(source, "a.sqlite"), create, insert(50));
     linkSync(path.join(source, "a.sqlite"), path.join(source, "b.sqlite"));
     await fullPass();
@@ -276,7 +276,7 @@ describe("names", () => {
     for (const name of ["a.sqlite", "b.sqlite"]) expect(await rows(name)).toBe("ok\n55");
   });
 
-  it("moved, with the -wal or without it, while the mirror has a -wal of each", async () => {
+  it("a database is moved, with or without its -wal, while the mirror has a -wal for each name", async () => {
     const [a, b] = ["a.sqlite", "b.sqlite"].map((name) => path.join(source, name)) as [string, string];
     const open = await Promise.all([
       hold(a, "pragma journal_mode = wal", create, insert(30)),
@@ -285,7 +285,7 @@ describe("names", () => {
     await fullPass();
     await Promise.all(open.map(end));
     for (const suffix of ["-wal", "-shm"]) rmSync(b + suffix, { force: true });
-    // Both with what a crash left.
+    // Both with the files that a crash left.
     for (const suffix of ["", "-wal", "-shm"]) if (existsSync(a + suffix)) renameSync(a + suffix, b + suffix);
     await events("/a.sqlite", "/a.sqlite-wal", "/a.sqlite-shm", "/b.sqlite", "/b.sqlite-wal", "/b.sqlite-shm");
     expect(await rows("b.sqlite")).toBe("ok\n30");
@@ -294,7 +294,7 @@ describe("names", () => {
 });
 
 describe("a journal of a transaction over two databases", () => {
-  it("that a crash left keeps the last copies of both, until the application has opened them", async () => {
+  it("left by a crash: the mirror keeps the last copies of both until the application has opened them", async () => {
     const [a, b] = ["a.sqlite", "b.sqlite"].map((name) => path.join(source, name)) as [string, string];
     for (const file of [a, b]) await sql(file, create, insert(100));
     await fullPass();
@@ -319,8 +319,8 @@ describe("a journal of a transaction over two databases", () => {
   });
 });
 
-describe("a volume that goes away", () => {
-  it("between a call and its end does not lead the copier to what is mounted there then", async () => {
+describe("a volume that is unmounted", () => {
+  it("during a call: the copier does not write to the volume mounted there since", async () => {
     await sql(path.join(source, "a.sqlite"), create, insert(10));
     await fullPass();
     await sql(path.join(source, "a.sqlite"), insert(1));
@@ -341,7 +341,7 @@ describe("a volume that goes away", () => {
     renameSync(`${source}.away`, source);
   });
 
-  it("is no reason for lsyncd-verify to find everything gone: it says why in one line, and compares nothing", async () => {
+  it("during lsyncd-verify: it gives the reason in one line instead of reporting every file as missing", async () => {
     await sql(path.join(source, "a.sqlite"), create, insert(10));
     await fullPass();
     writeFileSync(
@@ -363,7 +363,7 @@ describe("a volume that goes away", () => {
 });
 
 describe("verification", () => {
-  it("of a big database that is appended to all the time comes to an end", async () => {
+  it("finishes with a big database that is appended to continuously", async () => {
     const file = path.join(source, "a.sqlite");
     const open = await hold(file, "pragma journal_mode = wal", create, insert(500));
     try {
@@ -386,14 +386,14 @@ describe("the queue", () => {
     await idle();
   });
 
-  it("whose last record a power cut has cut short takes the next one whole", async () => {
+  it("reads the next record completely after a power cut truncated the last one", async () => {
     writeFileSync(path.join(state, "queue"), "\u000012.345 a.sql");
     await sql(path.join(source, "b.sqlite"), insert(1));
     await events("/b.sqlite");
     await eventually("b.sqlite", "ok\n2");
   });
 
-  it("that has no room for a record keeps no part of it, and the call is made again", async () => {
+  it("keeps no part of a record that does not fit on the disk, and the call is repeated", async () => {
     const queue = path.join(state, "queue");
     const before = `\u0000${"1.000 a.sqlite\u0000".repeat(272)}`.padEnd(4090, "\u0000");
     writeFileSync(queue, before);

@@ -42,7 +42,7 @@ import {
 jest.setTimeout(120_000);
 useCopier();
 
-test("copies databases and everything else in the first pass, and again after changes", async () => {
+test("copies databases and other files in the first pass, and again after changes", async () => {
   const file = path.join(source, "a.sqlite");
   await sql(file, create, insert(100));
   mkdirSync(path.join(source, "d"));
@@ -66,7 +66,7 @@ test("follows a WAL database by its -wal alone, through restarts of the log, whi
     await events("/a.sqlite-wal");
     const inode = statSync(path.join(target, "a.sqlite")).ino;
     for (let i = 2; i < 7; i++) {
-      // The log is checkpointed and restarted between the second and the third, without a look at it.
+      // The log is checkpointed and restarted between the second and the third pass, without a call in between.
       await sql(file, insert(10), ...(i === 4 ? ["pragma wal_checkpoint(passive)"] : []));
       await events("/a.sqlite", "/a.sqlite-wal");
       expect(await rows("a.sqlite")).toBe(`ok\n${100 + i * 10}`);
@@ -77,7 +77,7 @@ test("follows a WAL database by its -wal alone, through restarts of the log, whi
   }
 });
 
-test("the first pass copies no database that is being written, under whatever name", async () => {
+test("the first pass copies no database that is being written, whatever its name", async () => {
   const names = ["a.sqlite", "no suffix"];
   for (const name of names) await sql(path.join(source, name), create, insert(2000));
   // A cache of 2 pages makes the transaction write the main file before it ends.
@@ -92,7 +92,7 @@ test("the first pass copies no database that is being written, under whatever na
   for (const name of names) expect(await rows(name)).toBe("ok\n2000");
 });
 
-test("nothing is ever written to the source, whatever a crash left there", async () => {
+test("never writes to the source, whatever files a crash left there", async () => {
   const file = (name: string): string => path.join(source, name);
   await sql(file("wal.sqlite"), "pragma journal_mode = wal", "pragma wal_autocheckpoint = 0", create, insert(100));
   rmSync(`${file("wal.sqlite")}-shm`);
@@ -112,7 +112,7 @@ test("nothing is ever written to the source, whatever a crash left there", async
   expect(await rows("wal.sqlite")).toBe("ok\n100");
 });
 
-test("what changes all the time costs no rsync, and what else has changed is not missed", async () => {
+test("continuous changes cost no call of rsync, and other changes are not missed", async () => {
   const log = path.join(root, "rsync.log");
   const rsyncProgram = path.join(root, "rsync");
   writeFileSync(rsyncProgram, `#!/bin/sh\necho call >>${log}\nexec /usr/bin/rsync "$@"\n`, { mode: 0o755 });
@@ -151,7 +151,7 @@ test("what changes all the time costs no rsync, and what else has changed is not
   expect(statSync(path.join(target, "d"))).toMatchObject({ uid: 12, gid: 34 });
 });
 
-test("a database that a filter of rsync's keeps out is not copied", async () => {
+test("does not copy a database that an rsync filter excludes", async () => {
   const file = path.join(source, "a.sqlite");
   await sql(file, create, insert(100));
   await fullPass();
@@ -165,7 +165,7 @@ test("a database that a filter of rsync's keeps out is not copied", async () => 
   expect(await rows("a.sqlite")).toBe("ok\n101");
 });
 
-test("a WAL without -shm, as after a power cut, is mirrored with what was committed", async () => {
+test("mirrors the committed content of a WAL without -shm, as after a power cut", async () => {
   const file = path.join(source, "a.sqlite");
   await sql(file, "pragma journal_mode = wal", "pragma wal_autocheckpoint = 0", create, insert(100));
   rmSync(`${file}-shm`);
@@ -174,7 +174,7 @@ test("a WAL without -shm, as after a power cut, is mirrored with what was commit
   expect(existsSync(`${file}-shm`)).toBe(false);
 });
 
-test("while a writer holds the lock the last copy stays, is reported, and is replaced without a new event", async () => {
+test("while a writer holds the lock, the last copy stays, is reported as behind, and is replaced without a new event", async () => {
   const file = path.join(source, "a.sqlite");
   await sql(file, create, insert(100));
   await fullPass();
@@ -213,7 +213,7 @@ test("a hot journal: the last committed copy stays until the application rolls i
   expect(await rows("a.sqlite")).toBe("ok\n101");
 });
 
-test("deletes and renames, also of whole directories", async () => {
+test("deletes and renames files and whole directories", async () => {
   mkdirSync(path.join(source, "d/e"), { recursive: true });
   for (const name of ["a.sqlite", "d/b.db", "d/e/c.sqlite3"]) await sql(path.join(source, name), create, insert(10));
   await fullPass();
@@ -232,7 +232,7 @@ test("deletes and renames, also of whole directories", async () => {
   expect(tree(target)).toEqual(["z.sqlite"]);
 });
 
-test("names and kinds that only look like databases", async () => {
+test("copies names and file types that only look like databases as ordinary files", async () => {
   writeFileSync(path.join(source, "notes.db"), "no database");
   writeFileSync(path.join(source, "x.txt-wal"), "no WAL");
   mkdirSync(path.join(source, "dir.db"));
@@ -249,7 +249,7 @@ test("names and kinds that only look like databases", async () => {
   expect(await rows("no suffix\nat all")).toBe("ok\n5");
 });
 
-test("a link in the tree does not lead out of it", async () => {
+test("does not follow a link out of the tree", async () => {
   mkdirSync(path.join(root, "outside"));
   mkdirSync(path.join(source, "d"));
   await sql(path.join(source, "d/a.sqlite"), create);
@@ -261,7 +261,7 @@ test("a link in the tree does not lead out of it", async () => {
   expect(readFileSync(path.join(root, "outside/a.sqlite"), "utf8")).toBe("precious");
 });
 
-test("what plain rsync left in the mirror is not built upon", async () => {
+test("does not trust what plain rsync left in the mirror", async () => {
   const file = path.join(source, "a.sqlite");
   const open = await hold(file, "pragma journal_mode = wal", create, insert(100), "pragma wal_checkpoint", insert(5));
   try {
@@ -276,21 +276,21 @@ test("what plain rsync left in the mirror is not built upon", async () => {
   }
 });
 
-test("a source that is gone deletes nothing", async () => {
+test("deletes nothing if the source is gone", async () => {
   await sql(path.join(source, "a.sqlite"), create, insert(3));
   await fullPass();
   await idle();
   renameSync(source, `${source}.away`);
   expect((await events("/a.sqlite")).code).not.toBe(0);
   mkdirSync(source);
-  // Another directory in its place, as an empty mount point: what was queued before is not carried out.
+  // Another directory in its place, like an empty mount point: the earlier queue is not processed.
   writeFileSync(path.join(state, "queue"), "1.000 a.sqlite\0");
   await call(["--resume"]);
   await sleep(1500);
   expect(await rows("a.sqlite")).toBe("ok\n3");
 });
 
-test("a directory that cannot be opened is no directory that is gone", async () => {
+test("does not treat a directory that cannot be opened as deleted", async () => {
   mkdirSync(path.join(source, "there"));
   // The process has no file descriptor left, one of the errors that have nothing to do with the directory.
   const { stdout } = await run("perl", [
@@ -307,14 +307,14 @@ test("a directory that cannot be opened is no directory that is gone", async () 
   expect(stdout.trim().split("\n")).toEqual(["open", "gone", "error", "error", "error"]);
 });
 
-test("lsyncd-verify gives way to everybody", async () => {
+test("lsyncd-verify runs at the lowest priority", async () => {
   const told = path.join(root, "priority");
   writeFileSync(path.join(root, "guard"), `#!/bin/sh\n{ nice; ionice -p $$; } >${told}\n`);
   await verify();
   expect(readFileSync(told, "utf8")).toBe("19\nidle\n");
 });
 
-test("lsyncd-verify tells a sound mirror from a damaged one, and reads no more than it must", async () => {
+test("lsyncd-verify distinguishes an intact mirror from a damaged one, and reads only what it must", async () => {
   await sql(path.join(source, "a.sqlite"), create, insert(200));
   for (const name of ["opaque.db", "sealed.db"]) writeFileSync(path.join(source, name), "x".repeat(5000));
   await fullPass();

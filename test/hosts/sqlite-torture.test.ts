@@ -12,7 +12,7 @@ beforeAll(async () => {
   tools = await prepareTools();
 }, installTime);
 
-test("at any moment every database in the mirror is intact, committed and recent", async () => {
+test("at any moment, every database in the mirror is intact, committed and recent", async () => {
   const { findings, faults, late } = await torture({
     ...{ tools, writers: writers(false), samples: 100, safe: true },
     ...quickly,
@@ -25,7 +25,7 @@ test("at any moment every database in the mirror is intact, committed and recent
   expect(findings.length).toBeGreaterThanOrEqual(100 * 19);
 });
 
-test("the same with sqliteSafe false breaks databases, and the test sees it", async () => {
+test("the same with sqliteSafe false breaks databases, and the test detects it", async () => {
   const { faults } = await torture({
     ...{ tools, writers: writers(false), samples: 10, safe: false },
     ...quickly,

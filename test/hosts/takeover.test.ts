@@ -16,14 +16,14 @@ afterAll(async () => {
 });
 
 describe("a host that the Ansible playbook deployed", () => {
-  it("is taken over without skipping safety, with one restart, and nothing of the old left", async () => {
+  it("is taken over without skipping safety, with one restart, and nothing of the playbook's left", async () => {
     const { host, stack } = d;
     await fill(host);
     await deployAnsibleLayout(host);
     await identical(host);
     const old = await on(host, "pgrep -x lsyncd");
     const before = await files(host, host.target);
-    // Every tenth of a second: is there an lsyncd?
+    // Checks every tenth of a second whether an lsyncd runs.
     await on(
       host,
       `systemd-run --quiet --unit=watch sh -c 'while :; do pgrep -x lsyncd >/dev/null && echo 1 || echo 0; sleep 0.1; done >/tmp/alive'`,
@@ -57,7 +57,7 @@ describe("a host that the Ansible playbook deployed", () => {
     });
   });
 
-  it("keeps its packages when it is destroyed, and loses all else", async () => {
+  it("keeps its packages on destroy, and loses everything else that was installed", async () => {
     const { host, stack } = d;
     const volumes = [await files(host, host.source), await files(host, host.target)];
     succeeded(await stack.destroy());
@@ -73,7 +73,7 @@ describe("a host that the Ansible playbook deployed", () => {
 });
 
 describe("an lsyncd that mirrors something else", () => {
-  it("is refused, and goes on", async () => {
+  it("causes a refusal, and keeps running", async () => {
     const { host, stack } = d;
     await reset(host);
     await fill(host, 20);

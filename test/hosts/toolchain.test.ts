@@ -42,7 +42,7 @@ function script(path: string, text: string): void {
   writeFileSync(path, `#!/bin/sh\n${text}\n`, { mode: 0o755 });
 }
 
-/** An engine that is complete to look at, and runs this when it is asked to install a plugin. */
+/** An engine that looks complete, and runs this when asked to install a plugin. */
 function fakeEngine(install: string): void {
   const bin = join(homeOf(env).engine, "bin");
   script(join(bin, "pulumi"), install);
@@ -51,7 +51,7 @@ function fakeEngine(install: string): void {
 
 const OFFLINE = "echo 'error: no such host' >&2; exit 1";
 
-test("where the official plugin can't be had, the fallback is installed, once, and it answers", async () => {
+test("installs the fallback once if the official plugin is unavailable, and the fallback answers", async () => {
   fakeEngine(OFFLINE);
   const { commandPlugin, engine } = await ensureToolchain({ env, say });
   expect(engine.origin).toBe("publisher");
@@ -67,7 +67,7 @@ test("where the official plugin can't be had, the fallback is installed, once, a
   expect(Date.now() - start).toBeLessThan(500);
 });
 
-test("a fallback made from other sources is made again", async () => {
+test("rebuilds a fallback that was built from other sources", async () => {
   fakeEngine(OFFLINE);
   const { commandPlugin } = await ensureToolchain({ env, say });
   const marker = join(commandPlugin.path, "..", "lsyncd-as-code.json");
@@ -79,7 +79,7 @@ test("a fallback made from other sources is made again", async () => {
   expect(readFileSync(commandPlugin.path, "utf8")).not.toBe("old");
 });
 
-test("where the official plugin can be had, the fallback is not installed", async () => {
+test("does not install the fallback if the official plugin is available", async () => {
   fakeEngine(`[ "$*" = "plugin install resource command v1.2.1" ] || exit 9
     plugin="$PULUMI_HOME/plugins/resource-command-v1.2.1"
     mkdir -p "$plugin" && echo official >"$plugin/pulumi-resource-command" && chmod +x "$plugin/pulumi-resource-command"`);
@@ -88,7 +88,7 @@ test("where the official plugin can be had, the fallback is not installed", asyn
   expect(readFileSync(commandPlugin.path, "utf8")).toBe("official\n");
 });
 
-test("a plugin on PATH is left in charge, unless the engine is told to ignore it", async () => {
+test("uses a plugin on PATH, unless the engine is set to ignore it", async () => {
   fakeEngine(OFFLINE);
   const ambient = join(folder, "bin", "pulumi-resource-command");
   script(ambient, "");
@@ -99,7 +99,7 @@ test("a plugin on PATH is left in charge, unless the engine is told to ignore it
   expect((await ensureToolchain({ env, say })).commandPlugin.origin).toBe("fallback");
 });
 
-test("an installation that was cut short is made good", async () => {
+test("repairs an interrupted installation", async () => {
   fakeEngine(OFFLINE);
   const { commandPlugin } = homeOf(env);
   mkdirSync(commandPlugin, { recursive: true });
@@ -110,7 +110,7 @@ test("an installation that was cut short is made good", async () => {
   expect(readdirSync(homeOf(env).versions)).toEqual(["3.250.0"]);
 });
 
-test("nothing else under PULUMI_HOME is touched", async () => {
+test("changes nothing else under PULUMI_HOME", async () => {
   fakeEngine(OFFLINE);
   const folder = join(homeOf(env).plugins, "..");
   const other = join(folder, "credentials.json");
@@ -123,7 +123,7 @@ test("nothing else under PULUMI_HOME is touched", async () => {
   expect(readdirSync(folder).sort()).toEqual(["credentials.json", "plugins", "versions"]);
 });
 
-test("where HOME is not the user's home directory, the plugin is where the engine looks for it", async () => {
+test("installs the plugin where the engine looks for it, even if HOME is not the user's home directory", async () => {
   await ensureToolchain();
   mkdirSync(join(folder, ".pulumi"));
   symlinkSync(homeOf(process.env).versions, join(folder, ".pulumi", "versions"));
@@ -133,20 +133,20 @@ test("where HOME is not the user's home directory, the plugin is where the engin
   expect(existsSync(join(folder, ".pulumi", "plugins"))).toBe(false);
   const engine = join(folder, ".pulumi", "versions", "3.250.0", "bin", "pulumi");
   const { stdout: plugins } = await run(engine, ["plugin", "ls"], elsewhere);
-  // One on PATH is no installed one, and the engine takes it wherever HOME is.
+  // A plugin on PATH does not count as installed, and the engine uses it with any HOME.
   if (!stdout.includes("found on PATH")) expect(plugins).toMatch(/^command +resource +1\.2\.1 /m);
 });
 
-test("two runs at once wait for each other", async () => {
+test("makes two simultaneous runs wait for each other", async () => {
   fakeEngine(`echo begin >>'${folder}/order'; sleep 1; echo end >>'${folder}/order'; exit 1`);
   const runOnce = (): Promise<unknown> =>
     run(process.execPath, ["--import", "tsx", join(root, "toolchain", "main.ts")], { env, cwd: root });
   await Promise.all([runOnce(), runOnce()]);
-  // The second finds everything in place when its turn comes.
+  // The second run finds everything installed.
   expect(readFileSync(join(folder, "order"), "utf8")).toBe("begin\nend\n");
 });
 
-test("the lock of a run that was killed is broken", async () => {
+test("breaks the lock of a killed run", async () => {
   fakeEngine(OFFLINE);
   const { lock } = homeOf(env);
   const dead = (await run("sh", ["-c", "echo $$"])).stdout.trim();
@@ -162,17 +162,17 @@ test("the lock of a run that was killed is broken", async () => {
 describe("without a usable Go", () => {
   const program = { folder: join(root, "toolchain", "go", "engine"), package: "x", version: "1" };
 
-  test("one line says what is needed", async () => {
+  test("prints one line that says what is needed", async () => {
     const failure = await requireGo(program, { PATH: folder }).catch((error: unknown) => String(error));
     expect(failure).toMatch(/Go 1\.\S+ or newer is needed to build the Pulumi engine: .*; there is no go on PATH\.$/);
   });
 
-  test("an old one is named", async () => {
+  test("names an outdated Go", async () => {
     script(join(folder, "go"), "echo go1.19.8");
     await expect(requireGo(program, { PATH: folder })).rejects.toThrow(/; the one on PATH is 1\.19\.8\.$/);
   });
 
-  test("one that may not fetch a newer one says so itself", async () => {
+  test("passes on the error of a Go that may not download a newer one", async () => {
     script(join(folder, "go"), "echo 'go: go.mod requires go >= 9 (running go 1.22; GOTOOLCHAIN=local)' >&2; exit 1");
     await expect(requireGo(program, { PATH: folder })).rejects.toThrow(/GOTOOLCHAIN=local\)\.$/);
   });

@@ -45,20 +45,20 @@ const deployed = async (): Promise<string[]> => {
     .filter((name) => name.startsWith("sqlite-1"));
 };
 
-/** Deploys, and says how many commands ran on the host for it. */
+/** Deploys, and returns the number of commands that ran on the host. */
 async function up(): Promise<{ text: string; sessions: number }> {
   const mark = await markJournal(d.host);
   const text = succeeded(await d.stack.up());
   return { text, sessions: (await sshSince(d.host, mark)).sessions };
 }
 
-it("a stack of that version is taken over: nothing is undeployed, and no command of it runs any more", async () => {
-  // With files that hold secrets, and one that the next version has under another name.
+it("upgrading a stack of that version undeploys nothing, and runs none of its old commands", async () => {
+  // With files that contain secrets, and one that the next version renames.
   await d.configure({ heartbeatUrl: "https://hc.example.com/ping/secret" });
   succeeded(await d.sameStack(program).up());
   expect((await deployed()).filter((name) => name.includes("-file-")).length).toBeGreaterThan(20);
   await mirrors(d.host);
-  // Whatever removes something says so there: lsyncd is watched as well.
+  // Every removal is recorded there, and lsyncd is watched as well.
   await on(
     d.host,
     `systemd-run --quiet --unit=watch sh -c 'while :; do ls /var/lib/lsyncd-as-code/manifest /etc/lsyncd/lsyncd.conf.lua >/dev/null 2>>/tmp/gone; sleep 0.05; done'`,
@@ -68,7 +68,7 @@ it("a stack of that version is taken over: nothing is undeployed, and no command
   expect(preview).not.toMatch(/\d+ to (delete|replace)/);
   const first = await up();
   expect(first.text).not.toMatch(/\d+ (deleted|replaced)/);
-  // A look, the preflight, the packages if their command is another, and the activation.
+  // The inspection, the preflight, the packages if their command differs, and the activation.
   expect(first.sessions).toBeLessThanOrEqual(4);
   expect(await faultsOf(d.host)).toBe("");
   await mirrors(d.host);
@@ -76,7 +76,7 @@ it("a stack of that version is taken over: nothing is undeployed, and no command
 
   const pid = await mainPid();
   const second = await up();
-  // What is left of the files in the state goes, and nothing runs for it but the look.
+  // The remaining files leave the state, and only the inspection runs.
   expect(second.sessions).toBe(1);
   expect(await deployed()).toEqual(
     expect.arrayContaining(["sqlite-1", "sqlite-1-preflight", "sqlite-1-packages", "sqlite-1-activation"]),
@@ -90,7 +90,7 @@ it("a stack of that version is taken over: nothing is undeployed, and no command
   expect(await faultsOf(d.host)).toBe("");
 });
 
-it("and undeployed by this version, with nothing left", async () => {
+it("the upgraded stack can be undeployed, and nothing is left", async () => {
   succeeded(await d.stack.destroy());
   expect(
     await on(d.host, "ls /etc/lsyncd /usr/local/lib/lsyncd-as-code .lsyncd-as-code 2>/dev/null; pgrep -x lsyncd; true"),

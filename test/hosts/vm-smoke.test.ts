@@ -11,7 +11,7 @@ import { cutVolumes, openVolumes } from "../support/vm";
 
 const name = `smoke-${String(process.pid)}`;
 
-/** Why no virtual machine can be run here, or nothing. */
+/** Why no virtual machine can run here; empty if one can. */
 function reason(): string | undefined {
   if (process.arch !== "x64") return `its image is for x86-64, and this machine is ${process.arch}`;
   if (!isOnPath("qemu-system-x86_64") && !(isOnPath("apt-get") && (isRoot() || isOnPath("sudo"))))
