@@ -159,7 +159,7 @@ describe("restarts", () => {
 
   it("cannot say without systemd", async () => {
     expect(only(await host.check("restarts"))).toBe(
-      "unknown restarts systemd does not say how often it restarted lsyncd",
+      "unknown restarts systemd does not report how often it restarted lsyncd",
     );
   });
 });

@@ -1,6 +1,6 @@
-# Many databases with two syncs instead of several for each: all copies are made under their temporary names, one syncfs brings them to
-# the disk, then they are put in place, and a second one makes their names last. The order for each of them is the one of
-# docs/decisions/0005-sqlite-copy-order.md; only what waits for the disk waits together.
+# Copies many databases with two syncs instead of several for each: makes all copies under temporary names, syncs them with one
+# syncfs, puts them in place, and syncs their names with a second one. The order for each database is that of
+# docs/decisions/0005-sqlite-copy-order.md; only the syncs are shared.
 package LsyncdAsCode::Batch;
 use strict;
 use warnings;
@@ -11,10 +11,10 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(copy_all FEW);
 
-# So few databases are synced one by one: syncfs waits for whatever else is being written to the volume.
+# Up to this number, databases are synced one by one: syncfs also waits for other data being written to the volume.
 use constant FEW => 4;
 
-# Brings databases up to date, at most some hundreds. $whole->($path) says whether a big one may be copied whole now. Returns their
+# Updates databases, at most some hundreds. $whole->($path) returns whether a big one may be copied completely now. Returns the
 # results in the same order.
 sub copy_all {
     my ($run, $paths, $whole) = @_;
@@ -51,13 +51,13 @@ sub copy_all {
 
 sub failed { my ($error, $result) = @_; return { state => 'deferred', why => 'error', reason => $error =~ s/\s+\z//r, seconds => $result->{seconds} } }
 
-# For the copy that is being made: $finish is called once all that was written so far is on the disk, $give_up when that failed.
+# For the current copy: $finish is called once everything written so far is on the disk, $give_up if that failed.
 sub later { my ($self, $finish, $give_up) = @_; push @{ $self->{steps} }, [ $self->{at}, $finish, $give_up // sub { } ]; return }
 
-# The root of the mirror, open.
+# Returns the open root of the mirror.
 sub volume { my ($self) = @_; return $self->{volume} }
 
-# A name was changed in place: it lasts from the second sync on.
+# Records that a name was changed in place: the second sync makes it durable.
 sub renamed { my ($self) = @_; $self->{dirty} = 1; return }
 
 1;

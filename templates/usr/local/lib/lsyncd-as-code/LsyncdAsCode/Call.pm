@@ -1,4 +1,4 @@
-# One call by lsyncd: databases go to the worker's queue, everything else to rsync.
+# Handles one call by lsyncd: databases go to the worker's queue, everything else to rsync.
 package LsyncdAsCode::Call;
 use strict;
 use warnings;
@@ -18,7 +18,7 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(main);
 
-# The copier as a program of this name ($0), with lsyncd's arguments. Returns its exit code.
+# Runs the copier under the name $0, with lsyncd's arguments. Returns its exit code.
 sub main {
     my ($name, @arguments) = @_;
     $0 = $name if $0 ne $name;
@@ -28,22 +28,22 @@ sub main {
     return TRY_AGAIN;
 }
 
-# Returns the exit code for lsyncd. Dies when nothing was done.
+# Returns the exit code for lsyncd. Dies if nothing was done.
 sub call {
     my @arguments = @_;
-    # Taken first: if lsyncd dies while this runs, somebody else becomes the parent.
+    # Read first: if lsyncd dies while this runs, the parent changes.
     my $self = { parent => getppid, arguments => \@arguments, began => now_ns() / 1e9 };
     @$self{qw(source target)} = @arguments[ -2, -1 ];
     die "this replaces rsync for lsyncd only: it needs a local source and target directory as the last two arguments\n"
         unless @arguments >= 2 && $self->{source} =~ m{\A/} && $self->{target} =~ m{\A/};
     make_state();
     my $input = reads_input(@arguments) ? do { local $/ = undef; readline(*STDIN) // '' } : '';
-    # The caller holds both directories open: their paths may lead elsewhere at any moment.
+    # The caller holds both directories open, because their paths may lead elsewhere at any moment.
     my @held = map { s{/+\z}{}r } split /\n/, $ENV{LSYNCD_ROOTS} // '';
     $self->{held} = @held == 2 ? \@held : [ map { s{(?<=.)/+\z}{}r } @$self{qw(source target)} ];
     my $sifted = sift(\@arguments, $input, @{ $self->{held} });
     my $code = $sifted ? by_list($self, $sifted) : by_plan($self, $input);
-    # A change that nobody works on, such as one left by a killed worker, is taken up by any call.
+    # Any call restarts the worker if changes are queued, for example after the worker was killed.
     start_worker() if !$self->{worker} && something_queued();
     return $code;
 }
@@ -59,8 +59,8 @@ sub by_list {
     return $code;
 }
 
-# On a host rsync deletes nothing (rsync-wrapper): what is gone from the source has been counted by the gate, which deletes it or grants
-# it to the worker. Who lets rsync delete lets the worker delete as well.
+# On a host rsync deletes nothing (rsync-wrapper): the gate has counted what is gone from the source, and deletes it or grants it
+# to the worker. A caller that lets rsync delete also lets the worker delete.
 sub deletes { my ($self) = @_; return scalar grep { /\A--delete/ } @{ $self->{arguments} } }
 
 sub grant {
@@ -74,19 +74,19 @@ sub grant {
 sub by_plan {
     my ($self, $input) = @_;
     my $arguments = $self->{arguments};
-    # lsyncd's list is not quite what rsync reads: LsyncdAsCode::Paths.
+    # rsync does not read lsyncd's list as lsyncd means it: LsyncdAsCode::Paths.
     $input = LsyncdAsCode::Paths::to_rsync(LsyncdAsCode::Paths::from_lsyncd($input)) if grep { $_ eq '--include-from=-' } @$arguments;
     my $plan = plan($arguments, $input);
     my $code = $plan->{code};
-    # 23 and 24: something could not be read, or vanished; rsync goes on with the rest, and so do we.
+    # 23 and 24: a file could not be read, or vanished; rsync continues with the rest, and so does this.
     return $code unless $code == 0 || $code == 23 || $code == 24;
 
     my $wanted = wanted($self, $plan);
     remember(@{ $wanted->{by_header} });
     grant($self, [ @{ $wanted->{units} }, @{ $wanted->{deleted} } ]);
-    # A pass finds much at once: what changes meanwhile does not wait behind it.
+    # A pass finds many databases; later changes must not wait behind them.
     my $queue = $input eq '' ? 'queue.pass' : 'queue';
-    # What an earlier pass has left is in this one as well.
+    # This pass includes what an earlier one left.
     queue($self, $queue, in_order($self->{held}[0], $wanted->{units}), $input eq '');
     if (@{ $wanted->{in_the_way} }) { $code = by_rules($self, $input, $wanted, $plan) || $code }
     else {
@@ -105,8 +105,8 @@ sub by_plan {
     return $code;
 }
 
-# What a plan means: databases to look at (units), those that are gone (deleted), paths that rsync brings up to date (others), or
-# takes away (gone).
+# Splits a plan: databases to process (units), those that are gone (deleted), paths that rsync updates (others) or deletes
+# (gone).
 sub wanted {
     my ($self, $plan) = @_;
     my ($source, $target) = @{ $self->{held} };
@@ -140,13 +140,13 @@ sub wanted {
         if (defined $unit) { $deleted{$unit} = 1 }
         else               { push @gone, $path }
     }
-    # A directory of the mirror goes with the last database in it, which is the worker's.
+    # The worker deletes a directory of the mirror with the last database in it.
     my %kept;
     for my $unit (keys %deleted, keys %unit) {
         for (my ($up) = LsyncdAsCode::Paths::split_path($unit); length $up && !$kept{$up}; ($up) = LsyncdAsCode::Paths::split_path($up)) { $kept{$up} = 1 }
     }
     push @gone, grep { !$kept{$_} && !is_temporary($_) } map { $_->{name} } grep { $_->{type} eq 'd' } @{ $plan->{deleted} };
-    # A directory of the mirror stands where the source has a file: rsync does not name it, only what is in it, and that goes with it.
+    # A directory of the mirror where the source has a file: rsync lists only its contents, which are deleted with it.
     my %file = map { $_->{name} => 1 } grep { $_->{type} ne 'd' } @{ $plan->{changed} };
     my $replaced = sub {
         my ($path) = @_;
@@ -162,7 +162,7 @@ sub wanted {
     };
 }
 
-# Without what is in a directory that is in the list as well: it goes with the directory.
+# Omits paths inside a directory that is also in the list: they are deleted with the directory.
 sub topmost {
     my %is = map { $_ => 1 } @_;
     my @top;
@@ -173,8 +173,8 @@ sub topmost {
     return \@top;
 }
 
-# The rare case: rsync processes its whole list, with rules before all others that keep databases from it, except
-# for directories that only have the name of one.
+# The rare case: rsync processes its whole list, with additional first rules that exclude databases, but not directories
+# that only have the name of one.
 sub by_rules {
     my ($self, $input, $wanted, $plan) = @_;
     my %known = known();
@@ -192,7 +192,7 @@ sub by_rules {
     return $code;
 }
 
-# In the order of the disk: one directory's files lie behind one another as they were made.
+# Sorts by position on the disk: files of a directory are stored in the order of their creation.
 sub in_order {
     my ($source, $units) = @_;
     my %place = map { my $s = eval { stat_ns("$source/$_") }; ($_ => $s ? $s->{ino} : 0) } @$units;
@@ -209,7 +209,7 @@ sub queue {
     return;
 }
 
-# Adds to the list of databases that are known only by their header, for a program that reads the mirror without asking rsync (lsyncd-verify).
+# Adds to the list of databases known only by their header, for lsyncd-verify, which reads the mirror without a plan of rsync.
 sub remember {
     my @found = @_;
     return unless @found;

@@ -1,5 +1,5 @@
-# Whether the disk of a volume still takes and gives data. The mount table does not say that: of an ext4 whose journal has failed it goes
-# on saying "rw", and so does access(2), while each write is refused (Linux 6.12 and later, and 6.1.113 and later).
+# Checks that the disk of a volume can still be read and written. The mount table does not show that: for an ext4 whose journal
+# has failed it still reports "rw", like access(2), while each write is refused (Linux 6.12 and later, and 6.1.113 and later).
 package LsyncdAsCode::Disk;
 use strict;
 use warnings;
@@ -13,14 +13,14 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(write_fault read_faults);
 
-# Errors of a disk or a file system that has failed. One that is full works, and the mirror has a way of its own with it.
+# Errors of a failed disk or file system. A full one works; the mirror handles that separately.
 my %FAILED = map { $_ => 1 } EIO, EROFS, ENXIO, ENODEV, EUCLEAN, ESHUTDOWN, ESTALE, ENOTCONN;
-# Bytes that are read; seconds for which an error that the file system has recorded is reported.
+# Bytes to read; seconds for which an error that the file system recorded is reported.
 use constant { PAGE => 4096, RECENT => 86400 };
 
-# A sentence for people when a volume cannot be written, or undef. $root: its path, or a handle of it. Nothing stays behind, and nothing in
-# the volume has a new name meanwhile. The file is not synced: on a busy disk that takes seconds, which would look like a dead one. A write
-# that the disk refuses makes the file system fail soon after, and the supervisor's sync reports it.
+# Returns a sentence for people if a volume cannot be written, else undef. $root: its path, or a handle of it. Leaves nothing
+# behind, and creates no name in the volume. Does not sync the file: on a busy disk that takes seconds, like on a dead one. If the
+# disk refuses the write, the file system fails soon after, and the supervisor's sync reports it.
 sub write_fault {
     my ($role, $path, $root) = @_;
     my $handle = open_beneath($root, '');
@@ -30,13 +30,13 @@ sub write_fault {
         . ' or its file system has failed. Look at `dmesg`, unmount it, repair or replace it, and mount it again';
 }
 
-# The number of the error with which a new file fails, 0 when it does not.
+# Returns the number of the error of writing a new file, 0 if there is none.
 sub write_error {
     my ($directory) = @_;
     my $file = scratch_file($directory);
     return fill($file) if $file;
     return $! + 0 unless $! == EOPNOTSUPP || $! == EISDIR;
-    # A file system without nameless files.
+    # A file system that does not support unnamed files.
     my ($name, $error) = ("probe.$$");
     eval {
         my $private = below($directory, PRIVATE, 1);
@@ -52,7 +52,7 @@ sub fill { my ($file) = @_; return defined syswrite($file, 'x') ? 0 : $! + 0 }
 
 sub text_of { my ($error) = @_; local $! = $error; return "$!" }
 
-# Sentences for people on a volume whose disk cannot be read, or whose file system has recorded errors of late.
+# Returns sentences for people about a volume whose disk cannot be read, or whose file system has recently recorded errors.
 sub read_faults {
     my ($role, $path, $now) = @_;
     my $handle = open_beneath($path, '');
@@ -66,14 +66,14 @@ sub read_faults {
     return @faults;
 }
 
-# Where the kernel describes the block device of a volume; undef when it has none, or several.
+# Returns the kernel's directory for the block device of a volume; undef if it has none, or several.
 sub described {
     my ($handle) = @_;
     my $device = '/sys/dev/block/' . fstat_ns($handle)->{dev};
     return -d $device ? $device : undef;
 }
 
-# The disk, as a person knows it.
+# Returns the disk's name for people.
 sub disk {
     my ($handle) = @_;
     my $device = described($handle) // return 'its disk';
@@ -81,8 +81,8 @@ sub disk {
     return length $mapped ? "/dev/mapper/$mapped" : '/dev/' . name_of($device);
 }
 
-# The number of the error with which a page in the middle of the disk cannot be read, where the kernel has nothing of the file system's own
-# in memory. 0 when it can, and when we may not open the disk.
+# Returns the number of the error of reading a page in the middle of the disk, where the kernel caches no data of the file system;
+# 0 if there is none, or if the disk may not be opened.
 sub read_error {
     my ($handle) = @_;
     my $device = described($handle) // return 0;
@@ -91,7 +91,7 @@ sub read_error {
     return eval { read_anew($disk, int($bytes / 2 / PAGE) * PAGE, PAGE); 1 } ? 0 : $! + 0;
 }
 
-# How many errors an ext4 has recorded since it was last repaired, and when the last was, in seconds since 1970.
+# Returns how many errors an ext4 has recorded since its last repair, and the time of the last one, in seconds since 1970.
 sub recorded {
     my ($handle) = @_;
     my $device = described($handle) // return (0, 0);
@@ -101,7 +101,7 @@ sub recorded {
 
 sub name_of { my ($device) = @_; return (readlink($device) // '') =~ s{.*/}{}r =~ tr{!}{/}r }
 
-# The first line of a file of the kernel's; empty when there is none.
+# Returns the first line of a kernel file; empty if there is none.
 sub line {
     my ($path) = @_;
     open my $file, '<', $path or return '';

@@ -1,8 +1,8 @@
-# What is to be looked at, in files that calls append to and the worker reads: "queue" for changes, "queue.pass" for what a pass over
-# everything found. A record is NUL, seconds since 1970 with three decimals, a space, the path, NUL. What is done is overwritten with
-# NULs, so that a worker that starts anew sees what is left; when half of a file is that, it is written anew.
+# The queues of databases to process: calls append to the files, the worker reads them. "queue" holds changes, "queue.pass" the
+# databases that a full pass found. A record is NUL, seconds since 1970 with three decimals, a space, the path, NUL. Completed
+# records are overwritten with NULs, so that a restarted worker finds the rest; when they fill half of a file, it is rewritten.
 #
-# Nothing here costs more because more waits: the worker keeps a place in the file, not its content.
+# The cost of an operation does not grow with the queue: the worker keeps an offset in the file, not its content.
 package LsyncdAsCode::Queue;
 use strict;
 use warnings;
@@ -15,24 +15,24 @@ our @EXPORT_OK = qw(enqueue something_queued open_queue more take peek record_at
 
 use constant {
     PIECE  => 1 << 16,
-    # Bytes of records that are done, from which on a file is written anew.
+    # Bytes of completed records from which a file is rewritten.
     SPARSE => 1 << 20,
 };
 
-# The files, in the order of their urgency.
+# The files, most urgent first.
 use constant QUEUES => ('queue', 'queue.pass');
 
 sub something_queued { return scalar grep { -s state_file($_) } QUEUES }
 
-# Adds databases to a queue. All of them or none: dies when there is no room. With $anew and no living worker they take the place of
-# what was left there.
+# Adds databases to a queue, all of them or none: dies if there is no room. With $anew, and without a running worker, they replace
+# the previous records.
 sub enqueue {
     my ($name, $began, $units, $anew) = @_;
     my $lock = lock_file('queue.lock', LOCK_EX) or die "cannot lock the queue: $!\n";
     open my $queue, '>>', state_file($name) or die "cannot open the queue: $!\n";
     if ($anew && lock_file('worker.lock', LOCK_EX | LOCK_NB)) { truncate $queue, 0 or die "cannot empty the queue: $!\n" }
     my $size = -s $queue;
-    # It begins with a NUL as well: what a power cut has left of the record before it does not become part of it.
+    # It also begins with a NUL, so that it does not merge with a record that a power cut left incomplete.
     my $begin = sprintf "\0%.3f ", $began;
     for (my $at = 0; $at < @$units; $at += 10_000) {
         my $last = $at + 9_999 < $#$units ? $at + 9_999 : $#$units;
@@ -48,7 +48,7 @@ sub enqueue {
 
 # --- the worker's side ---------------------------------------------------------------------------------------------
 
-# A queue as the worker sees it. {unread}: records that it has not taken yet.
+# Opens a queue for the worker. {unread}: the number of records that it has not taken yet.
 sub open_queue {
     my ($name) = @_;
     my $self = bless { name => $name, read => 0, counted => 0, unread => 0, dead => 0, ranges => [] }, __PACKAGE__;
@@ -62,21 +62,21 @@ sub reopen {
     return;
 }
 
-# Counts what was added since the last look. Returns how many records are not taken yet.
+# Counts the records added since the last call. Returns how many are not taken yet.
 sub more {
     my ($self) = @_;
     my $size = -s $self->{file};
     while ($self->{counted} < $size) {
         my $data = read_at($self->{file}, $self->{counted}, 1 << 20);
         last if $data eq '';
-        # A record that begins in one piece and ends in another is counted with its beginning.
+        # A record that spans two pieces is counted where it begins.
         $self->{unread} += () = $data =~ /\0[0-9]/g;
         $self->{counted} += length $data;
     }
     return $self->{unread};
 }
 
-# Takes up to $limit records: { path, since, at, size }, the last two are its place in the file.
+# Takes up to $limit records: { path, since, at, size }; the last two locate it in the file.
 sub take {
     my ($self, $limit) = @_;
     my ($found, $read) = parse($self, $limit);
@@ -86,7 +86,7 @@ sub take {
     return @$found;
 }
 
-# The same, and leaves them there.
+# Returns the same without taking them.
 sub peek { my ($self, $limit) = @_; return @{ (parse($self, $limit))[0] } }
 
 sub parse {
@@ -101,7 +101,7 @@ sub parse {
             push @found, { path => $2, since => $1, at => $at + $-[1], size => $end - 1 - $-[1] } if defined $1;
         }
         if (!$end) {
-            # NULs are what was done before. Anything else is a record that is not all there yet.
+            # NULs are completed records. Anything else is a record that is not complete yet.
             $data =~ /\A\0*/;
             # The last NUL is the beginning of the next record.
             $end = $+[0] - ($+[0] < length $data || length $data < PIECE ? 1 : 0);
@@ -113,7 +113,7 @@ sub parse {
     return (\@found, $at);
 }
 
-# The record at a place that `take` returned.
+# Returns the record at an offset that `take` returned.
 sub record_at {
     my ($self, $at) = @_;
     my $data = read_at($self->{file}, $at, 512);
@@ -122,7 +122,7 @@ sub record_at {
     return { path => $path, since => $since, at => $at, size => length($since) + 1 + length $path };
 }
 
-# What is done: it is written to the file by settle_dead, neighbours at once.
+# Marks a record as completed; settle_dead writes that to the file, adjacent records together.
 sub dead {
     my ($self, $record) = @_;
     my $last = $self->{ranges}[-1];
@@ -144,7 +144,7 @@ sub settle_dead {
     return;
 }
 
-# Empties all queues when nothing is left in any, under the lock, so that no call can add to one unseen. Returns whether nothing was.
+# Empties all queues if no record is left, under the lock, so that no call can add one unseen. Returns 1 if none was left.
 sub finished {
     my @queues = @_;
     my $lock = lock_file('queue.lock', LOCK_EX) or return 0;
@@ -156,8 +156,8 @@ sub finished {
     return 1;
 }
 
-# Writes the file anew without what is done, when that is half of it. Returns a map from old to new places of the records that were
-# taken (pairs of 32-bit numbers, ascending), or undef when there is nothing to do.
+# Rewrites the file without completed records if they fill half of it. Returns a map from old to new offsets of the records that
+# were taken (pairs of 32-bit numbers, ascending), or undef if there is nothing to do.
 sub compact {
     my ($self) = @_;
     return undef if $self->{dead} < SPARSE || $self->{dead} * 2 < -s $self->{file};
@@ -166,7 +166,7 @@ sub compact {
     my $path = state_file($self->{name});
     sysopen my $new, "$path.new", O_RDWR | O_CREAT | O_TRUNC, 0600 or die "cannot write $path.new: $!\n";
     my ($old, $to, $map, $text) = ({ %$self, read => 0 }, 0, '', '');
-    # Taken, and neither done nor thrown away.
+    # Records that were taken, and are neither completed nor discarded.
     while ($old->{read} < $self->{read}) {
         my ($found, $read) = parse($old, 1000);
         last if $read == $old->{read};

@@ -1,6 +1,5 @@
-# Separates the databases in a list of lsyncd from everything else, by a look at the listed paths and nothing more. The most frequent call
-# by far says that databases have changed: rsync has nothing to do then, and for a few other files it need not read the directories
-# that they are in.
+# Separates the databases in a list of lsyncd from everything else, by inspecting only the listed paths. Most calls list only
+# changed databases: rsync has nothing to do then, and for a few other files it need not read their directories.
 package LsyncdAsCode::Sift;
 use strict;
 use warnings;
@@ -14,15 +13,15 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(sift);
 
-# Options that leave the choice of files to the list: with any other one a filter could have a say in it. The first letters are those
-# of lsyncd 2.2.3 (archive, whole_file, and its own -s); test/programs/lsyncd-calls.test.ts holds recorded calls.
+# Options with which only the list selects files; with other options, filters could too. The first letters are those of lsyncd
+# 2.2.3 (archive, whole_file, and its own -s); test/programs/lsyncd-calls.test.ts contains recorded calls.
 my $PLAIN = qr/\A(?:-[aDgloprtWqszXA]+|--(?:archive|delete(?:-before|-during|-delay|-after)?|force|from0|ignore-errors|inplace|quiet|compress
     |(?:no-)?whole-file|(?:no-)?(?:owner|group|perms|[ogp])|(?:no-)?omit-dir-times|modify-window=-?\d+|max-delete=\d+|include-from=-|exclude=\*))\z/x;
 
-# Undef when the list alone does not decide: rsync has to be asked. Else
-#   databases  to be looked at now: their directories are the same on both sides
-#   later      to be looked at once rsync has made their directories
-#   others     paths for rsync, without their contents where they are directories
+# Returns undef if the list alone is not sufficient and a dry run of rsync is needed. Else
+#   databases  to process now: their directories are the same on both sides
+#   later      to process once rsync has made their directories
+#   others     paths for rsync; directories without their contents
 #   by_header  databases known only by their header
 sub sift {
     my ($arguments, $input, $source, $target) = @_;
@@ -37,7 +36,7 @@ sub sift {
     };
     my (%unit, %header, @others);
     for my $entry (@entries) {
-        # What was deleted with all that was in it may have held databases.
+        # A directory deleted with its contents may have contained databases.
         return undef if $entry->{below};
         my $path = $entry->{path};
         next if is_temporary($path);
@@ -53,11 +52,11 @@ sub sift {
         return undef if $here eq 'directory' || $there eq 'directory';
         my $unit = unit_by_name($path) // unit_by_header($self, $path, $here, $there, \%header);
         if (!defined $unit) { push @others, $path if "$here$there" ne 'missingmissing' }
-        # A directory of that name, on either side, is rsync's.
+        # rsync handles a directory of that name, on either side.
         elsif (grep { kind("$_/$unit") eq 'directory' } $source, $target) { return undef }
         else { $unit{$unit} = $above }
     }
-    # In a list of paths for rsync the root would mean all that is in it.
+    # In a list of paths for rsync the root would include all its contents.
     return undef if directory($self, '') ne 'same';
     my @late = grep { $self->{above}{ $unit{$_} } ne 'same' } keys %unit;
     push @others, grep { length && $self->{above}{$_} ne 'same' } keys %{ $self->{above} };
@@ -74,8 +73,8 @@ sub kind {
     return S_ISREG($found->{mode}) ? 'file' : S_ISDIR($found->{mode}) ? 'directory' : 'special';
 }
 
-# A directory and all above it: "same" on both sides, "changed" (or missing in the mirror), or "other": none in the source, or none
-# in the mirror where something else has its name. Each is looked at once.
+# Compares a directory and its parents. Returns "same", "changed" (or missing in the mirror), or "other": not a directory in the
+# source, or another type of file in the mirror. Each is compared once.
 sub directory {
     my ($self, $path) = @_;
     return $self->{above}{$path} //= do {
@@ -96,7 +95,7 @@ sub compare {
     return $same ? 'same' : 'changed';
 }
 
-# The database that a file belongs to whose name does not say so, by the header of the source or, when it is gone, of the mirror.
+# Returns the database of a file whose name matches no pattern, by the header in the source or, if that is gone, in the mirror.
 sub unit_by_header {
     my ($self, $path, $here, $there, $found) = @_;
     my ($root, $is) = $here ne 'missing' ? ($self->{source}, $here) : ($self->{target}, $there);

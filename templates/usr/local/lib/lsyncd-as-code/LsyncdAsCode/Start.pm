@@ -11,7 +11,7 @@ our @EXPORT_OK = qw(start_worker);
 use constant PROGRAM => __FILE__ =~ s{/LsyncdAsCode/Start\.pm\z}{/sqlite-copier}r;
 
 sub start_worker {
-    # Wakes a living worker; without one nobody has the pipe open for reading.
+    # Wakes a running worker; without one, no process has the pipe open for reading.
     local $SIG{PIPE} = 'IGNORE';
     my $pipe = state_file('wake');
     -p $pipe or do { require POSIX; POSIX::mkfifo($pipe, 0600) };
@@ -24,12 +24,12 @@ sub start_worker {
     return if $pid;
     require POSIX;
     POSIX::setsid();
-    # They end with the caller.
+    # They are invalid once the caller ends.
     delete @ENV{qw(LSYNCD_ROOTS LSYNCD_PLAN)};
     open STDIN, '<', '/dev/null';
     open STDOUT, '>&', \*STDERR;
     POSIX::_exit(0) if fork;
-    # A program of its own: it holds nothing open that the caller does, such as a volume that is to be unmounted.
+    # A separate program: it does not keep the caller's files open, such as a volume that is to be unmounted.
     exec {&PROGRAM} PROGRAM, '--work' or say_error('cannot run ' . PROGRAM . ": $!");
     POSIX::_exit(1);
 }

@@ -1,7 +1,8 @@
-# status.tsv, for monitors. First line: "updated", seconds since 1970, "pending", number, "oldest", seconds that the oldest has waited.
-# Then for each database that the mirror is behind with (the oldest first, 1000 at most): seconds since 1970 of the first change that it
-# lacks, cause (queued, copying, throttled, changed, locked, hot, slow, space, error), path below the source (control characters and
-# backslashes as \xNN), explanation. While the worker has nothing to do there is no line but the first, and the file does not change.
+# Writes status.tsv, for monitors. First line: "updated", seconds since 1970, "pending", number, "oldest", seconds that the oldest
+# has waited. Then a line per database that is not up to date (oldest first, at most 1000): seconds since 1970 of the first
+# missing change, cause (queued, copying, throttled, changed, locked, hot, slow, space, error), path below the source (control
+# characters and backslashes as \xNN), explanation. While the worker is idle, the file has only the first line and does not
+# change.
 package LsyncdAsCode::Status;
 use strict;
 use warnings;
@@ -12,7 +13,7 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(write_status LISTED);
 
-# Databases that the file names at most.
+# The most databases that the file lists.
 use constant LISTED => 1000;
 
 # Replaces the file. $entries: [since, why, path, explanation] of at least the LISTED oldest of $many that wait.

@@ -1,8 +1,8 @@
-# Databases that could not be copied yet: when each is tried again, since when it waits, and why. What is due and what is oldest is
-# found in buckets of time, and one of them by its path in a table, without a look at the others.
+# Databases that could not be copied yet: when each is tried again, since when it has been waiting, and why. Buckets of time find
+# the due and the oldest ones, and a hash table finds one by its path, without a scan of the others.
 #
-# A hash of Perl's takes 140 bytes and the path for each. So paths stay where they are, in the queue's files ({path_of} reads one by the
-# place of its record), and the table is three packed strings, with one slot for each entry and free ones between them.
+# A Perl hash needs 140 bytes plus the path per entry. So paths stay in the queue's files ({path_of} reads one by the offset of
+# its record), and the table is three packed strings, with one slot per entry and free ones between them.
 package LsyncdAsCode::Waiting;
 use strict;
 use warnings;
@@ -10,13 +10,13 @@ no warnings qw(portable);    # 64-bit numbers: no other machine is served (Syste
 
 use constant {
     TICKS   => 50,            # buckets of a second
-    REASONS => 4000,          # different reasons that are kept apart
-    FREE    => 0,             # in place of a record
+    REASONS => 4000,          # the most different reasons that are stored
+    FREE    => 0,             # instead of a record
     REMOVED => 1,
     EPOCH   => 1e12,          # milliseconds, to keep those of an entry within 41 bits
 };
 
-# $path_of->($ref): the path of the record at a place, undef when there is none (any more).
+# $path_of->($ref): returns the path of the record at a place, undef if there is none (any more).
 sub new {
     my ($class, $path_of) = @_;
     my $self = bless { path_of => $path_of, due => {}, due_keys => [], since => {}, reasons => [], reason_ids => {}, count => 0 }, $class;
@@ -28,8 +28,8 @@ sub count { my ($self) = @_; return $self->{count} }
 
 sub has { my ($self, $path) = @_; return $self->{count} && defined slot_of($self, $path) }
 
-# Adds a database, or notes another failed try of one that is there. $ref is the place of its record (from 2 on), $due when it is tried
-# again (in seconds of a clock that is not set). Returns whether the reason is another one than before.
+# Adds a database, or records another failed try of a known one. $ref is the place of its record (at least 2), $due the time of
+# the next try (in seconds of a monotonic clock). Returns true if the reason has changed.
 sub defer {
     my ($self, $path, $since, $ref, $due, $why, $reason) = @_;
     my $slot = slot_of($self, $path);
@@ -58,13 +58,13 @@ sub reason_id {
     my $text = "$why\0$reason";
     my $id = $self->{reason_ids}{$text};
     return $id if defined $id;
-    # Too many that differ in a number: the journal has them.
+    # Too many reasons that differ in a number: the journal has them.
     return reason_id($self, $why, 'see the journal') if @{ $self->{reasons} } >= REASONS && $reason ne 'see the journal' && @{ $self->{reasons} } < REASONS + 20;
     push @{ $self->{reasons} }, $text;
     return $self->{reason_ids}{$text} = $#{ $self->{reasons} };
 }
 
-# { since, tries, why, reason } of one that waits; undef when it does not.
+# Returns { since, tries, why, reason } of a waiting database; undef if it does not wait.
 sub entry {
     my ($self, $path) = @_;
     my $slot = slot_of($self, $path) // return undef;
@@ -79,14 +79,14 @@ sub remove {
     my $second = int(((vec($self->{numbers}, $slot, 64) >> 20) + EPOCH) / 1000);
     vec($self->{refs}, $slot, 32) = REMOVED;
     delete $self->{since}{$second} if $self->{since}{$second} && --$self->{since}{$second}[0] == 0;
-    # Those that wait come and go: an empty table keeps no room for the many that there were.
+    # An empty table frees the memory of earlier entries.
     %$self = %{ LsyncdAsCode::Waiting->new($self->{path_of}) } if --$self->{count} == 0;
     return;
 }
 
 # --- the table --------------------------------------------------------------------------------------------------------
 
-# 32 bits of a path, well mixed.
+# Returns a 32-bit hash of a path.
 sub hash {
     my ($path) = @_;
     use integer;
@@ -95,7 +95,7 @@ sub hash {
     return $hash >> 16 & 0xffffffff;
 }
 
-# Where a path is in the table; undef when it is not. Only a record whose hash is the same is read.
+# Returns the slot of a path; undef if it is not in the table. Reads only records with the same hash.
 sub slot_of {
     my ($self, $path) = @_;
     return undef unless $self->{count};
@@ -121,7 +121,8 @@ sub add {
     return;
 }
 
-# A table of so many slots, a power of two, with all entries. {used} counts those that are not free, with those that were removed.
+# Resizes the table to $slots, a power of two, and keeps all entries. {used} counts slots that are not free, including removed
+# ones.
 sub resize {
     my ($self, $slots) = @_;
     my %old = map { $_ => delete $self->{$_} } qw(refs hashes numbers mask);
@@ -134,7 +135,7 @@ sub resize {
     return;
 }
 
-# The places of up to $limit records whose time has come. The caller defers each again, or removes it.
+# Returns the places of up to $limit records that are due. The caller defers each again, or removes it.
 sub due {
     my ($self, $now, $limit) = @_;
     my ($tick, @due) = (int($now * TICKS));
@@ -148,10 +149,10 @@ sub due {
     return @due;
 }
 
-# When the next one is due, in seconds; undef when none waits.
+# Returns when the next one is due, in seconds; undef if none waits.
 sub next_due { my ($self) = @_; my $tick = least_key($self, 'due'); return defined $tick ? $tick / TICKS : undef }
 
-# The places of up to $limit records of those that wait longest, oldest second first. Some may be done by now: $is_live says so.
+# Returns the places of up to $limit records that have waited longest, oldest first. $is_live returns whether one still waits.
 sub oldest {
     my ($self, $limit, $is_live) = @_;
     my @found;
@@ -165,14 +166,14 @@ sub oldest {
             $kept .= pack 'L', $ref;
             push @found, $ref;
         }
-        # Those that are done are not looked at again.
+        # Completed ones are not checked again.
         substr($bucket->[1], 0, $at) = $kept if length $kept != $at;
         last if @found >= $limit;
     }
     return @found;
 }
 
-# The records of one queue ($which: 0 or 1, the lowest bit of a place here) have moved: $map is what Queue::compact returned.
+# Updates the places after records of one queue have moved ($which: 0 or 1, a place's lowest bit). $map: from Queue::compact.
 sub moved {
     my ($self, $which, $map) = @_;
     for my $slot (0 .. $self->{mask}) {
@@ -193,7 +194,7 @@ sub moved {
     return;
 }
 
-# Looks up a place in a map of Queue::compact; undef when that record is done.
+# Looks up a place in a map of Queue::compact; returns undef if that record is completed.
 sub new_place {
     my ($map, $old) = @_;
     my ($low, $high) = (0, length($$map) / 8 - 1);
@@ -232,7 +233,7 @@ sub pop_key {
     return;
 }
 
-# The least key that still has a bucket.
+# Returns the lowest key that still has a bucket.
 sub least_key {
     my ($self, $what) = @_;
     my $heap = $self->{"${what}_keys"};

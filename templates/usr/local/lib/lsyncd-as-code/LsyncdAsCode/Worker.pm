@@ -1,5 +1,5 @@
-# Works on the queue, in the background, for as long as its lsyncd lives. Changes come first, some hundreds in a round; what a pass over
-# everything found is copied beside that by other processes, and so is every big database.
+# Processes the queue in the background while its lsyncd runs. Changes come first, some hundreds per round; other processes copy
+# the databases that a full pass found, and every big database, in parallel.
 package LsyncdAsCode::Worker;
 use strict;
 use warnings;
@@ -18,8 +18,8 @@ use LsyncdAsCode::Waiting ();
 use constant {
     LINGER       => 2,      # seconds that an idle worker waits for more
     BIG_AT_ONCE  => 2,
-    ROUND        => 200,    # changes of one round: new ones are let in between two
-    RETRIES      => 100,    # of them, at most, what is tried again
+    ROUND        => 200,    # changes per round; new ones are accepted between two rounds
+    RETRIES      => 100,    # the most retries among them
     PASS_BATCH   => 200,    # databases of a pass that one process copies: it ends within a second
 };
 
@@ -35,13 +35,13 @@ my %WAIT = (
     throttled => sub { return 0 },
 );
 
-# Processes that copy what a pass found: as many as there are processors, four at most.
+# Returns the number of processes that copy what a pass found: one per processor, at most four.
 sub passes_at_once {
     my $number = () = LsyncdAsCode::State::slurp('/proc/cpuinfo') =~ /^processor\s*:/mg;
     return $number < 2 ? 1 : $number > 4 ? 4 : $number;
 }
 
-# A call that comes while a worker ends finds it alive and starts none. So a worker that has ended looks once more, without the lock.
+# A call made while a worker ends finds it alive and starts none. So a worker that has ended checks once more, without the lock.
 sub work_on {
     my $ended = 0;
     local $SIG{TERM} = sub { $ended = 1 };
@@ -52,16 +52,16 @@ sub work_on {
     return;
 }
 
-# Works until nothing is left to do; returns whether there was no other worker.
+# Works until nothing is left to do; returns false if there was another worker.
 sub work_once {
     my ($ended) = @_;
     my $single = lock_file('worker.lock', LOCK_EX | LOCK_NB) or return 0;
     sysopen my $wake, state_file('wake'), O_RDWR | O_NONBLOCK or die "cannot open the pipe: $!\n";
     my $self = {
         queues => [ map { LsyncdAsCode::Queue::open_queue($_) } LsyncdAsCode::Queue::QUEUES ], 
-        # By path: which process copies it, and the first change since that began. By process: its result so far.
+        # By path: the process that copies it, and the first change since that began. By process: its result so far.
         running => {}, children => {}, big => 0, passes => 0, at_once => passes_at_once(),
-        # Of big ones: when each may be copied whole again, and how long that took.
+        # For big ones: when each may be copied completely again, and how long that took.
         earliest => {}, took => {}, told => 0, listed => 0, share => setting('sqlite_copy_share') / 100,
     };
     $self->{waiting} = LsyncdAsCode::Waiting->new(sub { return (by_ref($self, $_[0]) // return undef)->{path} });
@@ -81,13 +81,13 @@ sub work_once {
         }
         my $bits = '';
         vec($bits, fileno $_, 1) = 1 for $wake, map { $_->{result} } values %{ $self->{children} };
-        # Once a second it is checked that lsyncd still lives.
+        # Checks once a second that lsyncd still runs.
         my $wait = $next - ticks();
         select $bits, undef, undef, $wait < 0 ? 0 : $wait > 1 ? 1 : $wait;
         sysread $wake, my $drain, 4096;
     }
     kill 'TERM', keys %{ $self->{children} };
-    # They hold the lock as well.
+    # The children hold the lock too.
     waitpid $_, 0 for keys %{ $self->{children} };
     for my $queue (@{ $self->{queues} }) { LsyncdAsCode::Queue::settle_dead($queue) }
     report($self, 1);
@@ -95,7 +95,7 @@ sub work_once {
     return 1;
 }
 
-# How many databases the mirror is behind with.
+# Returns the number of databases that are not up to date in the mirror.
 sub pending {
     my ($self) = @_;
     my $running = grep { !$self->{waiting}->has($_) } keys %{ $self->{running} };
@@ -104,7 +104,7 @@ sub pending {
     return $running + $unread + $self->{waiting}->count;
 }
 
-# Does what is due; returns when the next thing is. Copies come before deletions, as with --delete-after.
+# Does what is due; returns when the next item is due. Copies come before deletions, as with --delete-after.
 sub round {
     my ($self, $run, $ended) = @_;
     collect($self);
@@ -134,7 +134,7 @@ sub whole {
     return sub { my ($path) = @_; return ($self->{earliest}{$path} // 0) <= ticks() };
 }
 
-# The next records of a queue, without those of databases that somebody works on or that wait for their next try anyway.
+# Returns the next records of a queue, without databases that are being copied or already wait for their next try.
 sub fresh {
     my ($self, $which, $limit) = @_;
     my $queue = $self->{queues}[$which];
@@ -151,7 +151,7 @@ sub fresh {
     return @items;
 }
 
-# What is tried again now.
+# Returns the databases to retry now.
 sub retries {
     my ($self) = @_;
     return map { by_ref($self, $_) // () } $self->{waiting}->due(ticks(), RETRIES);
@@ -172,14 +172,13 @@ sub settle_all {
     return;
 }
 
-# What a result means for the list.
+# Updates the lists for a result.
 sub settle {
     my ($self, $item, $done) = @_;
     my ($path, $waiting, $now) = ($item->{path}, $self->{waiting}, ticks());
     my $again = (delete $self->{running}{$path} // {})->{again};
     $self->{took}{$path} = $done->{seconds} if ($done->{bytes} || 0) >= BIG;
-    # Appending to a WAL is no matter; and below half a second lsyncd's own delay is the longer one. A copy that took long and failed
-    # counts as copying too.
+    # Appends to a WAL are not limited; and below half a second lsyncd's own delay is longer. A long copy that failed counts too.
     my $pause = $done->{seconds} * (1 / $self->{share} - 1);
     if ($pause > 0.5) { $self->{earliest}{$path} = $now + $pause }
     elsif ($done->{state} ne 'deferred' && ($self->{earliest}{$path} // 0) <= $now) { delete $self->{earliest}{$path} }
@@ -209,7 +208,7 @@ sub put_off {
 
 # --- other processes -----------------------------------------------------------------------------------------------------
 
-# A process that copies these, with a process of its own the locks go however it ends. $work->() returns their results.
+# Starts a process that copies these items: its locks are dropped however it ends. $work->() returns their results.
 sub start {
     my ($self, $kind, $items, $work) = @_;
     pipe my $result, my $tell or die "pipe: $!\n";
@@ -235,7 +234,7 @@ sub start_big {
     return;
 }
 
-# The next databases that a pass found: in a process of its own, so that a change need not wait for them.
+# Copies the next databases that a pass found, in a separate process, so that changes do not wait for them.
 sub start_pass {
     my ($self, $run) = @_;
     my @items = fresh($self, 1, PASS_BATCH) or return;
@@ -244,19 +243,19 @@ sub start_pass {
         my (@results, @small, @gone);
         for my $at (0 .. $#items) {
             my $size = size_of($run, $items[$at]{path}, 1);
-            # A big one goes the way of a change.
+            # A big one is handled like a change.
             if    (defined $size && $size >= BIG) { $results[$at] = { state => 'deferred', why => 'queued', reason => '', seconds => 0 } }
             elsif (defined $size)                 { push @small, $at }
             else                                  { push @gone, $at }
         }
         for my $some (\@small, \@gone) { @results[@$some] = copy_all($run, [ map { $items[$_]{path} } @$some ], $whole) }
-        # Their seconds are those of a batch's place in the disk's queue, no measure of a database.
+        # The seconds depend on the batch's position in the disk's queue, so they do not measure a database.
         return @results;
     });
     return;
 }
 
-# Takes the results of other processes; those that have ended are settled.
+# Reads the results of other processes, and settles those that have ended.
 sub collect {
     my ($self) = @_;
     for my $pid (keys %{ $self->{children} }) {
@@ -295,7 +294,7 @@ sub compact {
     return;
 }
 
-# Writes status.tsv, at most once a second, and not while there is nothing new.
+# Writes status.tsv, at most once a second, and only if something has changed.
 sub report {
     my ($self, $last) = @_;
     my $now = ticks();

@@ -4,8 +4,8 @@ pending() {
   grep -m 1 -a -oE '^There are [0-9]+ delays$' "$lsyncd_status" 2>/dev/null | tr -dc 0-9
 }
 
-# Seconds for which the oldest change has been waiting: since rsync has been at work on its list, or since a path that
-# still waits was changed. A file that goes on changing counts from its last change.
+# Prints for how many seconds the oldest change has been waiting: since rsync began with its list, or since a path that
+# still waits was changed. A file that keeps changing counts from its last change.
 behind() {
   local pid path changed longest=0 seconds name run_state session main began
   main=$(unit_is MainPID)
@@ -25,8 +25,8 @@ behind() {
   printf '%s' "$longest"
 }
 
-# lsyncd rewrites its status file in place, so that it is empty or half-written at moments: look again. A burst of
-# changes is over in a moment as well.
+# lsyncd rewrites its status file in place, so it can be empty or incomplete for a moment: read it again. A burst of
+# changes also passes quickly.
 check_backlog() {
   local delays round missed
   if not_while_dead; then return; fi

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
-# Databases that the mirror has been behind with for too long. One finding for each cause.
+# Reports databases whose copy has lagged for too long, one finding per cause.
 check_databases() {
   local since cause path reason count=0 total=0 name
   local -A stale=() oldest=() waiting=()

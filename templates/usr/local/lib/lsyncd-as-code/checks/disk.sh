@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
-# Files that the last full pass has left out, because the target has no room for them (LsyncdAsCode::Room).
+# Reports files that the last full pass left out because the target has no room for them (LsyncdAsCode::Room).
 without_room() {
   local paths=()
   if [[ -r $run_directory/no-room ]]; then mapfile -d '' -t paths <"$run_directory/no-room"; fi
@@ -9,7 +9,7 @@ without_room() {
   fi
 }
 
-# Of a disk that fails, and of errors that a file system has recorded.
+# Reports a failing disk, and errors that a file system has recorded.
 failing() { # role path
   local fault
   while IFS= read -r fault; do problem "disk-fails-$1" "$fault"; done < <("$monitor_library/volume-disk" read "$1" "$2" 2>"$work/disk")

@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
-# Seconds for which the mirror may be in use before people are reminded: there is no second copy meanwhile.
+# Seconds for which the mirror may be in use before an alert is sent: there is no second copy meanwhile.
 failover_limit=86400
 
-# What is held, bypassed or switched off, until it ends: who looks at a mirror that seems fine sees it here, in
-# `npm run status` and in each mail. A pause of the alerts has a line of its own, see monitor.sh.
+# Reports what is held, bypassed or switched off until it ends, so that it is visible here, in `npm run status` and in
+# each mail while the mirror seems healthy. A pause of the alerts has its own line, see monitor.sh.
 check_exceptions() {
   local count=0 since
   read_failover "$failover_mark" "$lsyncd_source" "$lsyncd_target"

@@ -1,12 +1,12 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
-# How lines begin by which rsync, rsync-wrapper, its modules and lsyncd-supervisor say what is not as it should be. They are nowhere but
-# in the journal.
+# The beginnings of lines with which rsync, rsync-wrapper, its modules and lsyncd-supervisor report errors. Only the journal has
+# these lines.
 faults_begin='rsync( error)?: |IO error encountered|power cut: |no room in the mirror for |cannot delete |the mirror could not be synced|the generation was not raised'
 
-# Those lines. Those between systemd's "Stopping" and "Started" are of a stop, and those of lsyncd itself hold names of files: it is known
-# by the time it puts before a message. Each line comes with who wrote it, "[ 12.345678] HOST NAME[PROCESS]: ", which cannot appear in a
-# file name.
+# Prints those lines. Ignores lines between systemd's "Stopping" and "Started", which belong to a stop, and lsyncd's own, which
+# contain file names; lsyncd is recognised by the time before its messages. Each line begins with its writer, "[ 12.345678] HOST
+# NAME[PROCESS]: ", which cannot appear in a file name.
 rsync_lines() {
   awk -v faults="^($faults_begin)" '
     match($0, /^\[ *[0-9.]+\] [^ ]+ [^ :]+: /) {
@@ -30,10 +30,10 @@ rsync_lines() {
 check_journal() {
   local cursor='' last from
   if [[ -r $state/journal ]]; then read -r cursor <"$state/journal"; fi
-  # At first: what this start of lsyncd said in the last minutes, because the first full copy is reported nowhere else.
+  # The first run reads the last minutes of this start of lsyncd, because only they report the first full copy.
   from=("_SYSTEMD_INVOCATION_ID=$(unit_is InvocationID)" --since=-10min)
   if [[ -n $cursor ]]; then from=(-u "$unit" --after-cursor="$cursor"); fi
-  # It fails as well when there is nothing to show, but says nothing then.
+  # It also fails if there are no entries, but prints no error then.
   if ! journalctl --no-pager -q -n 5000 -o short-monotonic --show-cursor "${from[@]}" >"$work/journal.new" 2>"$work/journal.why" &&
     [[ -s $work/journal.why ]]; then
     put "$work/remember/journal" ""

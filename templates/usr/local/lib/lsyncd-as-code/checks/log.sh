@@ -4,24 +4,24 @@ mark_of() {
   head -c "$2" -- "$1" 2>/dev/null | cksum
 }
 
-# What was written to the log since the last run and has been rotated away: on standard output.
+# Prints the lines written to the log since the last run that have been rotated away.
 rotated() {
   local inode=$1 offset=$2 head=$3 mark=$4 first=$lsyncd_log.1 older born read_at
   if [[ -r $first && $(stat -c %i -- "$first") == "$inode" && $(mark_of "$first" "$head") == "$mark" ]]; then
     tail -c "+$((offset + 1))" -- "$first"
     return
   fi
-  # Rotated twice since: the rest of that file, and all of the next. Without a beginning any file would be that one.
+  # Rotated twice since: the rest of that file, and all of the next. Without its first bytes any file would match.
   for older in "$lsyncd_log".{1,2}.gz; do
     if ((head > 0)) && [[ $(zcat -- "$older" 2>/dev/null | head -c "$head" | cksum) == "$mark" ]]; then
       zcat -- "$older" | tail -c "+$((offset + 1))"
       break
     fi
   done
-  # Rotated a moment ago: it is the one that is open, and is read as such.
+  # Rotated a moment ago: it is the file that is open, and is read by the caller.
   if [[ $(stat -c %i -- "$first" 2>/dev/null) == "$(stat -L -c %i -- /proc/self/fd/6)" ]]; then return; fi
   [[ -r $first ]] || return 0
-  # All of it is new when it began after the last run, and when the file that was read then was cut and filled anew.
+  # All of it is new if it was created after the last run, or if the file that was read then was truncated and refilled.
   born=$(stat -c %.9W -- "$first") read_at=$(stat -c %.9Y -- "$state/log")
   if [[ $(stat -c %i -- "$first") == "$inode" ]] || ((10#${born//[!0-9]/} >= 10#${read_at//[!0-9]/})); then
     cat -- "$first"
@@ -37,8 +37,8 @@ errors_of_log() {
     cut -b 1-400 | grep -avE 'Finished a list after exitcode: 24$'
 }
 
-# Reads what is new in lsyncd's log, at most 4 MiB of it, and never a line twice. The place is remembered as the file's
-# number, its first bytes and the offset: so it survives rotation, truncation, and a file number used again.
+# Reads new lines of lsyncd's log, at most 4 MiB, and never a line twice. The position is stored as inode number, first
+# bytes and offset, so it survives rotation, truncation, and reuse of an inode number.
 check_log() {
   local inode=0 offset=0 head=0 mark='' from size skipped=0 most=$((4 << 20)) chunk=$work/log.chunk cut log=/proc/self/fd/6
   # Any error, however old, for an operator on the host.
@@ -52,7 +52,7 @@ check_log() {
   size=$(stat -L -c %s -- "$log")
   : >"$chunk"
   if ! [[ $inode =~ ^[0-9]+$ && $offset =~ ^[0-9]+$ && $head =~ ^[0-9]+$ ]] || ((inode == 0)); then
-    from=$size # never an alert for what was there before the monitor
+    from=$size # no alert for lines from before the first run
   elif [[ $(stat -L -c %i -- "$log") == "$inode" && $(mark_of "$log" "$head") == "$mark" ]] && ((size >= offset)); then
     from=$offset
   else
@@ -64,7 +64,7 @@ check_log() {
     from=$((size - most))
   fi
   tail -c "+$((from + 1))" -- "$log" | head -c "$((size - from))" >>"$chunk"
-  # A line that is being written is left for the next time.
+  # An incomplete last line is left for the next run.
   if [[ -s $chunk && $(tail -c 1 "$chunk" | wc -l) -eq 0 ]]; then
     cut=$(tail -n 1 "$chunk" | wc -c)
     if ((cut < size - from)); then size=$((size - cut)) && truncate -s "-$cut" "$chunk"; fi

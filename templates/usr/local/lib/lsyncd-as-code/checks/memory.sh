@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
-# The anonymous memory of lsyncd and its children: the control group's own count holds the page cache as well, which
-# the kernel gives back and which a large copy always fills.
+# Checks the anonymous memory of lsyncd and its children: the control group's own count includes the page cache, which
+# the kernel can reclaim and which a large copy always fills.
 check_memory() {
   local limit pid used=0 line
   limit=$(unit_is MemoryMax)

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
-# What this script remembers of its own last run. Uptime, because it does not jump.
+# Checks the monitor's own last run. Uses the uptime, because it does not jump.
 check_monitor() {
   local boot up last_boot=- last_up=0 since timer booted at='' verdict=''
   boot=$(</proc/sys/kernel/random/boot_id)
@@ -18,7 +18,7 @@ check_monitor() {
   if [[ $timer != "active enabled "* ]]; then
     problem monitor-timer "no check runs on its own: lsyncd-monitor.timer is ${timer:-unknown}(sudo systemctl enable --now lsyncd-monitor.timer)"
   fi
-  # In a container the time since boot is that of its machine.
+  # In a container the uptime is that of its host.
   booted=$(systemctl show --property UserspaceTimestampMonotonic --value)
   [[ $booted =~ ^[0-9]{1,18}$ ]] || booted=0
   if [[ $last_boot == "$boot" ]]; then since=$((up - last_up)); else since=$((up - booted / 1000000 - 120)); fi

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
-# A number that changes while lsyncd's children work. The copier of databases, which has a session of its own, holds
-# nothing else up.
+# Prints a number that changes while lsyncd's children work. Ignores the database copier, which has its own session and
+# delays nothing else.
 work_done() {
   local pid line sum=0 main own name run_state session
   main=$(unit_is MainPID)
@@ -14,7 +14,7 @@ work_done() {
   printf '%s' "$sum"
 }
 
-# Waits for a condition at most so many seconds: until_true SECONDS COMMAND...
+# until_true SECONDS COMMAND...: waits until the command succeeds, for at most so many seconds.
 until_true() {
   local end=$(($(ticks) + $1 * 100))
   shift
@@ -24,7 +24,7 @@ until_true() {
   done
 }
 
-# By handle, for the application's user can put a link or a FIFO in the place of any of its files, on both volumes.
+# By handle, because the application's user can replace any of its files by a link or a FIFO, on both volumes.
 probe() { "$monitor_library/volume-file" "$1" "$2" "$probe_name"; } # make|read|remove|is VOLUME
 
 arrived() { [[ $(probe read "$lsyncd_target" 2>/dev/null) == "$1" ]]; }
@@ -34,10 +34,10 @@ gone() {
   (($? == 1))
 }
 
-# An excuse that lasts as long as that pass does.
+# A reason that holds until that pass ends.
 first_pass="the first full pass is running"
 
-# Is it just slow? Prints why the mirror is excused, or fails.
+# Prints the reason if the mirror is only slow; fails otherwise.
 busy() {
   local pid name run_state session
   if grep -m 1 -a -qE '^(active|wait|block) *Init' "$lsyncd_status" 2>/dev/null; then
@@ -56,8 +56,8 @@ busy() {
   return 1
 }
 
-# The verdict on a mirror that works but has not shown the change yet. Not for ever: what spins works as well, for an
-# hour; and a first pass may take days, but not stand still from one run to the next.
+# Reports a mirror that works but has not mirrored the probe yet as ok, for a limited time: an hour, because a busy loop
+# also looks like work. A first pass may take days, but must progress from one run to the next.
 excuse() {
   local up since last moved_at moved
   up=$(($(ticks) / 100))
@@ -73,7 +73,7 @@ excuse() {
     fi
     return
   fi
-  # Since when, in seconds since boot: a clock that jumps, or a host that was off, is no delay.
+  # The start of the delay, in seconds since boot: a clock that jumps, or a host that was off, is not a delay.
   since=$(number_in "$state/busy-since" "$up")
   ((since <= up)) || since=$up
   put "$work/remember/busy-since" "$since"
@@ -93,14 +93,14 @@ remove_probe() {
   probe remove "$lsyncd_source"
 }
 
-# lsyncd's own configuration says its delay, in seconds: so a deployment that changes it changes no other file.
+# Prints lsyncd's delay, in seconds, from its own configuration, so that a change of it changes no other file.
 delay_of_lsyncd() {
   local delay
   delay=$(sed -n 's/^ *delay *= *\([1-9][0-9]\{0,3\}\),$/\1/p' "$config_file" 2>/dev/null | head -n 1)
   printf '%s' "${delay:-1}"
 }
 
-# The proof: a change in the source reaches the target, and so does its undoing. Neither is left behind.
+# Tests that a new file in the source reaches the target, and that its deletion does too. Leaves no file behind.
 check_moving() {
   local lsyncd_delay token before begun why='' soon most=10 lock=$run_dir/probe.lock
   lsyncd_delay=$(delay_of_lsyncd)
@@ -119,7 +119,7 @@ check_moving() {
     skipped "no probe in this run, see the last run"
     return
   fi
-  # The check of a run that was killed goes on, for seconds, and would take this one's probe for its own.
+  # The check of a killed run continues for some seconds, and would take this run's probe for its own.
   exec 8>>"$lock"
   if ! flock -n 8; then
     why="the check of a run that was killed is still under way"
@@ -157,12 +157,12 @@ check_moving() {
   if ! until_true 1 gone; then probe remove "$lsyncd_target"; fi
 }
 
-# Leaves in `why` what busy says.
+# Sets `why` to the output of busy.
 arrived_or_busy() {
   arrived "$1" || why=$(busy "$2")
 }
 
-# With a delay that is longer than a run may last, a probe made at one run is looked for at the next.
+# If lsyncd's delay is too long for one run, a probe made in one run is checked in the next.
 moving_between_runs() {
   local token='' before why
   if [[ -r $state/probe ]]; then read -r token <"$state/probe"; fi

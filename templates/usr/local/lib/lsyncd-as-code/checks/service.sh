@@ -18,11 +18,11 @@ check_service() {
     return
   fi
   if [[ $(unit_is ActiveState) == activating ]]; then
-    # Its failure has been noted by lsyncd-alert, and how often it happens is for `restarts` to say.
+    # lsyncd-alert has recorded the failure, and `restarts` reports how often it happens.
     skipped "it is being started ($(unit_is SubState), last result $(unit_is Result)), see restarts"
     return
   fi
-  # A restart takes a second: look again before calling it down.
+  # A restart takes a second: check again before reporting it as down.
   if lsyncd_is_dead >/dev/null && [[ $changed =~ ^[0-9]+$ ]] && (($(ticks) - changed / 10000 < 500)); then
     sleep 3
     "${ask_systemd[@]}" >"$work/unit.again" && mv "$work/unit.again" "$work/unit.out"

@@ -6,7 +6,7 @@ check_source() {
     if [[ -e $failover_mark ]]; then held "held for failover"; else skipped "see volumes"; fi
     return
   fi
-  # `ls -U` prints as it reads, so it ends with the first name that counts.
+  # `ls -U` prints while it reads, so it stops at the first name that counts.
   # shellcheck disable=SC2010 # the names do not matter, only whether there is one
   first=$(ls -U1A -- "$lsyncd_source" | grep -avxE -m 1 -e 'lost\+found|\.lsyncd-wait\.[0-9]+' -e "${probe_name//./\\.}")
   if [[ -n $first ]]; then

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
-# What lsyncd-verify found when it last ran, by its timer or by hand.
+# Reports the findings of the last run of lsyncd-verify, by its timer or by hand.
 check_verify() {
   local word finished faults=0 unchecked=0 path what first=''
   if systemctl is-failed --quiet lsyncd-verify.service; then

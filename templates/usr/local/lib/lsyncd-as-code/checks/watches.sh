@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
-# lsyncd says itself how many directories it watches: counting them would cost as much as there are.
+# Uses lsyncd's own count of watched directories: counting them takes longer the more there are.
 check_watches() {
   local limit used
   if not_while_dead; then return; fi
@@ -9,7 +9,7 @@ check_watches() {
   measure watches "$used"
   measure watches_limit "$limit"
   if ((limit == 0)); then
-    unknown watches "the kernel does not say how many inotify watches there may be"
+    unknown watches "the kernel does not report its limit of inotify watches"
   elif [[ -z $used ]]; then
     ok "limit $limit; lsyncd has not reported yet how many it uses"
   elif ((used * 100 > limit * watch_limit)); then

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # monitor.sh sets and reads them
-# While a deployment changes the host. Read by monitor.sh.
+# Detects a deployment that is changing the host. Sourced by monitor.sh.
 
 # A deployment (or an installation of packages) holds this lock while it replaces files and restarts lsyncd.
 deployment_lock=/run/lsyncd-as-code/locks/deployment
@@ -7,12 +7,12 @@ deployment_lock=/run/lsyncd-as-code/locks/deployment
 deployment_limit=600
 deployment_text="a deployment changes this host, the next run checks it"
 
-# When the last deployment began, and nothing when there was none since the boot.
+# Prints when the last deployment began; nothing if there was none since the boot.
 last_deployment() {
   stat -c %.Y -- "$deployment_lock" 2>/dev/null
 }
 
-# Is one under way? Not for ever: one that hangs must not silence the monitor.
+# Succeeds while a deployment runs, for a limited time: one that hangs must not silence the monitor.
 deploying() {
   local since
   if [[ ! -e $deployment_lock ]] || flock -n -s "$deployment_lock" true; then

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
-# Errors in lsyncd's log and in the journal, as findings. Read by monitor.sh.
+# Turns errors in lsyncd's log and in the journal into findings. Sourced by monitor.sh.
 
-# Error lines of the log and the journal, by class: one finding per class.
+# Reports error lines of the log or the journal, one finding per class of errors.
 report_errors() {
   local where=$1 file=$2 line class classes=() count=0
   local -A seen=() example=()
@@ -18,10 +18,10 @@ report_errors() {
     fi
     [[ -n ${seen[$class]:-} ]] || classes+=("$class")
     seen[$class]=$((${seen[$class]:-0} + 1))
-    # Of what rsync says, these are only the consequence.
+    # These messages of rsync are only consequences of another error.
     if [[ -z ${example[$class]:-} || ! $line =~ "Broken pipe"|"connection unexpectedly closed" ]]; then example[$class]=$line; fi
   done <"$file"
-  # rsync's single complaints come before the line with its exit code: one finding, not two.
+  # rsync prints single errors before the line with its exit code: one finding, not two.
   if [[ $where == "the journal" && -n ${seen[sync-error]:-} && ${#classes[@]} -gt 1 ]]; then
     for class in "${classes[@]}"; do
       [[ $class == sync-error-* ]] && example[$class]+=" <- ${example[sync-error]}"

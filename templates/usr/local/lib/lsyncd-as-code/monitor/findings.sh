@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # monitor.sh sets and reads them
-# What checks print, and what is made of it: lines, mails. Read by monitor.sh.
+# The output of checks, and the lines and mails made from it. Sourced by monitor.sh.
 
 ok() { printf 'ok\t-\t%s\n' "$(one_line "$1")"; }
 
@@ -11,23 +11,23 @@ problem() { printf 'problem\t%s\t%s\n' "$(one_line "$1")" "$(one_line "$2")"; }
 
 unknown() { printf 'unknown\t%s\t%s\n' "$(one_line "$1")" "$(one_line "$2")"; }
 
-# A number or text of a check, for `npm run status` and the metrics: measure NAME TEXT. Nothing when it is not known.
+# measure NAME TEXT: prints a value of a check, for `npm run status` and the metrics; nothing if TEXT is empty.
 measure() { if [[ -n $2 ]]; then printf 'value\t%s\t%s\n' "$1" "$(one_line "$2")"; fi; }
 
 findings=()
 unknowns=()
 keys=()
-# What is held, bypassed or switched off.
+# Texts about what is held, bypassed or switched off.
 exceptions=()
-# The lines of what is not fine, each after a line end.
+# The lines of unhealthy checks, each after a newline.
 found=
-# What the checks measured, by its name.
+# The values that the checks measured, by name.
 declare -A values=()
-# The verdict of each check, and its line where that is not printed at once.
+# The verdict of each check, and its line if that is not printed at once.
 declare -A verdicts=() said=()
 printing=1
 
-# Prints a check's line and gathers what it found.
+# Prints a check's line and records its findings.
 collect() {
   local name=$1 verdict key text line='' word=ok
   if [[ ${outcome[$name]:-} == hung ]]; then
@@ -65,7 +65,7 @@ collect() {
   if [[ $word == PROBLEM || $word == UNKNOWN || $name$word == exceptionsheld ]]; then found+=$'\n'"$word $name $line"; fi
 }
 
-# A part of each mail, until it ends.
+# Prints the exceptions, which each mail lists until they end.
 list_exceptions() {
   local line
   ((${#exceptions[@]} > 0)) || return 0
@@ -84,7 +84,7 @@ alert_of_problems() {
     fi
   done
   put "$state/last-trouble" "$now"
-  # A repeat says nothing new while the last mail still waits to be handed over.
+  # A repeat adds nothing while the last mail is still queued.
   if ((fresh == 0)) && { ((due == 0)) || waiting alert; }; then return 0; fi
   {
     for line in "${findings[@]}"; do printf -- '- %s\n' "$line"; done
@@ -109,15 +109,15 @@ report_recovery() {
     for key in "${!told[@]}"; do printf -- '- %s (%s)\n' "$key" "$(date -d "@${told[$key]}" '+%F %T')"; done
     list_exceptions
   } | "$alert" compose recovered "[RECOVERED] Lsyncd Health Check on $host" || return 1
-  # Not `unset`: it would expand what stands in a key.
+  # Not `unset`: it would expand the key.
   for key in "${!recovered[@]}"; do recent "${recovered[$key]}" || recovered["$key"]=; done
   for key in "${!told[@]}"; do recovered["$key"]=$now; done
   save recovered
   rm -f "$state/told" "$state/flapping"
 }
 
-# The dead man's switch (Healthchecks and its like): the address when all is well, the address + /fail when not.
-# It is a secret, so curl reads it from stdin.
+# Calls a dead man's switch (Healthchecks or similar): its URL if all is healthy, the URL + /fail otherwise.
+# The URL is a secret, so curl reads it from stdin.
 start_heartbeat() {
   local url=$1 suffix=$2
   if ! command -v curl >/dev/null; then
@@ -128,7 +128,7 @@ start_heartbeat() {
   url=${url//\\/\\\\}
   put "$work/heartbeat.conf" "url = \"${url//\"/\\\"}\""
   run_stdin=$work/heartbeat.conf
-  # -q and -g: no ~/.curlrc, and no meaning in { and [.
+  # -q and -g: no ~/.curlrc, and no special meaning of { and [.
   start heartbeat curl -q -g -fsS -o /dev/null --connect-timeout 3 -m 4 -K -
   run_stdin=/dev/null
 }

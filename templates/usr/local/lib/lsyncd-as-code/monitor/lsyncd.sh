@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # monitor.sh and the checks set and read them
-# What several checks ask of lsyncd.service and its processes. Read by monitor.sh.
+# The state of lsyncd.service and its processes, for several checks. Sourced by monitor.sh.
 
-# A property of lsyncd.service, as systemd gave it at the start of the run.
+# Prints a property of lsyncd.service, as systemd reported it at the start of the run.
 unit_is() {
   local line
   while IFS= read -r line; do
@@ -12,12 +12,12 @@ unit_is() {
 ask_systemd=(systemctl show "$unit" --property
   "LoadState,ActiveState,SubState,Result,MainPID,NRestarts,ControlGroup,MemoryMax,MemoryHigh,InvocationID,StateChangeTimestampMonotonic")
 
-# Did systemd say anything about the service?
+# Succeeds if systemd reported the service's state.
 systemd_answered() {
   [[ -s $work/unit.out ]]
 }
 
-# The processes of lsyncd.service, one number a line.
+# Prints the pids of lsyncd.service, one per line.
 unit_processes() {
   local group root
   group=$(unit_is ControlGroup)
@@ -36,8 +36,8 @@ process() {
   read -r run_state _ _ session _ <<<"${line##*) }"
 }
 
-# Does lsyncd live? Prints why not. systemd's word is not enough: the unit that it makes of Debian's init script stays
-# "active (exited)" when lsyncd is dead, and a process that is stopped is active as well.
+# Succeeds and prints the reason if lsyncd is dead. systemd's state is not enough: the unit generated from Debian's init
+# script stays "active (exited)" when lsyncd is dead, and a process that was stopped by a signal is also active.
 lsyncd_is_dead() {
   local state pid name run_state session why
   state=$(unit_is ActiveState)
@@ -63,7 +63,7 @@ lsyncd_is_dead() {
   echo "$why"
 }
 
-# What says nothing while lsyncd does not run: prints that, or fails.
+# For checks that are meaningless while lsyncd does not run: prints held or skipped then, otherwise fails.
 not_while_dead() {
   if [[ -e $failover_mark ]]; then
     held "held for failover"

@@ -1,14 +1,14 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
-# What a run measured, for node_exporter's textfile collector: a file in the OpenMetrics format. Read by monitor.sh.
-# docs/monitoring/README.md says what each metric is.
+# Writes a run's values as an OpenMetrics file for node_exporter's textfile collector. Sourced by monitor.sh.
+# docs/monitoring/README.md describes each metric.
 
-# A value in double quotes.
+# Prints a value in double quotes.
 metric_label() {
   local text=${1//\\/\\\\}
   printf '"%s"' "${text//\"/\\\"}"
 }
 
-# metric NAME HELP [LABELS VALUE]...: one family. Values that are not known are left out, and a family without any.
+# metric NAME HELP [LABELS VALUE]...: prints one family. Omits unknown values, and a family without any.
 metric() {
   local name=$1 help=$2 samples=''
   shift 2
@@ -19,13 +19,13 @@ metric() {
   if [[ -n $samples ]]; then printf '# HELP %s %s\n# TYPE %s gauge\n%s' "$name" "$help" "$name" "$samples"; fi
 }
 
-# The time of the last complete pass and the seconds it took (LsyncdAsCode::Passes): sets `pass_ended`, `pass_seconds`.
+# Sets `pass_ended` and `pass_seconds` to the end and duration of the last full pass (LsyncdAsCode::Passes).
 last_pass() {
   pass_ended='' pass_seconds=''
   if [[ -r $state_directory/passes ]]; then read -r pass_ended pass_seconds < <(tail -n 1 "$state_directory/passes"); fi
 }
 
-# 12 digits that differ when anything that is deployed does (`digest` of infra/files.ts).
+# Prints 12 digits that change with anything that is deployed (`digest` of infra/files.ts).
 deployment_digest() {
   if [[ -r $state_directory/manifest ]]; then printf %s "$(<"$state_directory/manifest")" | sha256sum | head -c 12; fi
 }
@@ -80,8 +80,8 @@ metrics() {
   echo '# EOF'
 }
 
-# Replaces the file whole: write_metrics PAUSED. It is world-readable; mktemp writes through no link that anyone
-# has left in its directory.
+# write_metrics PAUSED: replaces the file atomically. It is world-readable; mktemp follows no link that another user
+# left in its directory.
 write_metrics() {
   local new
   new=$(mktemp -- "${metrics_file%/*}/.lsyncd.XXXXXX") || return 1

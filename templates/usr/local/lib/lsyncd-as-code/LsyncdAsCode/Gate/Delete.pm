@@ -1,5 +1,5 @@
-# The one piece of code that takes files from the mirror. It takes what the gate has counted and let through, by handle, and no
-# more than was counted; each path is looked at once more in the source before.
+# The only code that deletes files from the mirror. It deletes what the gate has counted and allowed, by handle, and no more than
+# was counted; before that, it checks each path once more in the source.
 package LsyncdAsCode::Gate::Delete;
 use strict;
 use warnings;
@@ -10,9 +10,9 @@ use LsyncdAsCode::Beneath qw(absent remove);
 use LsyncdAsCode::Gate::Names qw(base_of is_temporary);
 use LsyncdAsCode::System  qw(fd_path stat_ns O_CLOEXEC);
 
-# Deletes a list of { path, entries }. $replaced: something else stands in the source in their place. $leave: a set of databases
-# that are the worker's to delete. $kept: where they go, undef for nowhere (Gate/Kept.pm). Returns the paths that were left,
-# because they have come back, hold more than was counted, or cannot be deleted (an immutable file): that holds up nothing else.
+# Deletes a list of { path, entries }. $replaced: the source has something else in their place. $leave: a set of databases that
+# the worker deletes. $kept: where they are kept, undef for nowhere (Gate/Kept.pm). Returns the paths that were left, because
+# they exist again, contain more than was counted, or cannot be deleted (an immutable file); that blocks nothing else.
 sub all {
     my ($source, $target, $items, %how) = @_;
     my @left;
@@ -40,8 +40,8 @@ sub one {
     return take($directory, $name, $path, \$budget, { %how, leave => $leave, target => $target });
 }
 
-# Deletes one name in an open directory, and all that is in it, as long as the budget lasts. Returns whether it is gone, but for
-# what is left to the worker.
+# Deletes one name in an open directory, and all its contents, within the budget. Returns true if it is gone, except for files
+# left to the worker.
 sub take {
     my ($directory, $name, $path, $budget, $how) = @_;
     my $place = fd_path($directory) . "/$name";

@@ -1,6 +1,6 @@
-# Databases that the worker may delete. A database goes from the mirror only when no copy waits that may be its new name, so
-# the copier's worker does it; and it asks here. The gate grants the very file that it has counted: its inode and the time of
-# its last change are named, so a grant is of no use for a file that has been copied since.
+# Databases that the worker may delete. A database is deleted from the mirror only when no copy is queued that may be its new
+# name, so the copier's worker deletes it; and it asks here. The gate grants exactly the file that it has counted, by inode and
+# time of the last change, so a grant is invalid for a file that has been copied since.
 package LsyncdAsCode::Gate::Grants;
 use strict;
 use warnings;
@@ -10,8 +10,8 @@ use LsyncdAsCode::System qw(stat_ns);
 # Bytes from which old grants are dropped, and seconds after which they are old.
 use constant { LONG => 1 << 20, OLD => 3600 };
 
-# Grants the deletion of databases of the mirror. $fresh: nothing that was granted before counts any more (a pass over
-# everything counts anew).
+# Grants the deletion of databases of the mirror. $fresh: earlier grants become invalid (a full pass counts everything
+# again).
 sub grant {
     my ($file, $target, $units, $fresh) = @_;
     return if !@$units && !-e $file;
@@ -52,10 +52,10 @@ sub slurp {
     return readline($handle) // '';
 }
 
-# What was read so far, for a worker that lives long: by file, its inode, how far, and the grants.
+# The grants read so far, for a long-running worker: by file, its inode, the offset, and the grants.
 my %read;
 
-# Whether the deletion of a database is granted: its path below the volume, and where it is looked at.
+# Returns true if the deletion of a database is granted. $unit: its path below the volume; $place: the path to inspect.
 sub allows {
     my ($file, $unit, $place) = @_;
     my $there = stat_ns($place) // return 1;
@@ -65,7 +65,7 @@ sub allows {
     if ($is[7] > $known->{at} && open my $handle, '<', $file) {
         sysseek $handle, $known->{at}, 0;
         sysread $handle, my $text, $is[7] - $known->{at};
-        # A record that is being written is read the next time.
+        # An incomplete record is read the next time.
         $text =~ s/[^\0]*\z//;
         $known->{at} += length $text;
         for (split /\0/, $text) { $known->{grants}{$3} = "$2" if /\A(\d+) (\d+:\d+) (.+)\z/s }

@@ -1,16 +1,16 @@
-# What is allowed once. A permission names what was held: when, and how much it would have taken. It is for the pass over
-# everything with which lsyncd starts again, and for no more than that. An empty one is for whatever that pass takes: a deployment
-# that passes over a refusal on purpose (LSYNCD_SKIP_SAFETY), the end of a failover, `lsyncd-release --ahead`.
+# One-time permissions. A permission names what was held: when, and how much it would have removed. It is valid only for the
+# full pass with which lsyncd starts again. An empty one allows any losses in that pass: for a deployment that overrides a
+# refusal (LSYNCD_SKIP_SAFETY), the end of a failover, `lsyncd-release --ahead`.
 package LsyncdAsCode::Gate::Permit;
 use strict;
 use warnings;
 
-# Seconds for which a permission waits for its pass.
+# Seconds for which a permission is valid.
 use constant WAITS => 86_400;
-# What may have been added to the loss since it was held: so many, or so many percent.
+# The allowed growth of the loss since it was held: this many, or this many percent.
 use constant MORE => 10;
 
-# How what is held is named: `held <seconds since 1970> lost <n> altered <n>`.
+# Returns the name of what is held: `held <seconds since 1970> lost <n> altered <n>`.
 sub name {
     my ($at, $tally) = @_;
     return sprintf 'held %d lost %d altered %d', $at, lost($tally), scalar @{ $tally->{altered} };
@@ -18,7 +18,7 @@ sub name {
 
 sub lost { my ($tally) = @_; return $tally->{removed} + $tally->{emptied} }
 
-# The permission in a file; undef when there is none, or when it has waited for too long.
+# Returns the permission in a file; undef if there is none, or if it has expired.
 sub read {    ## no critic (ProhibitBuiltinHomonyms)
     my ($path, $now) = @_;
     open my $file, '<', $path or return undef;
@@ -29,7 +29,7 @@ sub read {    ## no critic (ProhibitBuiltinHomonyms)
     return $line =~ /^held (\d+) lost (\d+) altered (\d+)$/ ? { at => $1, lost => $2, altered => $3 } : {};
 }
 
-# Whether a permission is for what a pass would take.
+# Returns true if a permission covers what a pass would remove.
 sub covers {
     my ($permit, $tally) = @_;
     return 1 unless defined $permit->{lost};

@@ -1,4 +1,4 @@
-# Brings back what was deleted: copies it from where it is kept into the source, never over anything that is there.
+# Restores deleted files: copies them from the kept files into the source, and never overwrites anything.
 package LsyncdAsCode::Gate::Restore;
 use strict;
 use warnings;
@@ -6,8 +6,8 @@ use Fcntl qw(:DEFAULT :mode);
 use LsyncdAsCode::Beneath qw(absent);
 use LsyncdAsCode::System  qw(fd_path read_at set_mtime stat_ns write_at CHUNK O_CLOEXEC);
 
-# Copies $path, which lies below the open directory $from, to the same path below $to. Returns how many entries were made; what
-# cannot be brought back (a socket, a device) is reported. Dies when something is there already.
+# Copies $path below the open directory $from to the same path below $to. Returns how many entries were created; reports those
+# that cannot be restored (a socket, a device). Dies if something is already there.
 sub restore {
     my ($from, $to, $path) = @_;
     my @parts = grep { length } split m{/}, $path;
@@ -27,7 +27,7 @@ sub inside {
     return $handle;
 }
 
-# A directory on the way, made like the one above it when it is missing.
+# Returns a parent directory, created like the one above it if missing.
 sub parent {
     my ($above, $name) = @_;
     my $there = inside($above, $name);

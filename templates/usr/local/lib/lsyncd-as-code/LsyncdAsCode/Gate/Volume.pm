@@ -1,5 +1,5 @@
-# One of the two volumes, as the gate looks at it: by handle from its root, so that no link leads out of it. Paths are bytes
-# below the root, without a slash at either end.
+# The gate's access to one of the two volumes: by handle from its root, so that no link leads out of it. Paths are bytes,
+# relative to the root, without a slash at either end.
 package LsyncdAsCode::Gate::Volume;
 use strict;
 use warnings;
@@ -9,12 +9,12 @@ use LsyncdAsCode::Beneath qw(open_beneath open_source);
 use LsyncdAsCode::Paths   ();
 use LsyncdAsCode::System  qw(fd_path read_at stat_ns);
 
-# Directories that are held open at most: those of a list lie close together.
+# The most directories that are kept open: those of a list are close together.
 use constant OPEN => 32;
 
 sub new { my ($class, $root) = @_; return bless { root => $root, open => {}, order => [] }, $class }
 
-# The handle of a directory; undef when there is none. Dies when nobody can say (an error of the disk is no absence).
+# Returns the handle of a directory; undef if there is none. Dies if that is unknown (a disk error does not mean absence).
 sub directory {
     my ($self, $path) = @_;
     return $self->{open}{$path} if $self->{open}{$path};
@@ -24,10 +24,10 @@ sub directory {
     return $self->{open}{$path} = $handle;
 }
 
-# Forgets what is open: a directory that was moved is another one than its path.
+# Closes all directories: one that was moved no longer matches its path.
 sub forget { my ($self) = @_; @$self{qw(open order)} = ({}, []); return }
 
-# Where a name can be looked at, as a path through the handle of its directory; undef when that is not there.
+# Returns a path to an entry through the handle of its directory; undef if that directory does not exist.
 sub place {
     my ($self, $path) = @_;
     my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
@@ -35,7 +35,7 @@ sub place {
     return fd_path($directory) . "/$name";
 }
 
-# What an entry is: { type, size, mtime, ino, ctime }, type being d, f, l or o (another); undef when there is none.
+# Returns { type, size, mtime, ino, ctime } of an entry, where type is d, f, l or o (other); undef if there is none.
 sub look {
     my ($self, $path) = @_;
     my $place = $self->place($path) // return undef;
@@ -45,7 +45,7 @@ sub look {
     return $found;
 }
 
-# The first bytes of a regular file; empty when it cannot be opened.
+# Returns the first bytes of a regular file; empty if it cannot be opened.
 sub head {
     my ($self, $path, $bytes) = @_;
     my $place = $self->place($path) // return '';
@@ -53,7 +53,7 @@ sub head {
     return eval { read_at($file, 0, $bytes) } // '';
 }
 
-# Calls $each with every name in a directory until it returns true. Returns whether it did.
+# Calls $each with every name in a directory until it returns true. Returns true if it did.
 sub any_name {
     my ($self, $path, $each) = @_;
     my $directory = $self->directory($path) // return 0;
@@ -65,7 +65,7 @@ sub any_name {
     return 0;
 }
 
-# All names in a directory, sorted.
+# Returns all names in a directory, sorted.
 sub names {
     my ($self, $path) = @_;
     my @names;
@@ -73,8 +73,8 @@ sub names {
     return sort @names;
 }
 
-# Walks below a path and calls $each with each path and what it is, the path itself first, until it returns true. Returns
-# whether it did. A directory may vanish meanwhile.
+# Walks a tree and calls $each with each path and its status, the path itself first, until it returns true. Returns true if
+# it did. A directory may vanish meanwhile.
 sub walk {
     my ($self, $path, $each) = @_;
     my @open = ($path);

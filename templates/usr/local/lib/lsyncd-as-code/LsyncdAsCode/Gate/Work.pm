@@ -1,4 +1,4 @@
-# What the gate does for one pass: has it counted, deletes what was let through, makes room.
+# The gate's work for one pass: counts the losses, deletes what was allowed, makes room.
 package LsyncdAsCode::Gate::Work;
 use strict;
 use warnings;
@@ -9,10 +9,10 @@ use LsyncdAsCode::Gate::Names  ();
 use LsyncdAsCode::Gate::Tally  ();
 use LsyncdAsCode::Gate::Volume ();
 
-# Percent of the target that what is kept of deleted files leaves free.
+# Percent of the target that kept deleted files leave free.
 use constant FREE => 5;
 
-# $repaired: { path => 1 } of files that a power cut has taken from the mirror, and that are mirrored again.
+# $repaired: { path => 1 } of files that a power cut damaged in the mirror, and that are mirrored again.
 sub new {
     my ($class, $settings, $limits, $pass, $repaired) = @_;
     my ($source, $target) = map { LsyncdAsCode::Gate::Volume->new($_) } $pass->roots;
@@ -32,7 +32,8 @@ sub new {
 
 sub tally { my ($self) = @_; return $self->{tally} }
 
-# The entries of the mirror's file system, or undef where it does not say (btrfs); and how many of them are kept deleted files.
+# Returns the number of entries of the mirror's file system, undef if it reports none (btrfs); and how many are kept deleted
+# files.
 sub used {
     my ($self) = @_;
     open my $df, '-|', 'df', '--output=iused', '--', $self->{pass}->target or return (undef, 0);
@@ -50,7 +51,7 @@ sub remove {
     return;
 }
 
-# Deletes what stands in the way of something else.
+# Deletes entries that something else replaces.
 sub clear_way {
     my ($self) = @_;
     my $items = $self->{tally}{before};
@@ -59,7 +60,7 @@ sub clear_way {
     return;
 }
 
-# Lets the worker delete the databases that go.
+# Grants the worker the deletion of databases.
 sub grant {
     my ($self) = @_;
     return unless $self->{copier};
@@ -72,7 +73,7 @@ sub grant {
     return;
 }
 
-# Deletes what goes, but for the databases of the worker. Once.
+# Deletes everything that was allowed, except the worker's databases. Once.
 sub delete {    ## no critic (ProhibitBuiltinHomonyms)
     my ($self) = @_;
     return if $self->{done}++;
@@ -82,10 +83,10 @@ sub delete {    ## no critic (ProhibitBuiltinHomonyms)
     return;
 }
 
-# Whether there is a path that was left although it should have gone.
+# Returns true if a path was left that should have been deleted.
 sub left { my ($self) = @_; return scalar @{ $self->{left} } }
 
-# Whether the target is so full that what is kept has to go.
+# Returns true if the target is so full that kept files must be removed.
 sub is_full {
     my ($self) = @_;
     return 0 unless $self->{kept}->hours;
@@ -93,7 +94,7 @@ sub is_full {
     return $free < $size * FREE / 100;
 }
 
-# Gives up the oldest of what is kept. Returns whether there was any.
+# Removes the oldest kept files. Returns 1 if there were any.
 sub make_room { my ($self) = @_; return defined $self->{kept}->make_room ? 1 : 0 }
 
 1;
