@@ -74,7 +74,7 @@ web
     })),
   });
   expect(stdout).toMatch(/4 of 4 hosts/);
-  expect(stdout).toMatch(/StrictHostKeyChecking=no is left out/);
+  expect(stdout).toMatch(/StrictHostKeyChecking=no was not imported/);
   expect(stdout).toMatch(/config set --secret becomePassword/);
   expect(stdout).not.toContain("geheim");
 });
@@ -127,6 +127,6 @@ it("never overwrites a stack by default", async () => {
     { cwd: root, allowFailure: true },
   );
   expect(code).toBe(1);
-  expect(stderr).toMatch(/is there already/);
+  expect(stderr).toMatch(/already exists/);
   expect(await readFile(join(root, "stacks/Pulumi.sqlite-prod.yaml"), "utf8")).toBe(before);
 });
