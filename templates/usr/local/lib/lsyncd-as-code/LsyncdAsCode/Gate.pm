@@ -1,5 +1,5 @@
-# The gate: what a pass would take from the mirror is counted (Gate/Tally.pm), judged here, and let through or not. Nothing else
-# on a host deletes anything from the mirror. Why, and what is detected with which figures: docs/decisions/0007-gate.md.
+# The gate: counts what a pass would remove from the mirror (Gate/Tally.pm), and decides here whether to allow it. Nothing else on
+# a host deletes anything from the mirror. The reasons, and what it detects with which figures: docs/decisions/0007-gate.md.
 package LsyncdAsCode::Gate;
 use strict;
 use warnings;
@@ -8,17 +8,17 @@ use LsyncdAsCode::Gate::Permit ();
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::System qw(date_time);
 
-# Seconds within which the mirror may lose what the limits say.
+# The window of the limits, in seconds.
 use constant WINDOW => 600;
-# Percent of what there was: losing so much is always held, whatever the limits are.
+# Percent of the previous entries: losing this many is always held, whatever the limits are.
 use constant NEARLY_ALL => 80;
-# Percent of what there is: altering more than that within the window is held.
+# Percent of the entries: altering more than that within the window is held.
 use constant MOST => 50;
-# A single file that goes is no loss of everything unless it is a database or has so many bytes.
+# The deletion of a single file is not a loss of everything, unless it is a database or has at least this many bytes.
 use constant MATTERS => 1 << 20;
-# Databases in one directory from which losing all of them is held; of a whole volume, one is enough.
+# Losing all databases of a directory is held if it has at least this many; for a whole volume, one is enough.
 use constant TOGETHER => 3;
-# Entries that a search for other databases looks at.
+# The most entries that a search for other databases reads.
 use constant SEARCHED => 20_000;
 
 sub new {
@@ -28,14 +28,14 @@ sub new {
         held   => $settings->text('held_file'),
         allow  => $settings->text('allow_file'),
         memory => $settings->text('entries_file'),
-        # The mirror may shrink by so many entries, or by so many percent if that is more.
+        # The mirror may lose this many entries, or this many percent if that is more.
         limit  => $limits->number('deletion_limit'),
         share  => $limits->number('deletion_share'),
     }, $class;
 }
 
-# Decides on a tally and remembers it. $kept: entries of deleted files that the mirror's volume still holds. Returns undef when the
-# pass may go on, or what would happen, for `hold`.
+# Decides on a tally and records it. $kept: entries of deleted files that the mirror's volume still holds. Returns undef if the
+# pass may go on, otherwise what would happen, for `hold`.
 sub refuses {
     my ($self, $pass, $tally, $used, $kept) = @_;
     my $now     = time;
@@ -52,7 +52,7 @@ sub refuses {
         lost_together => sub { lost_together($tally) },
     );
     if (defined $verdict->{would} && !$pass->is_event) {
-        # What was allowed once is allowed for a pass over everything, which is what the next start of lsyncd begins with.
+        # A one-time permission is for a full pass, with which the next start of lsyncd begins.
         my $permit = LsyncdAsCode::Gate::Permit::read($self->{allow}, $now);
         if ($permit && LsyncdAsCode::Gate::Permit::covers($permit, $tally)) {
             @$self{qw(permitted)} = (1);
@@ -65,8 +65,8 @@ sub refuses {
     return undef;
 }
 
-# Ends what was allowed once: the pass over everything that it was for has come as far as its deletions. What the mirror has then
-# is what counts from there on.
+# Ends a one-time permission: its full pass has reached the deletions. From there on, the mirror's new content is the base for the
+# limits.
 sub end_permit {
     my ($self, $pass) = @_;
     return if $pass->is_event;
@@ -75,7 +75,7 @@ sub end_permit {
     return;
 }
 
-# Holds the mirror until someone has looked. The first line is for people, the second for lsyncd-release.
+# Holds the mirror until someone releases it. The first line is for people, the second for lsyncd-release.
 sub hold {
     my ($self, $would, $tally) = @_;
     my $at = time;
@@ -86,7 +86,7 @@ sub hold {
     return $text;
 }
 
-# Holds it because the source is older than its mirror. No permission for a pass ends that.
+# Holds the mirror because the source is older. No permission for a pass ends that.
 sub hold_older {
     my ($self, $why) = @_;
     my $text = sprintf 'the mirror was stopped at %s: %s. If the source at %s is right all the same, mirror it with `lsyncd-release --accept-source`; to bring back what the mirror has: docs/disaster-recovery.md',
@@ -112,17 +112,17 @@ sub replace {
     return;
 }
 
-# The mirror's entries in the last minutes: [seconds since 1970, entries, files emptied so far], the oldest first.
+# Returns the mirror's entries in the last minutes: [seconds since 1970, entries, files emptied so far], oldest first.
 sub past {
     my ($path, $now) = @_;
     open my $file, '<', $path or return;
-    # What lies in the future is of a clock that was wrong then.
+    # A time in the future comes from a clock that was wrong then.
     my @past = map { /^(\d+) (\d+)(?: (-?\d+))?$/ ? [ $1 > $now ? $now : $1 + 0, $2 + 0, $3 // 0 ] : () } <$file>;
     close $file;
     return @past;
 }
 
-# What was altered within the window: hash of the path => seconds since 1970.
+# Returns the files altered within the window: hash of the path => seconds since 1970.
 sub altered {
     my ($path, $now) = @_;
     open my $file, '<:raw', $path or return;
@@ -131,7 +131,7 @@ sub altered {
     return map { $_ => $altered{$_} } grep { $altered{$_} > $now - WINDOW && $altered{$_} <= $now } keys %altered;
 }
 
-# FNV-1a, 32 bits (perl-base has no digests): paths need only differ well enough to be counted.
+# FNV-1a, 32 bits (perl-base has no digests): sufficient for counting distinct paths.
 sub hash {
     my ($text) = @_;
     my $hash = 0x811c9dc5;
@@ -144,21 +144,21 @@ sub hash {
 # Decides. Takes now (seconds), past (see above), known (entries of the mirror, undef where its file system does not say),
 # removed, added, emptied, refilled, files, bytes (see Tally.pm), altered (files within the window), databases (that are lost),
 # limit (entries) and share (percent); total($most), which counts the mirror's entries up to a number; and lost_together, which
-# says what databases are lost as a whole. Returns would: what would happen, when it is held; memory: what is to be remembered.
+# names the databases lost as a whole. Returns would: what would happen, if it is held; memory: the new records.
 sub judge {
     my %given = @_;
     my ($now, $known, $removed, $added) = @given{qw(now known removed added)};
     my @past = @{ $given{past} };
-    # A file system that does not say is taken for empty at first and counted from there: the limit holds all the
-    # same, only the share cannot.
+    # A file system that does not report its entries counts as empty at first: the limit still works, only the share
+    # does not.
     my $entries = $known // (@past ? $past[-1][1] : 0);
-    # The newest that is older than the window stays: it is what the window began with.
+    # The newest record from before the window stays: it is the state at the window's start.
     my @recent = grep { $_->[0] > $now - WINDOW } @past;
     my @before = grep { $_->[0] <= $now - WINDOW } @past;
     unshift @recent, $before[-1] if @before;
     my ($largest) = sort { $b <=> $a } $entries, map { $_->[1] } @recent;
     my $shrinks = $largest - ($entries + $added - $removed);
-    # Files emptied so far, less those that were filled again; what counts is the rise from the least of the window.
+    # Files emptied so far, less those that were refilled; the rise from the window's minimum counts.
     my $already = @recent ? $recent[-1][2] : 0;
     my $empty = $already + $given{emptied} - $given{refilled};
     my ($least) = sort { $a <=> $b } $already, map { $_->[2] } @recent;
@@ -171,7 +171,7 @@ sub judge {
     return { would => sprintf '%d of its %d files and directories would have been %s within ten minutes', $lost, $largest > $lost ? $largest : $lost, $how }
         if $takes && $lost > $allowed;
 
-    # Nearly everything of a small mirror is less than the limit.
+    # In a small mirror, nearly everything can be less than the limit.
     if ($takes && $lost > 0 && ($given{files} > 1 || $given{bytes} >= MATTERS)) {
         my $gone = $shrinks - ($removed - $added);    # by earlier passes
         $gone = 0 if $gone < 0;
@@ -190,15 +190,15 @@ sub judge {
             if $given{altered} > $there * MOST / 100;
     }
 
-    # Counted on, a number must not fall below zero.
+    # A number that is updated by differences must not fall below zero.
     my $after = defined $known ? $known : $entries + $added - $removed;
     $after = 0 if $after < 0;
-    # One line a second is enough, and bounds the file.
+    # One line per second is enough, and limits the file's size.
     pop @recent if defined $known && @recent && $recent[-1][0] == $now && $recent[-1][1] <= $after && $recent[-1][2] >= $empty;
     return { memory => [ @recent, [ $now, $after, $empty ] ] };
 }
 
-# The entries of a volume without our own, counted up to a number.
+# Counts the entries of a volume up to a number, without this program's own.
 sub total {
     my ($volume, $most) = @_;
     my $count = 0;
@@ -206,8 +206,8 @@ sub total {
     return $count;
 }
 
-# Says which databases would be lost as a whole: all of a directory, or of the volume; undef when there are others. As many that
-# come make it a move.
+# Returns which databases would be lost as a whole: all of a directory, or of the volume; undef if others remain. If as many are
+# added, it is a move.
 sub lost_together {
     my ($tally) = @_;
     my $lost = $tally->{databases};
@@ -230,13 +230,13 @@ sub lost_together {
     return $found ? undef : $many == 1 ? 'its only database' : "all its $many databases";
 }
 
-# Whether a path is a database of the mirror that is not lost.
+# Returns true if a path is a database of the mirror that is not lost.
 sub is_other {
     my ($tally, $path) = @_;
     return 0 if $tally->{databases}{$path} || LsyncdAsCode::Gate::Names::is_own($path) || LsyncdAsCode::Gate::Names::is_temporary($path);
     my $there = $tally->{target}->look($path) // return 0;
     return 0 unless $there->{type} eq 'f' && $there->{size} > 0 && $tally->{is_database}->($tally->{target}, $path);
-    # What waits to be deleted is no other one.
+    # A database that is queued for deletion does not remain.
     my $here = $tally->{source}->look($path);
     return $here && $here->{type} eq 'f' ? 1 : 0;
 }

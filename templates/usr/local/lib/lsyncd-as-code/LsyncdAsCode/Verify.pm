@@ -1,4 +1,4 @@
-# What lsyncd-verify does, in order: files, databases, repairs.
+# The steps of lsyncd-verify, in order: files, databases, repairs.
 package LsyncdAsCode::Verify;
 use strict;
 use warnings;
@@ -8,10 +8,10 @@ use LsyncdAsCode::Verify::Databases ();
 use LsyncdAsCode::Verify::Files     ();
 use LsyncdAsCode::Verify::Repair    ();
 
-# A fault is { path, what, of, same }: of says file or database; same is 1 when the mirror's file has the size and time of a good one,
-# so that a pass over everything would not touch it.
+# A fault is { path, what, of, same }: of is file or database; same is 1 if the mirror's file has the size and time of the
+# source's, so that a full pass would not touch it.
 
-# Writes what it finds to the report. Dies when nothing could be compared. Options: those of lsyncd-verify.
+# Adds its findings to the report. Dies if nothing could be compared. Options: those of lsyncd-verify.
 sub verify {
     my ($volumes, $report, $option) = @_;
     my %known = LsyncdAsCode::Names::known();

@@ -1,5 +1,5 @@
-# Has what is wrong mirrored again. Nothing is copied or deleted here: lsyncd does it in a pass over everything, through the same gate
-# as always. Files that look equal to that pass are made to look different first.
+# Makes lsyncd mirror faulty files again. Copies and deletes nothing itself: lsyncd does that in a full pass, through the same
+# gate as always. Files that this pass would take for equal get another time first.
 package LsyncdAsCode::Verify::Repair;
 use strict;
 use warnings;
@@ -8,11 +8,11 @@ use LsyncdAsCode::Beneath qw(open_source);
 use LsyncdAsCode::State   qw(say_error setting);
 use LsyncdAsCode::System  qw(fd_path pause ticks);
 
-# Seconds between two looks at whether it is done.
+# Seconds between two checks whether the repair is done.
 use constant LOOK => 5;
 
-# $look: by what a fault is of, a function that takes paths and returns a reference to a hash of those that are still wrong. Returns
-# { path => 1 } of the faults that are still there when time is up.
+# $look: for file and database, a function that takes paths and returns a reference to a hash of those that are still faulty.
+# Returns { path => 1 } of the faults that remain after the timeout.
 sub repair {
     my ($volumes, $option, $faults, $look) = @_;
     for my $fault (grep { $_->{same} } @$faults) {
@@ -28,7 +28,7 @@ sub repair {
     return map { $_->{path} => 1 } @left;
 }
 
-# What cannot be looked at is not known to be right.
+# A file that cannot be checked counts as faulty.
 sub still {
     my ($look, $of, @faults) = @_;
     my @these = grep { $_->{of} eq $of } @faults or return;
@@ -36,8 +36,8 @@ sub still {
     return $wrong ? grep({ $wrong->{ $_->{path} } } @these) : @these;
 }
 
-# Gives a file of the mirror the time 0: rsync, and the copier of databases, then take it for another than the source. Only what is
-# a file there, reached without following a link.
+# Sets the time of a file of the mirror to 0, so that rsync and the database copier take it for different from the source. Only
+# for a regular file, reached without following a link.
 sub look_different {
     my ($volumes, $path) = @_;
     my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
@@ -47,7 +47,7 @@ sub look_different {
     return;
 }
 
-# The mark that makes the supervisor have everything mirrored again.
+# Sets the mark on which the supervisor starts a full pass.
 sub request_pass {
     my ($mark) = @_;
     open my $handle, '>', $mark or die "cannot write $mark: $!\n";

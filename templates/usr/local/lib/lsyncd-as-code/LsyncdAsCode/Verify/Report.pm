@@ -1,6 +1,6 @@
-# What a verification found: printed as it is found, and written to verify.tsv in the copier's state directory for monitors. The first
-# line is "finished", seconds since 1970, "files", "databases", "faults", "unchecked", "seconds", each with its number; then a line for
-# each finding: fault, unchecked or repaired, path, what it is.
+# Reports the findings of a verification: prints them at once, and writes verify.tsv in the copier's state directory for monitors.
+# The first line is "finished", seconds since 1970, "files", "databases", "faults", "unchecked", "seconds", each with its number;
+# then a line per finding: fault, unchecked or repaired, path, description.
 package LsyncdAsCode::Verify::Report;
 use strict;
 use warnings;
@@ -8,14 +8,14 @@ use LsyncdAsCode::Paths  qw();
 use LsyncdAsCode::State  qw(replace_file state_file);
 use LsyncdAsCode::System qw(ticks);
 
-# Findings of one kind that verify.tsv names at most.
+# The most findings of one kind that verify.tsv lists.
 use constant LISTED => 1000;
 
 sub new { my ($class) = @_; return bless { began => ticks(), number => { files => 0, databases => 0 }, found => {} }, $class }
 
 sub count { my ($self, %number) = @_; $self->{number}{$_} = $number{$_} for keys %number; return }
 
-# Kinds: fault (the mirror is wrong), unchecked (nobody can say), repaired (it was wrong).
+# Kinds: fault (the mirror is faulty), unchecked (unknown), repaired (it was faulty).
 sub found {
     my ($self, $kind, $path, $what) = @_;
     $_ = LsyncdAsCode::Paths::printable($_) for $path, $what;

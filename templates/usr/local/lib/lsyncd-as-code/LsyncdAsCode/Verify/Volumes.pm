@@ -1,5 +1,5 @@
-# Both volumes of the mirror, held open while they are compared: what is mounted at their paths later does not matter, and neither
-# do links in them.
+# Holds both volumes open while they are compared, so that later mounts at their paths do not matter, and neither do symbolic
+# links in them.
 package LsyncdAsCode::Verify::Volumes;
 use strict;
 use warnings;
@@ -10,7 +10,7 @@ use LsyncdAsCode::Beneath qw(open_beneath);
 use LsyncdAsCode::State   qw(setting);
 use LsyncdAsCode::System  qw(fd_path);
 
-# Dies with the reason when they are not to be compared now.
+# Dies with the reason if they must not be compared now.
 sub hold {
     my ($class) = @_;
     my $self = bless { map { $_ => setting($_) } qw(source target) }, $class;
@@ -20,14 +20,14 @@ sub hold {
     my $refusal = refusal(setting('guard'));
     die "$refusal\n" if $refusal ne '';
     for (qw(source target)) {
-        # The guard has looked at the path: what is held must be that.
+        # The guard has checked the path: the open handle must be the same.
         my ($held, $named) = map { join ':', (stat $_)[0, 1] } $self->{"held_$_"}, $self->{$_};
         die "$self->{$_} is another directory than a moment ago\n" if $held ne $named;
     }
     return $self;
 }
 
-# Why lsyncd may not mirror now, on one line; empty when it may.
+# Returns the reason why lsyncd may not mirror now, on one line; empty if it may.
 sub refusal {
     my ($guard) = @_;
     my $pid = open(my $answer, '-|') // die "cannot fork: $!\n";
@@ -39,13 +39,13 @@ sub refusal {
     return close $answer ? '' : join('; ', @reasons) || "$guard refuses";
 }
 
-# A path to the root of a side (source or target) that leads there from other processes as well, while this one lives.
+# Returns a path to the root of a side (source or target) that other processes can also use while this one runs.
 sub root { my ($self, $side) = @_; return "/proc/$$/fd/" . fileno $self->{"held_$side"} }
 
-# A directory below a side: its handle, or undef when it is not there. Dies when that is unknown.
+# Returns the handle of a directory below a side; undef if it does not exist. Dies if that is unknown.
 sub directory { my ($self, $side, $path) = @_; return open_beneath($self->root($side) . '/.', $path) }
 
-# What lstat says of a path below a side; an empty list when it is not there. Dies when that is unknown.
+# Returns lstat's list for a path below a side; an empty list if it does not exist. Dies if that is unknown.
 sub look {
     my ($self, $side, $path) = @_;
     my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
@@ -54,9 +54,9 @@ sub look {
     return @found;
 }
 
-# Seconds since a path of the source was last changed in any way; undef when it is not there. The time of the last change of its
-# inode counts: the application cannot set it, and a file it dates into the future is as old as any other. A time in the future is one
-# of a clock that was wrong: such a change is long past.
+# Returns the seconds since a path of the source last changed in any way; undef if it does not exist. Uses the time of the last
+# change of the inode, because the application cannot set it, for example to the future. A time in the future comes from a clock
+# that was wrong: such a change is long past.
 sub age {
     my ($self, $path) = @_;
     my @found = $self->look('source', $path) or return undef;
