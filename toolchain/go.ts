@@ -28,7 +28,7 @@ export async function goModuleFolder(program: GoProgram, module: string, env: No
 /** Throws a message of one line if no installed Go can build the program. */
 export async function requireGo(program: GoProgram, env: NodeJS.ProcessEnv): Promise<void> {
   const needed = /^go (\S+)$/m.exec(readFileSync(join(program.folder, "go.mod"), "utf8"))?.[1] ?? "";
-  const advice = `Go ${needed} or newer is needed to build the Pulumi engine: install it (https://go.dev/doc/install) and run this again (docs/troubleshooting.md#the-engine-cannot-be-had)`;
+  const advice = `Go ${needed} or newer is needed to build the Pulumi engine: install it (https://go.dev/doc/install) and run this again (docs/troubleshooting.md#the-engine-cannot-be-installed)`;
   // From 1.21 on, an older go fetches the one a go.mod asks for, unless GOTOOLCHAIN forbids it.
   const options = { cwd: program.folder, env: goEnvironment(env), allowFailure: true };
   const found = await run("go", ["env", "GOVERSION"], options).catch((error: unknown) => {

@@ -265,6 +265,12 @@ More: docs/replace-the-primary.md#7-or-the-mirror-stays-the-primary"
   $owner
 }
 
+# The stack's name, as `--stack` takes it: ID is organization/project/stack/host.
+stack_name() {
+  local stack=${ID%/*}
+  quoted "${stack##*/}"
+}
+
 check_data() {
   local ours=false source_file target_file text t s
   target_is_ours && ours=true
@@ -273,11 +279,11 @@ check_data() {
   t=$(quoted "$TARGET/")
   s=$(quoted "$SOURCE/")
   if [ -z "$source_file" ] && [ -n "$target_file" ]; then
-    text="The source $SOURCE is empty and the mirror is not (${target_file#./} for one). Mirroring would delete what may be the only copy.
+    text="The source $SOURCE is empty and the mirror is not (for example ${target_file#./}). Mirroring would delete what may be the only copy.
 If the primary was replaced, restore it first (docs/replace-the-primary.md#6-return-to-a-new-primary):
   rsync -avP $t $s
 If the mirror may really be emptied:
-  LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true pulumi up"
+  LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true npx pulumi up --stack $(stack_name)"
     if waived LSYNCD_EMPTY_SOURCE_ERASES_MIRROR; then
       warn "LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true overrides this: $text"
     else
@@ -288,13 +294,13 @@ If the mirror may really be emptied:
   fi
   [ -n "$target_file" ] || return 0
   $ours && return
-  text="The target $TARGET holds data (${target_file#./} for one). What is not in the source would be deleted from it.
-Look at it and, where it is worth it, back it up:
+  text="The target $TARGET holds data (for example ${target_file#./}). Anything that is missing from the source would be deleted from it.
+Look at it, and back it up if you may need it:
   ls -la $t
   du -sh $t
   rsync -avP $t /path/to/backup/
 Then empty it, or let it be overwritten:
-  LSYNCD_SKIP_SAFETY=true pulumi up"
+  LSYNCD_SKIP_SAFETY=true npx pulumi up --stack $(stack_name)"
   if waived LSYNCD_SKIP_SAFETY; then
     warn "LSYNCD_SKIP_SAFETY=true overrides this: $text"
   else

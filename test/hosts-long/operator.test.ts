@@ -150,7 +150,7 @@ describe("a replaced target", () => {
     await mount(host, "target");
     await on(host, "systemctl start lsyncd");
     await d.configure({ delay: 4, acceptVolumes: [disk.uuid] });
-    expect(failed(await d.stack.up())).toContain("The target /mnt/storage_do_2 holds data (data for one)");
+    expect(failed(await d.stack.up())).toContain("The target /mnt/storage_do_2 holds data (for example data)");
     expect(await on(host, `cat ${host.target}/data`)).toBe("someone else's");
     await on(host, `rm ${host.target}/data`);
     succeeded(await d.stack.up());
@@ -210,7 +210,7 @@ describe("a deliberately emptied source", () => {
     await on(host, `rm -rf ${host.source}/*`);
     await eventually(async () => (await attempt(host, "test -e /var/lib/lsyncd-as-code/held")).code === 0);
     expect((await files(host, host.target)).size).toBeGreaterThan(100);
-    expect(failed(await stack.preview())).toContain("LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true pulumi up");
+    expect(failed(await stack.preview())).toContain("LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true npx pulumi up --stack ");
     const text = succeeded(await stack.up(undefined, { LSYNCD_EMPTY_SOURCE_ERASES_MIRROR: "true" }));
     expect(text).toContain("Allowed until the next full pass is done.");
     await mirrors(host);

@@ -57,12 +57,12 @@ describe("the preflight", () => {
   it("refuses data in the target, with the commands to inspect and to save it", async () => {
     await on(d.host, `mkdir -p ${d.host.target}/a/b && echo precious > ${d.host.target}/a/b/mail.sqlite`);
     const text = await refused();
-    expect(text).toContain("The target /mnt/storage_do_2 holds data (a/b/mail.sqlite for one).");
+    expect(text).toContain("The target /mnt/storage_do_2 holds data (for example a/b/mail.sqlite).");
     for (const command of [
       "ls -la /mnt/storage_do_2/",
       "du -sh /mnt/storage_do_2/",
       "rsync -avP /mnt/storage_do_2/ /path/to/backup/",
-      "LSYNCD_SKIP_SAFETY=true pulumi up",
+      `LSYNCD_SKIP_SAFETY=true npx pulumi up --stack ${d.name}`,
     ]) {
       expect(text).toContain(command);
     }
@@ -70,7 +70,7 @@ describe("the preflight", () => {
 
   it("refuses in a preview too, which then fails", async () => {
     const text = failed(await d.stack.preview());
-    expect(text).toContain("The target /mnt/storage_do_2 holds data (a/b/mail.sqlite for one).");
+    expect(text).toContain("The target /mnt/storage_do_2 holds data (for example a/b/mail.sqlite).");
   });
 
   it("names one file, however many there are", async () => {

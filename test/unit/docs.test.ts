@@ -219,7 +219,7 @@ describe("pages that the program links to", () => {
     ["infra/commands/become.sh", "docs/troubleshooting.md#sudo"],
     ["infra/commands/packages.sh", "docs/troubleshooting.md#packages-cannot-be-installed"],
     ["infra/commands/activate.sh", "docs/troubleshooting.md#a-deployment-is-undone"],
-    ["toolchain/go.ts", "docs/troubleshooting.md#the-engine-cannot-be-had"],
+    ["toolchain/go.ts", "docs/troubleshooting.md#the-engine-cannot-be-installed"],
     ["cli/status/report.ts", "docs/troubleshooting.md"],
     ["cli/verify/report.ts", "docs/on-a-host.md#verification"],
   ])("errors of %s link to %s", (file, page) => {
