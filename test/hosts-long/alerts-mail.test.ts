@@ -122,7 +122,7 @@ describe("alert frequency", () => {
     const run = await host.monitor();
     await picky.stop();
     expect(picky.mails.map(({ to }) => to)).toEqual([["dba@example.org"]]);
-    expect(run.output).toContain("refused for ops@example.org");
+    expect(run.output).toContain("rejected for ops@example.org");
   }, 60_000);
 
   it("a pause suppresses alerts, is reported, and ends by itself", async () => {
