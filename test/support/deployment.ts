@@ -92,13 +92,24 @@ export async function eventually<T>(
   throw new Error(`not within ${seconds} s: ${why}`);
 }
 
+/**
+ * Waits until everything that was written to the source before is in the mirror and on its disk, with the host's own lsyncd-wait. Throws
+ * with what that says and the state of the service. For a mirror of which every file can arrive.
+ */
+export async function mirrored(host: SandboxHost, seconds = 60): Promise<void> {
+  const { code, stdout, stderr } = await execOn(host, `lsyncd-wait --timeout ${seconds}`, { allowFailure: true });
+  if (code === 0) return;
+  const state = await on(host, "systemctl status lsyncd --no-pager -n 30", { allowFailure: true });
+  throw new Error(`lsyncd-wait ended with ${code}: ${stdout}${stderr}\n${state}`);
+}
+
 /** Every file, directory and link of a volume or of the system's own places, with mode, owner, size and checksum. */
 export async function listing(host: SandboxHost, ...paths: string[]): Promise<string> {
   const places = paths.map((path) => `'${path}'`).join(" ");
   return on(
     host,
-    `for p in ${places}; do [ -e "$p" ] || continue; find "$p" -xdev \\( \\( -name lost+found -o -path "$p/.lsyncd-as-code/generation" \\) -prune \\) -o -printf '%p %M %u %g %l\\n' | sort
-     find "$p" -xdev -type f -not -path "$p/.lsyncd-as-code/generation" -print0 | sort -z | xargs -0 -r sha256sum; done`,
+    `for p in ${places}; do [ -e "$p" ] || continue; find "$p" -xdev \\( \\( -name lost+found -o -name '.lsyncd-wait.*' -o -path "$p/.lsyncd-as-code/generation" \\) -prune \\) -o -printf '%p %M %u %g %l\\n' | sort
+     find "$p" -xdev -type f -not -path "$p/.lsyncd-as-code/generation" -not -name '.lsyncd-wait.*' -print0 | sort -z | xargs -0 -r sha256sum; done`,
   );
 }
 
@@ -108,11 +119,11 @@ export const systemPlaces = [
   ...["/var/lib/lsyncd-as-code", "/var/log/lsyncd", "/var/lib/dpkg/status", "/var/lib/dpkg/updates", "/root"],
 ];
 
-/** The content of a volume, by checksum, so that two listings can be compared. */
+/** The content of a volume, by checksum, so that two listings can be compared. Without the probe of lsyncd-wait, which goes soon after it. */
 export async function content(host: SandboxHost, path: string): Promise<string> {
   return on(
     host,
-    `cd '${path}' && find . \\( -path ./lost+found -o -path ./.lsyncd-as-code \\) -prune -o -type f -print0 | sort -z | xargs -0 -r sha256sum`,
+    `cd '${path}' && find . \\( -path ./lost+found -o -path ./.lsyncd-as-code -o -name '.lsyncd-wait.*' \\) -prune -o -type f -print0 | sort -z | xargs -0 -r sha256sum`,
   );
 }
 

@@ -1,7 +1,8 @@
 import { readSettings } from "../../infra/config";
 import { renderFiles } from "../../infra/files";
 import { stateDirectory } from "../../infra/paths";
-import { execOn, quote, until, type SandboxHost } from "../../tools/sandbox";
+import { execOn, quote, type SandboxHost } from "../../tools/sandbox";
+import { mirrored } from "./deployment";
 
 /** The output of one run of the monitor. */
 export interface MonitorRun {
@@ -86,14 +87,8 @@ export class AlertHost {
 
   /** Waits until lsyncd runs and mirrors. */
   async synced(): Promise<void> {
-    const { source, target } = this.host;
-    const token = String(Math.random());
-    await this.sh(`echo ${token} >${source}/synced`);
-    await until(
-      "lsyncd mirrors",
-      40_000,
-      async () => (await this.sh(`cat ${target}/synced 2>&1`, { allowFailure: true })) === token,
-    );
+    await this.sh(`date +%N >${this.host.source}/synced`);
+    await mirrored(this.host);
   }
 
   /** Runs the monitor; `now` (seconds since 1970) sets its clock. */
