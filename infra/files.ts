@@ -53,6 +53,7 @@ const catalogue: (ManagedFile & {
   { name: "rsync-itemize", path: `${libDirectory}/LsyncdAsCode/Itemize.pm`, mode: "0644", restart: "none" },
   perlModule("System"),
   perlModule("Beneath"),
+  perlModule("Private"),
   { name: "rsync-room", path: `${libDirectory}/LsyncdAsCode/Room.pm`, mode: "0644", restart: "none" },
   { name: "settings-bash", path: `${libDirectory}/settings.sh`, mode: "0644", restart: "none" },
   { name: "volume", path: `${libDirectory}/volume.sh`, mode: "0644", restart: "none" },
@@ -69,7 +70,6 @@ const catalogue: (ManagedFile & {
   { name: "gate-kept", path: `${libDirectory}/LsyncdAsCode/Gate/Kept.pm`, mode: "0644", restart: "none" },
   { name: "gate-names", path: `${libDirectory}/LsyncdAsCode/Gate/Names.pm`, mode: "0644", restart: "none" },
   { name: "gate-permit", path: `${libDirectory}/LsyncdAsCode/Gate/Permit.pm`, mode: "0644", restart: "none" },
-  { name: "gate-private", path: `${libDirectory}/LsyncdAsCode/Gate/Private.pm`, mode: "0644", restart: "none" },
   { name: "gate-restore", path: `${libDirectory}/LsyncdAsCode/Gate/Restore.pm`, mode: "0644", restart: "none" },
   { name: "gate-tally", path: `${libDirectory}/LsyncdAsCode/Gate/Tally.pm`, mode: "0644", restart: "none" },
   { name: "gate-volume", path: `${libDirectory}/LsyncdAsCode/Gate/Volume.pm`, mode: "0644", restart: "none" },
@@ -120,7 +120,7 @@ const catalogue: (ManagedFile & {
     when: ({ sqliteSafe }: HostSettings) => sqliteSafe,
   })),
   { name: "sqlite", path: paths.sqliteProgram, mode: "0755", restart: "lsyncd", when: ({ sqliteSafe }) => sqliteSafe },
-  ...["Report", "Volumes", "Private", "Files", "Databases", "Repair", ""].map((name) => ({
+  ...["Report", "Volumes", "Files", "Databases", "Repair", ""].map((name) => ({
     ...perlModule(name === "" ? "Verify" : `Verify/${name}`),
     name: name === "" ? "verify-library" : `verify-${name.toLowerCase()}`,
     // No program that stays has it in its memory.

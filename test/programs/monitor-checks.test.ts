@@ -572,16 +572,21 @@ describe("exceptions", () => {
     expect(only(await host.check("exceptions"))).toContain("which is half a copy");
   });
 
-  it("names a brake that holds, and a deletion that is permitted, until they end", async () => {
-    await host.write({ held: "500 of 600 files would have been deleted\nmore\n", allow: "" });
-    const settings = 'held_file="$folder/held" allow_file="$folder/allow"';
+  it("names a brake that holds, and what is permitted, until they end", async () => {
+    await host.write({ held: "500 of 600 files would have been deleted\nmore\n", allow: "", accept: "" });
+    const settings = 'held_file="$folder/held" allow_file="$folder/allow" accept_file="$folder/accept"';
     const { findings } = await host.check("exceptions", settings);
     expect(findings.map(({ verdict, text }) => `${verdict} ${text}`)).toEqual([
-      "held nothing is deleted from the mirror: 500 of 600 files would have been deleted",
+      "held nothing is mirrored: 500 of 600 files would have been deleted",
       expect.stringMatching(/^held deletions are not counted until the next full pass ends: allowed at /),
+      expect.stringMatching(
+        /^held the next pass takes the source as it is, also when it is older than its mirror: accepted at /,
+      ),
     ]);
     await rm(host.at("held"));
     await rm(host.at("allow"));
+    expect(only(await host.check("exceptions", settings))).toContain("held - the next pass takes the source");
+    await rm(host.at("accept"));
     expect(only(await host.check("exceptions", settings))).toContain("ok - nothing is held");
   });
 });

@@ -519,6 +519,14 @@ describe("deleted files that are kept", () => {
     expect(await kept()).toHaveLength(8);
   });
 
+  it("survive a version that had other directories, which go", async () => {
+    await shell(`cd target && mkdir -m 700 .lsyncd-rsync.private .lsyncd-rsync.verify.7.0a .lsyncd-rsync.verify.mine
+      touch .lsyncd-rsync.private/copy.999999999.1 .lsyncd-rsync.verify.7.0a/mirror-wal .lsyncd-rsync.verify.mine/text`);
+    expect((await pass(38)).code).toBe(0);
+    expect((await mirrored()).filter((name) => name.startsWith("."))).toEqual([".lsyncd-rsync.verify.mine"]);
+    expect(await kept()).toHaveLength(8);
+  });
+
   it("go when their days are over", async () => {
     await shell("cd target/.lsyncd-as-code/deleted && mv * 2020-01-01T00");
     expect((await pass(38)).code).toBe(0);

@@ -184,23 +184,21 @@ describe("the private directory for copies of databases", () => {
   });
 
   it("is not where a symbolic link of its name leads", async () => {
-    await shell("ln -s ../outside target/.lsyncd-rsync.verify");
+    await shell("rm -rf target/.lsyncd-as-code; ln -s ../outside target/.lsyncd-as-code");
     expect(await verify("--checksum")).toMatchObject({
-      code: 0,
-      summary: "1 files, 1 databases: 0 faults, 0 not checked",
+      code: 2,
+      summary: "1 files, 1 databases: 0 faults, 1 not checked",
     });
     expect(await readdir(at("outside"))).toHaveLength(22);
   });
 
   it("of a verification that was killed is cleared, and only that", async () => {
     await shell(
-      "cd target; mkdir -m 700 .lsyncd-rsync.verify.1.x .lsyncd-rsync.verify.2; mkdir -m 755 .lsyncd-rsync.verify.3",
+      "cd target; umask 077; mkdir -p .lsyncd-as-code/{verify,deleted}; touch .lsyncd-as-code/{verify/mirror-wal,deleted/mine}",
     );
-    await shell("cd target; touch .lsyncd-rsync.verify.{1.x,3}/mirror .lsyncd-rsync.verify.2/mine");
     expect((await verify()).code).toBe(0);
-    const names = (await readdir(at("target"))).filter((name) => name.startsWith("."));
-    expect(names.sort()).toEqual([".lsyncd-rsync.verify.2", ".lsyncd-rsync.verify.3"]);
-    expect(await readdir(at("target/.lsyncd-rsync.verify.3"))).toEqual(["mirror"]);
+    expect(await readdir(at("target/.lsyncd-as-code/verify"))).toEqual([]);
+    expect(await readdir(at("target/.lsyncd-as-code/deleted"))).toEqual(["mine"]);
   });
 
   it("that the application's user swaps for links all the time leads to nothing outside", async () => {
@@ -208,7 +206,7 @@ describe("the private directory for copies of databases", () => {
     await mirror();
     await shell("chown -R 65534 target; find outside -type f -exec sha256sum {} + | sort >before");
     // As that user, who owns the mirror's root: each private directory is moved away, and a link put in its place.
-    const swap = `cd target; while :; do for d in .lsyncd-rsync.verify.*; do
+    const swap = `cd target; while :; do for d in .lsyncd-as-code; do
       [ -d "$d" ] && [ ! -L "$d" ] && mv -T "$d" moved.$RANDOM 2>/dev/null && ln -s ../outside "$d" 2>/dev/null; done; done`;
     const loop = shell(`exec timeout 12 setpriv --reuid 65534 --clear-groups bash -c '${swap}'`).catch(() => undefined);
     await sleep(300);

@@ -108,7 +108,7 @@ export async function listing(host: SandboxHost, ...paths: string[]): Promise<st
   const places = paths.map((path) => `'${path}'`).join(" ");
   return on(
     host,
-    `for p in ${places}; do [ -e "$p" ] || continue; find "$p" -xdev \\( \\( -name lost+found -o -name '.lsyncd-wait.*' -o -path "$p/.lsyncd-as-code/generation" \\) -prune \\) -o -printf '%p %M %u %g %l\\n' | sort
+    `for p in ${places}; do [ -e "$p" ] || continue; find "$p" -xdev \\( \\( -name lost+found -o -name '.lsyncd-wait.*' -o -path "$p/.lsyncd-as-code/generation" -o -path "$p/.lsyncd-as-code/copies" \\) -prune \\) -o -printf '%p %M %u %g %l\\n' | sort
      find "$p" -xdev -type f -not -path "$p/.lsyncd-as-code/generation" -not -name '.lsyncd-wait.*' -print0 | sort -z | xargs -0 -r sha256sum; done`,
   );
 }

@@ -74,22 +74,41 @@ is(read_link($top, $_), undef, "$_ is none") for '1', 'none', 'a';
 is_deeply([ sort grep { /\A(?:1|a|link)\z/ } names($top) ], [ 1, 'a', 'link' ], 'names');
 sync_directory($top);
 
-# The private directory is refused in every form that is not root's own.
-ok(private_directory($top), 'a private directory');
-is((stat "$root/.lsyncd-rsync.private")[2] & 07777, 0700, 'for root only');
-my $private = "$root/.lsyncd-rsync.private";
+# Root's own directory is refused in every form that is not that.
+my $private = "$root/.lsyncd-as-code";
+is(private($top, 0), undef, 'none is made for a look');
+ok(private($top, 1), 'a private directory');
+is((stat $private)[2] & 07777, 0700, 'for root only');
 chmod 0755, $private;
-dies_like(sub { private_directory($top) }, qr/must be a directory of root's/, 'not when others can enter');
+dies_like(sub { private($top, $_) }, qr/not for root alone/, 'not when others can enter') for 0, 1;
 chmod 0700, $private;
 chown $nobody, $nobody, $private;
-dies_like(sub { private_directory($top) }, qr/must be a directory of root's/, "not when it is another's");
+dies_like(sub { private($top, 1) }, qr/not for root alone/, "not when it is another's");
 rmdir $private;
 symlink 'a', $private;
-dies_like(sub { private_directory($top) }, qr/cannot open/, 'not a link');
+dies_like(sub { private($top, 1) }, qr/cannot open/, 'not a link');
 unlink $private;
 put($private, 'x');
-dies_like(sub { private_directory($top) }, qr/cannot open/, 'not a file');
+dies_like(sub { private($top, 1) }, qr/cannot open/, 'not a file');
 unlink $private;
+chmod 02777, $root;
+ok(private($top, 1), 'also where new directories belong to a group (setgid)');
+chmod 0700, $root;
+is_deeply([ map { is_private($_) } '.lsyncd-as-code', '.lsyncd-as-code/x/y', '.lsyncd-as-code2', 'a/.lsyncd-as-code' ], [ 1, 1, 0, 0 ], 'its paths');
+my $part = part($top, 'copies', 1);
+write_file($part, 'x', "text\n");
+is(read_file($part, 'x'), "text\n", 'a file in it');
+link "$private/copies/x", "$private/copies/y";
+is(read_file($part, 'x'), undef, 'not one that has another name');
+
+# Of earlier versions: what is theirs goes, and nothing else.
+mkdir "$root/.lsyncd-rsync.$_", 0700 for qw(private verify verify.1.0a), 'verify.2', 'verify.3', 'other';
+put("$root/.lsyncd-rsync.$_", 'x') for 'private/copy.999999999.1', "private/copy.$$.1", 'verify/mirror-wal', 'verify.1.0a/source.new', 'verify.2/mine', 'verify.3/mirror', 'other/mirror';
+chmod 0755, "$root/.lsyncd-rsync.verify.3";
+clean_up($root);
+is_deeply([ map { s{.*/\.lsyncd-rsync\.}{}r } sort map { glob "$_/*" } glob "$root/.lsyncd-rsync.*" ],
+    [ 'other/mirror', "private/copy.$$.1", 'verify.2/mine', 'verify.3/mirror' ], 'only what nobody uses');
+system 'rm', '-rf', glob "$root/.lsyncd-rsync.*";
 
 # Somebody who owns the mirror's directory swaps what is in it for links, as quickly as can be, while databases are copied.
 subtest 'a swapping loop' => sub {
@@ -117,10 +136,10 @@ for mode in "wal", "delete":
                 elsif ($way == 1) { link "$outside/shadow", $name }
                 elsif ($way == 2) { mkdir $name }
                 # Its private directory too.
-                elsif ($way == 3) { rename '.lsyncd-rsync.private', 'x' . int rand 5; symlink $outside, '.lsyncd-rsync.private' }
+                elsif ($way == 3) { rename '.lsyncd-as-code', 'x' . int rand 5; symlink $outside, '.lsyncd-as-code' }
                 rename "$name", "$name.old";
             }
-            if (opendir my $d, '.') { for (readdir $d) { unlink $_ if /private|^x/ && -l $_ } }
+            if (opendir my $d, '.') { for (readdir $d) { unlink $_ if /as-code|^x/ && -l $_ } }
         }
     }
     my ($end, $copies, %said) = (ticks() + $seconds, 0);

@@ -403,7 +403,7 @@ class History:
         else:
             said = self.ask("copy %d" % seed)
         if gone:
-            if said == "deleted" and os.listdir(self.target) not in ([], [".lsyncd-rsync.private"]):
+            if said == "deleted" and os.listdir(self.target) not in ([], [".lsyncd-as-code"]):
                 raise Fault("a deleted database left %s" % os.listdir(self.target))
             # One that was killed on the way may have come to that as well.
             return said in ("deleted", "killed")

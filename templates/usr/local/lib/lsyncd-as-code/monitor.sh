@@ -19,7 +19,7 @@ done
 unset part
 
 read_settings limits metrics_file
-read_settings mirror held_file allow_file config_file sqlite_state_directory monitor_ran_file guard
+read_settings mirror held_file allow_file accept_file config_file sqlite_state_directory monitor_ran_file guard
 deployment_phase=$state_directory/transaction/phase
 
 # In the order of the output. `volumes` comes before all of them.

@@ -83,8 +83,11 @@ encrypted() {
   mounted_at "$1" && lsblk -n -s -l -o TYPE -- "$mount_device" 2>/dev/null | grep -qx 'crypt'
 }
 
+# Root's own directory at the root of a volume, which holds no data of anybody's: LsyncdAsCode::Private.
+private_name=.lsyncd-as-code
+
 # Prints the first file below a directory, or nothing. Ignores empty directories, lost+found and this program's own
 # files. Returns 1 if the directory cannot be searched within so many seconds.
 first_file() { # directory seconds
-  (cd "$1" && timeout "$2" find . \( -path ./lost+found -o -path ./.lsyncd-as-code -o -path ./.lsyncd-monitor-probe \) -prune -o ! -type d -print -quit)
+  (cd "$1" && timeout "$2" find . \( -path ./lost+found -o -path "./$private_name" -o -path ./.lsyncd-monitor-probe \) -prune -o ! -type d -print -quit)
 }

@@ -7,7 +7,6 @@
 #   my $file      = create_file($directory, $name, $mode);     # a new one (O_EXCL), to read and write
 #   my $scratch   = scratch_file($directory);                  # a new one that never has a name; undef with $! set
 #   my $made      = make_directory($directory, $name);         # an existing or a new one (0700), open
-#   my $private   = private_directory($directory);             # one of root's own in it, checked at each call
 #   my $state     = status($directory, $name);                 # as lstat: uid gid mode ino nlink size mtime (ns) dev; undef
 #   rename_file($from_directory, $name, $to_directory, $new);  remove_file($directory, $name);  # 0: was not there
 #   remove_directory($directory, $name);                       # 0: not empty, or not there
@@ -27,18 +26,15 @@ use LsyncdAsCode::System qw(fd_path fstat_ns number_of stat_at seconds_of O_CLOE
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(
-    open_beneath open_file create_file scratch_file make_directory private_directory status rename_file remove_file remove_directory
+    open_beneath open_file create_file scratch_file make_directory status rename_file remove_file remove_directory
     make_link read_link names set_owner set_mode set_times sync_directory open_source absent
-    remove move PRIVATE
+    remove move
 );
 
 # linux/openat2.h: the path stays beneath its root, and goes through no link of any kind.
 use constant { RESOLVE => 0x08 | 0x04 | 0x02, AT_REMOVEDIR => 0x200 };
 # asm-generic/fcntl.h, __O_TMPFILE: with O_DIRECTORY it is O_TMPFILE.
 use constant TMPFILE => 020000000;
-
-# The directory of root's own files. Its name begins with the prefix that rsync excludes.
-use constant PRIVATE => '.lsyncd-rsync.private';
 
 # --- names -----------------------------------------------------------------------------------------------------------
 
@@ -112,17 +108,6 @@ sub make_directory {
     $new || $! == EEXIST or die 'cannot make ' . place($directory, $name) . ": $!\n";
     my $handle = open_at($directory, $name, O_RDONLY | O_DIRECTORY) or die 'cannot open ' . place($directory, $name) . ": $!\n";
     return wantarray ? ($handle, $new) : $handle;
-}
-
-# A directory that only this user (root) can enter, in $directory: for files that nobody may swap while they are written.
-# Checked at each call; one that is not as it was made is refused.
-sub private_directory {
-    my ($directory) = @_;
-    my $handle = make_directory($directory, PRIVATE);
-    my $is = fstat_ns($handle);
-    die place($directory, PRIVATE) . " must be a directory of root's with mode 0700, and is not; remove it\n"
-        unless S_ISDIR($is->{mode}) && $is->{uid} == $> && ($is->{mode} & 07777) == 0700;
-    return $handle;
 }
 
 # The names in a directory.

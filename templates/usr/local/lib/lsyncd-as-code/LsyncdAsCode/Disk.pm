@@ -6,8 +6,7 @@ use warnings;
 use Errno qw(EIO ENODEV ENOTCONN ENXIO EOPNOTSUPP EISDIR EROFS ESHUTDOWN ESTALE EUCLEAN);
 use Fcntl qw(O_RDONLY);
 use LsyncdAsCode::Beneath       qw(create_file open_beneath remove_file scratch_file);
-use LsyncdAsCode::Gate::Names   qw(PRIVATE);
-use LsyncdAsCode::Gate::Private qw(below);
+use LsyncdAsCode::Private       qw(private);
 use LsyncdAsCode::System        qw(date_time fstat_ns read_anew);
 use Exporter qw(import);
 
@@ -39,7 +38,7 @@ sub write_error {
     # A file system that does not support unnamed files.
     my ($name, $error) = ("probe.$$");
     eval {
-        my $private = below($directory, PRIVATE, 1);
+        my $private = private($directory, 1);
         remove_file($private, $name);
         $error = fill(create_file($private, $name));
         remove_file($private, $name);

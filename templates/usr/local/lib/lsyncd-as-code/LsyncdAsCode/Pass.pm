@@ -4,9 +4,9 @@ use strict;
 use warnings;
 use Fcntl qw(O_CREAT O_EXCL O_WRONLY);
 use LsyncdAsCode::Disk qw(write_fault);
-use LsyncdAsCode::Gate::Names qw(PRIVATE);
 use LsyncdAsCode::Itemize ();
 use LsyncdAsCode::Paths ();
+use LsyncdAsCode::Private qw(excludes is_private);
 use LsyncdAsCode::System qw(get_attribute leave number_of);
 use Exporter qw(import);
 
@@ -51,11 +51,11 @@ sub begin {
     # Nobody looks at our own files: an event of theirs is none, a pass over everything leaves them out.
     if ($self->{is_event}) {
         my @listed = split /\0/, $self->{list};
-        my @others = grep { index($_, '/' . PRIVATE) != 0 } @listed;
+        my @others = grep { !is_private(s{\A/|/\z}{}gr) } @listed;
         $self->{list} = join "\0", @others;
         $self->{only_own} = @others < @listed && !grep { $_ ne '/' && $_ ne '' } @others;
     }
-    else { unshift @{ $self->{arguments} }, '--exclude=/' . PRIVATE }
+    else { unshift @{ $self->{arguments} }, excludes() }
     $self->{entries} = $self->{is_event} ? [ LsyncdAsCode::Paths::from_lsyncd($self->{list}) ] : [];
     # The copier works on for as long as lsyncd lives.
     $ENV{LSYNCD_PID} = getppid;

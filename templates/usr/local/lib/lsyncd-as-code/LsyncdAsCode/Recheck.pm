@@ -4,9 +4,10 @@ package LsyncdAsCode::Recheck;
 use strict;
 use warnings;
 use LsyncdAsCode::Beneath     qw(open_source);
-use LsyncdAsCode::Gate::Names qw(is_own is_temporary PRIVATE);
+use LsyncdAsCode::Gate::Names qw(is_own is_temporary);
 use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Paths ();
+use LsyncdAsCode::Private ();
 use LsyncdAsCode::System qw(date_time read_at CHUNK);
 
 # The most names that are printed.
@@ -43,7 +44,7 @@ sub compare {
 # Calls $each with every file whose content, owner or name changed since then. Reads only names and times.
 sub each_changed {
     my ($root, $since, $each) = @_;
-    open my $find, '-|', 'find', "$root/.", '-xdev', '-path', "$root/./" . PRIVATE, '-prune', '-o', '-type', 'f', '-newerct', "\@$since", '-printf', '%P\0'
+    open my $find, '-|', 'find', "$root/.", '-xdev', '-path', "$root/./" . LsyncdAsCode::Private::NAME, '-prune', '-o', '-type', 'f', '-newerct', "\@$since", '-printf', '%P\0'
         or die "cannot run find: $!\n";
     local $/ = "\0";
     while (my $path = <$find>) { chomp $path; $each->($path) }

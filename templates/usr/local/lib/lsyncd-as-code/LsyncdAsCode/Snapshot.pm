@@ -20,7 +20,7 @@ sub place_of { my ($path) = @_; my ($directory, $name) = $path =~ m{\A(.*)/([^/]
 sub snapshot {
     my ($source, $name, $to, $options) = @_;
     my $place     = place_of($to);
-    my $temporary = LsyncdAsCode::Temporary->new($place->[0]);
+    my $temporary = LsyncdAsCode::Temporary->in_private($place->[0]);
     my $result    = eval { sync_database($source, $name, $place, $temporary, $options) };
     my $error     = $@;
     $temporary->discard;

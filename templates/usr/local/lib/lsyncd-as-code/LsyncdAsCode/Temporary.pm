@@ -1,4 +1,4 @@
-# Copies in progress. They are in a directory that only root can enter, on the mirror's volume, so that no other user can
+# Copies in progress. They are in root's own directory on the mirror's volume (Private.pm), so that no other user can
 # replace them before they are renamed into place.
 #
 # A "place" is [directory, name], the arguments of the functions of Beneath.pm.
@@ -6,11 +6,15 @@ package LsyncdAsCode::Temporary;
 use strict;
 use warnings;
 use Errno qw(ENOENT);
-use LsyncdAsCode::Beneath qw(create_file make_link names private_directory remove_directory remove_file PRIVATE);
+use LsyncdAsCode::Beneath qw(create_file make_link names remove_directory remove_file);
+use LsyncdAsCode::Private qw(inside part NESTED);
 use LsyncdAsCode::System qw(fstat_ns);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(beside);
+
+# Where they are in that directory.
+use constant PLACE => 'copies';
 
 my $many  = 0;
 my $swept = 0;
@@ -19,18 +23,18 @@ my $swept = 0;
 sub beside { my ($place, $suffix) = @_; return [ $place->[0], $place->[1] . $suffix ] }
 
 # Creates an object for the temporary files of one database in $directory. $volume is the mirror's root; its private
-# directory is used if it is on the same file system.
+# directory is used if it is on the same file system; otherwise there is one in $directory for as long as something is in it.
 sub new {
     my ($class, $directory, $volume) = @_;
     my $same = $volume && fstat_ns($volume)->{dev} eq fstat_ns($directory)->{dev};
-    return bless { above => $same ? $volume : $directory, made => [] }, $class;
+    return bless { volume => $same ? $volume : undef, above => $directory, made => [] }, $class;
 }
 
 # Makes something new with $make->(directory, name). Returns its place and the result of $make.
 sub place {
     my ($self, $make) = @_;
     for (1 .. 20) {
-        my $private = private_directory($self->{above});
+        my $private = $self->directory;
         sweep($private) unless $swept++;
         my $place = [ $private, "copy.$$." . ++$many ];
         my $made = eval { $make->(@$place) };
@@ -41,20 +45,29 @@ sub place {
     die $@;
 }
 
+# Creates an object for temporary files in a directory that is already root's own.
+sub in_private { my ($class, $private) = @_; return bless { private => $private, made => [] }, $class }
+
+# The handle of the directory in which they are created; checked at each use.
+sub directory {
+    my ($self) = @_;
+    return $self->{private} // ($self->{volume} ? part($self->{volume}, PLACE, 1) : inside($self->{above}, NESTED, 1));
+}
+
 # Creates a file; returns its place and the open file.
 sub file { my ($self) = @_; return $self->place(sub { return create_file(@_) }) }
 
 # Creates a symbolic link; returns its place.
 sub link_to { my ($self, $to) = @_; my ($place) = $self->place(sub { make_link(@_, $to); return 1 }); return $place }
 
-# Removes temporary files that were not moved into place, and the directory if it is empty then.
+# Removes temporary files that were not moved into place.
 sub discard {
     my ($self) = @_;
     my $made = delete $self->{made};
     $self->{made} = [];
     return unless @$made;
     remove_file(@$_) for @$made;
-    remove_directory($self->{above}, PRIVATE);
+    remove_directory($self->{above}, NESTED) unless $self->{volume} || $self->{private};
     return;
 }
 

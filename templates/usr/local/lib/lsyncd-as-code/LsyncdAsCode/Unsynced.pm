@@ -7,7 +7,7 @@ use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :flock);
 use LsyncdAsCode::Beneath       qw(remove_file);
-use LsyncdAsCode::Gate::Private qw(open_private read_file write_file);
+use LsyncdAsCode::Private       qw(private read_file write_file);
 use LsyncdAsCode::System        qw(read_at sync_file_system write_at);
 
 # The record in the private directory of the target, "RUN SECONDS": the run of lsyncd that wrote it, and seconds since 1970.
@@ -50,7 +50,7 @@ sub settle {
     sync_file_system($top);
     # No pass begins while this is held: each sets its mark first, and then reads the record.
     my $lock = counted($settings->text('run_directory'), 0);
-    my $private = open_private($root, 0) or return 1;
+    my $private = private($root, 0) or return 1;
     if ($busy || passes($settings) || count($settings) != $began) {
         put($root, run(), $since);
         return 0;
@@ -86,14 +86,14 @@ sub passes { my ($settings) = @_; return scalar(my @marks = glob $settings->text
 # Returns the record; undef if there is none.
 sub record {
     my ($root) = @_;
-    my $private = open_private($root, 0) // return undef;
+    my $private = private($root, 0) // return undef;
     my $text = read_file($private, NAME) // return undef;
     return $text =~ /\A(\S+) (\d{1,12})\n\z/ ? { run => $1, since => $2 + 0 } : { run => '?', since => 0 };
 }
 
 sub put {
     my ($root, $run, $since) = @_;
-    write_file(open_private($root, 1), NAME, "$run $since\n");
+    write_file(private($root, 1), NAME, "$run $since\n");
     return { run => $run, since => $since };
 }
 

@@ -20,11 +20,15 @@ check_exceptions() {
   fi
   if [[ -e $held_file ]]; then
     count=$((count + 1))
-    held "nothing is deleted from the mirror: $(head -n 1 "$held_file")"
+    held "nothing is mirrored: $(head -n 1 "$held_file")"
   fi
   if [[ -e $allow_file ]]; then
     count=$((count + 1))
     held "deletions are not counted until the next full pass ends: allowed at $(date -r "$allow_file" '+%F %T %z') (to end this: sudo rm $allow_file)"
+  fi
+  if [[ -e $accept_file ]]; then
+    count=$((count + 1))
+    held "the next pass takes the source as it is, also when it is older than its mirror: accepted at $(date -r "$accept_file" '+%F %T %z') (end it: sudo rm $accept_file)"
   fi
   if ((count == 0)); then ok "nothing is held, bypassed or switched off"; fi
 }

@@ -1,10 +1,11 @@
 # Distinguishes a source that was set back in time (a restored snapshot, an older disk with the same UUID) from the one that was mirrored
-# last: a number on both volumes, in the directory that only root can enter. It rises while the mirror is written, on the source
+# last: a number on both volumes, in root's own directory (Private.pm). It rises while the mirror is written, on the source
 # first, so the source is never behind its mirror, unless it is older.
 package LsyncdAsCode::Gate::Generation;
 use strict;
 use warnings;
-use LsyncdAsCode::Gate::Private qw(open_private read_file write_file);
+use LsyncdAsCode::Beneath qw(status);
+use LsyncdAsCode::Private qw(private read_file write_file);
 
 # The file, and the seconds between two rises: a source that was set back by less is not noticed.
 use constant { NAME => 'generation', EVERY => 60 };
@@ -12,13 +13,13 @@ use constant { NAME => 'generation', EVERY => 60 };
 # The number on a volume; undef when it has none.
 sub read {    ## no critic (ProhibitBuiltinHomonyms)
     my ($root) = @_;
-    my $private = open_private($root, 0) // return undef;
+    my $private = private($root, 0) // return undef;
     return (read_file($private, NAME) // '') =~ /\A(\d{1,15})\n\z/ ? $1 + 0 : undef;
 }
 
 sub write {    ## no critic (ProhibitBuiltinHomonyms)
     my ($root, $number) = @_;
-    write_file(open_private($root, 1), NAME, "$number\n");
+    write_file(private($root, 1), NAME, "$number\n");
     return;
 }
 
@@ -36,8 +37,9 @@ sub refuses {
 sub rise {
     my ($roots, $now) = @_;
     my @numbers = map { LsyncdAsCode::Gate::Generation::read($_) } @$roots;
-    my $private = defined $numbers[1] ? open_private($roots->[1], 0) : undef;
-    my $written = $private ? (lstat LsyncdAsCode::System::fd_path($private) . '/' . NAME)[9] : undef;
+    my $private = defined $numbers[1] ? private($roots->[1], 0) : undef;
+    my $is      = $private ? status($private, NAME) : undef;
+    my $written = $is ? int($is->{mtime} / 1e9) : undef;
     # A time in the future is of a clock that was wrong then.
     return if defined $written && defined $numbers[0] && $now - $written < EVERY && $written <= $now + EVERY;
     my ($highest) = sort { $b <=> $a } map { $_ // 0 } @numbers;

@@ -1,4 +1,4 @@
-# Deleted files that are kept for some days (setting keepDeletedDays): on the target, in a directory that only root can enter,
+# Deleted files that are kept for some days (setting keepDeletedDays): on the target, in root's own directory (Private.pm),
 # below the hour in which they went and with the path that they had. `lsyncd-undelete` lists them and brings them back.
 package LsyncdAsCode::Gate::Kept;
 use strict;
@@ -7,19 +7,19 @@ use Errno ();
 use Fcntl qw(:DEFAULT :mode);
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Beneath qw(absent);
-use LsyncdAsCode::Gate::Private qw(below open_private read_file write_file);
+use LsyncdAsCode::Private qw(inside private read_file write_file);
 use LsyncdAsCode::System  qw(fd_path stat_ns O_CLOEXEC);
 
-# Where it is in the private directory, and the file that holds the number of its entries.
+# Where they are in that directory, and the file that holds the number of entries.
 use constant { PLACE => 'deleted', COUNT => 'deleted.count' };
 
 # $root: the target. $days: how long, 0 for not at all.
 sub new {
     my ($class, $root, $days) = @_;
-    my $private = open_private($root, $days > 0);
+    my $private = private($root, $days > 0);
     my $self = bless { days => $days, private => $private, count => 0 }, $class;
     return $self unless $private;
-    $self->{place} = below($private, PLACE, $days > 0) // return $self;
+    $self->{place} = inside($private, PLACE, $days > 0) // return $self;
     $self->{count} = (read_file($private, COUNT) // '') =~ /\A(\d+)$/ ? $1 + 0 : 0;
     return $self;
 }

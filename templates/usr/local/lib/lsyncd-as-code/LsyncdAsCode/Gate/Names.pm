@@ -2,12 +2,10 @@
 package LsyncdAsCode::Gate::Names;
 use strict;
 use warnings;
+use LsyncdAsCode::Private qw(is_private);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(is_own is_probe is_temporary base_of PRIVATE);
-
-# The directory at the root of each volume that only root can enter.
-use constant PRIVATE => '.lsyncd-as-code';
+our @EXPORT_OK = qw(is_own is_probe is_temporary base_of);
 
 # What the monitor and lsyncd-wait send through the mirror to see that it moves.
 sub is_probe { my ($path) = @_; return $path =~ /\A\.lsyncd-(?:monitor-probe|wait\.[0-9]+)\z/ }
@@ -15,7 +13,7 @@ sub is_probe { my ($path) = @_; return $path =~ /\A\.lsyncd-(?:monitor-probe|wai
 # What this program keeps on a volume: no data of anybody's.
 sub is_own {
     my ($path) = @_;
-    return is_probe($path) || $path eq PRIVATE || index($path, PRIVATE . '/') == 0 || $path eq 'lost+found';
+    return is_probe($path) || is_private($path) || $path eq 'lost+found';
 }
 
 # The copier's unfinished copies.

@@ -4,13 +4,16 @@ use strict;
 use warnings;
 use Fcntl qw(:mode);
 use POSIX ();
-use LsyncdAsCode::Beneath  qw(open_source);
+use LsyncdAsCode::Beneath  qw(names open_source remove_file);
 use LsyncdAsCode::Names    qw(has_header);
 use LsyncdAsCode::Paths    ();
+use LsyncdAsCode::Private  qw(part);
 use LsyncdAsCode::Snapshot qw(image snapshot);
 use LsyncdAsCode::State    qw(setting slurp state_file BIG RESERVE);
 use LsyncdAsCode::System   qw(fd_path free_bytes now_ns pause read_at CHUNK);
-use LsyncdAsCode::Verify::Private ();
+
+# The directory's name in root's own.
+use constant PLACE => 'verify';
 
 sub new {
     my ($class, $volumes, $option) = @_;
@@ -24,23 +27,24 @@ sub backlog {
     return { map { my ($since, $why, $path) = split /\t/; ($path => [ now_ns() / 1e9 - $since, $why ]) } @lines };
 }
 
-# Made when it is first needed, and again when it was taken away (by a pass over everything, to which it is no part of the source).
+# Where copies are made, in root's own directory of the mirror. One verification runs at a time: what is in there is of one that was killed.
 sub private {
     my ($self) = @_;
-    delete $self->{private} if $self->{private} && !$self->{private}->is_there;
-    return $self->{private} //= LsyncdAsCode::Verify::Private->new($self->{volumes}->directory('target', ''));
+    return $self->{private} //= part($self->{volumes}->directory('target', ''), PLACE, 1);
 }
+
+# Its path, also from a child process while this one lives.
+sub private_path { my ($self) = @_; return "/proc/$$/fd/" . fileno $self->private }
+
+sub empty { my ($self) = @_; my $private = $self->private; remove_file($private, $_) for names($private); return }
+
+sub DESTROY { my ($self) = @_; $self->empty if $self->{private}; return }
 
 # Undef when all is well, else { kind, what, path, of, same }: kind is fault or unchecked, the rest as in LsyncdAsCode::Verify.
 sub check {
     my ($self, $path) = @_;
-    my ($kind, $what, $late);
-    for (1 .. 3) {
-        ($kind, $what, $late) = eval { $self->look_at($path) };
-        ($kind, $what) = ('unchecked', $@ =~ s/\s+\z//r) if $@;
-        # What was taken away under the check says nothing about the database.
-        last if !defined $kind || !$self->{private} || $self->{private}->is_there;
-    }
+    my ($kind, $what, $late) = eval { $self->look_at($path) };
+    ($kind, $what) = ('unchecked', $@ =~ s/\s+\z//r) if $@;
     # What is late is on its way.
     return defined $kind ? { kind => $kind, what => $what, path => $path, of => 'database', same => $late ? 0 : 1 } : undef;
 }
@@ -78,9 +82,9 @@ sub look_at {
     if ($plain && $self->{shell}) {
         my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
         my $directory = $volumes->directory('target', $above) // return;
-        LsyncdAsCode::Verify::Private::empty($self->private->handle);
-        image($directory, $name, $self->private->path . '/mirror') or return ('unchecked', 'the mirror changes all the time');
-        my $answer = $self->ask_sqlite($self->private->path . '/mirror');
+        $self->empty;
+        image($directory, $name, $self->private_path . '/mirror') or return ('unchecked', 'the mirror changes all the time');
+        my $answer = $self->ask_sqlite($self->private_path . '/mirror');
         return ('fault', "SQLite says: $answer") if $answer ne 'ok';
         return unless $option->{checksum};
     }
@@ -109,7 +113,7 @@ sub ask_sqlite {
 # The committed state of the source, taken under its locks, beside the mirror's: nothing when they are equal, or what differs.
 sub compare_with_source {
     my ($self, $path) = @_;
-    my ($volumes, $private) = ($self->{volumes}, $self->private->path);
+    my ($volumes, $private) = ($self->{volumes}, $self->private_path);
     my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my ($source, $target) = map { $volumes->directory($_, $above) } qw(source target);
     return ('unchecked', 'its directory is gone') unless $source && $target;
@@ -118,12 +122,12 @@ sub compare_with_source {
     };
     my $why = '';
     for (1 .. 5) {
-        LsyncdAsCode::Verify::Private::empty($self->private->handle);
+        $self->empty;
         my $copied = snapshot($source, $name, "$private/source", $options);
         if ($copied->{state} eq 'deferred') { $why = $copied->{reason} }
         elsif (!image($target, $name, "$private/mirror")) { $why = 'the mirror changes all the time' }
         else {
-            image($self->private->handle, 'source', "$private/image");
+            image($self->private, 'source', "$private/image");
             $why = difference("$private/image", "$private/mirror");
             return if $why eq '';
         }

@@ -5,6 +5,7 @@ use warnings;
 use Fcntl qw(:mode);
 use POSIX ();
 use LsyncdAsCode::Itemize ();
+use LsyncdAsCode::Private qw(excludes);
 use LsyncdAsCode::State  qw(setting);
 use LsyncdAsCode::System qw(pause);
 
@@ -18,7 +19,7 @@ sub compare {
     my %result = (files => 0, databases => [], differing => []);
     # --ignore-errors: nothing is deleted here, and what rsync could not read is looked for in the source before it counts as gone.
     my @arguments = ('--delete', '--ignore-errors', $option->{checksum} ? '--checksum' : (), '--exclude=.lsyncd-rsync.*', '--exclude=/lost+found',
-        '--exclude=/.lsyncd-as-code');
+        excludes());
     my ($code, @said) = ask($volumes, [ LsyncdAsCode::Itemize::options(1), @arguments, @{ $option->{rsync_options} } ], '', sub {
         my ($item) = @_;
         my ($path, $gone) = ($item->{name}, $item->{action} eq 'delete');
