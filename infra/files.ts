@@ -87,6 +87,13 @@ const catalogue: (ManagedFile & {
   { name: "watches", path: paths.watchesProgram, mode: "0755", restart: "none" },
   { name: "supervisor", path: paths.supervisor, mode: "0755", restart: "lsyncd" },
   { name: "mirror", path: paths.mirrorProgram, mode: "0755", restart: "none" },
+  {
+    name: "rsync-in-place",
+    path: paths.rsyncInPlace,
+    mode: "0755",
+    restart: "none",
+    when: ({ wholeFile }) => !wholeFile,
+  },
   ...[
     "Locks",
     "Wal",
@@ -207,6 +214,7 @@ const smtpPorts = { starttls: 587, tls: 465, off: 25 };
 /** The values for templates: the settings, with unset ones in a form that templates can test. */
 function context(host: HostSettings): Context {
   const { smtp, heartbeatUrl = "", sqliteSafe, wholeFile, rsyncOptions } = host;
+  const rsyncProgram = wholeFile ? paths.rsyncProgram : paths.rsyncInPlace;
   return {
     ...host,
     ...paths,
@@ -214,7 +222,8 @@ function context(host: HostSettings): Context {
     verifies: verifies(host),
     // Without the option lsyncd adds nothing, and between two local directories rsync itself then copies files whole.
     extraOptions: wholeFile ? rsyncOptions : ["--no-whole-file", ...rsyncOptions],
-    copyProgram: sqliteSafe ? paths.sqliteProgram : paths.rsyncProgram,
+    rsyncProgram,
+    copyProgram: sqliteSafe ? paths.sqliteProgram : rsyncProgram,
     inotifyMode: host.inotifyMode ?? (sqliteSafe ? "CloseWrite or Modify" : false),
     smtp: smtp
       ? { port: smtpPorts[smtp.tls], ...smtp, encrypted: smtp.tls !== "off", implicitTls: smtp.tls === "tls" }

@@ -32,6 +32,8 @@ export const paths = {
   acceptFile: `${stateDirectory}/accept-source`,
   lsyncdProgram: "/usr/bin/lsyncd",
   rsyncProgram: "/usr/bin/rsync",
+  /** rsync where it writes in place: confined to the target. */
+  rsyncInPlace: `${libDirectory}/rsync-in-place`,
   guard: `${libDirectory}/lsyncd-guard`,
   watchesProgram: `${libDirectory}/lsyncd-watches`,
   undoProgram: `${libDirectory}/lsyncd-undo`,

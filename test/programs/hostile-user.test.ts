@@ -87,14 +87,18 @@ it("the mirror is copied back to the source: lsyncd-failover", async () => {
   expect(begun).toBe(true);
 });
 
-it("rsync's own passes, with the default options as the wrapper hands them on", async () => {
-  const given = ["-lptgosWD", ...defaults.rsyncOptions, "-r"];
+it.each([
+  ["with the default options", "rsync", ["-lptgosWD"]],
+  ["in place", join(library, "rsync-in-place"), ["-lptgosD", "--no-whole-file"]],
+])("rsync's own passes, %s as the wrapper hands them on", async (how, rsync, archive) => {
+  const given = [...archive, ...defaults.rsyncOptions, "-r"];
   const script = `use LsyncdAsCode::Pass; my %pass = LsyncdAsCode::Pass::for_rsync(@ARGV); print join ' ', @{ $pass{arguments} }`;
   const { stdout: options } = await run("perl", ["-I", library, "-e", script, "--", ...given]);
+  expect(options.includes("--inplace")).toBe(how === "in place");
   // Many, and never equal, so that rsync is at work on one of them whenever a directory is swapped.
   await host.shell(`for n in $(seq 300); do echo "root only $n" >outside/$n; echo "mail $n" >source/mail/$n; done
     chmod 600 outside/*; chown -R 65534:65534 source`);
   await attacked(() =>
-    host.shell(`rm -rf target/mail || true; timeout 5 rsync ${options} source/ target/ >/dev/null 2>&1 || true`),
+    host.shell(`rm -rf target/mail || true; timeout 5 ${rsync} ${options} source/ target/ >/dev/null 2>&1 || true`),
   );
 });

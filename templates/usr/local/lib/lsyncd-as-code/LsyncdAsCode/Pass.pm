@@ -67,7 +67,8 @@ sub for_rsync {
     # rsync deletes nothing: neither with --delete nor, where a directory became something else, with --force.
     my @arguments = grep { $_ !~ /\A--(?:ignore-errors|force|delete(?:-(?:before|during|delay|after))?)\z/ } @_;
     # In place rsync opens a file by its path, and follows a link that the application's user has just put there: as root, out of the
-    # volume. Whole files are written beside their place and renamed, which costs no more; parts of one need it.
+    # volume. Whole files are written beside their place and renamed, which costs no more; parts of one need it, and rsync-in-place
+    # keeps that in the volume.
     @arguments = grep { $_ ne '--inplace' } @arguments unless grep { $_ eq '--no-whole-file' } @arguments;
     unshift @arguments, '--modify-window=-1' unless grep { /^--modify-window=/ } @arguments;
     return (

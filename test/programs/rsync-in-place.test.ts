@@ -1,0 +1,99 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { run } from "../../toolchain/run";
+import { library } from "../support/host-settings";
+import { installTime, needPrograms } from "../support/programs";
+
+// rsync where it writes in place: the kernel keeps it in the target. What a swapping user gets: hostile-user.
+
+const program = join(library, "rsync-in-place");
+const inPlace = ["-aH", "--inplace", "--no-whole-file"];
+let folder: string;
+
+beforeAll(() => needPrograms("rsync"), installTime);
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-in-place-"));
+  await shell("mkdir source target outside; echo mine >outside/file; chmod 755 .");
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+async function shell(script: string, env: Record<string, string> = {}): Promise<{ code: number; text: string }> {
+  const options = { cwd: folder, env: { ...process.env, ...env }, allowFailure: true };
+  const { code, stdout, stderr } = await run("timeout", ["50", "bash", "-ec", script], options);
+  return { code, text: stdout + stderr };
+}
+const confined = (command: string, ...options: string[]) =>
+  shell(
+    `printf '#!/bin/bash\\n%s\\n' '${command}' >other; chmod +x other; ${program} ${options.join(" ")} source/ target/`,
+    {
+      LSYNCD_RSYNC: join(folder, "other"),
+    },
+  );
+
+it("mirrors files, links, hard links, FIFOs and directories, and changes a file in its place", async () => {
+  await shell(
+    `cd source; mkdir -p d/e; echo a >d/a; ln d/a b; ln -s a d/l; mkfifo d/f; head -c 3000000 /dev/urandom >big`,
+  );
+  expect(await shell(`${program} ${inPlace.join(" ")} source/ target/`)).toMatchObject({ code: 0, text: "" });
+  const inode = async () => (await shell("stat -c %i target/big")).text;
+  const before = await inode();
+  await shell(
+    "printf x | dd of=source/big bs=1 seek=1500000 conv=notrunc status=none; rm -f target/d/l; ln -s elsewhere target/d/l",
+  );
+  expect((await shell(`${program} ${inPlace.join(" ")} source/ target/`)).code).toBe(0);
+  expect(
+    (await shell("cmp source/big target/big; diff -r --no-dereference source/d/e target/d/e; readlink target/d/l"))
+      .text,
+  ).toBe("a\n");
+  expect(await inode()).toBe(before);
+  expect((await shell("stat -c %h target/b")).text).toBe("2\n");
+});
+
+it.each([
+  ["a write", "echo x >../outside/file"],
+  ["a truncation", ": >../outside/file"],
+  ["a new file", "echo x >../outside/new"],
+  ["a new directory", "mkdir ../outside/new"],
+  ["a deletion", "rm ../outside/file"],
+  ["a link from the outside", "ln ../outside/file in"],
+  ["a write through a link of the target", "ln -s ../outside/file to; echo x >to"],
+  ["a write to the source", "echo x >../source/new"],
+])("%s outside of the target is refused by the kernel, whatever rsync does", async (_, command) => {
+  // It is possible without.
+  expect(
+    (await shell(`cp -a outside kept; cd target; ${command}; cd ..; rm -rf outside target/* source/*; mv kept outside`))
+      .code,
+  ).toBe(0);
+  const { code, text } = await confined(command, "--inplace");
+  expect(code).toBe(1);
+  expect(text).toMatch(/Permission denied|Invalid cross-device link/);
+  expect((await shell("cat outside/file; ls outside source")).text).toBe("mine\noutside:\nfile\n\nsource:\n");
+});
+
+it("the target is written to", async () => {
+  expect(await confined("echo x >new; mkdir d; mv new d/; ln d/new e", "--inplace")).toMatchObject({
+    code: 0,
+    text: "",
+  });
+});
+
+it("a comparison, and a pass that is not in place, are rsync's as they are", async () => {
+  const said = `echo "$@"`;
+  expect((await confined(said, "--inplace", "--dry-run")).text).toBe("--inplace --dry-run source/ target/\n");
+  expect((await confined(said, "-a")).text).toBe("-a source/ target/\n");
+});
+
+it("writes nothing in place where the kernel cannot confine it", async () => {
+  // A process can be confined sixteen times.
+  const often = `my $rights = pack "Q", 1;
+    sub rules { my $rules = syscall 444, $rights, 8, 0; my $rule = pack "Q l", 1, 0; syscall 445, $rules, 1, $rule, 0; return $rules }
+    for (1 .. 16) { syscall(446, rules(), 0) == 0 or die "not confined: $!" }
+    die "not often enough" if syscall(446, rules(), 0) == 0;
+    exec @ARGV`;
+  const { code, text } = await shell(
+    `printf '#!/bin/bash\\necho "$@"\\n' >other; chmod +x other; exec 0</; perl -e '${often}' ${program} --inplace -a source/ target/`,
+    { LSYNCD_RSYNC: join(folder, "other") },
+  );
+  expect([code, text]).toEqual([0, expect.stringMatching(/^-a \/proc\/self\/fd\/\d+\/ \.\/\n$/)]);
+});
