@@ -50,6 +50,7 @@ const catalogue: (ManagedFile & {
 })[] = [
   { name: "settings-perl", path: `${libDirectory}/LsyncdAsCode/Settings.pm`, mode: "0644", restart: "none" },
   { name: "rsync-paths", path: `${libDirectory}/LsyncdAsCode/Paths.pm`, mode: "0644", restart: "none" },
+  { name: "rsync-overlong", path: `${libDirectory}/LsyncdAsCode/Overlong.pm`, mode: "0644", restart: "none" },
   { name: "rsync-itemize", path: `${libDirectory}/LsyncdAsCode/Itemize.pm`, mode: "0644", restart: "none" },
   perlModule("System"),
   perlModule("Beneath"),

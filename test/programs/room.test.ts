@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { run } from "../../toolchain/run";
+import { paths } from "../../infra/paths";
 import { programs, writeSettings } from "../../tools/torture/settings";
 import { installTime, needPrograms } from "../support/programs";
 
@@ -11,7 +12,7 @@ let folder: string;
 const at = (name: string): string => join(folder, name);
 const shell = (text: string) => run("bash", ["-c", `set -e; cd '${folder}'; ${text}`]);
 
-beforeAll(() => needPrograms("rsync", "mount"), installTime);
+beforeAll(() => needPrograms("rsync", "mount", "mkfs.btrfs", "mkfs.xfs"), installTime);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-room-"));
   for (const name of ["source", "target", "run", "bin"]) await mkdir(at(name));
@@ -89,4 +90,45 @@ it("leaves the good copy that the mirror has as it is", async () => {
   expect((await events("/grows", "/more")).code).toBe(23);
   await shell("cmp good target/grows");
   expect(await readFile(at("target/more"), "utf8")).toBe("more\n");
+});
+
+it("does not block the others where rsync notices first that its other half has ended (exit code 10)", async () => {
+  await writeFile(
+    at("bin/rsync"),
+    `#!/bin/bash\n${paths.rsyncProgram} "$@"; code=$?; [ $code != 11 ] || exit 10; exit $code\n`,
+    { mode: 0o755 },
+  );
+  await writeSettings(at("settings"), {
+    ...{ source: at("source"), target: at("target"), state: at("run"), sqliteSafe: false },
+    ...{ rsyncProgram: at("bin/rsync"), copyProgram: at("bin/rsync") },
+  });
+  expect((await pass()).code).toBe(23);
+  expect((await mirrored()).filter((name) => name !== "b[i]g")).toEqual(["a", "fits", "z"]);
+});
+
+describe("on a file system with a quota, which has room (btrfs)", () => {
+  beforeEach(() =>
+    shell(`umount target; rm source/*; truncate -s 600M disk; mkfs.btrfs -q disk >/dev/null 2>&1; mkdir pool; mount -o loop disk pool
+      btrfs quota enable pool; btrfs subvolume create pool/t >/dev/null; btrfs qgroup limit 60M pool/t; mount --bind pool/t target
+      chmod 755 target; head -c 90000000 /dev/urandom >source/big; head -c 20000000 /dev/urandom >source/a; echo z >source/z`),
+  );
+  afterEach(() => shell("umount target pool; mount -t tmpfs room target"));
+
+  it.each(["events", "a pass over everything"])("a file over it does not block the others: by %s", async (how) => {
+    const { code, text } = how === "events" ? await events("/a", "/big", "/z") : await pass();
+    expect(code).toBe(23);
+    expect(text).toMatch(/^no room in the mirror for big: it needs 91 MB, [345]\d are free\. All else is mirrored$/m);
+    expect(await mirrored()).toEqual(["a", "z"]);
+    await shell("cmp source/a target/a; cmp source/z target/z");
+    expect(await resync()).toBe(true);
+  });
+});
+
+it("does not block the others on XFS, and deletes there", async () => {
+  await shell("umount target; truncate -s 400M disk; mkfs.xfs -q disk; mount -o loop disk target; chmod 755 target");
+  expect((await pass()).code).toBe(23);
+  await shell("rm source/a");
+  expect((await pass()).code).toBe(23);
+  expect((await mirrored()).filter((name) => name !== "b[i]g")).toEqual(["fits", "z"]);
+  await shell("cmp source/fits target/fits; [ $(stat -c %a target/.lsyncd-as-code) = 700 ]");
 });

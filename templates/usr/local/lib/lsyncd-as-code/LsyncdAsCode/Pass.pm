@@ -5,6 +5,7 @@ use warnings;
 use Fcntl qw(O_CREAT O_EXCL O_WRONLY);
 use LsyncdAsCode::Disk qw(write_fault);
 use LsyncdAsCode::Itemize ();
+use LsyncdAsCode::Overlong ();
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Private qw(excludes is_private);
 use LsyncdAsCode::System qw(get_attribute leave number_of);
@@ -20,6 +21,8 @@ use constant {
     # Exit codes of rsync (rsync(1), EXIT VALUES): 11 is an error in file I/O, such as a full target; 23 means
     # that some files were not transferred, which lsyncd takes for success; 24 that some had vanished before they were.
     IO_ERROR => 11,
+    # The same, when its own processes notice that first: the one that writes has ended, and the other cannot reach it (socket I/O).
+    SOCKET_IO => 10,
     PARTIAL  => 23,
     VANISHED => 24,
     # The extended attribute of a volume's root that remembers a failover (failover.sh).
@@ -42,6 +45,8 @@ sub begin {
         # Copies in rsync's place: the program that copies databases under their own locks, or rsync itself.
         copier  => $settings->text('copy_program'),
         for_rsync(@arguments),
+        # What was reported as too long.
+        overlong => $settings->text('run_directory') . '/overlong',
     }, $class;
     # Loaded with all else and not when it is called: an update may exchange the library meanwhile.
     require LsyncdAsCode::Call if $self->{copier} eq OUR_COPIER;
@@ -154,16 +159,34 @@ sub anchored {
 }
 
 # What rsync would do if it deleted as well, as items of LsyncdAsCode::Itemize. Ends the program when rsync cannot say: a plan that is not whole
-# says nothing about what would be deleted. The copier gets it as well, or rsync would look at everything once more (LSYNCD_PLAN).
+# says nothing about what would be deleted. What rsync cannot handle is left out from here on. The copier gets the plan as well, or rsync would
+# look at everything once more (LSYNCD_PLAN).
 sub plan {
     my ($self) = @_;
+    my ($items, @said) = $self->ask;
+    my @overlong = LsyncdAsCode::Overlong::entries($self->{roots}[0], @said);
+    if (@overlong && @overlong <= LsyncdAsCode::Overlong::MOST) {
+        unshift @{ $self->{arguments} }, LsyncdAsCode::Overlong::exclusions(@overlong);
+        ($items, @said) = $self->ask;
+    }
+    print {*STDERR} map { "$_\n" } @said;
+    LsyncdAsCode::Overlong::report($self->{overlong}, @overlong);
+    return @$items;
+}
+
+# One answer of rsync: the items, and what it said of errors.
+sub ask {
+    my ($self) = @_;
+    $self->forget_plan;
     my $file = $self->{plan_file};
     unlink $file;
     my $whole = sysopen my $copy, $file, O_WRONLY | O_CREAT | O_EXCL, 0600;
+    open my $errors, '+>', undef or die "cannot open a temporary file: $!\n";
     my $child = open(my $plan, '-|') // die "fork: $!\n";
     if ($child == 0) {
         begin_child();
-        open STDIN, '<', '/dev/null';
+        open STDIN,  '<',  '/dev/null';
+        open STDERR, '>&', $errors or leave(1);
         $ENV{LC_ALL} = 'C';
         my @command = ($self->{rsync}, '--dry-run', '--delete', LsyncdAsCode::Itemize::options(0), $self->anchored($self->arguments));
         exec { $command[0] } @command or leave(1);
@@ -179,11 +202,14 @@ sub plan {
     my $code = exit_code($?);
     # Without room for it the copier asks rsync itself.
     $self->{plan} = "$code $file" if $whole && close $copy;
+    seek $errors, 0, 0;
+    my @said = map { chomp; $_ } <$errors>;
     if ($code != 0 && $code != PARTIAL && $code != VANISHED) {
+        print {*STDERR} map { "$_\n" } @said;
         warn "rsync could not say what it would delete (exit code $code), nothing was mirrored\n";
         exit $code;
     }
-    return @items;
+    return (\@items, @said);
 }
 
 # The mirror is about to be changed: what rsync would do is no longer what it said.
@@ -212,7 +238,8 @@ sub mirror {
     print {$write} $input if defined $input;
     close $write;
     waitpid $child, 0;
-    return exit_code($?);
+    my $code = exit_code($?);
+    return $code == SOCKET_IO ? IO_ERROR : $code;
 }
 
 # Killed by a signal: nothing says how far it came.

@@ -3,11 +3,13 @@
 package LsyncdAsCode::Room;
 use strict;
 use warnings;
+use Errno ();
 use Fcntl qw(:DEFAULT :mode);
-use LsyncdAsCode::Beneath qw(open_beneath);
+use LsyncdAsCode::Beneath qw(create_file open_beneath remove_file);
 use LsyncdAsCode::Itemize ();
 use LsyncdAsCode::Paths   ();
-use LsyncdAsCode::System  qw(fd_path free_bytes leave);
+use LsyncdAsCode::Private qw(part);
+use LsyncdAsCode::System  qw(fd_path free_bytes leave number_of);
 
 use constant {
     # Bytes from which files are checked individually. If smaller ones do not fit, the volume is full.
@@ -63,6 +65,14 @@ sub remember {
 # After a pass that ran out of space. Returns true if there are more files to leave out, so that the pass can be repeated.
 sub look_again {
     my ($self) = @_;
+    return 1 if $self->look_once;
+    # Its file system has room, and yet there was none: a quota.
+    $self->{quota} = 1;
+    return $self->look_once;
+}
+
+sub look_once {
+    my ($self) = @_;
     my $before = @{ $self->{out} };
     my @paths = $self->{pass}->is_event ? map { $_->{path} } $self->{pass}->entries : $self->planned;
     my %out = map { $_ => 1 } @{ $self->{out} };
@@ -78,7 +88,7 @@ sub leave_out {
     for my $file ($self->lacking(@files)) {
         push @{ $self->{out} }, $file->{path};
         warn sprintf "no room in the mirror for %s: it needs %d MB, %d are free. All else is mirrored\n",
-            LsyncdAsCode::Paths::printable($file->{path}), $file->{need} / 1e6 + 1, free_bytes($self->{target}) / 1e6;
+            LsyncdAsCode::Paths::printable($file->{path}), $file->{need} / 1e6 + 1, $self->free / 1e6;
     }
     return;
 }
@@ -87,8 +97,31 @@ sub leave_out {
 sub lacking {
     my ($self, @files) = @_;
     return if !@files;
-    my $free = free_bytes($self->{target}) - RESERVE;
-    return choose($free, @files);
+    return choose($self->free - RESERVE, @files);
+}
+
+# Bytes that can be written to the target.
+sub free {
+    my ($self) = @_;
+    my $free = free_bytes($self->{target});
+    return $self->{quota} ? allocatable(part($self->{target}, 'copies', 1), $free) : $free;
+}
+
+# Bytes that a new file in a directory can have, $most at most, to a MiB: a quota is not in what statfs says.
+sub allocatable {
+    my ($directory, $most) = @_;
+    my $name = "room.$$";
+    my $file = create_file($directory, $name);
+    my ($low, $high) = (0, $most >> 20);
+    while ($low < $high) {
+        my $middle = ($low + $high + 1) >> 1;
+        # A file system that cannot allocate says nothing.
+        if   (syscall(number_of('fallocate'), fileno $file, 0, 0, $middle << 20) == 0 || $!{EOPNOTSUPP}) { $low = $middle }
+        else                                                                                          { $high = $middle - 1 }
+        truncate $file, 0;
+    }
+    remove_file($directory, $name);
+    return $low << 20;
 }
 
 # Pure: returns the files that do not fit into $free bytes, by their need.

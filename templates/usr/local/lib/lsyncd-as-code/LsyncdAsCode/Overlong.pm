@@ -1,0 +1,53 @@
+# Paths that are too long for rsync (MAXPATHLEN, 4,096 bytes with the one that ends it). It says so of each, ends with 23, and deletes nothing,
+# in each pass over everything; a filter comes too late for the path itself. So the directory that holds one is left out, and
+# reported once.
+package LsyncdAsCode::Overlong;
+use strict;
+use warnings;
+use LsyncdAsCode::Itemize ();
+use LsyncdAsCode::Paths   ();
+
+# Paths that are left out at most (arguments are limited), and bytes of one that a message shows at each end.
+use constant { MOST => 200, SHOWN => 120 };
+
+# What is left out, out of what rsync says (flist.c of rsync 3.2 to 3.5): the directories that hold such paths, and the entries whose path is too
+# long only with that of the volume before it, $root.
+sub entries {
+    my ($root, @said) = @_;
+    my %found;
+    for my $line (map { LsyncdAsCode::Itemize::unescape($_) } @said) {
+        my ($path) = $line =~ /\Arsync: \[sender\] \w+[ (]"\Q$root\E\/(.+)"\)? failed: File name too long \(/s;
+        if (!defined $path) {
+            ($path) = $line =~ /\Afilename overflows max-path len by [0-9]+: (.+)\z/s or next;
+            ($path) = LsyncdAsCode::Paths::split_path($path);
+        }
+        # A pattern has a slash more, and has to be as short.
+        while (length($path) + 1 > LsyncdAsCode::Paths::LONGEST_PATTERN) { ($path) = LsyncdAsCode::Paths::split_path($path) }
+        $found{$path} = 1 if $path ne '';
+    }
+    return sort keys %found;
+}
+
+sub exclusions {
+    my @paths = @_;
+    return map { '--exclude=' . LsyncdAsCode::Paths::pattern($_, '') } @paths;
+}
+
+# Says which they are, unless it was said before: $memory is a file that remembers. None: it is forgotten.
+sub report {
+    my ($memory, @paths) = @_;
+    return unlink $memory if !@paths;
+    my $text = join '', map { "$_\0" } sort @paths;
+    my $known = do { local (@ARGV, $/) = ($memory); -e $memory ? <> : '' } // '';
+    return if $known eq $text;
+    if (open my $file, '>', $memory) { print {$file} $text; close $file }
+    my %before = map { $_ => 1 } split /\0/, $known;
+    for my $path (grep { !$before{$_} } sort @paths) {
+        my $shown = LsyncdAsCode::Paths::printable($path);
+        $shown = substr($shown, 0, SHOWN) . '…' . substr $shown, -SHOWN if length $shown > 2 * SHOWN;
+        print {*STDERR} "rsync: not mirrored, as paths in it are longer than rsync can handle (4,095 bytes): $shown. Give a directory above it a shorter name\n";
+    }
+    return;
+}
+
+1;
