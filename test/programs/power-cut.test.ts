@@ -135,7 +135,7 @@ describe("the record", () => {
       "-qq",
       "-y",
       "-e",
-      "trace=fsync,rename,execve",
+      "trace=fsync,rename,renameat2,execve",
       "-o",
       at("calls"),
       "perl",
@@ -147,7 +147,7 @@ describe("the record", () => {
       .map((line) =>
         /fsync\(\d+<[^>]*unsynced\.new>/.test(line)
           ? "content"
-          : /rename\(.*unsynced\.new"/.test(line)
+          : /rename(?:at2)?\(.*unsynced\.new"/.test(line)
             ? "name"
             : /fsync\(\d+<[^>]*\.lsyncd-as-code>/.test(line)
               ? "directory"

@@ -8,7 +8,7 @@ import { installTime, needPrograms } from "../support/programs";
 // rsync where it writes in place: the kernel keeps it in the target. What a swapping user gets: hostile-user.
 
 const program = join(library, "rsync-in-place");
-const inPlace = ["-aH", "--inplace", "--no-whole-file"];
+const inPlace = ["-aH", "--modify-window=-1", "--inplace", "--no-whole-file"];
 let folder: string;
 
 beforeAll(() => needPrograms("rsync"), installTime);

@@ -56,7 +56,7 @@ sub read_file {
 # Writes it so that it is there whole after a power cut, in its old state or the new one.
 sub write_file {
     my ($directory, $name, $text) = @_;
-    remove_file($directory, "$name.new");
+    eval { remove_file($directory, "$name.new"); 1 } or die "cannot write $name: $@";
     my $file = create_file($directory, "$name.new");
     eval { write_at($file, 0, $text); sync($file); 1 } or die "$name: $@";
     close $file or die "cannot write $name: $!\n";
