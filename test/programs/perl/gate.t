@@ -3,6 +3,7 @@ use warnings;
 use Test::More;
 use File::Temp ();
 use LsyncdAsCode::Gate ();
+use LsyncdAsCode::Gate::Ask ();
 use LsyncdAsCode::Gate::Generation ();
 use LsyncdAsCode::Gate::Delete ();
 use LsyncdAsCode::Gate::Kept ();
@@ -104,5 +105,11 @@ is($kept->purge(time + 3 * 86_400), 1, 'what is older than its days goes');
 is($kept->make_room, undef, 'then nothing is left to give up');
 chmod 0755, "$root/.lsyncd-as-code";
 ok(!eval { LsyncdAsCode::Gate::Kept->new($root, 2) } && $@ =~ /not for root alone/, 'a directory that others may enter is refused');
+
+# Beside a directory that has taken a database's place: a file with one of SQLite's suffixes is somebody's own.
+mkdir "$root/was.db";
+for my $suffix (qw(-wal -journal)) { open my $file, '>', "$root/was.db$suffix" or die; print {$file} 'notes'; close $file }
+ok(LsyncdAsCode::Gate::Ask::delete_database($root, undef, 'was.db', "$root/grants", 0), 'a directory is no database');
+ok(-f "$root/was.db-wal" && -f "$root/was.db-journal", 'nothing beside it goes without the gate');
 
 done_testing();
