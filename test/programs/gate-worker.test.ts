@@ -126,6 +126,44 @@ it("databases that go are deleted by the worker, with their directory", async ()
   await eventually(async () => (await mirrored()).join(" ") === "1.sqlite 3.sqlite 4.sqlite 5.sqlite 6.sqlite");
 });
 
+it("a -wal beside a directory that takes a database's place goes, counted by the gate", async () => {
+  await shell("touch source/1.sqlite-wal");
+  const writer = python(
+    "c=sqlite3.connect('1.sqlite', isolation_level=None); c.execute('pragma journal_mode=wal'); c.execute('insert into t values(1)'); time.sleep(60)",
+  );
+  try {
+    await eventually(async () => Number((await shell("stat -c %s source/1.sqlite-wal || true")).stdout) > 0);
+    await eventually(async () => {
+      await events("1.sqlite", "1.sqlite-wal");
+      return (await mirrored()).includes("1.sqlite-wal");
+    });
+  } finally {
+    writer.kill("SIGKILL");
+  }
+  await shell("rm source/1.sqlite* && mkdir source/1.sqlite && echo x >source/1.sqlite/text");
+  expect(await events("1.sqlite", "1.sqlite-wal", "1.sqlite-shm", "1.sqlite/", "1.sqlite/text")).toBe(0);
+  await eventually(async () => (await shell("cat target/1.sqlite/text || true")).stdout === "x\n");
+  expect(await mirrored()).not.toContain("1.sqlite-wal");
+});
+
+it("a file beside one that is only named like a database is counted before it goes", async () => {
+  await shell("echo text >source/a.sqlite; for n in wal journal; do echo mine >source/a.sqlite-$n; done");
+  expect(await events("a.sqlite", "a.sqlite-wal", "a.sqlite-journal")).toBe(0);
+  await eventually(async () => (await mirrored()).join(" ").includes("a.sqlite a.sqlite-journal a.sqlite-wal"));
+  // An event of the first file alone is no leave to delete the others.
+  await shell("rm source/a.sqlite-*; echo more >>source/a.sqlite");
+  expect(await events("a.sqlite")).toBe(0);
+  await eventually(async () => (await shell("cat target/a.sqlite")).stdout === "text\nmore\n");
+  await sleep(1000);
+  expect(await mirrored()).toEqual(expect.arrayContaining(["a.sqlite-wal", "a.sqlite-journal"]));
+  // Kept, as all that the gate deletes.
+  await writeSettings(at("settings"), { ...given(), keepDeletedDays: 1 });
+  expect(await events("a.sqlite-wal", "a.sqlite-journal")).toBe(0);
+  await eventually(async () => !(await mirrored()).some((name) => name.startsWith("a.sqlite-")));
+  const kept = (await shell("find target/.lsyncd-as-code/deleted -type f -printf '%f\\n' | sort")).stdout;
+  expect(kept).toBe("a.sqlite-journal\na.sqlite-wal\n");
+});
+
 it("all of them are held, and none is deleted by anybody", async () => {
   await shell("rm source/*.sqlite");
   expect(await events(...["1", "2", "3", "4", "5", "6"].map((name) => `${name}.sqlite`))).toBe(1);

@@ -3,7 +3,7 @@ package LsyncdAsCode::Plain;
 use strict;
 use warnings;
 use Fcntl qw(:mode);
-use LsyncdAsCode::Beneath qw(open_file remove_file rename_file set_times status sync_directory);
+use LsyncdAsCode::Beneath qw(open_file rename_file set_times status sync_directory);
 use LsyncdAsCode::Install qw(follow_attributes set_attributes);
 use LsyncdAsCode::Result qw(deferred need_space THROTTLED);
 use LsyncdAsCode::Sparse qw(copy_sparse);
@@ -35,19 +35,17 @@ sub copy_plain {
     return { state => 'copied', bytes => $is->{size} };
 }
 
-# Mirrors the files beside a name that is not a database, or does not exist; deletes those that the source lacks.
+# Mirrors the files beside a name that is not a database, or does not exist. The gate deletes those that the source lacks.
 sub copy_beside {
     my ($source, $target, $temporary, $options, $result) = @_;
     for my $suffix ('-wal', '-shm', '-journal') {
         my ($from, $to) = (beside($source, $suffix), beside($target, $suffix));
         my $there = status(@$from);
-        if ($there && S_ISREG($there->{mode})) {
-            my $done = copy_plain($from, $to, $temporary, $options);
-            return $done if $done->{state} eq 'deferred';
-            $result = $done if $done->{state} eq 'copied';
-            follow_attributes($to, $there, $options);
-        }
-        elsif (remove_file(@$to)) { $result = { state => 'copied', bytes => 0 } if $result->{state} eq 'same' }
+        next unless $there && S_ISREG($there->{mode});
+        my $done = copy_plain($from, $to, $temporary, $options);
+        return $done if $done->{state} eq 'deferred';
+        $result = $done if $done->{state} eq 'copied';
+        follow_attributes($to, $there, $options);
     }
     return $result;
 }

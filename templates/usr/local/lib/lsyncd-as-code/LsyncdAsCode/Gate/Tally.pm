@@ -16,6 +16,7 @@ package LsyncdAsCode::Gate::Tally;
 use strict;
 use warnings;
 use LsyncdAsCode::Gate::Names qw(base_of is_own is_probe is_temporary);
+use LsyncdAsCode::Paths       ();
 
 # Bytes that a file is recognised by. An append, SQLite's writes, VACUUM and the pages of an encrypted database leave the first 16
 # bytes as they are (https://www.sqlite.org/fileformat2.html#the_database_header, and SQLCipher's salt); another key does not.
@@ -202,13 +203,22 @@ sub changed {
     return;
 }
 
-# Files of SQLite's that belong to a database which is still there: the copier takes them away when it copies that database.
+# Files of SQLite's that belong to a database which is still there: the copier takes them away when it copies that database. What is only
+# named like one has none.
 sub is_part_of_database {
     my ($self, $path) = @_;
     return 0 unless $self->{copier};
     my $base = base_of($path) // return 0;
     my $there = $self->{source}->look($base);
-    return $there && $there->{type} eq 'f' && $self->{is_database}->($self->{source}, $base) ? 1 : 0;
+    return 0 unless $there && $there->{type} eq 'f' && $self->{is_database}->($self->{source}, $base);
+    my ($above, $name) = LsyncdAsCode::Paths::split_path($base);
+    my $directory = $self->{source}->directory($above) // return 0;
+    # The copier's modules are there where it is.
+    require LsyncdAsCode::Kind;
+    require LsyncdAsCode::Unit;
+    # One that goes at this moment is looked at with the next event.
+    my $unit = LsyncdAsCode::Unit::open_unit($directory, $name) // return 1;
+    return LsyncdAsCode::Kind::is_sqlite($unit);
 }
 
 # What a file is called while it is written.
