@@ -16,6 +16,8 @@ export function nspawnArguments(host: SandboxHost): string[] {
     "--link-journal=no",
     "--timezone=off",
     "--resolv-conf=replace-host",
+    // A process may restrict itself, as on a machine (Landlock).
+    "--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
     ...disksAtBoot(host).map((disk) => `--bind=${disk.device}`),
   ];
 }
