@@ -186,4 +186,6 @@ export const insert = (count: number): string =>
 export const create = "create table t (i, b)";
 /** All names below a directory. */
 export const tree = (directory: string): string[] =>
-  (readdirSync(directory, { recursive: true }) as string[]).filter((name) => !/lost\+found|^\.lsyncd-as-code/.test(name)).sort();
+  (readdirSync(directory, { recursive: true }) as string[])
+    .filter((name) => !/lost\+found|^\.lsyncd-as-code/.test(name))
+    .sort();

@@ -227,21 +227,29 @@ describe("pages that the program links to", () => {
   });
 });
 
+/** The tests that a page names: a link to the file, and a title if one follows. */
+const testsNamed = (page: string) => [...read(page).matchAll(/\]\((?:\.\.\/)+(test\/[^)]+)\)(?:: “([^”]+)”)?/g)];
+
+describe.each(["docs/coverage.md", "docs/decisions/0012-who-is-trusted.md"])("%s", (page) => {
+  it.each(testsNamed(page).map(([, file, title]) => [file, title ?? ""]))(
+    "names an existing test: %s %s",
+    (file, title) => {
+      expect(existsSync(join(root, file ?? ""))).toBe(true);
+      expect(read(file ?? "").replaceAll('\\"', '"')).toContain(title);
+    },
+  );
+});
+
 describe("docs/coverage.md", () => {
   const rows = read("docs/coverage.md")
     .split("\n")
     .filter((line) => /^\| (?!-|documentation)/.test(line));
-  const named = [...read("docs/coverage.md").matchAll(/\]\(\.\.\/(test\/[^)]+)\)(?:: “([^”]+)”)?/g)];
+  const named = testsNamed("docs/coverage.md");
 
   it("names a test in every row, or says why there is none", () => {
     const without = rows.filter((row) => !/\]\(\.\.\/test\/|\| none: /.test(row) && !/^\| .* \| here +\|/.test(row));
     expect(without).toEqual([]);
     expect(named.length).toBeGreaterThan(50);
-  });
-
-  it.each(named.map(([, file, title]) => [file, title ?? ""]))("names an existing test: %s %s", (file, title) => {
-    expect(existsSync(join(root, file ?? ""))).toBe(true);
-    expect(read(file ?? "").replaceAll('\\"', '"')).toContain(title);
   });
 });
 
