@@ -18,7 +18,7 @@ const guard = join(programs, "lsyncd-guard");
 const options = ["-WpglstoD", "--delete-after", "--no-perms", "--omit-dir-times", "-r", "--delete", "--ignore-errors"];
 const list = [...options, "--force", "--from0", "--include-from=-", "--exclude=*"];
 
-/** Calls the wrapper with a list of these databases, by way of another program; the caller lives until the copier is idle. */
+/** Calls the wrapper with a list of these paths, by way of another program; the caller lives until the copier is idle. */
 async function call(by: string[], ...names: string[]) {
   const command = `"$@" >>'${at("output")}' 2>&1; code=$?; sleep 3.5; exit $code`;
   const args = [...by, join(programs, "rsync-wrapper"), ...list, at("source/"), at("target/")];
@@ -63,6 +63,20 @@ it("the wrapper is the only Perl of a call, and rsync is not started", async () 
   expect(existsSync(at("target/a.sqlite"))).toBe(true);
   // The last one is the worker, which was not there yet.
   expect(started("trace")).toEqual(["rsync-wrapper", "true", "df", "sqlite-copier"]);
+});
+
+it("a directory that was deleted costs a look at that directory: rsync is not asked about all the others", async () => {
+  // The gate would hold a mirror that loses nearly all of it.
+  await shell(`mkdir -p source/d/e && for i in {1..60}; do echo $i >source/$i.txt; done
+    for copy in d/e/b.sqlite d/e/header; do cp source/a.sqlite source/$copy; done
+    echo x >source/d/text && cp -a source/. target && rm -r source/d`);
+  const { code } = await call(
+    ["strace", "-f", "-e", "trace=execve", "-o", at("trace")],
+    ...["a.sqlite", "d/", "d/***", "d/e/", "d/e/***"],
+  );
+  expect(code).toBe(0);
+  expect((await shell("ls target | grep -v txt")).stdout).toBe("a.sqlite\n");
+  expect(started("trace")).not.toContain("rsync");
 });
 
 it("the worker is a program of its own and holds no volume open", async () => {

@@ -5,7 +5,7 @@ use warnings;
 use LsyncdAsCode::Gate::Grants ();
 use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Gate::Names qw(base_of);
-use LsyncdAsCode::Names  qw(has_header is_temporary known matches unit_by_name unit_of_temporary SUFFIXES);
+use LsyncdAsCode::Names  qw(add_known has_header is_temporary known matches unit_by_name unit_of_temporary SUFFIXES);
 use LsyncdAsCode::Paths  ();
 use LsyncdAsCode::Queue  qw(enqueue something_queued);
 use LsyncdAsCode::Rsync  qw(delete_missing plan reads_input run_rsync transfer TRY_AGAIN);
@@ -50,12 +50,13 @@ sub call {
 
 sub by_list {
     my ($self, $sifted) = @_;
-    remember(@{ $sifted->{by_header} });
+    add_known(@{ $sifted->{by_header} });
     grant($self, [ @{ $sifted->{databases} }, @{ $sifted->{later} } ]);
     queue($self, 'queue', $sifted->{databases});
     my ($others, $work) = ($sifted->{others}, deletes($self) ? \&delete_missing : \&transfer);
     my $code = @$others ? $work->($self->{arguments}, $others) : 0;
-    queue($self, 'queue', $sifted->{later});
+    # A deletion comes after what may be its new name.
+    queue($self, 'queue', [ @{ $sifted->{later} }, @{ $sifted->{deleted} } ]);
     return $code;
 }
 
@@ -82,7 +83,7 @@ sub by_plan {
     return $code unless $code == 0 || $code == 23 || $code == 24;
 
     my $wanted = wanted($self, $plan);
-    remember(@{ $wanted->{by_header} });
+    add_known(@{ $wanted->{by_header} });
     grant($self, [ @{ $wanted->{units} }, @{ $wanted->{deleted} } ]);
     # A pass finds many databases; later changes must not wait behind them.
     my $queue = $input eq '' ? 'queue.pass' : 'queue';
@@ -206,16 +207,6 @@ sub queue {
     enqueue($queue, $self->{began}, $units, $anew);
     start_worker();
     $self->{worker} = 1;
-    return;
-}
-
-# Adds to the list of databases known only by their header, for lsyncd-verify, which reads the mirror without a plan of rsync.
-sub remember {
-    my @found = @_;
-    return unless @found;
-    my %known = known();
-    my @new = grep { !$known{$_} } @found;
-    replace_file(state_file('known'), join "\0", sort keys %known, @new) if @new;
     return;
 }
 

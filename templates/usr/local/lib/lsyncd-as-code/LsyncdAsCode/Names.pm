@@ -9,7 +9,7 @@ use LsyncdAsCode::State   qw(settings_list slurp state_file);
 use LsyncdAsCode::System  qw(read_at);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(matches unit_by_name has_header is_temporary unit_of_temporary known SUFFIXES);
+our @EXPORT_OK = qw(matches unit_by_name has_header is_temporary unit_of_temporary add_known known SUFFIXES);
 
 # The suffixes that SQLite appends to a database's name.
 use constant SUFFIXES => ('', '-wal', '-shm', '-journal');
@@ -48,7 +48,37 @@ sub is_temporary { my ($path) = @_; return $path =~ $TEMPORARY }
 # Returns the database of a temporary file; processing it removes the file. If its long name was cut, returns the file itself.
 sub unit_of_temporary { my ($path) = @_; return $path =~ $TEMPORARY && length $2 < 180 ? "$1$2" : $path }
 
-# Returns the databases found by their header, as { path => 1 }.
-sub known { return map { $_ => 1 } grep { length } split /\0/, slurp(state_file('known')) }
+# Databases that were found by their header are written down, for by_rules (Call.pm) and lsyncd-verify, in files by a hash of their path,
+# each between NULs: to add one that is there already, a look at one small file is enough. (An older version had a single file, "known".)
+use constant FILES => 4096;
+
+sub known_file {
+    my ($path) = @_;
+    my $hash = 0;
+    $hash = ($hash * 33 + $_) & 0xffffffff for unpack 'C*', $path;
+    return sprintf '%s/%03x', state_file('known.d'), $hash % FILES;
+}
+
+# Adds paths to them.
+sub add_known {
+    my @paths = @_;
+    for my $path (@paths) {
+        my $file = known_file($path);
+        next if index(slurp($file), "\0$path\0") >= 0;
+        mkdir state_file('known.d'), 0700;
+        open my $more, '>>', $file or die "cannot write $file: $!\n";
+        # At once: a call may be killed.
+        syswrite $more, "\0$path\0";
+    }
+    return;
+}
+
+# All of them, as { path => 1 }.
+sub known {
+    my $folder = state_file('known.d');
+    my $names;
+    my @files = opendir($names, $folder) ? map { "$folder/$_" } grep { /\A[0-9a-f]{3}\z/ } readdir $names : ();
+    return map { $_ => 1 } grep { length } map { split /\0/, slurp($_) } state_file('known'), @files;
+}
 
 1;

@@ -5,7 +5,8 @@ use strict;
 use warnings;
 use Fcntl qw(:mode);
 use LsyncdAsCode::Gate::Names qw(base_of);
-use LsyncdAsCode::Names  qw(has_header is_temporary unit_by_name);
+use LsyncdAsCode::Gate::Volume ();
+use LsyncdAsCode::Names  qw(has_header is_temporary unit_by_name unit_of_temporary);
 use LsyncdAsCode::Paths  ();
 use LsyncdAsCode::Run    qw(options_for_files);
 use LsyncdAsCode::System qw(stat_ns);
@@ -22,6 +23,7 @@ my $PLAIN = qr/\A(?:-[aDgloprtWqszXA]+|--(?:archive|delete(?:-before|-during|-de
 #   databases  to process now: their directories are the same on both sides
 #   later      to process once rsync has made their directories
 #   others     paths for rsync; directories without their contents
+#   deleted    databases of the mirror in directories that are gone from the source
 #   by_header  databases known only by their header
 sub sift {
     my ($arguments, $input, $source, $target) = @_;
@@ -34,12 +36,17 @@ sub sift {
         # Nothing here reads ACLs or extended attributes.
         unseen => scalar(grep { /\A-[^-]*[XA]/ } @options), above => {},
     };
-    my (%unit, %header, @others);
-    for my $entry (@entries) {
-        # A directory deleted with its contents may have contained databases.
-        return undef if $entry->{below};
+    my (%unit, %header, %gone, %deleted, @others);
+    for my $entry (sort { length $a->{path} <=> length $b->{path} } grep { $_->{below} } @entries) {
         my $path = $entry->{path};
-        next if is_temporary($path);
+        next if within($path, \%gone);
+        # Who lets rsync delete must have it ask; here the gate has counted what goes, and deletes what is no database.
+        return undef if grep({ /\A--delete/ } @options) || !gone($self, $path, \%deleted, \%header);
+        $gone{$path} = 1;
+    }
+    for my $entry (@entries) {
+        my $path = $entry->{path};
+        next if is_temporary($path) || $gone{$path} || within($path, \%gone);
         if ($entry->{directory}) {
             my $is = directory($self, $path);
             return undef if $is eq 'other';
@@ -63,8 +70,32 @@ sub sift {
     my %once;
     return {
         databases => [ grep { $self->{above}{ $unit{$_} } eq 'same' } keys %unit ], later => \@late,
-        others => [ grep { !$once{$_}++ } @others ], by_header => [ keys %header ],
+        others => [ grep { !$once{$_}++ } @others ], by_header => [ keys %header ], deleted => [ sort keys %deleted ],
     };
+}
+
+# Whether a directory above a path is in a set.
+sub within {
+    my ($path, $set) = @_;
+    return 0 unless %$set;
+    for (my ($up) = LsyncdAsCode::Paths::split_path($path); length $up; ($up) = LsyncdAsCode::Paths::split_path($up)) { return 1 if $set->{$up} }
+    return 0;
+}
+
+# What was deleted with all that was in it: adds the databases that its mirror holds. Returns whether that is all there is to know. It
+# costs a look at that directory of the mirror, and at nothing else.
+sub gone {
+    my ($self, $path, $deleted, $header) = @_;
+    return 0 if !length $path || kind("$self->{source}/$path") ne 'missing' || kind("$self->{target}/$path") !~ /\A(?:directory|missing)\z/;
+    $self->{mirror} //= LsyncdAsCode::Gate::Volume->new($self->{target});
+    $self->{mirror}->walk($path, sub {
+        my ($one, $found) = @_;
+        return 0 if $found->{type} eq 'd';
+        my $unit = is_temporary($one) ? unit_of_temporary($one) : unit_by_name($one) // unit_by_header($self, $one, 'missing', 'file', $header);
+        $deleted->{$unit} = 1 if defined $unit;
+        return 0;
+    });
+    return 1;
 }
 
 sub kind {

@@ -1,7 +1,7 @@
 # The state directory of the database copier, and functions for small files.
 #   queue, queue.pass   databases to look at: see Queue.pm
 #   status.tsv          for monitors: see Status.pm
-#   known               databases whose names match no pattern, found by their header
+#   known, known.d      databases whose names match no pattern, found by their header: see Names.pm
 #   run                 lsyncd's process, source, target and options, for the worker: see Run.pm
 package LsyncdAsCode::State;
 use strict;
