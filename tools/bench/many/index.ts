@@ -12,7 +12,9 @@ const usage = `What the mirror of very many small databases costs: the first pas
   --sizes        numbers of databases; those that are not named stay as they were measured last
   --directories  1: all in one; 256: spread over so many
   --rates        commits a second, on random databases
-  --seconds      how long commits go on at each rate`;
+  --seconds      how long commits go on at each rate
+
+Before the first pass, and before the \`rsync -a\` that it is compared with, the kernel's caches are dropped.`;
 
 /** Measures on this machine, and keeps what it finds. */
 export async function main(args: string[]): Promise<number> {
