@@ -6,7 +6,7 @@ import * as fc from "fast-check";
 import { run } from "../../toolchain/run";
 import { library, PretendedHost, settingsFiles } from "../support/monitor";
 
-/** What alertCommand gets. */
+/** The input of alertCommand. */
 interface Alert {
   version: number;
   kind: string;
@@ -27,7 +27,7 @@ const json = async (text: Buffer): Promise<Alert> => {
   return JSON.parse(stdout) as Alert;
 };
 
-it("the JSON of an alert is whole whatever bytes come, and names what was found", async () => {
+it("the JSON of an alert is valid for any bytes, and contains the findings", async () => {
   const alert = await json(
     Buffer.from('Time: x\n\nISSUES\n- disk: "full"\n- log: \\ \t é\nmore\n\nSERVICE STATUS\n- not this\n'),
   );
@@ -69,7 +69,7 @@ describe("alertCommand", () => {
     });
   const spool = async () => (await readdir(host.at("state/alerts/spool"))).filter((name) => name.endsWith(".json"));
 
-  it("gets the message as a user without rights, and nothing of root's environment", async () => {
+  it("gets the message as an unprivileged user, without root's environment", async () => {
     await command(
       `cat >"$1/message"; id -un >"$1/user"; env >"$1/environment"; grep -E '^(Cap|NoNewPrivs)' /proc/self/status >"$1/rights"`,
       host.at("open"),
@@ -89,7 +89,7 @@ describe("alertCommand", () => {
     expect((await read("rights")).match(/^Cap(Inh|Prm|Eff|Bnd|Amb):\s+0+$/gm)).toHaveLength(5);
   });
 
-  it("gets again what it did not take, in order, and once what it did", async () => {
+  it("gets each message it rejected again, in order, and each accepted one once", async () => {
     await command('[ -e "$1/down" ] && { echo "no network"; exit 7; }; cat >>"$1/messages"', host.at("open"));
     await writeFile(host.at("open/down"), "");
     await alert("compose", "alert", "first");
@@ -104,7 +104,7 @@ describe("alertCommand", () => {
     expect(await spool()).toEqual([]);
   });
 
-  it("that hangs is left behind, and said", async () => {
+  it("that hangs is killed, and this is reported", async () => {
     await command("sleep 60");
     await alert("compose", "alert", "x");
     expect((await alert("command", "1")).stdout).toBe(`${host.at("command")} did not end within 1 s\n`);
@@ -175,7 +175,7 @@ describe("the examples of docs/monitoring/commands", () => {
     });
   });
 
-  it("PagerDuty: an incident that the recovery ends", async () => {
+  it("PagerDuty: the recovery resolves the incident", async () => {
     await send("pagerduty", `key\n${url}/v2/enqueue\n`);
     await send("pagerduty", `key\n${url}/v2/enqueue\n`, { ...alert, kind: "recovered" });
     const [opened, closed] = calls.map(({ body }) => JSON.parse(body) as Record<string, unknown>);
@@ -187,7 +187,7 @@ describe("the examples of docs/monitoring/commands", () => {
     expect(closed).toMatchObject({ event_action: "resolve", dedup_key: opened?.dedup_key });
   });
 
-  it.each(["ntfy", "slack", "pagerduty"])("%s fails when the service does not take it", async (name) => {
+  it.each(["ntfy", "slack", "pagerduty"])("%s fails when the service rejects the message", async (name) => {
     status = 500;
     expect((await send(name, name === "pagerduty" ? `key\n${url}/\n` : `${url}/\n`)).code).not.toBe(0);
   });

@@ -42,7 +42,7 @@ exec @words;
 `;
 
 const user = "nobody";
-// Longer than what a pipe holds.
+// More than a pipe holds.
 const text = `echo "$*"\nexit 7\n# ${"x".repeat(100_000)}\n`;
 
 const environment = (pam: boolean) => ({
@@ -52,7 +52,7 @@ const environment = (pam: boolean) => ({
   FAKE_FOLDER: folder,
 });
 
-/** Runs a command as the user does whom a host knows; `other` is a text that nobody has announced. */
+/** Runs a command as a host's login user does; `other` is a text that was not announced. */
 function borrow(pam: boolean, other = text) {
   const { command, stdin } = asRoot({ name: "h1", user }, "name", other);
   const env = environment(pam);
@@ -60,7 +60,7 @@ function borrow(pam: boolean, other = text) {
   return { code: status, said: stdout };
 }
 
-/** Starts what lends root's rights; `said` is its output until it is ready or has ended. */
+/** Starts the program that passes on root's rights; `said` is its output until it is ready or has ended. */
 async function lender(password: string, pam: boolean, announced = text) {
   const borrower = asRoot({ name: "h1", user }, "name", announced);
   const digests = [announcement(borrower.command("a", "b"), borrower.stdin) ?? "none"];
@@ -96,33 +96,36 @@ async function become(password: string | undefined, pam: boolean) {
 }
 
 describe("sudo-rs", () => {
-  it("gets the password, and the script all that comes behind it", async () => {
+  it("gets the password, and the script gets all input after it", async () => {
     expect(await become("s3cret", true)).toEqual({ code: 7, said: "a b\n", tries: 2, asked: "true" });
   });
 
-  it("is asked once with a wrong one", async () => {
+  it("asks once when the password is wrong", async () => {
     const { code, said, tries } = await become("wrong", true);
     expect([code, tries]).toEqual([passwordRefused, 1]);
     expect(said).toMatch(/^sudo on h1 refuses the password for nobody\. It was tried once; /);
   });
 
-  it("that asks, and nobody has told the password, is one clear line", async () => {
+  it("that asks for a password that is not set gives one clear line", async () => {
     const { code, said } = await become(undefined, true);
     expect(code).toBe(passwordMissing);
     expect(said).toMatch(/^sudo on h1 asks nobody for a password\. /);
   });
 
-  it.each(["s3cret", undefined])("that does not ask runs the script, whatever is told (%s)", async (password) => {
-    const { code, said, tries } = await become(password, false);
-    expect([code, tries]).toEqual([7, 0]);
-    expect(said).toBe("a b\n");
-  });
+  it.each(["s3cret", undefined])(
+    "that does not ask runs the script, with or without a password (%s)",
+    async (password) => {
+      const { code, said, tries } = await become(password, false);
+      expect([code, tries]).toEqual([7, 0]);
+      expect(said).toBe("a b\n");
+    },
+  );
 });
 
-describe("what is lent", () => {
+describe("root's rights", () => {
   const left = () => readdirSync("/run/lsyncd-as-code").filter((name) => name.startsWith(`root-for-${user}.`));
 
-  it("is for the announced commands of the run alone, whoever else lends to the same user", async () => {
+  it("are limited to the announced commands of the run, even if another run serves the same user", async () => {
     writeFileSync(join(folder, "sudo"), sudoRs, { mode: 0o755 });
     const other = "echo other\n";
     const loans = [await lender("s3cret", true, other), await lender("s3cret", true)];
@@ -131,7 +134,7 @@ describe("what is lent", () => {
     expect(borrow(true, other)).toEqual({ code: 0, said: "other\n" });
     const none = borrow(true, "echo none\n");
     expect(none).toEqual({ code: 1, said: "This run was not announced: name a b. Nothing was done.\n" });
-    // The end of one run is not the other's.
+    // The end of one run does not end the other.
     await loans[0]?.end();
     expect(borrow(true)).toEqual({ code: 7, said: "a b\n" });
     await loans[1]?.end();
@@ -139,7 +142,7 @@ describe("what is lent", () => {
     expect(borrow(true).code).toBe(passwordMissing);
   });
 
-  it("is lent by no argument or environment: neither has the password or a digest", async () => {
+  it("are passed on without the password or a digest in an argument or the environment", async () => {
     writeFileSync(join(folder, "sudo"), sudoRs, { mode: 0o755 });
     const loan = await lender("s3cret", true);
     const seen = readdirSync("/proc")

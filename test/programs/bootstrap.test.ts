@@ -59,21 +59,21 @@ const installed = (): string[] =>
     .filter((name) => !name.startsWith("."))
     .sort();
 
-it("installs what is missing, once, and runs a package's program with its arguments and exit code", async () => {
+it("installs what is missing once, and runs a package's program with its arguments and exit code", async () => {
   const first = await bootstrap(["what it is for", "say", "--loud", "two words"]);
   expect(first).toMatchObject({ code: 7, stdout: `${process.version} --loud two words\n` });
   expect(first.stderr).toContain("Installing node_modules");
   expect(await bootstrap(["say"])).toEqual({ code: 7, stdout: `${process.version}\n`, stderr: "" });
 });
 
-it("installs all of it, also where NODE_ENV or npm's settings leave packages out", async () => {
+it("installs everything, even if NODE_ENV or npm's settings omit packages", async () => {
   env.NODE_ENV = "production";
   env.npm_config_omit = "dev optional";
   await bootstrap(["what it is for"]);
   expect(installed()).toEqual(["developed", "used"]);
 });
 
-it("makes a tree whole again that npm has thinned out since", async () => {
+it("repairs a tree from which npm has since removed packages", async () => {
   await bootstrap(["what it is for"]);
   await run("npm", ["prune", "--omit=dev"], { cwd: project, env });
   expect(installed()).toEqual(["used"]);
@@ -81,7 +81,7 @@ it("makes a tree whole again that npm has thinned out since", async () => {
   expect(installed()).toEqual(["developed", "used"]);
 });
 
-it("an empty HOME is the user's own: no folder named ~ is made", async () => {
+it("replaces an empty HOME by the user's own, and creates no folder named ~", async () => {
   env.HOME = "";
   // As an npm that was started so hands it on.
   env.npm_config_cache = join(project, "~/.npm");
@@ -96,13 +96,13 @@ describe("on a Node that is too old", () => {
 
   beforeEach(async () => {
     await bootstrap(["what it is for"]);
-    // This very Node, which takes itself for an older one.
+    // The running Node, made to report an older version.
     const pretend = join(folder, "old.cjs");
     write(pretend, 'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.1.0" } });');
     old = ["--require", pretend];
   });
 
-  /** An npm that fetches by this script; its working directory is where the packages are to be. */
+  /** A fake npm with this script; its working directory is where the packages are installed. */
   const npm = (script: string): void => {
     write(join(folder, "bin/npm"), `#!/bin/sh\necho npm "$@" >>'${folder}/npm.log'\n${script}\n`, 0o755);
     env.PATH = `${join(folder, "bin")}:${process.env.PATH ?? ""}`;
@@ -114,7 +114,7 @@ describe("on a Node that is too old", () => {
     mkdir -p $bin && cp package-lock.json "$(dirname "$0")/../seen.json"
     printf '#!/bin/sh\\necho pinned "$@"; exec ${process.execPath} "$@"\\n' >$bin/node && chmod +x $bin/node`;
 
-  it("fetches the pinned one, says so in one line, and goes on with it", async () => {
+  it("downloads the pinned Node, reports it in one line, and continues with it", async () => {
     npm(fetching);
     const file = join(project, "toolchain/bootstrap.mjs");
     const first = await bootstrap(["what it is for", "say", "x"], old);
@@ -132,7 +132,7 @@ describe("on a Node that is too old", () => {
     expect(readdirSync(join(cache, "lsyncd-as-code/node"))).toHaveLength(1);
   });
 
-  it("what it starts in turn has that Node first on PATH", async () => {
+  it("has that Node first on PATH in child processes", async () => {
     npm(fetching);
     write(
       join(project, "packages/used/say.js"),
@@ -141,13 +141,13 @@ describe("on a Node that is too old", () => {
     expect((await bootstrap(["say"], old)).stdout).toMatch(/\npinned -p 1\n1\n$/);
   });
 
-  it("a signal ends it, and the exit code says so", async () => {
+  it("exits on a signal, with a matching exit code", async () => {
     npm(fetching);
     write(join(project, "packages/used/say.js"), 'process.kill(process.ppid, "SIGTERM"); setTimeout(() => {}, 20000);');
     expect((await bootstrap(["say"], old)).code).toBe(143);
   });
 
-  it("where it cannot be fetched, says what to do and leaves nothing behind", async () => {
+  it("says what to do if the download fails, and leaves nothing behind", async () => {
     npm("echo 'npm error code ENOTFOUND' >&2; exit 1");
     const { code, stderr } = await bootstrap(["say"], old);
     expect(code).toBe(1);

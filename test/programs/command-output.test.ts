@@ -3,7 +3,7 @@ import { isUtf8 } from "node:buffer";
 import * as fc from "fast-check";
 import { script } from "../../infra/commands/script";
 
-/** Runs a command as a host runs it, with the part of it that sees to its output. */
+/** Runs a command with the output filter that a host uses. */
 function printed(body: string, input: Buffer = Buffer.alloc(0)) {
   const text = `${script({ INPUT: input.toString("base64") }, ["output.sh"])}\n${body}\n`;
   const { status, stdout, stderr } = spawnSync("bash", ["-c", 'eval "$(cat)"', "test"], { input: text });
@@ -12,7 +12,7 @@ function printed(body: string, input: Buffer = Buffer.alloc(0)) {
 
 const echo = 'printf %s "$INPUT" | base64 -d';
 
-it("what a command prints is UTF-8 in lines that the plugin can take, whatever it prints", () => {
+it("any output arrives as UTF-8 in lines that the plugin accepts", () => {
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 200 }),
     fc.string({ unit: "binary", maxLength: 200 }).map((text) => Buffer.from(text)),
@@ -29,13 +29,13 @@ it("what a command prints is UTF-8 in lines that the plugin can take, whatever i
   );
 });
 
-it("text stays as it is, and other bytes are shown as they are written in a shell's quotes", () => {
+it("text is unchanged, and other bytes are shown as shell escapes", () => {
   const text = "naïve – 日本 🦊\tok\n\nlast, without an end";
   expect(printed(echo, Buffer.from(text)).stdout.toString()).toBe(text);
   expect(printed("printf 'caf\\351/\\033[31m\\n'").stdout.toString()).toBe("caf\\xe9/\\x1b[31m\n");
 });
 
-it("the two streams stay two, all of both arrives, and so does the exit code", () => {
+it("both streams stay separate and complete, and the exit code is kept", () => {
   const { code, stdout, stderr } = printed("seq 20000; seq 20000 >&2; (exit 5); echo $?; exit 7");
   expect(code).toBe(7);
   expect(stdout.toString().split("\n").slice(-3)).toEqual(["20000", "5", ""]);

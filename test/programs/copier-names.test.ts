@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { create, events, fullPass, insert, rows, source, sql, target, useCopier } from "../support/copier";
 
-// Names that lsyncd's list and rsync's rules write differently, through the copier of databases.
+// Names that lsyncd's list and rsync's rules write differently, as the copier of databases handles them.
 
 useCopier();
 
@@ -30,7 +30,7 @@ it("mirrors a database with such a name", async () => {
 }, 60_000);
 
 it.each(["\r", "\n"])(
-  "a name with %j that is known by its header says nothing of another file",
+  "a database named with %j and found by its header does not affect another file",
   async (end) => {
     mkdirSync(path.join(source, "cr"));
     await sql(path.join(source, `cr/y${end}bar`), create, insert(3));

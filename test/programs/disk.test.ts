@@ -5,14 +5,14 @@ import { run } from "../../toolchain/run";
 import { programs, writeSettings } from "../../tools/torture/settings";
 import { installTime, needPrograms } from "../support/programs";
 
-// A target whose disk or file system fails, although the mount table calls it writable. The volume is a real ext4 in a file.
+// A target whose disk or file system fails although it is mounted read-write. The volume is a real ext4 in a file.
 
 let folder: string;
 const at = (name: string): string => join(folder, name);
 const shell = async (text: string) => (await run("bash", ["-c", `set -e; cd '${folder}'; ${text}`])).stdout.trim();
 const disk = (how: string) => run(join(programs, "volume-disk"), [how, "target", at("target")], { allowFailure: true });
 
-/** What ext4 does when its journal cannot be written; the kernel offers that for tests. */
+/** ext4's reaction to a journal that cannot be written; the kernel offers it for tests. */
 const abort = () => shell("mount -o remount,abort target; ! touch target/x 2>/dev/null; test -w target");
 const repair = () => shell("umount target; e2fsck -fy image >/dev/null 2>&1 || true; mount -o loop image target");
 
@@ -25,12 +25,12 @@ beforeEach(async () => {
 afterEach(() => shell(`umount target; rm -rf '${folder}'`));
 
 describe("volume-disk", () => {
-  it("finds nothing on a volume that works, and leaves nothing on it", async () => {
+  it("reports nothing for a working volume, and leaves nothing on it", async () => {
     for (const how of ["write", "read"]) expect(await disk(how)).toMatchObject({ code: 0, stdout: "", stderr: "" });
     expect(await readdir(at("target"))).toEqual(["lost+found"]);
   });
 
-  it("names the volume and the disk when writes are refused, and nothing once it is repaired", async () => {
+  it("names the volume and the disk when writes fail, and reports nothing after the repair", async () => {
     const device = await shell("findmnt -n -o SOURCE target");
     await abort();
     expect(await disk("write")).toMatchObject({
@@ -60,21 +60,21 @@ describe("volume-disk", () => {
     expect(traced.stderr).not.toMatch(/sync\w*\(/);
   });
 
-  it("names the disk when it cannot be read, although everything that is asked for is in memory", async () => {
+  it("names the disk when it cannot be read, although all requested data is in memory", async () => {
     await shell("truncate -s 20M image; ls target >/dev/null");
     expect((await disk("read")).stdout).toContain("is on a disk that cannot be read (Input/output error): /dev/loop");
     await shell("truncate -s 64M image");
     expect(await disk("read")).toMatchObject({ code: 0, stdout: "" });
   });
 
-  it("takes a full volume for one that works", async () => {
+  it("accepts a full volume as working", async () => {
     await shell(
       "dd if=/dev/zero of=target/ballast bs=1M 2>/dev/null || true; cat /dev/zero >target/rest 2>/dev/null || true",
     );
     for (const how of ["write", "read"]) expect(await disk(how)).toMatchObject({ code: 0, stdout: "" });
   });
 
-  it("does without a file that has no name where the file system has none", async () => {
+  it("works where the file system does not support unnamed files", async () => {
     const script = `use LsyncdAsCode::Disk; use Errno 'EOPNOTSUPP';
       no warnings 'redefine'; *LsyncdAsCode::Disk::scratch_file = sub { $! = EOPNOTSUPP; return undef };
       print LsyncdAsCode::Disk::write_fault('target', '${at("target")}', '${at("target")}') // 'fine'`;
@@ -93,14 +93,14 @@ describe("a pass", () => {
       allowFailure: true,
     });
 
-  it("gives up before it touches the mirror, with the reason, and mirrors when the disk is repaired", async () => {
+  it("stops before it changes the mirror, gives the reason, and mirrors after the repair", async () => {
     await writeSettings(at("settings"), {
       ...{ source: at("source"), target: at("target"), state: at("run"), sqliteSafe: false },
     });
     await writeFile(at("source/a"), "a");
     await abort();
     const refused = await pass();
-    // 1 ends lsyncd, which then waits behind the guard.
+    // Exit code 1 ends lsyncd, which then waits for the guard.
     expect(refused.code).toBe(1);
     expect(refused.stderr).toMatch(
       /^the target volume at \S+ cannot be written \(Read-only file system\): \/dev\/loop\d+ or/m,

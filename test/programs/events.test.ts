@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { run } from "../../toolchain/run";
 import { installTime, needPrograms } from "../support/programs";
 
-// What docs/on-a-host.md says about writes that lsyncd cannot see: asked of the kernel that this runs on.
+// Checks on the running kernel what docs/on-a-host.md says about writes that lsyncd cannot see.
 
 let events: Map<string, string[]>;
 beforeAll(async () => {
@@ -19,25 +19,25 @@ beforeAll(async () => {
   }
 }, installTime);
 
-/** The events of a way to write, if this machine has it (io_uring is often switched off, a container has no loop devices). */
+/** The events of a kind of write, if this machine supports it (io_uring is often disabled, a container has no loop devices). */
 const of = (way: string): string[] | undefined => {
   const [done, ...found] = events.get(way) ?? ["failed"];
   return done === "ok" ? found : undefined;
 };
 
-it("a write is told at once", () => {
+it("a write is reported at once", () => {
   expect(of("write")).toEqual(["MODIFY"]);
 });
 
-it.each(["mmap", "kernel AIO", "loop device"])("a write through %s is not told before the end", (way) => {
+it.each(["mmap", "kernel AIO", "loop device"])("a write through %s is not reported until it ends", (way) => {
   expect(of(way) ?? []).toEqual([]);
 });
 
-it("a write through io_uring is told at once", () => {
+it("a write through io_uring is reported at once", () => {
   expect(of("io_uring") ?? ["MODIFY"]).toEqual(["MODIFY"]);
 });
 
-it("the end is told: a file is closed, a loop device is detached", () => {
+it("the end is reported: a file is closed, a loop device is detached", () => {
   expect(of("close")).toEqual(["CLOSE_WRITE"]);
   expect(of("detach") ?? ["CLOSE_WRITE"]).toEqual(["CLOSE_WRITE"]);
 });

@@ -6,7 +6,7 @@ import { run } from "../../toolchain/run";
 import { installTime, needPrograms } from "../support/programs";
 import { hostOf } from "../unit/support/settings";
 
-// How much of the machine a service could reach if it were taken over, as systemd rates it from 0 to 10. On a real kernel: vm-host.
+// systemd's rating of how much of the machine a compromised service could reach, from 0 to 10. On a real kernel: vm-host.
 
 const most = 4;
 let folder: string;

@@ -6,7 +6,7 @@ import { killedAt, paths, stepsOf } from "../support/failover-kills";
 jest.setTimeout(300_000);
 beforeAll(() => needPrograms("rsync"), installTime);
 
-// Printed, so that a run that fails can be had again.
+// Printed, so that a failed run can be repeated.
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
 
 it.each(paths.map((path, index) => [`${path.args.join(" ")} (${String(index + 1)})`, path, index] as const))(

@@ -2,8 +2,8 @@ import { spawn } from "node:child_process";
 import { installTime, needPrograms } from "../support/programs";
 import { PretendedVolumes } from "../support/failover";
 
-// lsyncd-failover on two real file systems. That it keeps lsyncd stopped through boots and deployments is tried on hosts
-// (operator); killed at every step: failover-killed.
+// lsyncd-failover on two real file systems. Tests on hosts (operator) show that it keeps lsyncd stopped through boots and
+// deployments; failover-killed kills it at every step.
 
 let host: PretendedVolumes;
 const everywhere = (state: string) => ({ root: state, source: state, target: state });
@@ -22,7 +22,7 @@ async function inUse(): Promise<void> {
 }
 
 describe("begin", () => {
-  it("stops lsyncd, and both the root disk and the mirror remember", async () => {
+  it("stops lsyncd, and records the failover on the root disk and on the mirror", async () => {
     const { code, text } = await host.failover(["begin", "the\nprimary"]);
     expect([code, text]).toEqual([0, expect.stringContaining(`The mirror ${host.at("target")} can be used now.`)]);
     expect(await host.records()).toEqual({ root: "in-use", source: "mirroring", target: "in-use" });
@@ -31,7 +31,7 @@ describe("begin", () => {
     expect((await host.failover(["begin"])).code).toBe(0);
   });
 
-  it("works on a full root disk, and after it has stopped lsyncd", async () => {
+  it("works on a full root disk, also after lsyncd was stopped", async () => {
     await host.shell(`mount -t tmpfs -o size=64k,nr_inodes=100 full state; printf 'target\\ttmpfs:volume-two\\n' >state/volumes
       dd if=/dev/zero of=state/filler bs=4k 2>/dev/null || true`);
     const { code, text } = await host.failover(["begin", "full"]);
@@ -40,7 +40,7 @@ describe("begin", () => {
     await host.shell("umount state");
   });
 
-  it("works when not even a name fits on the root disk: the mirror remembers", async () => {
+  it("works when the root disk has no room for a file name: only the mirror has the record", async () => {
     await host.shell(
       `mount -t tmpfs -o size=64k,nr_inodes=3 full state; printf 'target\\ttmpfs:volume-two\\n' >state/volumes; touch state/x`,
     );
@@ -50,7 +50,7 @@ describe("begin", () => {
     await host.shell("umount state");
   });
 
-  it("without a mirror that is mounted leaves the note to the root disk, and none in the mount point", async () => {
+  it("records only on the root disk when the mirror is not mounted, and writes nothing into the mount point", async () => {
     await host.shell("umount target");
     const { code, text } = await host.failover(["begin"]);
     expect([code, text]).toEqual([0, expect.stringContaining("could not take a note")]);
@@ -59,7 +59,7 @@ describe("begin", () => {
 });
 
 describe("a root disk that was restored from a backup", () => {
-  it("does not forget a failover: each command finds the stricter of the records", async () => {
+  it("does not cancel a failover: each command uses the stricter record", async () => {
     await inUse();
     await host.shell("rm state/failover");
     const { code, text } = await host.failover(["status"]);
@@ -70,7 +70,7 @@ describe("a root disk that was restored from a backup", () => {
     expect(await host.records()).toEqual(everywhere("mirroring"));
   });
 
-  it("does not forget a restore that was interrupted", async () => {
+  it("does not cancel an interrupted restore", async () => {
     await inUse();
     await host.shell(`printf '#!/bin/bash\\nexit 23\\n' >bin/rsync; chmod +x bin/rsync`);
     expect((await host.failover(["end", "--keep", "target"])).code).toBe(2);
@@ -81,7 +81,7 @@ describe("a root disk that was restored from a backup", () => {
 });
 
 describe("end --keep target", () => {
-  it("copies what was written on the mirror, and mirrors again", async () => {
+  it("copies the mirror's changes to the source, and mirrors again", async () => {
     await inUse();
     const { code, text } = await host.failover(["end", "--keep", "target"]);
     expect([code, text]).toEqual([0, expect.stringContaining("again.")]);
@@ -90,7 +90,7 @@ describe("end --keep target", () => {
     expect(await host.read("lsyncd")).toBe("active\n");
   });
 
-  it("refuses afterwards: there is nothing to end", async () => {
+  it("refuses afterwards, because no failover is active", async () => {
     const { code, text } = await host.failover(["end", "--keep", "target"]);
     expect([code, text]).toEqual([1, expect.stringContaining("is a mirror of")]);
     expect(await host.read("systemctl.log")).not.toContain("restart");
@@ -99,7 +99,7 @@ describe("end --keep target", () => {
   it.each([
     ["the mirror", "target/a"],
     ["the source", "source/a"],
-  ])("refuses while a process has a file of %s open", async (_, file) => {
+  ])("refuses while a process has an open file on %s", async (_, file) => {
     await inUse();
     const user = spawn("tail", ["-f", host.at(file)], { stdio: "ignore" });
     try {
@@ -111,7 +111,7 @@ describe("end --keep target", () => {
     }
   });
 
-  it("refuses while a container has the mirror mounted elsewhere, with a file open or without", async () => {
+  it("refuses while a container has the mirror mounted elsewhere, with or without an open file", async () => {
     await inUse();
     await host.shell("mkdir elsewhere");
     const script = `mount --bind '${host.at("target")}' '${host.at("elsewhere")}' && umount '${host.at("target")}' && echo ready; sleep 60`;
@@ -129,7 +129,7 @@ describe("end --keep target", () => {
     }
   });
 
-  it("does not take what was changed meanwhile for copied", async () => {
+  it("repeats the copy for files that changed during it", async () => {
     await inUse();
     await host.shell(`cat >bin/rsync <<'END'
 #!/bin/bash
@@ -166,7 +166,7 @@ END
     await host.shell("umount target/in 2>/dev/null || true");
   });
 
-  it("leaves a new source to be accepted, with lsyncd waiting", async () => {
+  it("requires a new source to be accepted, and lsyncd waits until then", async () => {
     await inUse();
     await host.shell("umount source; mount -t tmpfs -o size=64m volume-three source");
     const { code, text } = await host.failover(["end", "--keep", "target"]);
@@ -178,7 +178,7 @@ END
   });
 });
 
-describe("a restore that was interrupted", () => {
+describe("an interrupted restore", () => {
   beforeEach(async () => {
     await inUse();
     await host.shell(`printf '#!/bin/bash\\nexit 20\\n' >bin/rsync; chmod +x bin/rsync`);
@@ -194,12 +194,12 @@ describe("a restore that was interrupted", () => {
     expect(await host.shell("cat target/a")).toBe("new\n");
   });
 
-  it("is completed", async () => {
+  it("can be completed", async () => {
     expect((await host.failover(["end", "--keep", "target"])).code).toBe(0);
     expect(await host.shell("diff -r source target && ls source")).toBe("a\nc\n");
   });
 
-  it("is abandoned by giving up the source, which is then never taken for whole", async () => {
+  it("can be abandoned in favour of the mirror, and the source is never taken for complete", async () => {
     expect((await host.failover(["abandon", "--give-up", "source"])).code).toBe(0);
     expect(await host.records()).toMatchObject({ root: "in-use", target: "in-use" });
     const { code, text } = await host.failover(["end", "--keep", "source"]);
@@ -210,21 +210,21 @@ describe("a restore that was interrupted", () => {
     expect(await host.records()).toEqual(everywhere("mirroring"));
   });
 
-  it("is abandoned by giving up the mirror, when that is lost", async () => {
+  it("can be abandoned in favour of the source, when the mirror is lost", async () => {
     expect((await host.failover(["abandon", "--give-up", "target"])).code).toBe(0);
     expect((await host.failover(["end", "--keep", "source"])).code).toBe(0);
     expect(await host.records()).toEqual(everywhere("mirroring"));
   });
 
-  it("is not abandoned without the name of the copy to give up", async () => {
+  it("is abandoned only with the name of the copy to give up", async () => {
     expect((await host.failover(["abandon"])).code).toBe(2);
     expect((await host.failover(["abandon", "--give-up", "both"])).code).toBe(2);
     expect(await host.records()).toEqual(everywhere("restoring"));
   });
 });
 
-it("ends on file systems that have no place for a record, which the root disk keeps alone", async () => {
-  // /proc and the like have none; ramfs, too, as far as security. goes.
+it("works on file systems without extended attributes, where only the root disk has the record", async () => {
+  // /proc and the like have none; nor does ramfs, apart from security.*.
   await host.shell(`umount source target; mount -t ramfs volume-one source; mount -t ramfs volume-two target
     printf 'source\\tramfs:volume-one\\ntarget\\tramfs:volume-two\\n' >state/volumes; echo new >target/a`);
   expect((await host.failover(["begin"])).text).toContain("could not take a note");
@@ -232,7 +232,7 @@ it("ends on file systems that have no place for a record, which the root disk ke
   expect(await host.shell("cat source/a")).toBe("new\n");
 });
 
-it("an end that was interrupted after the copy does not copy again: the application may be at work on the source", async () => {
+it("an end that was interrupted after the copy does not copy again, because the application may be using the source", async () => {
   await inUse();
   await host.shell(`mv bin/systemctl bin/real; printf '#!/bin/bash\\ncase "$*" in *restart*) exit 1 ;; esac; exec "\${0%%/*}/real" "$@"\\n' >bin/systemctl
     printf '#!/bin/bash\\nexit 1\\n' >bin/rm; chmod +x bin/*`);
@@ -251,7 +251,7 @@ describe("end --reverse", () => {
       `mkdir elsewhere; mount --make-private / 2>/dev/null || true; mount --bind target elsewhere; ${swapped}`,
     );
 
-  it("takes the mirror as the source and an empty volume as its mirror", async () => {
+  it("makes the mirror the source, and an empty volume its mirror", async () => {
     await inUse();
     expect((await host.failover(["end", "--reverse"])).text).toContain("is not the mirror that was deployed");
     await swap();

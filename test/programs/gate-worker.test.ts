@@ -7,7 +7,7 @@ import { run } from "../../toolchain/run";
 import { programs, writeSettings } from "../../tools/torture/settings";
 import { installTime, needPrograms } from "../support/programs";
 
-// The wrapper, the copier and its worker together: who deletes databases, and when.
+// The wrapper, the copier and its worker together: which of them deletes databases, and when.
 
 jest.setTimeout(120_000);
 
@@ -16,7 +16,7 @@ const at = (name: string): string => join(folder, name);
 const shell = (text: string) => run("bash", ["-c", `cd '${folder}' && ${text}`]);
 const mirrored = async () => (await readdir(at("target"))).filter((name) => !name.startsWith(".lsyncd")).sort();
 
-/** Python with a database of the source open, until it is killed. */
+/** Python with an open database of the source, until it is killed. */
 const python = (text: string): ChildProcess =>
   spawn("python3", ["-c", `import sqlite3, time, sys\n${text}`], { cwd: at("source"), stdio: "inherit" });
 
@@ -31,7 +31,7 @@ async function eventually(check: () => Promise<boolean>, seconds = 20): Promise<
 async function call(args: string[], input = ""): Promise<number> {
   // The gate counts the entries of the mirror's file system, and others delete what they have in this one.
   const env = { ...process.env, LSYNCD_SETTINGS: at("settings"), PATH: `${at("bin")}:${process.env.PATH ?? ""}` };
-  // The worker outlives the call: its output goes to a file.
+  // The worker outlives the call, so its output goes to a file.
   const command = `exec perl '${programs}/rsync-wrapper' "$@" >>'${at("output")}' 2>&1`;
   return (await run("bash", ["-c", command, "bash", ...args], { env, input, allowFailure: true })).code;
 }
@@ -73,7 +73,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-it("a pass over everything looks at the volumes once", async () => {
+it("a full pass scans the volumes once", async () => {
   const calls = at("calls");
   await shell(`printf '#!/bin/sh\\necho "$*" >>${calls}\\nexec rsync "$@"\\n' >rsync && chmod +x rsync`);
   await writeSettings(at("settings"), { ...given(), rsyncProgram: at("rsync") });
@@ -83,12 +83,12 @@ it("a pass over everything looks at the volumes once", async () => {
   const of = (text: string): string[] => text.trimEnd().split("\n");
   const started = of((await shell("cat calls")).stdout);
   expect(started.map((one) => /--dry-run|--files-from=-/.exec(one)?.[0])).toEqual(["--dry-run", "--files-from=-"]);
-  // One that is in sync is asked once as well.
+  // A database in sync is also checked once.
   await sleep(3000);
   await shell("rm calls");
   expect(await pass()).toBe(0);
   expect(of((await shell("cat calls")).stdout)).toEqual([expect.stringContaining("--dry-run")]);
-  // What the gate deletes first changes what rsync would do.
+  // Earlier deletions by the gate change what rsync would do.
   await shell("mkdir source/d && touch source/d/a source/d/b && rm calls");
   expect(await pass()).toBe(0);
   await shell("rm -r source/d && echo y >source/d && rm calls");
@@ -97,7 +97,7 @@ it("a pass over everything looks at the volumes once", async () => {
   expect(of((await shell("grep -e --dry-run calls")).stdout)).toHaveLength(2);
 });
 
-it("a database that waits is not deleted because its source is gone: that has not been counted", async () => {
+it("a waiting database is not deleted when its source is deleted, because this deletion was not counted", async () => {
   const writer = python(
     "c=sqlite3.connect('1.sqlite', isolation_level=None); c.execute('begin exclusive'); c.execute('insert into t values(1)'); time.sleep(60)",
   );
@@ -117,7 +117,7 @@ it("a database that waits is not deleted because its source is gone: that has no
   await eventually(async () => !(await mirrored()).includes("1.sqlite"));
 });
 
-it("databases that go are deleted by the worker, with their directory", async () => {
+it("the worker deletes databases, with their directory", async () => {
   await shell("mkdir source/d && cp source/1.sqlite source/2.sqlite source/d/");
   expect(await pass()).toBe(0);
   await eventually(async () => (await shell("ls target/d 2>/dev/null | wc -l")).stdout.trim() === "2");

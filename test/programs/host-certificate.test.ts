@@ -32,7 +32,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Makes a certificate of a host's key, and returns its path. */
+/** Makes a certificate for a host's key, and returns its path. */
 function sign(publicKey: string, options: string[], authority = "ca-ed25519"): string {
   writeFileSync(file("host.pub"), `${publicKey}\n`);
   execFileSync("ssh-keygen", ["-q", "-s", file(authority), "-I", "a host", ...options, file("host.pub")], {
@@ -41,7 +41,7 @@ function sign(publicKey: string, options: string[], authority = "ca-ed25519"): s
   return file("host-cert.pub");
 }
 
-/** A server that shows a certificate; `change` may spoil it. */
+/** A server that presents a certificate; `change` may damage it. */
 async function serving<T>(
   options: string[],
   work: (sshd: Sshd) => Promise<T>,
@@ -75,7 +75,7 @@ const connectionOf = (sshd: Sshd, known: string, port = sshd.port): Connection =
   return { ...connection, privateKey: sshd.privateKey, ...(certificate && { certificate }) };
 };
 
-/** What the program makes of a server: the text of a command there, or why it is not reached. */
+/** The program's result for a server: the text of a command there, or the reason for a refusal. */
 async function reached(connection: Connection): Promise<string> {
   const one = (await certified(new Map([["db", connection]]))).get("db");
   if (!one) throw new Error("no connection");
@@ -83,13 +83,13 @@ async function reached(connection: Connection): Promise<string> {
     return (await runRemote(one, "echo in", "")).stdout.trim();
   } catch (error) {
     expect(error).toBeInstanceOf(Unreachable);
-    // Nothing that could be taken for the key of a server, whatever goes wrong.
+    // Nothing that looks like a server's key, whatever the error is.
     expect(commandConnection(one).hostKey).toBe(connection.hostKey);
     return (error as Error).message;
   }
 }
 
-/** What ssh makes of it, with the same known_hosts. */
+/** ssh's result with the same known_hosts. */
 function ssh(sshd: Sshd): string {
   const options = [
     ["UserKnownHostsFile", file("known_hosts")],
@@ -109,7 +109,7 @@ const taken = ["-h", "-n", name, "-V", "-1h:+1h"];
 const authority = (path = "ca-ed25519", hosts = "*.example.com"): string =>
   `@cert-authority ${hosts} ${keyOf(file(path))}`;
 
-describe("takes what ssh takes", () => {
+describe("accepts what ssh accepts", () => {
   it.each(authorities)("a certificate by an authority with a key of type %s", async (type, options) => {
     for (const keyType of ["ed25519", "ecdsa"]) {
       await serving(
@@ -118,7 +118,7 @@ describe("takes what ssh takes", () => {
           const connection = connectionOf(sshd, authority(`ca-${type}`));
           expect(await reached(connection)).toBe("in");
           expect(ssh(sshd)).toBe("in");
-          // The command plugin gets the plain key, which the server has to prove.
+          // The command plugin gets the plain key, which the server must prove.
           const one = (await certified(new Map([["db", connection]]))).get("db") ?? connection;
           expect(commandConnection(one)).toMatchObject({ hostKey: sshd.hostKey.split(" ").slice(0, 2).join(" ") });
           expect(commandConnection(one)).not.toHaveProperty("certificate");
@@ -157,7 +157,7 @@ describe("refuses what ssh refuses", () => {
     });
   });
 
-  it("a revoked authority: then there is none, and the settings say so before anyone is asked", async () => {
+  it("a revoked authority: it is ignored, and the error comes before any connection", async () => {
     await serving(taken, (sshd) => {
       expect(() => connectionOf(sshd, `${authority()}\n${revoked(file("ca-ed25519"))}`)).toThrow(
         /the key of .* is not known/,
@@ -167,7 +167,7 @@ describe("refuses what ssh refuses", () => {
     });
   });
 
-  it("a host that shows a key and no certificate", async () => {
+  it("a host that presents a key without a certificate", async () => {
     await serving(
       taken,
       async (sshd) => {
@@ -181,7 +181,7 @@ describe("refuses what ssh refuses", () => {
   });
 });
 
-it("refuses a certificate of which any byte is another", async () => {
+it("refuses a certificate with any single byte changed", async () => {
   const shown = await serving(taken, () => Promise.resolve(readFileSync(file("shown-cert.pub"), "utf8")));
   const blob = Buffer.from(shown.split(" ")[1] ?? "", "base64");
   const wanted = { authorities: [keyOf(file("ca-ed25519"))], revoked: [] };
@@ -196,7 +196,7 @@ it("refuses a certificate of which any byte is another", async () => {
   expect(() => certifiedKey(Buffer.concat([blob, blob]), name, wanted, now)).toThrow(/something behind its signature/);
 });
 
-it("refuses one that names no host, which ssh takes for every host", async () => {
+it("refuses a certificate without a host name, which ssh accepts for every host", async () => {
   await serving(["-h"], async (sshd) => {
     expect(await reached(connectionOf(sshd, authority()))).toMatch(
       /its certificate names no host \(sign it with -n db/,
@@ -204,10 +204,10 @@ it("refuses one that names no host, which ssh takes for every host", async () =>
   });
 });
 
-it("does not take a stolen certificate for its host: the connection asks for the key", async () => {
+it("does not accept a stolen certificate: the connection requires its key", async () => {
   const stolen = await serving(taken, () => Promise.resolve(readFileSync(file("shown-cert.pub"), "utf8")));
   const [type = "", text = ""] = stolen.split(" ");
-  // A thief has no key to the certificate. It shows it all the same, and later any key of its own.
+  // A thief lacks the certificate's key. It presents the certificate anyway, and then a key of its own.
   const one = await prepareSshd(folder, ["127.0.0.1"]);
   await one.start();
   try {
@@ -223,7 +223,7 @@ it("does not take a stolen certificate for its host: the connection asks for the
   }
 });
 
-it("asks a host behind a bastion through it, and a bastion with a certificate too", async () => {
+it("queries a host through its bastion, and a bastion with a certificate too", async () => {
   await serving(["-h", "-n", `${name},127.0.0.1`], async (sshd) => {
     const inner = connectionOf(sshd, authority());
     const bastion = { ...inner };
@@ -241,7 +241,7 @@ it("asks a host behind a bastion through it, and a bastion with a certificate to
   });
 });
 
-it("does not ask it past a bastion that lets nobody through", async () => {
+it("does not query a host past a bastion that forwards nothing", async () => {
   const work = async (sshd: Sshd): Promise<void> => {
     const inner = connectionOf(sshd, authority());
     expect(await reached({ ...inner, proxy: inner })).toMatch(/the bastion cannot reach 127\.0\.0\.1 port \d+/);
@@ -249,7 +249,7 @@ it("does not ask it past a bastion that lets nobody through", async () => {
   await serving(taken, work, { forwarding: "no" });
 });
 
-it("a host that says nothing, and one that says something else, hold up no other", async () => {
+it("a silent host, and one with another protocol, delay no other host", async () => {
   const servers: Server[] = [];
   const listen = async (greeting: string): Promise<number> => {
     const server = createServer((socket) => {
@@ -279,7 +279,7 @@ it("a host that says nothing, and one that says something else, hold up no other
   }
 });
 
-it("two entries with one certified key are one machine: nothing is sent to the second", async () => {
+it("refuses two entries with one certified key as one machine, and sends nothing to the second", async () => {
   await serving(taken, async (sshd) => {
     const one = connectionOf(sshd, authority());
     const found = await certified(
@@ -293,7 +293,7 @@ it("two entries with one certified key are one machine: nothing is sent to the s
   });
 });
 
-it("asks nobody without an authority", async () => {
+it("makes no connection without an authority", async () => {
   const reach = new Map([["db", { host: "192.0.2.1", port: 22, user: "root", hostKey: "ssh-ed25519 AAAA" }]]);
   expect(await certified(reach)).toBe(reach);
 });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { run } from "../../toolchain/run";
 import { library, writeSettings } from "../support/host-settings";
 
-// The libraries that programs of a host and the scripts of a deployment share: volume.sh, inotify.sh, undo.sh.
+// Libraries that the host's programs and the deployment's scripts share: volume.sh, inotify.sh, undo.sh.
 
 let folder: string;
 const at = (name: string): string => join(folder, name);
@@ -23,7 +23,7 @@ async function withLibrary(name: string, text: string): Promise<{ code: number; 
 }
 
 describe("volume.sh", () => {
-  it("knows a volume by what is mounted at the very path, and nothing by a path that leads elsewhere", async () => {
+  it("identifies a volume only by a mount at exactly that path", async () => {
     const { lines } = await withLibrary(
       "volume.sh",
       `mkdir a 'b b' plain; mount -t tmpfs one a; mkdir a/sub; mount -t tmpfs two 'b b'; mount --bind a/sub plain; ln -s a link
@@ -34,7 +34,7 @@ describe("volume.sh", () => {
     expect(lines).toEqual(["tmpfs:one", "tmpfs:two", "tmpfs:one/sub", "none: 1", "none: 1", "none: 1"]);
   });
 
-  it("sees a mount that hides the volume, and mounts inside it", async () => {
+  it("detects a mount that hides the volume, and mounts inside it", async () => {
     const { lines } = await withLibrary(
       "volume.sh",
       `mkdir -p mnt/a; mount -t tmpfs one mnt/a; mkdir mnt/a/in
@@ -51,12 +51,12 @@ describe("volume.sh", () => {
     ["tmpfs:one/sub", "tmpfs:one", "tmpfs:one/sub"],
     ["zfs:pool/mail", "zfs:pool", "zfs:pool/mail"],
     ["ext4:/dev/sda1", "ext4:/dev/sda1", "ext4:/dev/sda1"],
-  ])("finds the file system of %s, and its name in the settings", async (identity, fileSystem, name) => {
+  ])("finds the file system of %s, and its configured name", async (identity, fileSystem, name) => {
     const { lines } = await withLibrary("volume.sh", `file_system_of '${identity}'; accepted_as '${identity}'`);
     expect(lines).toEqual([fileSystem, name]);
   });
 
-  it("finds the first file, and none in directories and lost+found alone", async () => {
+  it("finds the first file, and ignores empty directories and lost+found", async () => {
     await mkdir(at("v/lost+found"), { recursive: true });
     await mkdir(at("v/empty/er"), { recursive: true });
     await writeFile(at("v/lost+found/#1"), "");
@@ -75,7 +75,7 @@ describe("inotify.sh", () => {
        raise_watches /; cat limit; cat sysctl 2>/dev/null || echo not written`,
     );
 
-  it("raises a limit that is too low, now and for the next boots, and leaves a higher one", async () => {
+  it("raises a limit that is too low, now and after a reboot, and keeps a higher one", async () => {
     expect((await raise("8192", "1000")).lines).toEqual(
       expect.arrayContaining(["524288", "fs.inotify.max_user_watches = 524288"]),
     );
@@ -84,11 +84,11 @@ describe("inotify.sh", () => {
     );
     await rm(at("sysctl"));
     expect((await raise("9000000", "1000000")).lines).toEqual(["9000000", "not written"]);
-    // File systems that make inodes as they go report none.
+    // File systems that allocate inodes on demand report none.
     expect((await raise("600000", "-")).lines).toEqual(["600000", "not written"]);
   });
 
-  it("lsyncd-watches asks for the source that is set", async () => {
+  it("lsyncd-watches counts the configured source", async () => {
     const env = await writeSettings(at("settings"), { source: at("the source") });
     await writeFile(at("df"), `#!/bin/bash\nprintf '%s\\n' "$*" >'${at("asked")}'; echo 1\n`, { mode: 0o755 });
     await run(join(library, "lsyncd-watches"), [], { env: { ...env, PATH: `${folder}:${env.PATH ?? ""}` } });
@@ -108,7 +108,7 @@ describe("lock.sh", () => {
       { allowFailure: true },
     );
 
-  it("is one that only root can open, and so lock", async () => {
+  it("only root can open the lock file", async () => {
     await run("chmod", ["755", folder]);
     expect((await lock("umask 0; take_deployment_lock 1")).code).toBe(0);
     expect((await run("stat", ["-c", "%a", at("locks"), at("locks/deployment")])).stdout).toBe("700\n600\n");
@@ -120,16 +120,16 @@ describe("lock.sh", () => {
     expect([code === 0, stderr]).toEqual([false, expect.stringContaining("Permission denied")]);
   });
 
-  it("is held by one run at a time", async () => {
+  it("only one run holds the lock at a time", async () => {
     const { stdout } = await lock(
       `take_deployment_lock 1; (exec 9>&-; LSYNCD_LOCK=$DEPLOYMENT_LOCK; take_deployment_lock 1) && echo both || echo one`,
     );
     expect(stdout).toBe("one\n");
   });
 
-  it("waits for a run of an earlier version, and not for anybody else who holds its lock", async () => {
+  it("waits for a run of an earlier version, and not for another user who holds its lock", async () => {
     await run("bash", ["-c", `cd '${folder}' && chmod 755 . && touch earlier && chmod 644 earlier`]);
-    // As that version takes it: the program flock has ended when the lock is used.
+    // As that version locks it: the program flock has exited while the lock is held.
     const takes = `(exec 7>>'${at("earlier")}'; flock 7; exec sleep 30) >/dev/null 2>&1`;
     const held = `until ! flock -n earlier true; do sleep 0.05; done; take_deployment_lock 1; echo $?; drop_earlier_lock; kill %1`;
     expect((await lock(`${takes} & ${held}`)).stdout).toBe("1\n");
@@ -141,7 +141,7 @@ describe("lock.sh", () => {
 });
 
 describe("undo.sh, as lsyncd-undo runs it", () => {
-  // What was before: a file with its mode, and none at `absent`. What the interrupted deployment has put there: others.
+  // The state before: a file with its mode, and none at `absent`. The interrupted deployment has replaced both.
   beforeEach(async () => {
     const { code, stderr } = await run(
       "bash",
@@ -174,7 +174,7 @@ describe("undo.sh, as lsyncd-undo runs it", () => {
       allowFailure: true,
     });
 
-  it("puts back files, modes, records and units, and says so", async () => {
+  it("restores files, modes, records and units, and reports it", async () => {
     const { code, stderr } = await undo();
     expect([code, stderr]).toEqual([0, expect.stringContaining("has been undone")]);
     expect(await readFile(at("etc/kept"), "utf8")).toBe("old");
@@ -182,7 +182,7 @@ describe("undo.sh, as lsyncd-undo runs it", () => {
     for (const gone of ["etc/added", "etc/kept.new", "state/held", "state/transaction"])
       await expect(stat(at(gone))).rejects.toThrow("ENOENT");
     expect(await readFile(at("state/manifest"), "utf8")).toBe("old manifest\n");
-    // Which volumes they are stays known.
+    // The record of the volumes stays.
     expect(await readFile(at("state/volumes"), "utf8")).toBe("new volumes\n");
     expect((await readFile(at("systemctl.log"), "utf8")).split("\n")).toEqual(
       expect.arrayContaining(["enable --quiet lsyncd.service", "--no-block restart lsyncd.service"]),
@@ -199,7 +199,7 @@ describe("undo.sh, as lsyncd-undo runs it", () => {
     expect([code, stdout, stderr]).toEqual([0, "", ""]);
   });
 
-  it("leaves what cannot be put back to be put back later: lsyncd does not start before", async () => {
+  it("keeps the rest for a later undo if something cannot be restored, and lsyncd does not start before", async () => {
     await run("bash", ["-c", `cd '${folder}' && rm -r etc && touch etc`]);
     const { code } = await undo();
     expect(code).toBe(1);

@@ -26,7 +26,7 @@ beforeEach(async () => {
 });
 afterEach(() => host.remove());
 
-/** Repeats something under attack, and proves that nothing was got. */
+/** Repeats an action under attack, and checks that the attacker gained nothing. */
 async function attacked(work: () => Promise<unknown>): Promise<void> {
   const before = await outsideOf(host.at("outside"));
   const swaps = await underAttack(host.at("outside"), [host.at("source"), host.at("target")], async () => {
@@ -38,14 +38,14 @@ async function attacked(work: () => Promise<unknown>): Promise<void> {
   const leaked = await run("grep", ["-rl", "--devices=skip", "root only", host.at("source"), host.at("target")], {
     allowFailure: true,
   });
-  // -r follows no links: what it finds is a file of a volume.
+  // -r follows no links, so every hit is a file of a volume.
   expect(leaked.stdout).toBe("");
 }
 
 const file = (how: string, side: string, name: string, input = "") =>
   run("timeout", ["5", join(library, "volume-file"), how, host.at(side), name], { input, allowFailure: true });
 
-it("the loop does reach outside through what goes by a path", async () => {
+it("the attack works: it reaches outside through a program that uses paths", async () => {
   const before = await outsideOf(host.at("outside"));
   await underAttack(host.at("outside"), [host.at("source")], async () => {
     const end = Date.now() + time;
@@ -57,7 +57,7 @@ it("the loop does reach outside through what goes by a path", async () => {
   expect(await outsideOf(host.at("outside"))).not.toBe(before);
 });
 
-it("a probe is made, read and removed: volume-file", async () => {
+it("volume-file makes, reads and removes a probe", async () => {
   const ends = new Set<number>();
   await attacked(async () => {
     for (const side of ["source", "target"]) {
@@ -71,12 +71,12 @@ it("a probe is made, read and removed: volume-file", async () => {
       ends.add((await file("remove", side, ".lsyncd-monitor-probe")).code);
     }
   });
-  // It waits for nothing (124 is timeout's).
+  // It does not wait for anything (124 is timeout's).
   expect([...ends].sort()).toEqual(expect.arrayContaining([0]));
   expect(ends).not.toContain(124);
 });
 
-it("the mirror is copied back to the source: lsyncd-failover", async () => {
+it("lsyncd-failover copies the mirror back to the source", async () => {
   await host.failover(["begin"]);
   let begun = false;
   await attacked(async () => {

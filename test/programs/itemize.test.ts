@@ -8,7 +8,7 @@ import { fileNames, holds, latin } from "../support/names";
 import { perl, split } from "../support/perl";
 import { installTime, needPrograms } from "../support/programs";
 
-// LsyncdAsCode::Itemize reads what the real rsync prints.
+// LsyncdAsCode::Itemize parses the output of the real rsync.
 
 let folder: string;
 beforeAll(() => needPrograms("rsync"), installTime);
@@ -35,7 +35,7 @@ const read = `use LsyncdAsCode::Itemize; for (split /\\n/, $in) {
   my $i = LsyncdAsCode::Itemize::parse($_) // { action => 'other', type => '', new => 0, changed => 0, size => 0, name => $_ };
   print map { "$_\\0" } @$i{qw(action type new changed size)}, join(',', sort keys %{ $i->{differs} }), $i->{name} }`;
 
-/** What the module reads from these lines. */
+/** The module's result for these lines. */
 function items(lines: Buffer | string): Item[] {
   const fields = split(perl(read, lines)).map(latin);
   return Array.from({ length: fields.length / 7 }, (_, index) => {
@@ -45,7 +45,7 @@ function items(lines: Buffer | string): Item[] {
   });
 }
 
-/** What rsync would do between the two directories. */
+/** rsync's plan for two directories. */
 function plan(...args: string[]): Item[] {
   const print = 'use LsyncdAsCode::Itemize; print map { "$_\\0" } LsyncdAsCode::Itemize::options(1)';
   const options = split(perl(print)).map(latin);
@@ -69,7 +69,7 @@ const everyType = `cd source && mkdir d && echo content >f && ln -s f L && mkfif
 import socket; socket.socket(socket.AF_UNIX).bind("s")' && mknod c c 1 3 && mknod b b 7 99`;
 
 describe("every type of file", () => {
-  it("that is new", async () => {
+  it("that is new is reported as new", async () => {
     await shell(everyType);
     expect(plan("-aH").map(short).sort()).toEqual([
       "L create L new",
@@ -84,7 +84,7 @@ describe("every type of file", () => {
     expect(plan("-a").find(({ name }) => name === "f")).toMatchObject({ size: "8" });
   });
 
-  it("that is the same on both sides is not changed, links among them", async () => {
+  it("that is equal on both sides is reported as unchanged, including links", async () => {
     await shell(`${everyType} && rsync -aH . ../target`);
     const [f, h, ...others] = ["f", "h", "L", "b", "c", "d", "p", "s"].map((name) =>
       plan("-aH")
@@ -103,7 +103,7 @@ describe("every type of file", () => {
     expect(plan("-a").every(({ changed }) => changed === 0)).toBe(true);
   });
 
-  it("that differs, and in what", async () => {
+  it("that differs is reported with its differences", async () => {
     await shell(
       `${everyType} && rsync -aH . ../target && touch -h -d 2001-01-01 L && chmod 600 p && chown 7:8 b && echo other thing >f`,
     );
@@ -114,7 +114,7 @@ describe("every type of file", () => {
     );
   });
 
-  it("that became another, and a link that leads elsewhere", async () => {
+  it("that changed its type is reported, as is a link with another target", async () => {
     await shell(
       `cd source && mkdir d && ln -s there L && ln -s x was && rsync -a . ../target && rm -r d L was && ln -s d d && ln -s here L && mkdir was`,
     );
@@ -124,7 +124,7 @@ describe("every type of file", () => {
     expect(found.find(({ name }) => name === "was")).toMatchObject({ action: "create", type: "d", changed: 1 });
   });
 
-  it("that is to be deleted", async () => {
+  it("that will be deleted is reported", async () => {
     await shell("mkdir target/d && touch target/d/x && ln -s a target/L && mkfifo target/p");
     expect(plan("-a", "--delete").map(short)).toEqual(
       expect.arrayContaining([
@@ -138,7 +138,7 @@ describe("every type of file", () => {
 });
 
 describe("a name", () => {
-  it("of any bytes is read as it is: new, unchanged and deleted", () => {
+  it("of any bytes is read unchanged: new, unchanged and deleted", () => {
     holds(
       fc.property(fileNames(1, 24), (names) => {
         for (const directory of ["source", "target"]) {
@@ -159,7 +159,7 @@ describe("a name", () => {
     );
   });
 
-  it("that looks like rsync's own escapes is read as it is", () => {
+  it("that looks like rsync's own escapes is read unchanged", () => {
     const names = ["\\#012", "a\\#189", "\\#134#012", "\\", "\\#01", "*deleting   0 x", ".f           0 x", "a => b"];
     for (const name of names) writeFileSync(join(folder, "source", name), "");
     expect(
@@ -170,7 +170,7 @@ describe("a name", () => {
   });
 });
 
-it("takes what rsync says beside it for nothing about a file", () => {
+it("ignores messages of rsync that are not about a file", () => {
   const said = [
     "",
     "sending incremental file list",

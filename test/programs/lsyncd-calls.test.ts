@@ -23,7 +23,7 @@ useCopier();
 
 const calls = new Map(readRecording(recording).map((one) => [one.step, one]));
 
-/** Passes on a recorded call. Returns what rsync was run for: "plan" (it was asked), or the names that it was given. */
+/** Replays a recorded call. Returns what rsync was run for: "plan", or the names it was given. */
 async function pass(step: string): Promise<string[]> {
   const recorded = calls.get(step);
   if (!recorded) throw new Error(`nothing was recorded for: ${step}`);
@@ -53,7 +53,7 @@ rsync "$@" <"$input"
   await settings({ rsyncProgram });
 });
 
-test("what each change costs", async () => {
+test("each change takes the fewest calls of rsync", async () => {
   const file = (name: string): string => path.join(source, name);
   const cost: Record<string, string[]> = {};
   const change = async (step: string, work: () => unknown): Promise<void> => {

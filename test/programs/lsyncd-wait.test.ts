@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { run } from "../../toolchain/run";
 import { PretendedHost } from "../support/monitor";
 
-// lsyncd-wait against a mirror that does only what a test makes it do.
+// lsyncd-wait with a mirror that the test controls.
 
 const program = resolve(__dirname, "../../templates/usr/local/sbin/lsyncd-wait");
 let host: PretendedHost;
@@ -27,7 +27,7 @@ const isThere = (name: string) =>
     () => true,
     () => false,
   );
-/** Until the probe is in the source; returns its name. */
+/** Waits until the probe is in the source; returns its name. */
 const probe = async (): Promise<string> => {
   for (;;) {
     const [name] = await readdir(host.at("source"));
@@ -40,7 +40,7 @@ const arrive = async () => {
   const name = await probe();
   await run("cp", [host.at(`source/${name}`), host.at(`target/${name}`)]);
 };
-/** Whether it still waits, after a second. */
+/** Whether it is still waiting after a second. */
 const waits = async (waiting: Promise<unknown>) => {
   const first = await Promise.race([waiting.then(() => "done"), sleep(1000, "waits")]);
   return first === "waits";
@@ -54,7 +54,7 @@ it("returns when a file made after the call has arrived, and leaves nothing in t
   expect(await readdir(host.at("source"))).toEqual([]);
 });
 
-it("waits for the call of rsync that brought it: others of its files may come later", async () => {
+it("waits until the rsync call that brought the file ends, because its other files may come later", async () => {
   const waiting = wait("--timeout", "20");
   await probe();
   await writeFile(host.at("run/pass.77"), "");
@@ -64,7 +64,7 @@ it("waits for the call of rsync that brought it: others of its files may come la
   expect((await waiting).code).toBe(0);
 });
 
-it("begins anew when a call has failed meanwhile, and first awaits the pass that makes up for it", async () => {
+it("starts over when a call has failed in the meantime, and first waits for the pass that makes up for it", async () => {
   const waiting = wait("--timeout", "20");
   await probe();
   await writeFile(host.at("run/pass.77"), "");
@@ -80,7 +80,7 @@ it("begins anew when a call has failed meanwhile, and first awaits the pass that
   expect((await waiting).code).toBe(0);
 });
 
-it("waits for the databases that were queued until then, of its path, and not for later ones", async () => {
+it("waits for the databases of its path that were queued so far, and not for later ones", async () => {
   const queue = (...records: [number, string][]) =>
     writeFile(
       host.at("state/sqlite/queue"),
@@ -101,7 +101,7 @@ it.each([
   ["held", 3, "the mirror is held"],
   ["failover", 3, "the mirror is held"],
   ["nothing", 1, "not mirrored within 1 s, it still waits for a new file to arrive"],
-])("%s: ends with %i", async (mark, code, message) => {
+])("%s: exits with %i", async (mark, code, message) => {
   if (mark !== "nothing") await writeFile(host.at(`state/${mark}`), "");
   const ended = await wait("--timeout", "1");
   expect(ended.code).toBe(code);
@@ -109,7 +109,7 @@ it.each([
   expect(await readdir(host.at("source"))).toEqual([]);
 });
 
-it("refuses what it does not understand, and a path that is not in the source", async () => {
+it("refuses unknown arguments and a path outside the source", async () => {
   expect((await wait("--timeout", "soon")).code).toBe(2);
   expect((await wait("--patient")).code).toBe(2);
   const outside = await wait("/etc");
@@ -117,7 +117,7 @@ it("refuses what it does not understand, and a path that is not in the source", 
   expect(await isThere("source/.lsyncd-wait.1")).toBe(false);
 });
 
-it("writes through no link, whatever stands under its name", async () => {
+it("follows no link in place of its files", async () => {
   await writeFile(host.at("precious"), "precious");
   await run("ln", ["-s", host.at("precious"), host.at("source/.lsyncd-wait.1")]);
   const ended = await wait("--timeout", "1");

@@ -6,7 +6,7 @@ import { run } from "../../toolchain/run";
 import { library, PretendedHost, type CheckRun } from "../support/monitor";
 import { installTime, needPrograms } from "../support/programs";
 
-// The checks of the monitor, each called by itself, without a host: what they ask (systemd, the journal, df) is a function here.
+// The monitor's checks, each called alone and without a host; functions replace systemd, the journal and df.
 
 let host: PretendedHost;
 beforeAll(() => needPrograms("bash"), installTime);
@@ -15,27 +15,27 @@ beforeEach(async () => {
 });
 afterEach(() => host.remove());
 
-/** The only line a check printed, as `verdict key text`. */
+/** The only line of a check's output, as `verdict key text`. */
 const only = ({ findings, stderr }: CheckRun): string => {
   const [first, ...more] = findings;
   if (first === undefined || more.length > 0) throw new Error(`${JSON.stringify(findings)} ${stderr}`);
   return `${first.verdict} ${first.key} ${first.text}`;
 };
 const now = Math.floor(Date.now() / 1000);
-/** What systemd says of the service. */
+/** The properties of the service in systemd. */
 const unit = (values: Record<string, string | number>): string =>
   Object.entries({ LoadState: "loaded", ActiveState: "active", SubState: "running", Result: "success", ...values })
     .map(([key, value]) => `echo '${key}=${value}'`)
     .join(";")
     .replace(/^(.*)$/, '{ $1; } >"$work/unit.out"');
-/** An lsyncd that lives: a process of that name. It ends with the check. */
+/** A live process named lsyncd. It ends with the check. */
 const lives = `cp /bin/sleep "$folder/lsyncd"; "$folder/lsyncd" 30 >/dev/null 2>&1 & lsyncd=$!
   until [[ $(</proc/$lsyncd/comm) == lsyncd ]]; do :; done
   unit_processes() { echo $lsyncd; }
   systemctl() { cat "$work/unit.out"; }\n`;
 const alive = (values: Record<string, string | number> = {}): string => lives + unit({ MainPID: 1, ...values });
 
-it("each file of checks/ is a check that the monitor runs, and the only one that knows its function", async () => {
+it("each file in checks/ is a check that the monitor runs, and no other file knows its function", async () => {
   const names = readdirSync(join(library, "checks")).map((name) => name.replace(/\.sh$/, ""));
   const { stdout } = await host.bash('echo "volumes ${checks[*]}"');
   expect(stdout.trim().split(" ").sort()).toEqual(names.sort());
@@ -101,7 +101,7 @@ describe("volumes", () => {
     expect(only(await host.check("volumes"))).toContain(expected);
   });
 
-  it("says each reason, or that the mirror is in use, or that there is no guard", async () => {
+  it("reports each reason, a mirror in use, or a missing guard", async () => {
     expect(only(await host.check("volumes"))).toBe(`unknown volumes ${host.at("guard")} is missing`);
     await host.write({ guard: "#!/bin/bash\nprintf 'lsyncd-guard: %s\\n' a b >&2\nexit 1\n" });
     expect((await host.check("volumes")).findings.map(({ text }) => text)).toEqual(["a", "b"]);
@@ -129,7 +129,7 @@ describe("monitor", () => {
     expect(only(await host.check("monitor", before))).toContain(expected);
   });
 
-  it("says that its timer does not run, and that nothing can be remembered", async () => {
+  it("reports a stopped timer, and a state that cannot be saved", async () => {
     const { findings } = await host.check("monitor", `${timer("inactive masked")}; state_kept=0`);
     expect(findings.map(({ verdict, key }) => `${verdict} ${key}`)).toEqual([
       "problem state",
@@ -141,7 +141,7 @@ describe("monitor", () => {
 });
 
 describe("restarts", () => {
-  it("counts those of the last hour, through a start by hand that makes systemd count from 0", async () => {
+  it("counts those of the last hour, even if a manual start resets systemd's counter", async () => {
     const at = async (restarts: number, time: number) =>
       only(await host.check("restarts", `now=${time}; ${unit({ NRestarts: restarts })}`));
     expect(await at(7, now)).toBe("ok - restarted 0 times in the last hour");
@@ -157,7 +157,7 @@ describe("restarts", () => {
     expect(only(run)).toBe("ok - restarted 0 times in the last hour");
   });
 
-  it("cannot say without systemd", async () => {
+  it("is unknown without systemd", async () => {
     expect(only(await host.check("restarts"))).toBe(
       "unknown restarts systemd does not report how often it restarted lsyncd",
     );
@@ -178,7 +178,7 @@ describe("memory", () => {
 describe("watches", () => {
   const limit = async () => Number(await readFile("/proc/sys/fs/inotify/max_user_watches", "utf8"));
 
-  it("compares what lsyncd says with what the kernel allows", async () => {
+  it("compares lsyncd's number of watches with the kernel's limit", async () => {
     expect(only(await host.check("watches", alive()))).toMatch(/^ok - limit \d+; lsyncd has not reported yet/);
     await host.write({ "lsyncd.status": `x\nInotify watching 12 directories\n` });
     expect(only(await host.check("watches", alive()))).toMatch(/^ok - 12 of \d+$/);
@@ -186,7 +186,7 @@ describe("watches", () => {
     expect(only(await host.check("watches", alive()))).toMatch(/^problem watches .*raise fs\.inotify/);
   });
 
-  it("says nothing while lsyncd does not run", async () => {
+  it("reports nothing while lsyncd is stopped", async () => {
     const stopped = unit({ ActiveState: "inactive" });
     expect(only(await host.check("watches", stopped))).toBe("skipped - see service");
     await host.write({ "state/failover": "x\n" });
@@ -198,7 +198,7 @@ describe("log", () => {
   const stamp = "Sat Nov 28 10:00:00 2026";
   const log = () => host.at("lsyncd.log");
 
-  it("begins at the end, reads on, and counts by kind", async () => {
+  it("starts at the end, continues there, and counts by kind", async () => {
     expect(only(await host.check("log"))).toBe(`ok - there is no ${log()}`);
     await writeFile(log(), `${stamp} Error: from before\n`);
     expect(only(await host.check("log"))).toBe(`ok - no new error in ${log()}`);
@@ -225,7 +225,7 @@ describe("log", () => {
     expect(findings[0]?.text).toMatch(/^1 new .*Error: seen$/);
   });
 
-  it("reports each error once, whatever is rotated, cut or written between two runs", async () => {
+  it("reports each error once, whatever is rotated, truncated or written between two runs", async () => {
     const step = fc.oneof(
       fc.constantFrom("run", "rotate", "part", "rewrite"),
       fc.integer({ min: 1, max: 4 }).map((count) => `errors ${count}`),
@@ -237,7 +237,7 @@ describe("log", () => {
           const file = each.at("lsyncd.log");
           let written = 0;
           let found = 0;
-          // What a run can still find: rotated twice since the last run, a log is compressed and still read.
+          // The limit of what a run can find: after two rotations since the last run, a log is compressed and still read.
           let rotations = 0;
           const look = async () => {
             for (const { verdict, text } of (await each.check("log")).findings)
@@ -252,14 +252,14 @@ describe("log", () => {
             else if (what === "part") await appendFile(file, `${stamp} Normal: part`);
             else if (what === "end") await appendFile(file, "\n");
             else if (what === "rewrite") {
-              // Truncated in place: only what was read before is gone.
+              // Truncated in place: only what was read before is lost.
               await appendFile(file, "\n");
               await look();
               await writeFile(file, `${stamp} Normal: anew ${Math.random()}\n`);
-              // Cut and then rotated twice before the next run, what was written in between is not found.
+              // Truncated and then rotated twice before the next run: what was written in between is not found.
               rotations = 1;
             } else if (what === "rotate") {
-              // A line under way goes on in the file where it began.
+              // An unfinished line continues in the file where it began.
               await appendFile(file, "\n");
               if (rotations === 2) continue;
               rotations += 1;
@@ -300,7 +300,7 @@ describe("journal", () => {
     );
   };
 
-  it("finds rsync's own words, with its exit code as one finding", async () => {
+  it("reports rsync's own messages, with the exit code in the same finding", async () => {
     const run = await read(
       line("lsyncd-run[7]", "rsync: [receiver] write failed on /mnt/x: No space left on device (28)") +
         line("lsyncd-run[7]", "rsync error: error in file IO (code 11) at receiver.c(374)"),
@@ -314,7 +314,7 @@ describe("journal", () => {
     expect(await readFile(host.at("work/asked"), "utf8")).toContain("-u lsyncd.service --after-cursor=s=1;i=2");
   });
 
-  it("finds what a power cut took from the source", async () => {
+  it("reports the files that a power cut destroyed in the source", async () => {
     const said = "power cut: a holds only zeros in the source, and other content in the mirror";
     expect(only(await read(line("lsyncd-run[7]", said)))).toContain(said);
   });
@@ -324,13 +324,13 @@ describe("journal", () => {
     "cannot delete held from the mirror: cannot remove it: Operation not permitted",
     "the mirror could not be synced to the disk of /mnt/x: cannot sync the file system: Input/output error",
     "the generation was not raised: cannot write generation.new: Read-only file system",
-  ])("finds what the wrapper and the supervisor say: %s", async (said) => {
+  ])("reports messages of the wrapper and the supervisor: %s", async (said) => {
     expect(only(await read(line("lsyncd-supervisor[7]", said)))).toBe(
       `problem sync-error 1 new in the journal, the last: ${said}`,
     );
   });
 
-  it("is not deceived by names of files, and ignores what happens during a stop", async () => {
+  it("is not deceived by file names, and ignores errors during a stop", async () => {
     const run = await read(
       line("lsyncd[9]", "12:00:00 Normal: Calling rsync with filter-list") +
         line("lsyncd[9]", "rsync error: forged (code 23)") +
@@ -342,7 +342,7 @@ describe("journal", () => {
     expect(only(run)).toBe("ok - no new error in the journal");
   });
 
-  it("says when the kernel ran out of memory, and when it cannot read on", async () => {
+  it("reports when the kernel ran out of memory, and when it cannot read further", async () => {
     expect(only(await read(line("systemd[1]", "lsyncd.service: A process was killed by the OOM killer.")))).toContain(
       "problem out-of-memory ",
     );
@@ -355,7 +355,7 @@ describe("journal", () => {
 describe("backlog", () => {
   const quick = "sleep() { :; }; ";
 
-  it("says how many wait, when they are too many, and when lsyncd says nothing for three runs", async () => {
+  it("reports the number of waiting changes, too many of them, and lsyncd's silence in three runs", async () => {
     await host.write({ "lsyncd.status": "There are 100 delays\n" });
     expect(only(await host.check("backlog", alive()))).toBe("ok - 100 changes are pending");
     await host.write({ "lsyncd.status": "There are 101 delays\n" });
@@ -372,14 +372,14 @@ describe("backlog", () => {
     ]);
   });
 
-  it("looks again before it calls a burst a backlog", async () => {
+  it("checks again before it reports a burst as a backlog", async () => {
     await host.write({ "lsyncd.status": "There are 900 delays\n" });
     const over = `sleep() { echo 'There are 3 delays' >"$folder/lsyncd.status"; }; ${alive()}`;
     expect(only(await host.check("backlog", over))).toBe("ok - 3 changes are pending");
   });
 });
 
-it("databases: those that are behind, by cause, the oldest named", async () => {
+it("databases: reports those that are behind by cause, and names the oldest", async () => {
   const none = await host.check("databases", alive());
   expect(only(none)).toBe("ok - none is behind");
   expect(none.values).toEqual({ databases_waiting: "0", databases_behind_seconds: "0" });
@@ -417,7 +417,7 @@ describe("verify", () => {
     expect(only(await host.check("verify", fine))).toContain(expected);
   });
 
-  it("says that one broke off, and that none has run", async () => {
+  it("reports an interrupted verification, and a missing one", async () => {
     const { findings } = await host.check("verify", "systemctl() { return 0; }");
     expect(findings.map(({ key, text }) => `${key} ${text}`)).toEqual([
       "verify-failed the verification of the mirror was interrupted (systemctl status lsyncd-verify.service)",
@@ -437,7 +437,7 @@ describe("disk", () => {
     expect(only(await host.check("disk", df.replaceAll("%%", "%")))).toBe(expected);
   });
 
-  it("names a file that has no room, for as long as it is left out", async () => {
+  it("names a file that has no room, as long as it is left out", async () => {
     const df = `df() { printf '%s\\n' 'Use% IUse%' ' 85% 3%'; }`;
     await host.write({ "run/no-room": "large\nfile\0other" });
     expect((await host.check("disk", df)).findings.map(({ verdict, key, text }) => [verdict, key, text])).toEqual([
@@ -448,13 +448,13 @@ describe("disk", () => {
     expect(only(await host.check("disk", df))).toBe("ok - the target is 85 % full, 3 % of its inodes");
   });
 
-  it("asks nothing of a volume that is not there, and cannot say when df cannot", async () => {
+  it("does not check an unmounted volume, and is unknown when df fails", async () => {
     expect(only(await host.check("disk", "volumes_outcome=; df() { echo asked >&2; }"))).toBe("skipped - see volumes");
     expect(only(await host.check("disk", "df() { echo 'df: no' >&2; return 1; }"))).toBe("unknown disk df: df: no");
   });
 });
 
-it("source: was emptied, not just empty", async () => {
+it("source: distinguishes an emptied source from an empty one", async () => {
   expect(only(await host.check("source"))).toBe("ok - it is empty, and has been since the deployment");
   await host.write({ "source/.lsyncd-monitor-probe": "", "source/mail": "" });
   expect(only(await host.check("source"))).toBe("ok - it has files");
@@ -464,7 +464,7 @@ it("source: was emptied, not just empty", async () => {
 });
 
 describe("moving", () => {
-  // What lsyncd does, as far as the probe goes.
+  // Simulates lsyncd for the probe.
   const mirrors = (then = "") => `${alive()}
     work_done() { echo 1; }
     (while sleep 0.05; do
@@ -479,7 +479,7 @@ describe("moving", () => {
       })
     ).stdout.trim();
 
-  it("is proved by a change that arrives, and by its undoing; nothing is left behind", async () => {
+  it("is proved by a change that arrives and is removed again; nothing is left behind", async () => {
     expect(only(await host.check("moving", mirrors()))).toMatch(
       /^ok - a change reached the target, and its undoing too, within \d s$/,
     );
@@ -493,7 +493,7 @@ describe("moving", () => {
     expect(await left()).toBe("0");
   });
 
-  it("is excused while something is being copied, but not for an hour", async () => {
+  it("is no problem while something is being copied, for up to an hour", async () => {
     const works = `${still} work_done() { echo $RANDOM$RANDOM; }; `;
     const since = (minutes: number) => `echo $(($(ticks) / 100 - ${minutes * 60})) >"$state/busy-since"; `;
     expect(only(await host.check("moving", works))).toBe(
@@ -505,7 +505,7 @@ describe("moving", () => {
     );
   });
 
-  it("is excused for days by a first pass, as long as that moves", async () => {
+  it("is no problem for days during a first pass that makes progress", async () => {
     await host.write({ "lsyncd.status": "active Init\n" });
     const moved = (work: number, ago: number) =>
       `${still} work_done() { echo 7; }; echo "${work} $(($(ticks) / 100 - ${ago}))" >"$state/first-pass"; `;
@@ -535,7 +535,7 @@ describe("moving", () => {
     expect(await left()).toBe("0");
   });
 
-  it("with a long delay a change of one run is looked for at the next", async () => {
+  it("with a long delay, looks for one run's change in the next run", async () => {
     await host.write({ "lsyncd.conf.lua": "sync {\n    delay  = 60,\n}\n" });
     const made = await host.check("moving", alive());
     expect(only(made)).toBe("ok - made a change; the next run checks that it arrived");
@@ -554,11 +554,11 @@ describe("moving", () => {
 describe("exceptions", () => {
   const mark = "since 2026-11-28 18:00:00 UTC, primary lost\nstate in-use\n";
 
-  it("finds nothing where nothing is held, bypassed or switched off", async () => {
+  it("reports nothing when nothing is held, bypassed or disabled", async () => {
     expect(only(await host.check("exceptions"))).toBe("ok - nothing is held, bypassed or switched off");
   });
 
-  it("names a failover, and makes it a problem when there has been no second copy for a day", async () => {
+  it("reports a failover, and as a problem after a day without a second copy", async () => {
     await host.write({ "state/failover": mark });
     expect(only(await host.check("exceptions"))).toContain("held - the mirror is in use (since 2026-11-28");
     const later = { LSYNCD_MONITOR_NOW: String(now + 3 * 86_400 + 60) };
@@ -567,7 +567,7 @@ describe("exceptions", () => {
     );
   });
 
-  it("names a restore that is half done", async () => {
+  it("reports a half-finished restore", async () => {
     await host.write({ "state/failover": mark.replace("in-use", "restoring") });
     expect(only(await host.check("exceptions"))).toContain("which is half a copy");
   });
@@ -596,7 +596,7 @@ describe("the probe", () => {
     ["a symbolic link", `ln -s ../outside source/.lsyncd-monitor-probe`],
     ["a FIFO", `mkfifo source/.lsyncd-monitor-probe`],
     ["a hard link", `ln mine source/.lsyncd-monitor-probe`],
-  ])("in whose place somebody has put %s is made all the same, and writes nowhere else", async (_, put) => {
+  ])("is made even if a user has put %s in its place, and writes nowhere else", async (_, put) => {
     await run("bash", ["-c", `cd '${host.folder}' && echo precious >outside && echo mine >mine && ${put}`]);
     const before = `${alive()}\narrived() { cp -f "$folder/source/$probe_name" "$folder/made"; }; gone() { :; }`;
     expect(only(await host.check("moving", before))).toContain("ok - a change reached the target");
@@ -605,7 +605,7 @@ describe("the probe", () => {
     expect(await readFile(host.at("made"), "utf8")).toMatch(/^\d+ \d+ \d+\n$/);
   });
 
-  it("of which a directory has the place is not made, and the directory stays", async () => {
+  it("is not made if a directory is in its place, and the directory stays", async () => {
     await run("bash", ["-c", `mkdir '${host.at("source/.lsyncd-monitor-probe")}'`]);
     expect(only(await host.check("moving", alive()))).toMatch(/^problem source-unwritable .* is a directory$/);
     await run("rmdir", [host.at("source/.lsyncd-monitor-probe")]);

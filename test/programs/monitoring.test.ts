@@ -4,7 +4,7 @@ import { run } from "../../toolchain/run";
 import { PretendedHost } from "../support/monitor";
 import { installTime, needPrograms } from "../support/programs";
 
-// What the monitor writes for Prometheus, and the rules and the dashboard that read it, by Prometheus' own program.
+// The monitor's metrics for Prometheus, and the rules and the dashboard that read them, checked by Prometheus' own program.
 
 const docs = resolve(__dirname, "../../docs/monitoring");
 let host: PretendedHost;
@@ -14,7 +14,7 @@ beforeEach(async () => {
 });
 afterEach(() => host.remove());
 
-/** Writes the metrics of a host of which everything is known. */
+/** Writes the metrics of a host without unknown values. */
 async function written(more = ""): Promise<string> {
   await host.write({
     "state/manifest": "0755 abc none /x\n",
@@ -34,7 +34,7 @@ async function written(more = ""): Promise<string> {
   return readFile(host.at("lsyncd.prom"), "utf8");
 }
 
-it("the metrics pass promtool, and are for everybody to read", async () => {
+it("the metrics pass promtool, and every user can read them", async () => {
   const text = await written();
   expect(await run("promtool", ["check", "metrics"], { input: text, allowFailure: true })).toEqual({
     ...{ code: 0, stdout: "", stderr: "" },
@@ -55,7 +55,7 @@ it("the metrics pass promtool, and are for everybody to read", async () => {
     expect(text.split("\n")).toContain(line);
 });
 
-it("what is not known is left out, and a problem is none that is hidden", async () => {
+it("unknown values are omitted, and no problem is hidden by that", async () => {
   const text = await written("values=(); verdicts=([service]=PROBLEM [disk]=ok [moving]=skipped)");
   expect(text).toContain("lsyncd_up 0\n");
   expect(text).toContain('lsyncd_check_healthy{check="service"} 0\nlsyncd_check_healthy{check="disk"} 1\n# HELP');
@@ -63,13 +63,13 @@ it("what is not known is left out, and a problem is none that is hidden", async 
   expect(text).not.toContain("lsyncd_lag_seconds");
 });
 
-it("the digest is that of the deployment", async () => {
+it("the digest identifies the deployment", async () => {
   const { createHash } = await import("node:crypto");
   const digest = createHash("sha256").update("0755 abc none /x").digest("hex").slice(0, 12);
   expect(await written()).toContain(`lsyncd_deployment_info{digest="${digest}"} 1\n`);
 });
 
-it("nothing is written through a link that somebody has left in the collector's directory", async () => {
+it("nothing is written through a symbolic link in the collector's directory", async () => {
   await writeFile(host.at("precious"), "precious");
   await run("ln", ["-sf", host.at("precious"), host.at("lsyncd.prom.new")]);
   await host.bash(
@@ -79,7 +79,7 @@ it("nothing is written through a link that somebody has left in the collector's 
   expect((await readFile(host.at("lsyncd.prom"), "utf8")).length).toBeGreaterThan(100);
 });
 
-it("each rule fires when it should, and not when it should not", async () => {
+it("each rule fires when it should, and only then", async () => {
   const options = { cwd: docs, allowFailure: true };
   expect(await run("promtool", ["check", "rules", "rules.yml"], options)).toMatchObject({ code: 0 });
   expect(await run("promtool", ["test", "rules", "rules.test.yml"], options)).toMatchObject({ code: 0 });
@@ -91,7 +91,7 @@ it("each rule fires when it should, and not when it should not", async () => {
   // promtool alone takes 14 s of a processor for it.
 }, 180_000);
 
-it("the rules, the dashboard and the page name metrics that there are", async () => {
+it("the rules, the dashboard and the page use only existing metrics", async () => {
   const there = new Set([...(await written()).matchAll(/^# TYPE (\w+) /gm)].map(([, name]) => name));
   for (const file of ["rules.yml", "dashboard.json", "README.md"]) {
     const text = await readFile(join(docs, file), "utf8");

@@ -15,7 +15,7 @@ afterEach(() => {
   rmSync(root, { recursive: true });
 });
 
-/** What is found on a host with these files: a line for each finding, refusals first. */
+/** The findings on a host with these files, one line each, refusals first. */
 function found(files: Record<string, string>, more = ""): string[] {
   for (const [path, content] of Object.entries(files)) {
     mkdirSync(dirname(join(root, path)), { recursive: true });
@@ -42,7 +42,7 @@ function found(files: Record<string, string>, more = ""): string[] {
   return stdout.split("\0").slice(0, -1);
 }
 
-it("finds nothing on a host that has nothing of the kind, or what does no harm", () => {
+it("reports nothing on a host without other tools, or with harmless ones", () => {
   expect(found({})).toEqual([]);
   const harmless = {
     "etc/logrotate.conf": "weekly\ninclude /etc/logrotate.d\n",
@@ -60,13 +60,13 @@ it("finds nothing on a host that has nothing of the kind, or what does no harm",
   expect(found(harmless)).toEqual([]);
 });
 
-describe("a second entry of logrotate for our log", () => {
+describe("a second logrotate entry for our log", () => {
   it.each([
     ["/var/log/lsyncd/*.log {\n\tdaily\n}\n"],
     ["/var/log/lsyncd/lsyncd.log\n{\n}\n"],
     ['"/var/log/lsyncd/lsyncd.log" /var/log/other.log {\n}\n'],
     ["/var/log/*/*.log {\n}\n"],
-  ])("is refused, and named: %j", (entry) => {
+  ])("is refused and named: %j", (entry) => {
     expect(found({ "etc/logrotate.d/lsyncd": entry })).toEqual([
       expect.stringMatching(
         /^refuses: \/etc\/logrotate\.d\/lsyncd rotates .* Remove it: rm \/etc\/logrotate\.d\/lsyncd$/,
@@ -81,7 +81,7 @@ it.each([
   ["etc/cron.daily/mirror", `#!/bin/sh\nrsync -a /x ${TARGET} && echo ok\n`],
   ["var/spool/cron/crontabs/root", `@daily rsync -a /x ${TARGET};date`],
   ["etc/systemd/system/mirror.service", `[Service]\nExecStart=/usr/bin/rsync -a /x ${TARGET}\n`],
-])("another rsync to the target is refused, with its line: %s", (path, text) => {
+])("another rsync to the target is refused, and its line is shown: %s", (path, text) => {
   expect(found({ [path]: text })).toEqual([
     expect.stringMatching(new RegExp(`^refuses: /${path} copies to the target as well: `)),
   ]);
@@ -131,7 +131,7 @@ describe("a file system", () => {
   const of = (type: string, more = ""): string[] =>
     found({}, `mounted_at() { mount_type=${type}; mount_device=/dev/x; [ "$1" = '${TARGET}' ]; }\n${more}`);
 
-  it.each(["ext4", "xfs", "btrfs", "zfs"])("%s is taken", (type) => {
+  it.each(["ext4", "xfs", "btrfs", "zfs"])("%s is accepted", (type) => {
     expect(of(type, "dumpe2fs() { echo 'Filesystem features:      has_journal extent'; }")).toEqual([]);
   });
 
@@ -143,7 +143,7 @@ describe("a file system", () => {
     expect(of(type)).toEqual([expect.stringContaining(`refuses: The target ${TARGET} ${why}`)]);
   });
 
-  it("that treats names differing only in case as equal is refused", () => {
+  it("that ignores upper and lower case in names is refused", () => {
     const casefold = "dumpe2fs() { echo 'Filesystem features:      has_journal casefold extent'; }";
     expect(of("ext4", casefold)).toEqual([expect.stringContaining("differ only in case")]);
   });

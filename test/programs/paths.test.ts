@@ -8,7 +8,7 @@ import { fileNames, fileName, holds, latin } from "../support/names";
 import { joined, perl, split } from "../support/perl";
 import { installTime, needPrograms } from "../support/programs";
 
-// LsyncdAsCode::Paths against the real lsyncd, which writes the lists, and the real rsync, which reads the rules.
+// LsyncdAsCode::Paths with the real lsyncd, which writes the lists, and the real rsync, which reads the rules.
 
 let folder: string;
 beforeAll(() => needPrograms("rsync"), installTime);
@@ -21,7 +21,7 @@ const bytes = (text: string): Buffer => Buffer.from(text, "latin1");
 const below = (directory: string, ...names: Buffer[]): Buffer =>
   Buffer.concat([bytes(join(folder, directory)), ...names.flatMap((name) => [bytes("/"), name])]);
 
-/** Two directories with other names in them. */
+/** Two directories with different names in them. */
 function volumes(source: Buffer[], target: Buffer[] = []): void {
   for (const [directory, names] of [
     ["source", source],
@@ -33,7 +33,7 @@ function volumes(source: Buffer[], target: Buffer[] = []): void {
   }
 }
 
-/** What rsync would do with these arguments: names with what it does to them. */
+/** rsync's plan with these arguments: names with their changes. */
 function planned(args: string[], input: Buffer): string[] {
   const { status, stdout, stderr } = spawnSync(
     "rsync",
@@ -50,11 +50,11 @@ const toRules = "use LsyncdAsCode::Paths; print LsyncdAsCode::Paths::to_rsync(Ls
 const events = (list: Buffer[]): string[] =>
   planned(["--force", "--from0", "--include-from=-", "--exclude=*"], perl(toRules, joined(list)));
 
-/** lsyncd's own words for a path: `sub` in default-rsync.lua. The recorded list below holds this to the real one. */
+/** lsyncd's escaping of a path: `sub` in default-rsync.lua. The recorded list below compares this with the real one. */
 const lsyncd = (path: Buffer): Buffer => bytes(latin(path).replace(/[?*[\]]/g, "\\$&"));
 
-describe("the list of lsyncd", () => {
-  it("of the very names that rsync takes for patterns is read and written so that rsync finds each", () => {
+describe("lsyncd's list", () => {
+  it("with names that are patterns to rsync is rewritten so that rsync finds each file", () => {
     const names = ["a]b", "q?\\w", "base].sqlite", "[a]", "a*\\*b", "\\", "\\]", "\\\\[", "cr\ry", "nl\nx", "#c"].map(
       bytes,
     );
@@ -64,10 +64,10 @@ describe("the list of lsyncd", () => {
     );
   });
 
-  it("leads rsync to each listed file and to no other: any bytes, written and deleted", () => {
+  it("makes rsync handle each listed file and no other: any bytes, written and deleted", () => {
     holds(
       fc.property(fileNames(2, 24), (names) => {
-        // Of four, one each: written and listed, only written, deleted and listed, only deleted.
+        // One in four each: written and listed, only written, deleted and listed, only deleted.
         const part = (which: number): Buffer[] => names.filter((_, index) => index % 4 === which);
         volumes([...part(0), ...part(1)], [...part(2), ...part(3)]);
         const list = [...part(0), ...part(2)].map((name) => lsyncd(Buffer.concat([bytes("/"), name])));
@@ -82,7 +82,7 @@ describe("the list of lsyncd", () => {
     );
   });
 
-  it("of a deleted directory takes all that was in it along, and nothing beside it", () => {
+  it("with a deleted directory removes all its content, and nothing beside it", () => {
     holds(
       fc.property(fileNames(2, 6), fileName, ([gone, ...others], inside) => {
         volumes([], others);
@@ -98,9 +98,9 @@ describe("the list of lsyncd", () => {
     );
   });
 
-  it("with a path too long for all its escapes leads rsync there all the same", () => {
+  it("with a path too long when escaped still makes rsync find the file", () => {
     volumes([]);
-    // 3,904 bytes, almost each of which needs a backslash: rsync takes patterns of less than 4,096.
+    // 3,904 bytes, most of which need a backslash: rsync accepts patterns of less than 4,096.
     const name = "[".repeat(243);
     const make =
       'chdir shift; for (1 .. 15) { mkdir $ARGV[0]; chdir $ARGV[0] } for (qw(file other)) { open my $f, ">", $_ or die }';
@@ -115,7 +115,7 @@ describe("the list of lsyncd", () => {
     expect(found.filter((line) => line.startsWith("transfer"))).toEqual([`transfer ${path}/file`]);
   });
 
-  it("is as recorded: the real lsyncd on these names", async () => {
+  it("matches the recording of the real lsyncd with these names", async () => {
     await needPrograms("lsyncd");
     volumes([]);
     const names = ["a]b", "q?\\w", "gone\\*", "star***", "\\]", "nl\nx", "\xff", "[a]"].map(bytes);
@@ -150,7 +150,7 @@ describe("the list of lsyncd", () => {
     }
     const expected = [...names.map((name) => lsyncd(Buffer.concat([bytes("/"), name]))), bytes("/\\[gone/***")];
     expect(list().map(latin)).toEqual(expect.arrayContaining(expected.map(latin)));
-    // Read back they are the names that the files have.
+    // Read back, they are the names of the files.
     const read = perl(
       'use LsyncdAsCode::Paths; print map { "$_->{path}$_->{below}\\0" } grep { $_->{path} ne "" } LsyncdAsCode::Paths::from_lsyncd($in)',
       joined(list()),
@@ -160,7 +160,7 @@ describe("the list of lsyncd", () => {
     );
   });
 
-  it("that is no list of lsyncd is refused", () => {
+  it("is refused if lsyncd did not write it", () => {
     expect(() => perl(toRules, joined([bytes("a")]))).toThrow(/does not begin with a slash: a\n/);
   });
 });
@@ -172,13 +172,13 @@ describe("a filter rule for one file", () => {
     return planned(["--from0", "--exclude-from=rules"], Buffer.alloc(0));
   };
 
-  it("is about that file: a carriage return or the end of a line in its name begins no other rule", () => {
+  it("matches that file: a carriage return or newline in its name starts no other rule", () => {
     const names = ["cr\rbar", "cr\r- bar", "nl\nbar", "nl\n- bar"].map(bytes);
     volumes([...names, bytes("bar")]);
     expect(left(names)).toEqual(["transfer bar"]);
   });
 
-  it("is about no other: any bytes", () => {
+  it("matches no other file: any bytes", () => {
     holds(
       fc.property(fileNames(2, 24), (names) => {
         volumes(names);
@@ -190,7 +190,7 @@ describe("a filter rule for one file", () => {
     );
   });
 
-  it("is about a directory only when its path ends with a slash", () => {
+  it("matches a directory only if its path ends with a slash", () => {
     volumes([bytes("a[b"), bytes("c")]);
     mkdirSync(below("source", bytes("d[e")));
     expect(left([bytes("a[b/"), bytes("d[e/")])).toEqual(["transfer a[b", "transfer c"]);

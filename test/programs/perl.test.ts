@@ -16,7 +16,7 @@ for (const name of readdirSync(folder).filter((file) => file.endsWith(".t"))) {
       const include = copierModules.filter((argument) => argument !== "-MCopier");
       const { code, stdout, stderr } = await run("perl", [...include, path.join(folder, name)], { allowFailure: true });
       expect(stdout.split("\n").filter((line) => /^not ok(?!.*# TODO)/.test(line))).toEqual([]);
-      // Without its plan at the end it ended early.
+      // A missing plan at the end means that the file stopped early.
       expect([code, code === 0 ? "" : stderr]).toEqual([0, ""]);
       expect(stdout).toMatch(/^1\.\.\d+$/m);
     },

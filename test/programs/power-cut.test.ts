@@ -21,7 +21,7 @@ beforeAll(() => needPrograms("rsync", "mount", "losetup", "mkfs.ext4", "strace")
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-cut-"));
   for (const name of ["source", "target", "run", "bin"]) await mkdir(at(name));
-  // The file system of a test is no measure of what was lost.
+  // The size of a test's file system is no measure of the loss.
   await writeFile(at("bin/df"), "#!/bin/sh\necho IUsed; echo 1000000\n", { mode: 0o755 });
   await settings({});
 });
@@ -40,12 +40,12 @@ async function call(start: string, args: string[], input = ""): Promise<{ code: 
   const { code, stdout, stderr } = await run("perl", [...words, ...ends], { env, input, allowFailure: true });
   return { code, text: stdout + stderr };
 }
-/** A pass over everything; `start` stands for one start of lsyncd. */
+/** A full pass; `start` identifies one start of lsyncd. */
 const pass = (start: string, ...options: string[]) => call(start, options);
 const events = (start: string, ...list: string[]) =>
   call(start, ["--force", "--from0", "--include-from=-", "--exclude=*"], ["/", ...list].join("\0"));
 
-/** What a cut leaves: right size, owner, mode and time, and nothing but zeros. */
+/** The result of a cut: right size, owner, mode and time, but only zeros. */
 const zero = (...names: string[]) =>
   shell(
     names
@@ -57,21 +57,21 @@ const zero = (...names: string[]) =>
   );
 const equal = () => shell("diff -r -x lost+found -x .lsyncd-as-code source target");
 
-describe("a file system that loses its power", () => {
-  // The kernel brings names, sizes and times to the disk every second, and contents when they are half a minute old.
+describe("a file system that loses power", () => {
+  // The kernel writes names, sizes and times to disk every second, and contents after half a minute.
   beforeEach(() => shell("truncate -s 64M disk; mkfs.ext4 -q disk; mount -o loop,commit=1 disk target"));
   afterEach(() => shell("umount -l target"));
 
   async function cutPower(): Promise<void> {
     await sleep(2500);
     await run(...cutFileSystem(at("target")));
-    // Another disk with the same content: the kernel keeps a file system for as long as any container has it mounted.
+    // Another disk with the same content: the kernel keeps a file system while any container has it mounted.
     await shell("umount -l target; cp --sparse=always disk again; mount -o loop again target");
   }
 
-  // As lsyncd calls it with wholeFile: false, where rsync writes in place; and with an option that leaves the same behind.
+  // As lsyncd calls it with wholeFile: false, where rsync writes in place; and with an option that has the same effect.
   it.each([["--no-whole-file", "--inplace"], ["--preallocate"]])(
-    "has files of zeros with the right size and time after a pass with %s, and the next start repairs them",
+    "after a pass with %s: files of zeros have the right size and time, and the next start repairs them",
     async (...options) => {
       await settings({ sqliteSafe: false });
       await shell(`for i in {1..40}; do head -c $((3000 + RANDOM)) /dev/urandom >source/$i.sqlite; done`);
@@ -82,7 +82,7 @@ describe("a file system that loses its power", () => {
         await shell(`cd source; for i in *; do [ $(stat -c '%s %y' $i | md5sum | cut -c1-9) != \
         $(stat -c '%s %y' ../target/$i | md5sum | cut -c1-9) ] || cmp -s $i ../target/$i || echo $i; done`)
       ).stdout;
-      // Without these there is nothing to repair, and nothing was shown.
+      // Without such files there would be nothing to repair, and the test would prove nothing.
       expect(broken.split("\n").length).toBeGreaterThan(10);
       expect(await record()).toMatch(/^one \d+\n$/);
       const { code, text: said } = await pass("two", ...options);
@@ -93,7 +93,7 @@ describe("a file system that loses its power", () => {
     60_000,
   );
 
-  it("has files of another size after a pass of whole files, which rsync sees by itself", async () => {
+  it("after a pass of whole files: files have another size, which rsync detects by itself", async () => {
     await shell(`for i in {1..40}; do head -c $((3000 + RANDOM)) /dev/urandom >source/$i; done`);
     expect((await pass("one")).code).toBe(0);
     await cutPower();
@@ -105,8 +105,8 @@ describe("a file system that loses its power", () => {
   }, 60_000);
 });
 
-describe("the record", () => {
-  it("is there before anything is written, and stays as it is until something is synced", async () => {
+describe("the record of unsynced files", () => {
+  it("exists before anything is written, and stays unchanged until a sync", async () => {
     await writeFile(
       at("bin/copier"),
       `#!/bin/sh\ncp target/.lsyncd-as-code/unsynced seen; exec ${paths.rsyncProgram} "$@"\n`
@@ -125,7 +125,7 @@ describe("the record", () => {
     expect(await record()).toBe(before);
   });
 
-  it("is on the disk before rsync runs", async () => {
+  it("is on disk before rsync runs", async () => {
     await shell("echo a >source/a");
     await writeFile(at("bin/rsync"), `#!/bin/sh\nexec ${paths.rsyncProgram} "$@"\n`, { mode: 0o755 });
     await settings({ rsyncProgram: at("bin/rsync"), copyProgram: at("bin/rsync") });
@@ -159,7 +159,7 @@ describe("the record", () => {
     expect(calls.slice(0, 4)).toEqual(["content", "name", "directory", "rsync"]);
   });
 
-  it("that cannot be written holds up nothing: the pass is synced at its end", async () => {
+  it("that cannot be written does not block the pass, which is synced at its end", async () => {
     await shell(
       "mkdir -m 700 target/.lsyncd-as-code; mkdir -p target/.lsyncd-as-code/unsynced.new/x; echo a >source/a",
     );
@@ -172,13 +172,13 @@ describe("the record", () => {
   });
 });
 
-describe("a start after a stop that was not in order", () => {
-  it("mirrors again what was written since the record and has other content, and reads nothing else", async () => {
+describe("a start after an unclean stop", () => {
+  it("mirrors files again that were written since the record and differ, and reads no others", async () => {
     await shell("for i in old new same; do echo $i$RANDOM >source/$i; done");
     await pass("one");
     await zero("old");
     await sleep(3100);
-    // As the supervisor moves it on.
+    // As the supervisor moves it forward.
     await writeFile(at("target/.lsyncd-as-code/unsynced"), `one ${Math.floor(Date.now() / 1000) - 1}\n`, {
       mode: 0o600,
     });
@@ -191,14 +191,14 @@ describe("a start after a stop that was not in order", () => {
       /the mirror was not stopped cleanly: 2 of its files changed since .*; 1 differed, and are mirrored again\n {2}new\n/,
     );
     await shell('cmp source/new target/new; [ "$(stat -c %y source/new)" = "$(stat -c %y target/new)" ]');
-    // It was changed before that, so it was not looked at.
+    // It was changed before the record, so it was not read.
     await expect(shell("cmp source/old target/old")).rejects.toThrow();
-    // Once.
+    // Only once.
     expect(await record()).toMatch(/^two /);
     expect((await pass("two")).text).toBe("");
   });
 
-  it("is not ended by a pass that is killed on the way", async () => {
+  it("is not complete after a pass that is killed", async () => {
     await shell("echo right >source/a");
     await pass("one");
     await zero("a");
@@ -211,7 +211,7 @@ describe("a start after a stop that was not in order", () => {
     expect(await text("target/a")).toBe("right\n");
   });
 
-  it("loses no good copy where the source itself holds nothing but zeros", async () => {
+  it("deletes no good copy if the source itself contains only zeros", async () => {
     await shell("echo good >source/a; cp -p source/a good");
     await pass("one");
     await shell("truncate -s 0 source/a; truncate -s 5 source/a; touch -r good source/a; touch -r good target/a");
@@ -221,7 +221,7 @@ describe("a start after a stop that was not in order", () => {
     expect(await text("target/a")).toBe("good\n");
   });
 
-  it("leaves databases to their copier, which syncs what it copies", async () => {
+  it("leaves databases to the copier, which syncs its copies", async () => {
     await shell("echo x >source/a.sqlite");
     await pass("one");
     await zero("a.sqlite");
@@ -229,7 +229,7 @@ describe("a start after a stop that was not in order", () => {
     expect(await text("target/a.sqlite")).not.toBe("x\n");
   });
 
-  it("does not count as an attack: more than half of all files", async () => {
+  it("does not count as an attack, even with more than half of all files", async () => {
     await writeFile(at("bin/df"), "#!/bin/sh\necho IUsed; echo 200\n", { mode: 0o755 });
     await shell("for i in {1..150}; do echo content $i $RANDOM >source/$i; done");
     await pass("one");
@@ -239,7 +239,7 @@ describe("a start after a stop that was not in order", () => {
     await equal();
   });
 
-  it("follows no link that was put in a file's place, and reads no FIFO", async () => {
+  it("follows no link that replaced a file, and reads no FIFO", async () => {
     await shell("echo secret >outside; echo right >source/a; mkfifo source/p; ln -s ../outside source/L");
     await pass("one");
     await shell("rm target/a; ln -s ../outside target/a");

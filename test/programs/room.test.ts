@@ -6,7 +6,7 @@ import { paths } from "../../infra/paths";
 import { programs, writeSettings } from "../../tools/torture/settings";
 import { installTime, needPrograms } from "../support/programs";
 
-// A file that is too big for the mirror, and the others beside it. The mirror is a file system of 64 MB in memory.
+// A file that is too big for the mirror, beside others. The mirror is a file system of 64 MB in memory.
 
 let folder: string;
 const at = (name: string): string => join(folder, name);
@@ -17,7 +17,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-room-"));
   for (const name of ["source", "target", "run", "bin"]) await mkdir(at(name));
   await shell("mount -t tmpfs -o size=64M,mode=755 room target");
-  // The file system of a test is no measure of what was lost.
+  // The size of a test's file system is no measure of the loss.
   await writeFile(at("bin/df"), "#!/bin/sh\necho IUsed; echo 1000000\n", { mode: 0o755 });
   await writeSettings(at("settings"), {
     ...{ source: at("source"), target: at("target"), state: at("run"), sqliteSafe: false },
@@ -42,30 +42,30 @@ const ends = () => [at("source/"), at("target/")];
 const pass = () => call([], "");
 const events = (...list: string[]) =>
   call(["--force", "--from0", "--include-from=-", "--exclude=*"], ["/", ...list].join("\0"));
-// Without the directory that the gate keeps there.
+// Without the gate's own directory there.
 const mirrored = async () => (await readdir(at("target"))).filter((name) => name !== ".lsyncd-as-code").sort();
 const resync = () => readdir(at("run")).then((names) => names.includes("resync"));
 
-// What has no room: 3 GB that take no space in the source.
+// The file without room: 3 GB that take no space in the source.
 beforeEach(() =>
   shell("truncate -s 3G 'source/b[i]g'; echo a >source/a; echo z >source/z; truncate -s 20M source/fits"),
 );
 
-it("does not block the others: by events", async () => {
+it("does not block other files: by events", async () => {
   const { code, text } = await events("/a", "/b\\[i\\]g", "/fits", "/z");
-  // Partly done, and to be tried again.
+  // Partly done, to be tried again.
   expect(code).toBe(23);
   expect(await resync()).toBe(true);
   expect(text).toMatch(/^no room in the mirror for b\[i\]g: it needs 3222 MB, \d+ are free\. All else is mirrored$/m);
   expect(await mirrored()).toEqual(["a", "fits", "z"]);
 });
 
-it("does not block the others: by a pass over everything, also where it was half written before", async () => {
+it("does not block other files: by a full pass, also after it was half written", async () => {
   expect((await pass()).code).toBe(23);
   const others = ["a", "fits", "z"];
   expect((await mirrored()).filter((name) => name !== "b[i]g")).toEqual(others);
   await shell("cmp source/z target/z; [ $(stat -c %b 'target/b[i]g' 2>/dev/null || echo 0) = 0 ]");
-  // From now on it is known, and the volume is not filled with it first.
+  // From now on it is known, and no longer fills the volume first.
   await shell("echo new >source/y; rm source/a");
   const { code, text } = await pass();
   expect(code).toBe(23);
@@ -81,7 +81,7 @@ it("is mirrored once there is room", async () => {
   expect(await readdir(at("run"))).not.toContain("no-room");
 });
 
-it("leaves the good copy that the mirror has as it is", async () => {
+it("leaves an existing good copy in the mirror unchanged", async () => {
   await shell(
     "rm 'source/b[i]g'; truncate -s 20M source/grows; echo good | dd of=source/grows conv=notrunc status=none",
   );

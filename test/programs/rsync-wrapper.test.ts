@@ -6,7 +6,7 @@ import { run } from "../../toolchain/run";
 import { programs, writeSettings } from "../../tools/torture/settings";
 import { installTime, needPrograms } from "../support/programs";
 
-// What stands between lsyncd and rsync, called as lsyncd calls it. What it calls itself can be replaced.
+// The wrapper between lsyncd and rsync, called as lsyncd calls it, with substitutes for the programs that it calls.
 
 let folder: string;
 const at = (name: string): string => join(folder, name);
@@ -15,7 +15,7 @@ const exists = (path: string) =>
     () => true,
     () => false,
   );
-/** The names in a directory of the mirror, without what only root may enter; none when it is not there. */
+/** The names in a directory of the mirror, except root's private ones; none if the directory is missing. */
 const mirrored = async (path = ""): Promise<string[]> =>
   (await readdir(at(`target/${path}`)).catch(() => [])).filter((name) => name !== ".lsyncd-as-code");
 const held = () => readFile(at("run/held"), "utf8").catch(() => "");
@@ -35,14 +35,14 @@ async function script(name: string, text: string): Promise<void> {
   await writeFile(at(name), `#!/bin/bash\n${text}\n`, { mode: 0o755 });
 }
 
-/** Sets it up, with other programs in the place of rsync or of what copies databases. */
+/** Sets up the wrapper, with substitutes for rsync or for the copier of databases. */
 const program = (replaced: Record<string, unknown> = {}): Promise<void> =>
   writeSettings(at("settings"), {
     ...{ source: at("source"), target: at("target"), state: at("run"), guard: at("bin/guard") },
     ...replaced,
   });
 
-/** Calls it, with so many files and directories in use on the mirror's file system. Returns its exit code and words. */
+/** Calls it, with this many files and directories in use on the mirror's file system. Returns its exit code and output. */
 async function call(
   args: string[],
   input: string,
@@ -63,9 +63,9 @@ async function call(
 const options = ["-lptgoD", "--delete", "--ignore-errors", "--delete-after", "--inplace"];
 const ends = () => [at("source/"), at("target/")];
 
-/** A pass over everything. */
+/** A full pass. */
 const pass = (entries: number, before?: string) => call([...options, "-r", ...ends()], "", entries, before);
-/** A pass over what has changed: paths from the root with all their parents. */
+/** A pass over changes: paths from the root with all their parents. */
 const events = (list: string[], entries: number) =>
   call(
     [...options, "--force", "--from0", "--include-from=-", "--exclude=*", "-r", ...ends()],
@@ -73,13 +73,13 @@ const events = (list: string[], entries: number) =>
     entries,
   );
 
-describe("a directory of the source that became a symbolic link", () => {
-  // lsyncd tells of the directory's end and of the link's beginning.
+describe("a directory of the source replaced by a symbolic link", () => {
+  // lsyncd reports the removal of the directory and the creation of the link.
   const link = ["/", "/mail", "/mail/", "/mail/***"];
 
   beforeEach(() => shell("mkdir -p source/mail elsewhere && touch source/mail/{1..150} elsewhere/other"));
 
-  it.each(["events", "a pass over everything"])("counts as the deletion of all that was in it: by %s", async (how) => {
+  it.each(["events", "a pass over everything"])("counts as the deletion of all its files: by %s", async (how) => {
     expect((await pass(1)).code).toBe(0);
     await shell("mv source/mail elsewhere/ && ln -s ../elsewhere/mail source/mail");
     const { code, text } = how === "events" ? await events(link, 153) : await pass(153);
@@ -89,7 +89,7 @@ describe("a directory of the source that became a symbolic link", () => {
     expect(await mirrored("mail")).toHaveLength(150);
   });
 
-  it("is mirrored as a link, and nothing is written through it", async () => {
+  it("is mirrored as a link, and nothing is written through the link", async () => {
     await pass(1);
     await shell("rm -r source/mail && ln -s ../elsewhere source/mail");
     await writeFile(at("run/allow"), "");
@@ -98,7 +98,7 @@ describe("a directory of the source that became a symbolic link", () => {
   });
 });
 
-describe("names that lsyncd writes otherwise than rsync reads them", () => {
+describe("names that lsyncd and rsync escape differently", () => {
   // As recorded from lsyncd 2.2.3: a backslash before each of ? * [ ], none before a backslash.
   it("are mirrored and deleted: by events, without the copier of databases", async () => {
     await shell(String.raw`touch 'source/a]b' 'source/q?\w' 'source/\' 'target/d]x' target/other`);
@@ -107,7 +107,7 @@ describe("names that lsyncd writes otherwise than rsync reads them", () => {
     expect((await mirrored()).sort()).toEqual(["\\", "a]b", "other", String.raw`q?\w`]);
   });
 
-  it("do not count as lost: a directory [a] with 300 files is renamed", async () => {
+  it("do not count as deleted when a directory [a] with 300 files is renamed", async () => {
     await shell("mkdir 'source/[a]' 'source/[b' && touch 'source/[a]'/{1..300} && cp -a source/. target");
     await shell("mv 'source/[a]' 'source/c]'");
     const files = Array.from({ length: 300 }, (_, index) => String.raw`/c\]/${index + 1}`);
@@ -118,18 +118,18 @@ describe("names that lsyncd writes otherwise than rsync reads them", () => {
   });
 });
 
-describe("a source that is emptied while a pass is under way", () => {
-  it("loses nothing of its mirror: nothing of that was counted", async () => {
+describe("a source that is emptied during a pass", () => {
+  it("loses no file in the mirror, because these deletions were not counted", async () => {
     await shell("mkdir source/mail && touch source/mail/{1..500}");
     await pass(1);
-    // After the plan, before rsync has looked: at the worst moment.
+    // After the plan and before rsync starts: the worst moment.
     await script("bin/copier", `rm -rf '${at("source/mail")}'; exec ${paths.rsyncProgram} "$@"`);
     await program({ copyProgram: at("bin/copier") });
     expect((await pass(502)).code).toBe(0);
     expect(await mirrored("mail")).toHaveLength(500);
   });
 
-  it("and what has come back since it was counted stays", async () => {
+  it("a file that returns after the count stays in the mirror", async () => {
     await shell("touch source/{1..30}");
     await pass(1);
     await shell("rm source/{1..5}");
@@ -140,7 +140,7 @@ describe("a source that is emptied while a pass is under way", () => {
     expect(await exists(at("run/resync"))).toBe(true);
   });
 
-  it("one file that cannot be deleted holds up nothing else", async () => {
+  it("a file that cannot be deleted does not block others", async () => {
     await shell("mkdir source/mail source/other && touch source/mail/{1..5} source/other/{1..5} source/{1..90}");
     await pass(1);
     await shell("rm -r source/mail source/other && chattr +i target/mail/3");
@@ -156,7 +156,7 @@ describe("a source that is emptied while a pass is under way", () => {
     expect(await mirrored()).not.toContain("mail");
   });
 
-  it("loses no more of a directory than was counted", async () => {
+  it("deletes no more files of a directory than were counted", async () => {
     await shell("mkdir source/mail && touch source/mail/{1..5} source/{1..30}");
     await pass(1);
     await shell("rm -r source/mail");
@@ -168,14 +168,14 @@ describe("a source that is emptied while a pass is under way", () => {
   });
 });
 
-describe("what it cannot know", () => {
+describe("missing information", () => {
   beforeEach(async () => {
     await shell("touch source/{1..300}");
     await pass(1);
     await shell("rm source/*");
   });
 
-  it("is not taken for nothing: rsync's plan was killed", async () => {
+  it("a killed plan of rsync does not count as an empty plan", async () => {
     await script("bin/rsync", `case "$*" in *--dry-run*) kill -9 $$ ;; esac; exec ${paths.rsyncProgram} "$@"`);
     await program({ rsyncProgram: at("bin/rsync"), copyProgram: at("bin/rsync") });
     const { code, text } = await pass(301);
@@ -184,7 +184,7 @@ describe("what it cannot know", () => {
     expect(await mirrored()).toHaveLength(300);
   });
 
-  it("what an operator has allowed more than a day ago counts no more", async () => {
+  it("an operator's permission expires after a day", async () => {
     await writeFile(at("run/allow"), "");
     const old = Date.now() / 1000 - 90_000;
     await utimes(at("run/allow"), old, old);
@@ -198,7 +198,7 @@ describe("what it cannot know", () => {
 });
 
 describe("the clock", () => {
-  it("set back does not leave times in the future among what is remembered", async () => {
+  it("when set back, leaves no remembered times in the future", async () => {
     await writeFile(at("run/entries"), `${Math.round(Date.now() / 1000) + 100_000_000} 5\n`);
     await pass(1);
     const times = (await readFile(at("run/entries"), "utf8"))
@@ -210,13 +210,13 @@ describe("the clock", () => {
 });
 
 describe("an error", () => {
-  it("never looks like success to lsyncd: no more files can be opened", async () => {
+  it("never looks like success to lsyncd when no more files can be opened", async () => {
     await shell("touch source/file");
     let complete = 0;
     for (let limit = 3; limit <= 16; limit++) {
       await shell("rm -f target/file");
       const { code, text } = await pass(1, `ulimit -n ${limit};`);
-      // 0, 23 and 24 are success to lsyncd.
+      // lsyncd treats 0, 23 and 24 as success.
       if ([0, 23, 24].includes(code) && (await mirrored()).length === 0)
         throw new Error(`with ${limit} files it ends with ${code} and has mirrored nothing: ${text}`);
       if (code === 0) complete += 1;
@@ -224,7 +224,7 @@ describe("an error", () => {
     expect(complete).toBeGreaterThan(0);
   });
 
-  it("that leaves files behind (23) is repeated when it cannot be marked for later", async () => {
+  it("23 (files left behind) causes a retry when it cannot be recorded for later", async () => {
     await script("bin/rsync", "exit 23");
     await program({ copyProgram: at("bin/rsync") });
     expect((await pass(1)).code).toBe(23);
@@ -233,7 +233,7 @@ describe("an error", () => {
     expect((await pass(1)).code).toBe(12);
   });
 
-  it("another directory at a path than the one that was checked: nothing is done", async () => {
+  it("stops a pass when a directory was replaced since it was checked", async () => {
     await shell("touch source/file");
     await script("bin/guard", `mv '${at("target")}' '${at("target.checked")}' && mkdir '${at("target")}'`);
     const { code, text } = await pass(1);
@@ -247,13 +247,13 @@ describe("an error", () => {
 const gone = (...names: string[]): string[] => ["/", ...names.map((name) => `/${name}`)];
 const range = (from: number, to: number, suffix = ""): string[] =>
   Array.from({ length: to - from + 1 }, (_, index) => `${from + index}${suffix}`);
-/** Files that hold something, each another text. */
+/** Files with content, all different. */
 const fillWith = (names: string) => shell(`cd source && for i in ${names}; do echo "$i $RANDOM" >$i; done`);
 
-describe("a mirror of few files", () => {
+describe("a mirror with few files", () => {
   const databases = range(1, 20, ".sqlite");
 
-  it.each(["events", "a pass over everything"])("of 20 databases that all go is held: by %s", async (how) => {
+  it.each(["events", "a pass over everything"])("holds the deletion of all of 20 databases: by %s", async (how) => {
     await fillWith("{1..20}.sqlite");
     await pass(1);
     await shell("rm -rf source/*");
@@ -262,7 +262,7 @@ describe("a mirror of few files", () => {
     expect(await mirrored()).toHaveLength(20);
   });
 
-  it("of files loses half of them, and not nearly all, in one pass or in several", async () => {
+  it("allows the deletion of half of its files, but not of nearly all, in one or several passes", async () => {
     await fillWith("{1..20}");
     await pass(1);
     await shell("rm source/{1..10}");
@@ -274,7 +274,7 @@ describe("a mirror of few files", () => {
     expect(await mirrored()).toHaveLength(10);
   });
 
-  it("may have a file tried out in it, and a directory renamed with all that it holds", async () => {
+  it("allows trying out a file, and renaming a directory with its content", async () => {
     await fillWith("test.txt");
     await pass(1);
     await shell("rm source/test.txt");
@@ -294,28 +294,28 @@ describe("a mirror of few files", () => {
   });
 });
 
-describe("databases that go together", () => {
+describe("databases deleted together", () => {
   beforeEach(async () => {
     await shell("mkdir source/a source/b source/c");
     await fillWith("a/{1..4}.sqlite b/{1..2}.sqlite c/{1..60}");
     await pass(1);
   });
 
-  it("all of a directory are held", async () => {
+  it("are held if they are all of a directory", async () => {
     await shell("rm source/a/*");
     expect((await events(gone("a", "a/", ...range(1, 4, ".sqlite").map((name) => `a/${name}`)), 70)).code).toBe(1);
     expect(await held()).toContain("all 4 databases of a would have been lost");
     expect(await mirrored("a")).toHaveLength(4);
   });
 
-  it("some of them go, and a directory of two", async () => {
+  it("are not held if they are some of a directory, or a directory of two", async () => {
     await shell("rm source/a/[123].sqlite source/b/*");
     expect((await pass(70)).code).toBe(0);
     expect(await mirrored("a")).toEqual(["4.sqlite"]);
     expect(await mirrored("b")).toEqual([]);
   });
 
-  it("the only one of a volume is held", async () => {
+  it("are held if it is the only one of a volume", async () => {
     await shell("rm source/a/* source/b/1.sqlite");
     await writeFile(at("run/allow"), "");
     expect((await pass(70)).code).toBe(0);
@@ -325,14 +325,14 @@ describe("databases that go together", () => {
   });
 });
 
-describe("files that lose what they hold without going", () => {
+describe("files that lose their content without being deleted", () => {
   beforeEach(async () => {
     await shell("mkdir source/d");
     await fillWith("d/{1..300}");
     await pass(1);
   });
   const listed = gone("d", "d/", ...range(1, 300).map((name) => `d/${name}`));
-  /** A pass that is held, and leaves the mirror as it is. */
+  /** A pass that is held and leaves the mirror unchanged. */
   async function isHeld(how: "events" | "pass", message: RegExp): Promise<void> {
     const before = (await shell("cd target && md5sum d/*")).stdout;
     expect((how === "events" ? await events(listed, 302) : await pass(302)).code).toBe(1);
@@ -340,7 +340,7 @@ describe("files that lose what they hold without going", () => {
     expect((await shell("cd target && md5sum d/*")).stdout).toBe(before);
   }
 
-  it.each(["events", "pass"] as const)("made empty: held, by %s", async (how) => {
+  it.each(["events", "pass"] as const)("emptied: held, by %s", async (how) => {
     await shell("for i in source/d/{1..120}; do : >$i; done");
     await isHeld(how, /120 of its 302 files and directories would have been deleted or emptied/);
   });
@@ -350,7 +350,7 @@ describe("files that lose what they hold without going", () => {
     await isHeld(how, /would have been deleted or emptied/);
   });
 
-  it.each(["events", "pass"] as const)("rewritten beyond recognition: held, by %s", async (how) => {
+  it.each(["events", "pass"] as const)("rewritten with unrelated content: held, by %s", async (how) => {
     await shell("for i in source/d/{1..200}; do head -c 40 /dev/urandom >$i; done");
     await isHeld(how, /200 of its 30\d files would have been rewritten or renamed to another suffix/);
   });
@@ -401,35 +401,35 @@ describe("a database", () => {
     await pass(1);
   });
 
-  it("may be rewritten by VACUUM after most of it was deleted", async () => {
+  it("may shrink by VACUUM after most rows were deleted", async () => {
     for (const name of all) await sql(name, "delete from t where rowid>1; vacuum");
     expect((await events(gone(...all), 5)).code).toBe(0);
   });
 
-  it("of which nothing is left is lost: all of them are held", async () => {
+  it("without any content left counts as lost: all of them are held", async () => {
     for (const name of all) await sql(name, "drop table t; vacuum");
     expect((await events(gone(...all), 5)).code).toBe(1);
     expect(await held()).toMatch(/its 4 databases would have been lost|4 databases of|nearly all of it/);
   });
 
-  it("that was encrypted by somebody is lost: all of them are held", async () => {
+  it("that was encrypted by an attacker counts as lost: all of them are held", async () => {
     await shell("for i in source/*.sqlite; do head -c 100000 /dev/urandom >$i; done");
     expect((await pass(5)).code).toBe(1);
     expect(await held()).toMatch(/4 databases .* would have been lost/);
   });
 });
 
-describe("a permission", () => {
+describe("a permission to delete", () => {
   beforeEach(async () => {
     await fillWith("{1..400}");
     await pass(1);
     await shell("rm source/{1..200}");
     expect((await pass(401)).code).toBe(1);
-    // What lsyncd-release does, but for the restart.
+    // What lsyncd-release does, except for the restart.
     await shell("sed -n 2p run/held >run/allow && rm run/held");
   });
 
-  it("is for what was held, and for one pass", async () => {
+  it("covers the held deletions, for one pass", async () => {
     expect((await pass(401)).code).toBe(0);
     expect(await mirrored()).toHaveLength(200);
     await shell("rm source/{201..350}");
@@ -437,13 +437,13 @@ describe("a permission", () => {
     expect(await mirrored()).toHaveLength(200);
   });
 
-  it("is for no more than what was held", async () => {
+  it("covers nothing beyond the held deletions", async () => {
     await shell("rm source/*");
     expect((await pass(401)).code).toBe(1);
     expect(await mirrored()).toHaveLength(400);
   });
 
-  it("ends with a pass that left files behind (23)", async () => {
+  it("ends after a pass that left files behind (23)", async () => {
     await script("bin/rsync", `case "$*" in *--dry-run*) exec ${paths.rsyncProgram} "$@" ;; esac; exit 23`);
     await program({ rsyncProgram: at("bin/rsync"), copyProgram: at("bin/rsync") });
     expect((await pass(401)).code).toBe(23);
@@ -454,7 +454,7 @@ describe("a permission", () => {
     expect(await mirrored()).toHaveLength(200);
   });
 
-  it("is not used by changes that come before its pass", async () => {
+  it("is not used up by changes before its pass", async () => {
     expect((await events(gone(...range(1, 200)), 401)).code).toBe(1);
     expect(await mirrored()).toHaveLength(400);
   });
@@ -463,7 +463,7 @@ describe("a permission", () => {
 describe("a source that was set back in time", () => {
   const generation = (volume: string) => readFile(at(`${volume}/.lsyncd-as-code/generation`), "utf8");
 
-  it("is held, also when it has no generation, until it is accepted", async () => {
+  it("is held until it is accepted, even if it has no generation", async () => {
     await fillWith("{1..30}");
     await pass(1);
     expect([await generation("source"), await generation("target")]).toEqual(["1\n", "1\n"]);
@@ -484,7 +484,7 @@ describe("a source that was set back in time", () => {
     expect((await readFile(at("target/1"), "utf8")).trim()).not.toBe("new");
   });
 
-  it("a directory of ours that is somebody else's stops everything", async () => {
+  it("a private directory that belongs to another user stops the pass", async () => {
     await fillWith("1");
     await shell("mkdir -m 777 source/.lsyncd-as-code");
     const { code, text } = await pass(1);
@@ -505,7 +505,7 @@ describe("deleted files that are kept", () => {
   const kept = async () =>
     (await shell("cd target/.lsyncd-as-code/deleted && find . -type f | sort")).stdout.split("\n").filter(Boolean);
 
-  it("are out of the mirror, for root alone, and have their paths", async () => {
+  it("are outside the mirror, for root alone, under their paths", async () => {
     expect(await mirrored()).toHaveLength(27);
     expect((await kept()).map((path) => path.replace(/^\.\/[^/]*\//, ""))).toEqual([
       "1",
@@ -514,7 +514,7 @@ describe("deleted files that are kept", () => {
       ...range(1, 5).map((name) => `d/e/${name}`),
     ]);
     expect((await stat(at("target/.lsyncd-as-code"))).mode & 0o777).toBe(0o700);
-    // They are no part of the mirror: neither of what is compared nor of what is counted.
+    // They are not part of the mirror: neither compared nor counted.
     expect((await pass(38)).code).toBe(0);
     expect(await kept()).toHaveLength(8);
   });
@@ -533,7 +533,7 @@ describe("deleted files that are kept", () => {
     expect(await kept()).toEqual([]);
   });
 
-  it("twice within an hour are both kept", async () => {
+  it("are both kept when deleted twice within an hour", async () => {
     await shell("echo other >source/1");
     await events(gone("1"), 31);
     await shell("rm source/1");
@@ -541,7 +541,7 @@ describe("deleted files that are kept", () => {
     expect((await kept()).filter((path) => path.endsWith("/1") && !path.includes("/d/"))).toHaveLength(2);
   });
 
-  it("are listed and brought back, never over anything", async () => {
+  it("can be listed and restored, and never overwrite a file", async () => {
     const undelete = async (...words: string[]) => {
       const env = { ...process.env, LSYNCD_SETTINGS: at("settings") };
       const command = join(programs, "../../sbin/lsyncd-undelete");
@@ -558,7 +558,7 @@ describe("deleted files that are kept", () => {
     expect((await undelete("restore", hour, "1")).code).toBe(0);
     expect((await undelete("restore", hour, "d/../1")).text).toContain("must not contain");
     expect((await undelete("restore", hour, "nothing")).text).toContain("nothing is not kept");
-    // A parent that has become a link leads nowhere.
+    // A parent that was replaced by a link is not followed.
     await shell("rm -r source/d && ln -s /etc source/d");
     expect((await undelete("restore", hour, "d/e/1")).code).toBe(1);
   });
@@ -566,7 +566,7 @@ describe("deleted files that are kept", () => {
 
 describe("a probe of the monitor or of lsyncd-wait", () => {
   it.each([".lsyncd-monitor-probe", ".lsyncd-wait.1"])(
-    "%s is deleted from the mirror, also where it is all that there is",
+    "%s is deleted from the mirror, even if nothing else is there",
     async (name) => {
       await shell(`echo x >source/${name}`);
       expect((await events(["/", `/${name}`], 1)).code).toBe(0);

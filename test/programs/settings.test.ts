@@ -15,7 +15,7 @@ interface Read {
   stderr: string;
 }
 
-/** Reads settings from a file `test.conf` with this text; each is printed with a NUL behind it. */
+/** Reads settings from a file `test.conf` with this text; prints each with a NUL after it. */
 type Reader = (text: string, settings: string[]) => Promise<Read>;
 
 const readBy =
@@ -58,7 +58,7 @@ describe.each([
   ["Settings.pm", perl],
   ["settings.sh", bash],
 ] as const)("%s", (_, read) => {
-  it("reads back whatever a value can hold", async () => {
+  it("reads back any value", async () => {
     const text = fc.oneof(
       fc.string({ unit: "binary", maxLength: 40 }),
       fc
@@ -73,7 +73,7 @@ describe.each([
     });
   });
 
-  it("reads a list in its order, an empty one as none, and numbers and flags", async () => {
+  it("reads a list in order, an empty list as empty, and numbers and booleans", async () => {
     const text = '# a comment\n\na = "2"\nb = "x y"\nb = ""\nc = "true"\n';
     const { code, values } = await read(text, ["b[]", "none[]", "a:number"]);
     expect([code, values]).toEqual([0, ["x y", "", "2"]]);
@@ -92,13 +92,13 @@ describe.each([
     ['\na = "many"\n', "a:number", "/test.conf:2: the setting a is not a number: many"],
     ['a = "-1"\n', "a:number", "/test.conf:1: the setting a is not a number: -1"],
     ['a = "yes"\n', "a:flag", "/test.conf:1: the setting a is neither true nor false: yes"],
-  ])("refuses %j and names the place", async (text, setting, message) => {
+  ])("refuses %j and names its line", async (text, setting, message) => {
     const { code, values, stderr } = await read(text, [setting]);
     expect([code === 0, values]).toEqual([false, []]);
     expect(stderr).toContain(message);
   });
 
-  it("refuses a file that was cut short, or is not there", async () => {
+  it("refuses a truncated or missing file", async () => {
     expect((await read('a = "1"\nb = "2', ["a"])).stderr).toContain("/test.conf:2: ");
     expect((await read("", ["a"])).stderr).toContain("the setting a is missing");
     const env = { ...process.env, LSYNCD_SETTINGS: "/nowhere", LIBRARY: library };
@@ -110,7 +110,7 @@ describe.each([
   });
 });
 
-it("mirror.conf holds the settings of any host, for both readers", async () => {
+it("mirror.conf: both readers read the settings of any host", async () => {
   await assertBatch(admittedHost, async (hosts) => {
     for (const host of hosts.slice(0, 5)) {
       const text = renderFiles(host).find(({ path }) => path === "/etc/lsyncd/mirror.conf")?.content ?? "";

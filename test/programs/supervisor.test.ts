@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { library, writeSettings } from "../support/host-settings";
 
-// lsyncd-supervisor with other programs in the place of lsyncd, the guard and systemd. What it does when a volume is
-// unmounted is tried on hosts (faults-mounts).
+// lsyncd-supervisor with substitutes for lsyncd, the guard and systemd. Tests on hosts (faults-mounts) show what it does when
+// a volume is unmounted.
 
 let folder: string;
 let supervisor: ChildProcess | undefined;
@@ -41,7 +41,7 @@ afterEach(async () => {
   await script("lsyncd", "exit 0");
   await writeFile(at("end"), "");
   await ended;
-  await new Promise((resolve) => setTimeout(resolve, 150)); // the lsyncd of one that was killed sees it
+  await new Promise((resolve) => setTimeout(resolve, 150)); // lsyncd after a killed one sees this
   await rm(folder, { recursive: true });
 });
 
@@ -83,7 +83,7 @@ async function until(what: string, is: () => Promise<boolean> | boolean): Promis
   throw new Error(`not within 20 s: ${what}; it said: ${said}`);
 }
 
-it("waits for as long as the guard refuses, says why once, and then starts lsyncd in the foreground", async () => {
+it("waits while the guard refuses, gives the reason once, and then starts lsyncd in the foreground", async () => {
   await writeFile(at("refused"), "lsyncd-guard: the source volume is not mounted\n");
   await start();
   await until("it says why", () => said.includes("waiting"));
@@ -95,14 +95,14 @@ it("waits for as long as the guard refuses, says why once, and then starts lsync
   expect(said).toBe("lsyncd-guard: the source volume is not mounted\nwaiting\n");
 });
 
-it("ends with 143 when it is asked to, and lsyncd with it", async () => {
+it("exits with 143 when it is stopped, and stops lsyncd", async () => {
   await start();
   await until("lsyncd runs", () => exists("started"));
   supervisor?.kill("SIGTERM");
   expect(await ended).toBe(143);
 });
 
-it("fails when lsyncd ends by itself", async () => {
+it("fails when lsyncd exits by itself", async () => {
   await start();
   await until("lsyncd runs", () => exists("started"));
   await writeFile(at("end"), "");
@@ -110,12 +110,12 @@ it("fails when lsyncd ends by itself", async () => {
   expect(said).toContain("lsyncd ended by itself: exit code 9");
 });
 
-it("has everything mirrored again after a pass that left files behind, and after one that was killed", async () => {
+it("starts a full pass after one that left files behind, and after one that was killed", async () => {
   await writeFile(at("resync"), "");
   await writeFile(at("pass.4194999"), "");
   await start();
   await until("lsyncd runs", () => exists("started"));
-  // A start is a pass over everything: what was left before it counts no more.
+  // A start is a full pass, so earlier failures no longer count.
   expect([await exists("resync"), await exists("pass.4194999")]).toEqual([false, false]);
   await writeFile(at("resync"), "");
   await until("a pass after a mark", async () => (await text("passes")) === "again\n");
@@ -125,16 +125,16 @@ it("has everything mirrored again after a pass that left files behind, and after
   expect(said).toContain("a pass was killed, mirroring everything again");
 });
 
-describe("what may not be on the mirror's disk", () => {
+describe("files that may not be on the mirror's disk", () => {
   const record = "target/.lsyncd-as-code/unsynced";
-  /** As a pass does it before it writes. */
+  /** As a pass does before it writes. */
   const passBegins = async (count: number) => {
     await writeFile(at("passes-begun"), `${count}\n`);
     if (!(await exists(record))) await writeFile(at(record), `${(await text("run")).trim()} 1000\n`, { mode: 0o600 });
   };
   const since = async () => Number((await text(record)).split(" ")[1]);
 
-  it("is synced while lsyncd runs: the record goes, or moves on while a pass is under way, and comes and goes again", async () => {
+  it("are synced while lsyncd runs: the record is removed, or moves on during a pass, and this repeats", async () => {
     await start();
     await until("lsyncd runs", () => exists("started"));
     await writeFile(at(`pass.${process.pid}`), "");
@@ -148,7 +148,7 @@ describe("what may not be on the mirror's disk", () => {
     await until("it goes again", async () => !(await exists(record)));
   }, 90_000);
 
-  it("of a run that was not stopped in order is left to the first pass", async () => {
+  it("of a run that did not stop cleanly are left to the first pass", async () => {
     await writeFile(at(record), "another 1000\n", { mode: 0o600 });
     await writeFile(at("passes-begun"), "1\n");
     await start();
@@ -160,7 +160,7 @@ describe("what may not be on the mirror's disk", () => {
     expect(await text(record)).toBe("another 1000\n");
   }, 60_000);
 
-  it("is synced when it stops in order, and not when it is killed", async () => {
+  it("are synced on a clean stop, and not on a kill", async () => {
     await start();
     await until("lsyncd runs", () => exists("started"));
     await passBegins(1);
@@ -178,7 +178,7 @@ describe("what may not be on the mirror's disk", () => {
   });
 });
 
-it("names a setting that is missing", async () => {
+it("names a missing setting", async () => {
   await start();
   await until("lsyncd runs", () => exists("started"));
   supervisor?.kill("SIGTERM");
@@ -192,8 +192,8 @@ it("names a setting that is missing", async () => {
   expect(said).toContain(`${at("settings/mirror.conf")}: the setting lsyncd_program is missing`);
 });
 
-describe("what `systemctl status` shows", () => {
-  it("is no longer that it mirrors once lsyncd has ended", async () => {
+describe("the state in `systemctl status`", () => {
+  it("no longer says that it mirrors once lsyncd has exited", async () => {
     await start(await showStatus());
     await until("it mirrors", async () => (await text("shown")) === "STATUS=mirroring\n");
     await writeFile(at("end"), "");
@@ -201,9 +201,9 @@ describe("what `systemctl status` shows", () => {
     expect(await text("shown")).toBe("STATUS=mirroring\nSTATUS=not mirroring: lsyncd has ended\n");
   });
 
-  it("is no longer that it mirrors once a volume is unmounted, though lsyncd still ends", async () => {
+  it("no longer says that it mirrors once a volume is unmounted, even while lsyncd is stopping", async () => {
     await script("lsyncd", `trap '' TERM; echo $$ >'${at("started")}'; while :; do sleep 0.05; done`);
-    // The volume goes away in a mount table of this test's own.
+    // The volume is unmounted in a mount namespace of this test.
     const unmount = `mkdir -p '${at("target")}' && mount -t tmpfs none '${at("target")}' || exit 99
       (while [ ! -e '${at("unmount")}' ]; do sleep 0.1; done; umount -l '${at("target")}') & exec "$@"`;
     await start(await showStatus(), ["unshare", "-m", "bash", "-c", unmount, "bash"]);

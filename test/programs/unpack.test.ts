@@ -13,7 +13,7 @@ const files = fc.dictionary(
 );
 
 describe("a bundle", () => {
-  it("arrives on the host as the script that it stands for, with every byte of its files", () => {
+  it("is unpacked into the original script, with every byte of its files", () => {
     fc.assert(
       fc.property(files, (texts) => {
         const parts = {
@@ -34,7 +34,7 @@ describe("a bundle", () => {
     );
   });
 
-  it("that arrives cut short does nothing, and that is a failure", () => {
+  it("that is truncated runs nothing and fails", () => {
     const stdin = bundle({ program: "echo '}'; echo did\n", "/x": '"}' });
     for (let length = 0; length < stdin.length; length += 1) {
       const { status, stdout } = run(unpacking("sh"), stdin.slice(0, length));
@@ -44,7 +44,7 @@ describe("a bundle", () => {
     expect(run(unpacking("sh -c 'cat >/dev/null; exit 3'"), stdin).status).toBe(3);
   });
 
-  it("is not made of what a host could not read", () => {
+  it("is not built from values that a host could not read", () => {
     expect(() => bundle({ program: "a\0b" })).toThrow("NUL");
     expect(() => bundle({ 'a"b': "" })).toThrow("no name of a part");
     expect(partsOf("HOST=x\n")).toBeUndefined();

@@ -7,7 +7,7 @@ import { run } from "../../toolchain/run";
 import { programs, writeSettings } from "../../tools/torture/settings";
 import { installTime, needPrograms } from "../support/programs";
 
-// lsyncd-verify on directories in the place of volumes.
+// lsyncd-verify with directories as volumes.
 
 let folder: string;
 const at = (name: string): string => join(folder, name);
@@ -23,12 +23,12 @@ beforeEach(async () => {
   await mkdir(at("target"));
   await settings();
 });
-// Node cannot remove what has a longer path than the kernel takes at once.
+// Node cannot remove paths longer than the kernel accepts at once.
 afterEach(() => run("rm", ["-rf", folder]));
 
 interface Verdict {
   code: number;
-  /** What it printed but the summary, sorted. */
+  /** Its output without the summary, sorted. */
   findings: string[];
   summary: string;
 }
@@ -39,7 +39,7 @@ const env = (): NodeJS.ProcessEnv => ({
   LSYNCD_SETTINGS: at("settings"),
 });
 
-/** Everything counts as old enough to be no delay by default otherwise. */
+/** By default, everything counts as too old to be a delay. */
 async function verify(...args: string[]): Promise<Verdict> {
   const all = ["--max-age", "-1", ...args];
   const { code, stdout, stderr } = await run(join(programs, "lsyncd-verify"), all, { env: env(), allowFailure: true });
@@ -52,7 +52,7 @@ const everyType = `mkdir source/d; echo x >source/f; ln -s f source/L; mkfifo so
 import socket; socket.socket(socket.AF_UNIX).bind("source/s")'; mknod source/c c 1 3; mknod source/b b 7 99`;
 
 describe("every type of file", () => {
-  it("that is the same on both sides is no fault, symbolic links among them", async () => {
+  it("that is equal on both sides is no fault, including symbolic links", async () => {
     await shell(everyType);
     await mirror();
     await shell("touch -h -d 2001-01-01 target/L");
@@ -81,18 +81,18 @@ describe("every type of file", () => {
 });
 
 describe("a difference", () => {
-  it("of a file that the application dates into the future is found", async () => {
+  it("is found in a file that the application dates into the future", async () => {
     await shell("echo one >source/a; touch -d '10 years' source/a");
     await sleep(1100);
     expect((await verify("--max-age", "0")).findings).toEqual(["FAULT a: is missing in the mirror"]);
   });
 
-  it("of a file that was written a moment ago is the mirror's delay, whatever its time says", async () => {
+  it("is a delay in a file written a moment ago, whatever its timestamp says", async () => {
     await shell("echo one >source/a; touch -d 2001-01-01 source/a");
     expect(await verify("--max-age", "60")).toMatchObject({ code: 0, findings: [] });
   });
 
-  it("of names that mean something to rsync is found and named", async () => {
+  it("is found in names that are special to rsync, and named", async () => {
     await shell(String.raw`touch 'source/a]b' 'source/q?\w' $'source/cr\ry' $'source/nl\nx' 'source/\#012'`);
     expect((await verify()).findings).toEqual([
       "FAULT \\x5c#012: is missing in the mirror",
@@ -103,7 +103,7 @@ describe("a difference", () => {
     ]);
   });
 
-  it("is found beside a path that is longer than rsync can name, and so is what is in the mirror only", async () => {
+  it("is found beside a path too long for rsync, as are files that only the mirror has", async () => {
     const deep = 'chdir "source"; for (1 .. 20) { mkdir "x" x 250; chdir "x" x 250 } open my $f, ">", "file" or die';
     await shell(
       `echo >source/other; echo >target/left; perl -e '${deep}'; rsync -a --exclude=other source/ target/ || true`,
@@ -123,8 +123,8 @@ const database = (path: string) =>
     `python3 -c 'import sqlite3; c = sqlite3.connect("${path}"); c.execute("create table t (a)"); c.executemany("insert into t values (?)", [["x" * 900]] * 200); c.commit()'`,
   );
 
-describe("a copy of a database that is mixed from two states, with the size and time of a good one", () => {
-  /** Two committed states, the second in source/; the first in `old`. Every page of the table changes, and the tree grows. */
+describe("a database copy mixed from two states, with the size and time of a good one", () => {
+  /** Two committed states, the second in source/, the first in `old`. Every page of the table changes, and the tree grows. */
   const states = `python3 -c '
 import shutil, sqlite3
 c = sqlite3.connect("source/a.sqlite", isolation_level=None)
@@ -132,7 +132,7 @@ c.execute("pragma journal_mode = wal"); c.execute("create table t (i integer pri
 fill = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 300) insert into t (b) select randomblob(900) from n"
 c.execute(fill); c.execute("pragma wal_checkpoint(truncate)"); shutil.copy("source/a.sqlite", "old")
 c.execute("delete from t where i % 3 = 0"); c.execute(fill); c.execute("pragma wal_checkpoint(truncate)"); c.close()'`;
-  /** In the mirror, some pages are those of the first state: as if their frames of the log had been lost. */
+  /** In the mirror, some pages are of the first state, as if their frames of the log had been lost. */
   const mix = (which: string) => `python3 -c '
 new, old = (open(p, "rb").read() for p in ("source/a.sqlite", "old"))
 with open("target/a.sqlite", "r+b") as f:
@@ -150,7 +150,7 @@ with open("target/a.sqlite", "r+b") as f:
     });
   });
 
-  it("is found with --checksum when SQLite sees nothing: a row that is an old one", async () => {
+  it("is found with --checksum if SQLite sees no fault: one row is old", async () => {
     await shell(states);
     await mirror();
     await shell(`python3 -c '
@@ -160,7 +160,7 @@ import sqlite3; c = sqlite3.connect("target/a.sqlite"); c.execute("update t set 
     expect(await verify("--checksum")).toMatchObject({ code: 1, findings: [expect.stringContaining("differ")] });
   });
 
-  it("is found without an option when it is encrypted: its pages are compared with the source", async () => {
+  it("is found without an option if it is encrypted: its pages are compared with the source", async () => {
     await shell(
       "head -c 81920 /dev/urandom >source/a.sqlite; cp source/a.sqlite old; sleep 0.1; touch source/a.sqlite",
     );
@@ -192,7 +192,7 @@ describe("the private directory for copies of databases", () => {
     expect(await readdir(at("outside"))).toHaveLength(22);
   });
 
-  it("of a verification that was killed is cleared, and only that", async () => {
+  it("of a killed verification is removed, and no other", async () => {
     await shell(
       "cd target; umask 077; mkdir -p .lsyncd-as-code/{verify,deleted}; touch .lsyncd-as-code/{verify/mirror-wal,deleted/mine}",
     );
@@ -201,7 +201,7 @@ describe("the private directory for copies of databases", () => {
     expect(await readdir(at("target/.lsyncd-as-code/deleted"))).toEqual(["mine"]);
   });
 
-  it("that the application's user swaps for links all the time leads to nothing outside", async () => {
+  it("leads nowhere outside while the application's user keeps replacing it by links", async () => {
     for (let i = 0; i < 15; i++) await shell(`cp -a source/a.sqlite source/${i}.sqlite`);
     await mirror();
     await shell("chown -R 65534 target; find outside -type f -exec sha256sum {} + | sort >before");
@@ -221,7 +221,7 @@ describe("a repair", () => {
   const supervised = `while sleep 0.2; do [ -e run/resync ] || continue; rm run/resync
     perl '${programs}/rsync-wrapper' -lptgoD --delete --ignore-errors --delete-after --inplace -r '%/source/' '%/target/' >>wrapper.log 2>&1; done`;
 
-  /** Verifies while something mirrors everything when it is asked to, as lsyncd's supervisor does. */
+  /** Verifies while a process mirrors everything on request, as lsyncd's supervisor does. */
   async function repair(...args: string[]): Promise<Verdict> {
     const script = `cd '${folder}'; ${supervised.replaceAll("%", folder)}`;
     const supervisor = run("timeout", ["60", "bash", "-c", `echo $$ >supervisor; ${script}`], {
@@ -237,7 +237,7 @@ describe("a repair", () => {
     }
   }
 
-  it("brings back what something else changed in the mirror, also where size and time say that it is the same", async () => {
+  it("restores files that were changed in the mirror, even with equal size and time", async () => {
     await shell("echo right >source/a; echo right >source/b; ln -s a source/L; mkfifo source/p");
     await mirror();
     await shell("cd target; echo wrong >a; touch -r ../source/a a; truncate -s 0 b; rm p; ln -sfn b L");
@@ -254,18 +254,18 @@ describe("a repair", () => {
     expect(await readFile(at("run/verify.tsv"), "utf8")).toMatch(/\tfaults\t0\t[^]*\nrepaired\ta\tdiffers in content/);
   });
 
-  it("brings back what a write through a mapping left behind, and the other name of a hard link", async () => {
+  it("restores a file written through a memory mapping, and the other name of its hard link", async () => {
     await shell("echo first >source/a; ln source/a source/b");
     await mirror();
-    // lsyncd mirrors the name that was written to, and knows nothing of the other.
+    // lsyncd mirrors the name that was written to, and does not know the other.
     await shell("echo other >source/a; cp -p source/a target/a");
     expect((await verify("--checksum")).findings).toEqual([expect.stringMatching(/^FAULT b: differs/)]);
     expect((await repair()).code).toBe(0);
     expect(await readFile(at("target/b"), "utf8")).toBe("other\n");
   });
 
-  it("deletes nothing that the gate holds, and says so", async () => {
-    // The gate asks how many files the mirror's file system has.
+  it("deletes nothing that the gate holds, and reports it", async () => {
+    // The gate asks for the number of files of the mirror's file system.
     await mkdir(at("bin"));
     await writeFile(at("bin/df"), "#!/bin/sh\necho IUsed; echo 302\n", { mode: 0o755 });
     await shell("touch source/keep target/extra{1..300}; cp -p source/keep target/");
@@ -276,7 +276,7 @@ describe("a repair", () => {
     expect(await readFile(at("run/held"), "utf8")).toContain("would have been deleted");
   });
 
-  it("of a damaged database is a copy of all of it", async () => {
+  it("of a damaged database is a complete copy", async () => {
     await database("source/a.sqlite");
     await mirror();
     await shell(
@@ -287,7 +287,7 @@ describe("a repair", () => {
     await shell("cmp source/a.sqlite target/a.sqlite");
   });
 
-  it("that does not come is a fault", async () => {
+  it("that does not arrive is a fault", async () => {
     await shell("echo >source/a");
     expect(await verify("--repair", "--repair-timeout", "6")).toMatchObject({
       code: 1,
@@ -296,7 +296,7 @@ describe("a repair", () => {
   });
 });
 
-it("leaves the mirror alone while lsyncd may not mirror", async () => {
+it("does not change the mirror while lsyncd may not mirror", async () => {
   await writeFile(at("guard"), "#!/bin/sh\necho 'lsyncd-guard: the source volume is not mounted' >&2; exit 1\n", {
     mode: 0o755,
   });
@@ -310,7 +310,7 @@ it("leaves the mirror alone while lsyncd may not mirror", async () => {
   expect(await readdir(at("run"))).not.toContain("verify.tsv");
 });
 
-it("asks rsync from where its settings say", async () => {
+it("runs rsync with the configured options", async () => {
   await writeFile(at("rsync"), `#!/bin/sh\necho "$@" >>'${at("asked")}'\nexec ${paths.rsyncProgram} "$@"\n`, {
     mode: 0o755,
   });

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { run } from "../../toolchain/run";
 
-// What judges a mirror after a power cut (test/support/vm-load.py) must see what a cut can do to it.
+// test/support/vm-load.py, which judges a mirror after a power cut, must detect each kind of damage.
 
 const program = resolve(__dirname, "../support/vm-load.py");
 let folder: string;
@@ -33,13 +33,13 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-it("a copy of what an application has written is fine, as killed at any moment", async () => {
+it("accepts a copy of an application's files, killed at any moment", async () => {
   const { databases, broken, files, foreign } = await look();
   expect([databases, broken, foreign]).toEqual([4, [], []]);
   expect(files).toBeGreaterThan(20);
 });
 
-it("a file of the right size that holds zeros, and one with the content of another, are foreign", async () => {
+it("reports a file of the right size with only zeros, or with another file's content, as foreign", async () => {
   const [one, other] = readdirSync(at("mirror/files")).filter(
     (name) => readFileSync(at("mirror/files", name)).length >= 64,
   );
@@ -52,7 +52,7 @@ it("a file of the right size that holds zeros, and one with the content of anoth
   ]);
 });
 
-it("a database without its last pages, and one whose tables contradict each other, are broken", async () => {
+it("reports a database without its last pages, or with contradicting tables, as broken", async () => {
   truncateSync(at("mirror/app/delete-full.db"), 8192);
   const half =
     "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('UPDATE state SET rows = rows + 1'); db.commit()";
