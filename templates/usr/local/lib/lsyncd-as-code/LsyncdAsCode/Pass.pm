@@ -158,9 +158,9 @@ sub anchored {
     return @with;
 }
 
-# What rsync would do if it deleted as well, as items of LsyncdAsCode::Itemize. Ends the program when rsync cannot say: a plan that is not whole
-# says nothing about what would be deleted. What rsync cannot handle is left out from here on. The copier gets the plan as well, or rsync would
-# look at everything once more (LSYNCD_PLAN).
+# Returns what rsync would do if it deleted as well, as items of LsyncdAsCode::Itemize. Ends the program if rsync cannot report it: an
+# incomplete plan does not list all deletions. Later calls leave out the files that rsync cannot handle. The copier gets the plan too;
+# otherwise rsync would look at everything once more (LSYNCD_PLAN).
 sub plan {
     my ($self) = @_;
     my ($items, @said) = $self->ask;

@@ -1,5 +1,5 @@
-# Root's own directory at the root of each volume: what this program keeps there, out of reach of whoever owns the volume's files.
-# It is opened by handle and looked at on each use, because the root directory itself may be somebody else's.
+# The directory of this program at the root of each volume, which only root can enter. It is opened by handle and checked on each use,
+# because the root directory itself may belong to another user.
 #
 #   generation               on both volumes: Gate/Generation.pm
 #   unsynced                 on the target: Unsynced.pm
