@@ -1,7 +1,7 @@
 import { basename, dirname, resolve } from "node:path";
 import { run, type Finished } from "../../toolchain/run";
 import { kill } from "../../tools/sandbox";
-import { eventually, on, prepare, succeeded, type Deployment } from "../support/deployment";
+import { mirrored, on, prepare, succeeded, type Deployment } from "../support/deployment";
 
 jest.setTimeout(300_000);
 
@@ -44,7 +44,7 @@ beforeAll(async () => {
     ),
   );
   succeeded(await d.stack.up());
-  await Promise.all(d.hosts.map((host) => eventually(() => on(host, `test -e ${host.target}/a.sqlite && echo yes`))));
+  await Promise.all(d.hosts.map((host) => mirrored(host)));
 });
 afterAll(async () => {
   await d.remove();

@@ -1,17 +1,19 @@
 import { execOn, kill, boot, quote, reboot } from "../../tools/sandbox";
-import { content, eventually, failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
+import { content, eventually, failed, mirrored, on, prepare, succeeded, type Deployment } from "../support/deployment";
 import { files, identical, missingFrom, row } from "../support/faults";
 
 jest.setTimeout(300_000);
 
 let d: Deployment;
 const mainPid = () => on(d.host, "systemctl show -p MainPID --value lsyncd");
-const inMirror = (path: string, text: string) =>
-  eventually(async () => (await on(d.host, `cat '${d.host.target}/${path}'`)) === text);
-const notInMirror = (path: string) =>
-  eventually(
-    async () => (await execOn(d.host, `test -e '${d.host.target}/${path}'`, { allowFailure: true })).code === 1,
-  );
+const inMirror = async (path: string, text: string) => {
+  await mirrored(d.host);
+  expect(await on(d.host, `cat '${d.host.target}/${path}'`)).toBe(text);
+};
+const notInMirror = async (path: string) => {
+  await mirrored(d.host);
+  expect((await execOn(d.host, `test -e '${d.host.target}/${path}'`, { allowFailure: true })).code).toBe(1);
+};
 
 beforeAll(async () => {
   d = await prepare("deploy");
@@ -225,9 +227,8 @@ describe("a path with quotes, spaces and Unicode letters", () => {
     await d.configure({}, { [host.name]: { source, target } });
     succeeded(await d.stack.up());
     await on(host, `echo quoted > ${quote(source)}/${quote(`a "file" of it's own`)}`);
-    await eventually(
-      async () => (await on(host, `cat ${quote(target)}/${quote(`a "file" of it's own`)}`)) === "quoted",
-    );
+    await mirrored(host);
+    expect(await on(host, `cat ${quote(target)}/${quote(`a "file" of it's own`)}`)).toBe("quoted");
     expect(await on(host, "lsyncd-monitor.sh || true")).toMatch(/^ok +volumes/m);
   });
 

@@ -1,7 +1,7 @@
 import { markJournal, sshSince, watchSshd } from "../../tools/bench/deploy/hosts";
 import type { SshUse } from "../../tools/bench/deploy/sshd";
 import { boot, powerOff } from "../../tools/sandbox";
-import { eventually, failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
+import { failed, mirrored, on, prepare, succeeded, type Deployment } from "../support/deployment";
 
 jest.setTimeout(400_000);
 
@@ -158,7 +158,8 @@ it("includes a removed package, which takes the service with it", async () => {
   expect(succeeded(await d.stack.preview())).toContain("package lsyncd is not installed");
   await up();
   await on1(`echo again >${d.host.source}/again`);
-  await eventually(async () => (await on1(`cat ${d.host.target}/again`)) === "again");
+  await mirrored(d.host);
+  expect(await on1(`cat ${d.host.target}/again`)).toBe("again");
 });
 
 // After a package that came back, which is no reason to start it ever after.
@@ -190,7 +191,8 @@ it("includes everything that was deployed when nothing is left, and one deployme
     /usr/local/lib/lsyncd-as-code /usr/local/bin/lsyncd-monitor.sh /etc/systemd/system/lsyncd*; systemctl daemon-reload
     find ${d.host.target} -mindepth 1 -not -name lost+found -delete`);
   await up();
-  await eventually(async () => (await on1(`cat ${d.host.target}/mail`)) === "mail");
+  await mirrored(d.host);
+  expect(await on1(`cat ${d.host.target}/mail`)).toBe("mail");
   expect(await up()).toMatch(quiet);
 });
 

@@ -3,9 +3,9 @@ import type { AddressInfo } from "node:net";
 import { reset } from "../../tools/sandbox";
 import {
   content,
-  eventually,
   failed,
   listing,
+  mirrored,
   on,
   prepare,
   succeeded,
@@ -104,7 +104,8 @@ describe("LSYNCD_SKIP_SAFETY=true", () => {
   it("deploys, names the skipped checks, and a later run without it changes nothing", async () => {
     const text = succeeded(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "TRUE" }));
     expect(text).toContain("LSYNCD_SKIP_SAFETY=true overrides this: The target /mnt/storage_do_2 holds data");
-    await eventually(async () => (await content(d.host, d.host.target)) === (await content(d.host, d.host.source)));
+    await mirrored(d.host);
+    expect(await content(d.host, d.host.target)).toBe(await content(d.host, d.host.source));
     expect(succeeded(await d.stack.up([]))).not.toMatch(/\d+ (created|updated|deleted|replaced)/);
   });
 });

@@ -91,6 +91,8 @@ export async function prepareVm(options: { release?: Release; fileSystem?: FileS
     until,
     identical: async () => {
       const began = Date.now();
+      // By the host's own program first; then nothing may differ, or not for long where the mirror was held.
+      await execOn(host, `lsyncd-wait --timeout ${longestSeconds}`, { timeoutMs: 20 * minute, allowFailure: true });
       await until("source and target differ", async () => (await on(differences, { allowFailure: true })) === "");
       return Math.round((Date.now() - began) / 1000);
     },
@@ -101,8 +103,8 @@ export async function prepareVm(options: { release?: Release; fileSystem?: FileS
   };
 }
 
-/** Prints what differs between the volumes, by content; nothing if they are equal. */
-const differences = `diff -rq --no-dereference -x lost+found -x .lsyncd-as-code -x '*-shm' ${source} ${target} 2>&1`;
+/** Prints what differs between the volumes, by content, and nothing when nothing does. */
+const differences = `diff -rq --no-dereference -x lost+found -x .lsyncd-as-code -x '.lsyncd-wait.*' -x '*-shm' ${source} ${target} 2>&1`;
 
 const diagnosis = (on: VmDeployment["on"]): Promise<string> =>
   on(`${differences} | head -n 20; systemctl status lsyncd --no-pager -n 20; uptime`, { allowFailure: true });
