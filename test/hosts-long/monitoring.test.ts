@@ -7,7 +7,7 @@ import { hostStatus } from "../../cli/status/schema";
 import { deployment, host, install, minutes, source, target, useAlertHost } from "../support/alerts";
 import { eventually } from "../support/deployment";
 import { installTime, needPrograms } from "../support/programs";
-import { runTool } from "../support/tools";
+import { runTool, startTool } from "../support/tools";
 
 // What other systems make of the monitor's work: a real node_exporter on the host and a real Prometheus here, waiting for the
 // mirror, a program that alerts are given to.
@@ -155,4 +155,31 @@ it(
     expect(await host.sh("grep -c monitor-probe /var/log/lsyncd/lsyncd.log", { allowFailure: true })).not.toBe("");
   },
   minutes(2),
+);
+
+it(
+  "npm run status -- --watch goes on asking, and shows a mirror that stops and one that runs again",
+  async () => {
+    await install();
+    const lines: string[] = [];
+    const watching = startTool(deployment.stack, "cli/status.ts", ["--watch", "--json", "--every", "1"], (line) =>
+      lines.push(line),
+    );
+    const healthy = () => {
+      const [status] = z.array(hostStatus).parse(JSON.parse(lines.at(-1) ?? "[]"));
+      return Promise.resolve(status?.healthy);
+    };
+    try {
+      await eventually(healthy, 60);
+      await host.sh("systemctl stop lsyncd");
+      await eventually(async () => (await healthy()) === false, 60);
+      await host.sh("systemctl start lsyncd");
+      await host.synced();
+      await eventually(healthy, 90);
+      expect(lines.length).toBeGreaterThan(2);
+    } finally {
+      watching.kill();
+    }
+  },
+  minutes(5),
 );
