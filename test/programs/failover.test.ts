@@ -256,7 +256,7 @@ describe("end --reverse", () => {
     expect((await host.failover(["end", "--reverse"])).text).toContain("is not the mirror that was deployed");
     await swap();
     await host.shell("touch target/something");
-    expect((await host.failover(["end", "--reverse"])).text).toContain("is not empty (something for one)");
+    expect((await host.failover(["end", "--reverse"])).text).toContain("is not empty (for example something)");
     await host.shell("rm target/something");
     expect((await host.failover(["end", "--reverse"])).code).toBe(0);
     expect(await host.read("state/volumes")).toBe("source\ttmpfs:volume-two\ntarget\ttmpfs:volume-three\n");
