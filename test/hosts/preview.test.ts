@@ -91,13 +91,14 @@ describe("the pictures in docs/screens", () => {
     shots = await takeShots(name(), d.stack, d.hosts);
   });
 
-  /** The text of a picture, without the numbers and the widths that differ from run to run. */
+  /** The text of a picture, without numbers and widths, which differ from run to run; "-" stands for a number not known yet. */
   const form = (svg: string) =>
     linesOfSvg(svg).map((line) =>
       line
         .replaceAll(/\d[\d.]*( ?[smhdKMGB]+\b)?/g, "0")
         .replace(/about 0 to 0/, "about 0")
         .replaceAll(/ +/g, " ")
+        .replaceAll(/(?<= )-(?= |$)/g, "0")
         .trimEnd(),
     );
 
