@@ -143,6 +143,8 @@ describe("alert frequency", () => {
     await host.sh("echo 'since noon, by jane' >/var/lib/lsyncd-as-code/failover");
     const running = await host.monitor();
     await host.sh("systemctl stop lsyncd; sleep 6");
+    // Reports the error with which the guard has ended that lsyncd.
+    await host.monitor();
     const held = await host.monitor();
     await host.sh("rm /var/lib/lsyncd-as-code/failover");
     expect(running.lines.service).toMatch(/^PROBLEM lsyncd runs although/);
