@@ -50,7 +50,7 @@ function fenced(language: string, lines: string[]): string {
 }
 
 /** Groups items by key, in the order of first appearance. */
-export function grouped<T>(items: T[], key: (item: T) => string): T[][] {
+function grouped<T>(items: T[], key: (item: T) => string): T[][] {
   const groups = new Map<string, T[]>();
   for (const item of items) {
     const name = key(item);
@@ -206,20 +206,23 @@ function findings({ hosts }: StackReport): string[] {
   return [...about("refuses"), ...about("could not be run"), ...about("warns")];
 }
 
-/** The changed lines; equal changes appear once. */
-function changes({ hosts }: StackReport): string[] {
+/** What changes on the hosts that exist already, with the names of the hosts: equal changes once, what restarts lsyncd first. */
+export function changesOf({ hosts }: StackReport): { change: Change; names: string }[] {
   const all = hosts
     .filter(({ outcome }) => outcome === "changed")
     .flatMap((host) => host.changes.map((change) => ({ host: host.host, change })));
-  const groups = grouped(all, ({ change }) => JSON.stringify(change)).sort(([a], [b]) =>
-    a && b ? byRank(a.change, b.change) : 0,
-  );
-  const total = groups.reduce((sum, [first]) => sum + (first?.change.lines?.text.length ?? 0), 0);
-  return groups.map((group) => {
-    const [first] = group;
-    if (!first) return "";
-    const { change } = first;
-    const names = countedList(group.map(({ host }) => host));
+  return grouped(all, ({ change }) => JSON.stringify(change))
+    .flatMap((group) =>
+      group[0] ? [{ change: group[0].change, names: countedList(group.map(({ host }) => host)) }] : [],
+    )
+    .sort((a, b) => byRank(a.change, b.change));
+}
+
+/** The changed lines. */
+function changes(report: StackReport): string[] {
+  const all = changesOf(report);
+  const total = all.reduce((sum, { change }) => sum + (change.lines?.text.length ?? 0), 0);
+  return all.map(({ change, names }) => {
     const summary = `<code>${html(change.what)}</code> ${change.how === "changed" ? "" : `${change.how} `}on ${names}: ${signs(change)}`;
     if (!change.lines)
       return `- ${code(change.what)} ${change.how} on ${names}${change.note ? `: ${words(change.note)}` : ""}`;

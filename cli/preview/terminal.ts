@@ -1,7 +1,6 @@
 import { visible } from "../../infra/text";
-import { grouped, signs } from "./markdown";
-import { countedList } from "./names";
-import { byRank, type StackReport } from "./report";
+import { changesOf, signs } from "./markdown";
+import type { StackReport } from "./report";
 
 // Escape sequences (ECMA-48, SGR).
 const bold = "\x1b[1m";
@@ -10,16 +9,9 @@ const colourOf = (line: string): string =>
   line.startsWith("@@") ? "\x1b[36m" : line.startsWith("+") ? "\x1b[32m" : line.startsWith("-") ? "\x1b[31m" : "";
 
 /** The changes of a stack's hosts with the changed lines, for a terminal; equal changes appear once. Empty if nothing changes. */
-export function changesText({ hosts }: StackReport, colours: boolean): string {
+export function changesText(report: StackReport, colours: boolean): string {
   const styled = (style: string, text: string): string => (colours && style !== "" ? `${style}${text}${reset}` : text);
-  const all = hosts
-    .filter(({ outcome }) => outcome === "changed")
-    .flatMap((host) => host.changes.map((change) => ({ host: host.host, change })));
-  return grouped(all, ({ change }) => JSON.stringify(change))
-    .flatMap((group) =>
-      group[0] ? [{ change: group[0].change, names: countedList(group.map(({ host }) => host)) }] : [],
-    )
-    .sort((a, b) => byRank(a.change, b.change))
+  return changesOf(report)
     .map(({ change, names }) => {
       const how = change.lines && change.how === "changed" ? "" : ` ${change.how}`;
       const end = change.lines ? `: ${signs(change)}` : change.note === undefined ? "" : `: ${visible(change.note)}`;

@@ -1,16 +1,12 @@
 import { boot, kill, type SandboxHost } from "../../tools/sandbox";
 import type { HostStatus } from "../../cli/status/schema";
-import { eventually, failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
+import { eventually, failed, hostAt, on, prepare, succeeded, type Deployment } from "../support/deployment";
 import { runTool } from "../support/tools";
 
 jest.setTimeout(400_000);
 
 let d: Deployment;
-const host = (number: number): SandboxHost => {
-  const found = d.hosts[number - 1];
-  if (!found) throw new Error(`there is no host ${number}`);
-  return found;
-};
+const host = (number: number): SandboxHost => hostAt(d, number);
 const state = (number: number): Promise<string> => on(host(number), "systemctl is-active lsyncd 2>/dev/null || true");
 
 // A valid key that belongs to no host.

@@ -66,6 +66,13 @@ export async function prepare(
   };
 }
 
+/** The host with this number, from 1. Throws when there is none. */
+export function hostAt({ hosts }: Deployment, number: number): SandboxHost {
+  const found = hosts[number - 1];
+  if (!found) throw new Error(`there is no host ${number}`);
+  return found;
+}
+
 /** Runs a shell command on a host and returns what it printed, without the last newline. */
 export async function on(host: SandboxHost, command: string, options: ExecOptions = {}): Promise<string> {
   return (await execOn(host, command, options)).stdout.trimEnd();

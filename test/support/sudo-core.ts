@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { execOn, type Release, type SandboxHost } from "../../tools/sandbox";
 import type { Finished } from "../../toolchain/run";
 import type { Extra } from "../../tools/stack";
-import { failed, on, prepare, succeeded, type Deployment } from "./deployment";
+import { failed, hostAt, on, prepare, succeeded, type Deployment } from "./deployment";
 import { runTool } from "./tools";
 
 // Characters that are special to a shell, with a word to search for: one password is in the settings, one is entered.
@@ -22,11 +22,7 @@ export function testSudo({ release, sudoers, arrange }: Arrangement): void {
   jest.setTimeout(400_000);
 
   let d: Deployment;
-  const host = (number: number): SandboxHost => {
-    const found = d.hosts[number - 1];
-    if (!found) throw new Error(`there is no host ${number}`);
-    return found;
-  };
+  const host = (number: number): SandboxHost => hostAt(d, number);
 
   beforeAll(async () => {
     d = await prepare("sudo", { hosts: 4, volumeSizeMb: 64, release });
