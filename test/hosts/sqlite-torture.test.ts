@@ -13,7 +13,7 @@ beforeAll(async () => {
 }, installTime);
 
 test("at any moment, every database in the mirror is intact, committed and recent", async () => {
-  const { findings, faults, late } = await torture({
+  const { findings, faults, late, stopped } = await torture({
     ...{ tools, writers: writers(false), samples: 100, safe: true },
     ...quickly,
   });
@@ -23,6 +23,8 @@ test("at any moment, every database in the mirror is intact, committed and recen
   expect(late.length).toBeLessThan(findings.length / 20);
   expect(late.filter(({ behind = 0, allowed = 0 }) => behind > 3 * allowed)).toEqual([]);
   expect(findings.length).toBeGreaterThanOrEqual(100 * 19);
+  // A mirror that goes on while it is copied proves nothing.
+  expect([...stopped]).toEqual(expect.arrayContaining(["lsyncd", "rsync-wrapper", "call", "worker"]));
 });
 
 test("the same with sqliteSafe false breaks databases, and the test detects it", async () => {

@@ -464,11 +464,12 @@ it("source: distinguishes an emptied source from an empty one", async () => {
 });
 
 describe("moving", () => {
-  // Simulates lsyncd for the probe.
+  // Simulates lsyncd for the probe, which it renames into place.
   const mirrors = (then = "") => `${alive()}
     work_done() { echo 1; }
     (while sleep 0.05; do
-      if [[ -e $folder/source/$probe_name ]]; then cp "$folder/source/$probe_name" "$folder/target/"; ${then}
+      if [[ -e $folder/source/$probe_name ]]; then
+        cp "$folder/source/$probe_name" "$folder/copied" && mv "$folder/copied" "$folder/target/$probe_name"; ${then}
       else rm -f "$folder/target/$probe_name"; fi
     done) >/dev/null 2>&1 &\n`;
   const still = `${alive()}\nwork_done() { echo 1; }; until_true() { "\${@:2}"; }; `;

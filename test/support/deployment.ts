@@ -126,11 +126,11 @@ export const systemPlaces = [
   ...["/var/lib/lsyncd-as-code", "/var/log/lsyncd", "/var/lib/dpkg/status", "/var/lib/dpkg/updates", "/root"],
 ];
 
-/** The content of a volume, by checksum, so that two listings can be compared. Without the probe of lsyncd-wait, which goes soon after it. */
+/** The content of a volume, by checksum, so that two listings can be compared. Without the probes of lsyncd-wait and the monitor, which come and go. */
 export async function content(host: SandboxHost, path: string): Promise<string> {
   return on(
     host,
-    `cd '${path}' && find . \\( -path ./lost+found -o -path ./.lsyncd-as-code -o -name '.lsyncd-wait.*' \\) -prune -o -type f -print0 | sort -z | xargs -0 -r sha256sum`,
+    `cd '${path}' && find . \\( -path ./lost+found -o -path ./.lsyncd-as-code -o -name '.lsyncd-wait.*' -o -name .lsyncd-monitor-probe \\) -prune -o -type f -print0 | sort -z | xargs -0 -r sha256sum`,
   );
 }
 

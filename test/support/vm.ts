@@ -104,7 +104,7 @@ export async function prepareVm(options: { release?: Release; fileSystem?: FileS
 }
 
 /** Prints what differs between the volumes, by content, and nothing when nothing does. */
-const differences = `diff -rq --no-dereference -x lost+found -x .lsyncd-as-code -x '.lsyncd-wait.*' -x '*-shm' ${source} ${target} 2>&1`;
+const differences = `diff -rq --no-dereference -x lost+found -x .lsyncd-as-code -x '.lsyncd-wait.*' -x .lsyncd-monitor-probe -x '*-shm' ${source} ${target} 2>&1`;
 
 const diagnosis = (on: VmDeployment["on"]): Promise<string> =>
   on(`${differences} | head -n 20; systemctl status lsyncd --no-pager -n 20; uptime`, { allowFailure: true });

@@ -113,14 +113,14 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
     for (let i = 0; i < 100 && this.processes().length > 0; i++) await sleep(20);
   }
 
-  /** The process ids of lsyncd and of all programs that it started, told by the paths on their command lines. */
+  /** The process ids of lsyncd and of all programs that it started: they inherit its settings, whatever their arguments are. */
   processes(): number[] {
     return readdirSync("/proc")
       .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
       .filter((name) => {
         try {
-          const [program = "", ...rest] = readFileSync(`/proc/${name}/cmdline`, "latin1").split("\0");
-          return /(lsyncd|rsync|perl)$/.test(program) && rest.some((word) => word.includes(`${this.options.root}/`));
+          const environment = readFileSync(`/proc/${name}/environ`, "latin1").split("\0");
+          return environment.includes(`LSYNCD_SETTINGS=${this.settings}`);
         } catch {
           return false;
         }
@@ -131,12 +131,13 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
   /** Stops all of them where they are. Returns who was stopped, for `thaw`. */
   freeze(): number[] {
     const stopped = new Set<number>();
-    // A process may be about to start another one: look until there is no new one.
-    for (let before = -1; before !== stopped.size;) {
-      before = stopped.size;
-      const found = this.processes();
+    // A process may be about to start another one, and has no environment while it does: look until there was no new one twice.
+    for (let quiet = 0; quiet < 2; quiet++) {
+      const found = this.processes().filter((pid) => !stopped.has(pid));
       this.signal(found, "SIGSTOP");
       for (const pid of found) stopped.add(pid);
+      if (found.length > 0) quiet = -1;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
     }
     return [...stopped];
   }
@@ -169,6 +170,11 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
       return found.has(parent) ? "copy" : "worker";
     };
     return [...found].map(([pid, { parent, began, name }]) => ({ pid, role: role(pid, parent, name), began }));
+  }
+
+  /** What runs of it at this moment. */
+  running(): Set<Role> {
+    return new Set(this.found().map(({ role }) => role));
   }
 
   /** When the copies of big databases began that are under way, in seconds since 1970. */

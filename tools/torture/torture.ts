@@ -55,6 +55,8 @@ export interface TortureResult {
   probes: number[];
   /** How often each program was killed. */
   kills: Map<Role, number>;
+  /** Which programs were stopped in the middle of something, while the mirror was copied. */
+  stopped: Set<Role>;
   /** What the programs of the mirror have said. */
   said: string;
   latencies: Map<string, Latencies>;
@@ -86,6 +88,7 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
   });
   const findings: Finding[] = [];
   const kills = new Map<Role, number>();
+  const stopped = new Set<Role>();
   const pauses: Pause[] = [];
   const probes: number[] = [];
   let disk: TortureDisk | undefined;
@@ -130,7 +133,9 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
           .map((writer) => ({ ...writer, databases: some(few, writer.databases) }));
         const copy = path.join(root, "copy");
         const told =
-          trouble === "power" ? await cutCopy(mirror, disk, writers, copy) : await frozenCopy(mirror, writers, copy);
+          trouble === "power"
+            ? await cutCopy(mirror, disk, writers, copy)
+            : await frozenCopy(mirror, writers, copy, stopped);
         disk.free();
         if (trouble === "power") {
           mirror.start();
@@ -169,7 +174,7 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
     }
     const faults = findings.filter((finding) => finding.fault !== null);
     const late = findings.filter(({ behind = 0, allowed = 0 }) => behind > allowed);
-    return { findings, faults, late, probes, kills, said: mirror.said(), latencies };
+    return { findings, faults, late, probes, kills, stopped, said: mirror.said(), latencies };
   } finally {
     inOrder();
     await disk?.remove();
@@ -242,10 +247,11 @@ function some<T>(many: number, list: T[]): T[] {
     .map(({ one }) => one);
 }
 
-/** Stops the mirror where it is, copies what writers wrote of it, and returns what it tells of itself. */
-async function frozenCopy(mirror: Mirror, writers: Writer[], copy: string): Promise<Told> {
+/** Stops the mirror where it is, copies what writers wrote of it, and returns what it reports of itself. Adds to `roles` who was stopped. */
+async function frozenCopy(mirror: Mirror, writers: Writer[], copy: string, roles: Set<Role>): Promise<Told> {
   const stopped = mirror.freeze();
   try {
+    for (const role of mirror.running()) roles.add(role);
     const told = readTold(mirror.state, Date.now() / 1000, mirror.copies());
     await copyTarget(mirror, writers, copy);
     return told;
