@@ -1,8 +1,9 @@
 import { access, mkdir, readdir, writeFile } from "node:fs/promises";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { run } from "../../toolchain/run";
-import { PretendedHost } from "../support/monitor";
+import { writeSettings } from "../../tools/torture/settings";
+import { library, PretendedHost } from "../support/monitor";
 
 // lsyncd-wait with a mirror that the test controls.
 
@@ -30,7 +31,7 @@ const isThere = (name: string) =>
 /** Waits until the probe is in the source; returns its name. */
 const probe = async (): Promise<string> => {
   for (;;) {
-    const [name] = await readdir(host.at("source"));
+    const name = (await readdir(host.at("source"))).find((one) => one.startsWith(".lsyncd-wait."));
     if (name !== undefined) return name;
     await sleep(20);
   }
@@ -64,13 +65,13 @@ it("waits until the rsync call that brought the file ends, because its other fil
   expect((await waiting).code).toBe(0);
 });
 
-it("starts over when a call has failed in the meantime, and first waits for the pass that makes up for it", async () => {
+it("starts over when a call proves nothing, and first waits for the pass that makes up for it", async () => {
   const waiting = wait("--timeout", "20");
   await probe();
   await writeFile(host.at("run/pass.77"), "");
   await arrive();
   await sleep(300);
-  await writeFile(host.at("run/failed-call"), "");
+  await writeFile(host.at("run/proves-nothing"), "");
   await writeFile(host.at("run/resync"), "");
   await run("rm", [host.at("run/pass.77")]);
   expect(await waits(waiting)).toBe(true);
@@ -114,12 +115,62 @@ it("refuses unknown arguments and a path outside the source", async () => {
   expect((await wait("--patient")).code).toBe(2);
   const outside = await wait("/etc");
   expect([outside.code, outside.stderr]).toEqual([2, expect.stringContaining("/etc is not in the source")]);
-  expect(await isThere("source/.lsyncd-wait.1")).toBe(false);
+  expect(await readdir(host.at("source"))).toEqual([]);
 });
 
-it("follows no link in place of its files", async () => {
+it("is not satisfied by a call of rsync that deletes the probe of an earlier one", async () => {
+  const first = wait("--timeout", "20");
+  const earlier = await probe();
+  await arrive();
+  expect((await first).code).toBe(0);
+  const second = wait("--timeout", "20");
+  await probe();
+  // lsyncd listed the earlier name before the second call; files that were written since are not in that list.
+  await run("bash", ["-c", `cd "$0" && if [ -e "source/$1" ]; then cp "source/$1" target; fi`, host.folder, earlier]);
+  expect(await waits(second)).toBe(true);
+  await arrive();
+  expect((await second).code).toBe(0);
+});
+
+it("is not satisfied by a full pass, which has looked at some files before they were written", async () => {
+  await writeFile(host.at("source/file"), "before");
+  // lsyncd starts: the pass has looked at the file when that is written; its listing ends with the probe.
+  const rsync = `#!/bin/bash
+case "$*" in *--dry-run*)
+  touch '${host.at("listing")}'
+  until [ -e '${host.at("listed")}' ]; do sleep 0.05; done
+  cd '${host.at("source")}' && for name in .lsyncd-wait.*; do echo ">f+++++++++ 12 $name"; done ;;
+*) cd '${host.at("source")}' && cp .lsyncd-wait.* '${host.at("target")}' ;;
+esac
+`;
+  await host.write({ rsync, guard: "#!/bin/sh\n" });
+  await writeSettings(host.at("of-rsync"), {
+    ...{ source: host.at("source"), target: host.at("target"), state: host.at("run"), guard: host.at("guard") },
+    ...{ rsyncProgram: host.at("rsync"), copyProgram: host.at("rsync") },
+  });
+  const call = (args: string[], input: string) =>
+    run(join(library, "rsync-wrapper"), [...args, host.at("source/"), host.at("target/")], {
+      env: { ...process.env, LSYNCD_SETTINGS: host.at("of-rsync") },
+      input,
+      allowFailure: true,
+    });
+  const pass = call(["-r"], "");
+  while (!(await isThere("listing"))) await sleep(20);
+  await writeFile(host.at("source/file"), "written before the call");
+  const waiting = wait("--timeout", "30");
+  await probe();
+  await writeFile(host.at("listed"), "");
+  expect(await pass).toMatchObject({ code: 0 });
+  expect(await waits(waiting)).toBe(true);
+  const events = ["/", "/file", `/${await probe()}`].join("\0");
+  expect(await call(["-r", "--from0", "--include-from=-", "--exclude=*"], events)).toMatchObject({ code: 0 });
+  expect((await waiting).code).toBe(0);
+}, 60_000);
+
+it("removes the probe of a killed call, and follows no link in its place", async () => {
   await writeFile(host.at("precious"), "precious");
-  await run("ln", ["-s", host.at("precious"), host.at("source/.lsyncd-wait.1")]);
+  await run("ln", ["-s", host.at("precious"), host.at("source/.lsyncd-wait.123")]);
+  await writeFile(host.at("run/wait.1.lock"), ".lsyncd-wait.123");
   const ended = await wait("--timeout", "1");
   expect(ended.code).toBe(1);
   expect((await run("cat", [host.at("precious")])).stdout).toBe("precious");

@@ -1,5 +1,5 @@
-# Records of the calls of rsync: the last full passes and their durations, for previews and metrics; and failed calls, for
-# lsyncd-wait.
+# Records of the calls of rsync: the last full passes and their durations, for previews and metrics; and calls that prove
+# nothing, for lsyncd-wait.
 package LsyncdAsCode::Passes;
 use strict;
 use warnings;
@@ -21,21 +21,21 @@ sub note {
     return;
 }
 
-# Records that a call did not mirror everything, so one file that arrived proves nothing about the others. Appends one byte,
-# so that two failures within a second are distinct.
-sub failed {
+# Records a call with which a file may have arrived without the files that were written before it: it failed, or was a full pass, which
+# lists a directory while its files change. Appends one byte, so that two such calls within a second are distinct.
+sub proves_nothing {
     my ($run) = @_;
-    my $file = "$run/failed-call";
+    my $file = "$run/proves-nothing";
     open my $mark, (-s $file // 0) < 1 << 20 ? '>>' : '>', $file or return;
     print {$mark} '.';
     close $mark;
     return;
 }
 
-# Returns a text that changes with each failed call; empty if none has failed since the boot.
-sub last_failure {
+# Returns a text that changes with each such call; empty if there was none since the boot.
+sub last_without_proof {
     my ($run) = @_;
-    my @mark = stat "$run/failed-call" or return '';
+    my @mark = stat "$run/proves-nothing" or return '';
     return "@mark[1, 7, 9]";
 }
 
