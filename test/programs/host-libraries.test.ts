@@ -56,8 +56,11 @@ describe("volume.sh", () => {
     expect(lines).toEqual([fileSystem, name]);
   });
 
-  it("finds the first file, and ignores empty directories and lost+found", async () => {
+  it("finds the first file, and ignores empty directories, lost+found and this program's own files", async () => {
     await mkdir(at("v/lost+found"), { recursive: true });
+    await mkdir(at("v/.lsyncd-as-code"));
+    for (const own of [".lsyncd-as-code/generation", ".lsyncd-monitor-probe", ".lsyncd-wait.123"])
+      await writeFile(at(`v/${own}`), "");
     await mkdir(at("v/empty/er"), { recursive: true });
     await writeFile(at("v/lost+found/#1"), "");
     expect((await withLibrary("volume.sh", `first_file v 5`)).lines).toEqual([""]);

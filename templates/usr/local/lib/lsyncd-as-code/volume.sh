@@ -89,5 +89,5 @@ private_name=.lsyncd-as-code
 # Prints the first file below a directory, or nothing. Ignores empty directories, lost+found and this program's own
 # files. Returns 1 if the directory cannot be searched within so many seconds.
 first_file() { # directory seconds
-  (cd "$1" && timeout "$2" find . \( -path ./lost+found -o -path "./$private_name" -o -path ./.lsyncd-monitor-probe \) -prune -o ! -type d -print -quit)
+  (cd "$1" && timeout "$2" find . \( -path ./lost+found -o -path "./$private_name" -o -path ./.lsyncd-monitor-probe -o -path './.lsyncd-wait.*' \) -prune -o ! -type d -print -quit)
 }
