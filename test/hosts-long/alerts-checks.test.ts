@@ -3,6 +3,8 @@ import {
   host,
   install,
   issues,
+  killLsyncd,
+  monitorBegan,
   realNow,
   recipients,
   recoveredSubject,
@@ -10,13 +12,14 @@ import {
   source,
   target,
   text,
+  until,
   useAlertHost,
 } from "../support/alerts";
 
 useAlertHost("alerts-checks");
 
 /** Waits on the host until lsyncd has logged that rsync could not copy everything. */
-const loggedError = `for try in $(seq 200); do grep -q 'after exitcode: [1-9]' /var/log/lsyncd/lsyncd.log && break; sleep 0.2; done`;
+const loggedError = until("grep -q 'after exitcode: [1-9]' /var/log/lsyncd/lsyncd.log");
 
 describe("a healthy mirror", () => {
   it("passes every check, sends no alert, and leaves nothing on the volumes", async () => {
@@ -86,8 +89,8 @@ describe("the documented triggers", () => {
     await install();
     await host.sh(`systemctl stop lsyncd
       mv /etc/systemd/system/lsyncd.service.d /tmp/away; systemctl daemon-reload
-      systemctl start lsyncd; sleep 1; kill -KILL $(pidof lsyncd)
-      for try in $(seq 50); do systemctl show -p SubState --value lsyncd | grep -qx exited && break; sleep 0.2; done`);
+      systemctl start lsyncd; ${until("pidof lsyncd")}; kill -KILL $(pidof lsyncd)
+      ${until("systemctl show -p SubState --value lsyncd | grep -qx exited")}`);
     expect(await host.sh("systemctl is-active lsyncd")).toBe("active");
     const { code, lines } = await host.monitor();
     await host.sh(`systemctl stop lsyncd; mv /tmp/away /etc/systemd/system/lsyncd.service.d; systemctl daemon-reload`);
@@ -126,11 +129,13 @@ describe("the documented triggers", () => {
   it("a real error of rsync sends one alert, with rsync's own words", async () => {
     await install();
     await host.monitor();
-    await host.sh(`echo 1 >${source}/held; sleep 2; chattr +i ${target}/held; echo 22 >${source}/held; ${loggedError}`);
+    await host.sh(
+      `echo 1 >${source}/held; lsyncd-wait; chattr +i ${target}/held; echo 22 >${source}/held; ${loggedError}`,
+    );
     const run = await host.monitor();
     await host.monitor();
-    // Failed files are mirrored again by themselves, which would happen during the next test.
-    await host.sh(`chattr -i ${target}/held; sleep 6; rm -f /run/lsyncd-as-code/resync`);
+    // A new lsyncd mirrors them at once; the running one would wait for up to a minute.
+    await host.sh(`chattr -i ${target}/held; systemctl restart lsyncd`);
     await host.synced();
     expect(run).toMatchObject({ code: 1 });
     expect(server.subjects.filter((subject) => subject === alertSubject)).toHaveLength(1);
@@ -163,7 +168,7 @@ describe("the documented triggers", () => {
     const near = await host.monitor();
     await host.sh(`head -c 120M /dev/urandom >${source}/large; ${loggedError}`);
     const full = await host.monitor();
-    await host.sh(`rm -f ${target}/ballast ${source}/large`);
+    await host.sh(`rm -f ${target}/ballast ${source}/large; systemctl restart lsyncd`);
     expect(near.lines.disk).toMatch(/^PROBLEM the target is 9\d % full \(limit 90 %\)/);
     expect(full.lines.log).toMatch(/exitcode/);
     expect(full.lines.disk).toMatch(/; the target has no room for 1 files, which are not mirrored; one is large$/);
@@ -241,9 +246,7 @@ describe("beyond the documented triggers", () => {
   it("repeated restarts of lsyncd send an alert", async () => {
     await install({ restartLimit: 2 });
     await host.monitor();
-    await host.sh(
-      "for kill in 1 2; do pkill -KILL -x lsyncd; sleep 12; for try in $(seq 100); do pidof lsyncd >/dev/null && break; sleep 0.2; done; done",
-    );
+    await host.sh(killLsyncd(2));
     expect((await host.monitor()).lines.restarts).toBe(
       "PROBLEM systemd restarted lsyncd 2 times in the last hour (limit 2)",
     );
@@ -252,14 +255,21 @@ describe("beyond the documented triggers", () => {
 
   it("memory or watches near their limits send an alert", async () => {
     await install({ memoryLimit: 1, watchLimit: 1 });
-    await host.sh(`systemctl set-property --runtime lsyncd.service MemoryMax=100M
-      mkdir ${source}/many; cd ${source}/many; mkdir $(seq $(($(</proc/sys/fs/inotify/max_user_watches) / 90)))
-      sleep 12; touch ${source}/many/again; sleep 12`);
+    // lsyncd writes its status every ten seconds, when something has changed.
+    await host.sh(
+      `systemctl set-property --runtime lsyncd.service MemoryMax=100M
+      some=$(($(</proc/sys/fs/inotify/max_user_watches) / 90)); mkdir ${source}/many; cd ${source}/many; mkdir $(seq $some)
+      ${until(`touch ${source}/many/again; [ "$(grep -oE '^Inotify watching [0-9]+' /var/log/lsyncd/lsyncd.status | tr -dc 0-9)" -gt $some ]`)}`,
+      { timeoutMs: 120_000 },
+    );
     const { lines } = await host.monitor();
-    await host.sh(`rm -rf ${source}/many; systemctl revert lsyncd.service`);
-    expect(lines.memory).toMatch(/^PROBLEM lsyncd uses \d+ MiB of the unit's limit of 100 MiB/);
-    expect(lines.watches).toMatch(/^PROBLEM lsyncd watches \d+ directories of \d+/);
-  }, 120_000);
+    await host.sh(`rm -rf ${source}/many; rm -r /run/systemd/system.control/lsyncd.service.d; systemctl daemon-reload`);
+    await host.synced();
+    expect(lines.memory).toMatch(/^PROBLEM lsyncd uses \d+ MiB of the unit's limit of 100 MiB \(over 1 %\)$/);
+    expect(lines.watches).toMatch(
+      /^PROBLEM lsyncd uses \d+ of \d+ watches \(over 1 %\): raise fs\.inotify\.max_user_watches/,
+    );
+  }, 240_000);
 
   it("databases that stay behind send an alert with the cause", async () => {
     await install();
@@ -288,7 +298,8 @@ describe("beyond the documented triggers", () => {
   it("an interrupted run is reported by the next run", async () => {
     await install();
     await host.sh(
-      "systemctl start --no-block lsyncd-monitor.service; sleep 1; systemctl kill -s KILL lsyncd-monitor.service; sleep 1",
+      `systemctl start --no-block lsyncd-monitor.service; ${monitorBegan}; systemctl kill -s KILL lsyncd-monitor.service
+      ${until("systemctl is-failed lsyncd-monitor.service")}`,
     );
     expect(await host.sh("systemctl is-failed lsyncd-monitor.service")).toBe("failed");
     expect((await host.monitor()).lines.monitor).toMatch(/^PROBLEM the previous run was interrupted/);

@@ -165,11 +165,11 @@ describe("the state directory", () => {
       "read-only",
       `mount --bind ${state} ${state} && mount -o remount,bind,ro ${state}`,
       /^PROBLEM +monitor +\S+ cannot be written[^]*^PROBLEM +log .* Retrying a list/m,
-      "lsyncd tried again and again, which the monitor told; mirrored when it could be written again",
+      "lsyncd tried again and again, which the monitor reported; mirrored when it could be written again",
     ],
   ])(
     "%s does not stop mirroring for good: changes made meanwhile are mirrored afterwards at the latest",
-    async (what, how, told, happened) => {
+    async (what, how, reported, happened) => {
       const { host } = c.d;
       const database = `${host.source}/mail/${what}.sqlite`;
       await on(host, `sqlite3 '${database}' 'create table t (n); insert into t values (1)'`);
@@ -177,7 +177,7 @@ describe("the state directory", () => {
       await on(host, how);
       await on(host, `echo meanwhile >'${host.source}/mail/${what}'; sqlite3 '${database}' 'insert into t values (2)'`);
       await new Promise((resolve) => setTimeout(resolve, 15_000));
-      expect((await attempt(host, "lsyncd-monitor.sh")).output).toMatch(told);
+      expect((await attempt(host, "lsyncd-monitor.sh")).output).toMatch(reported);
       await on(host, `umount ${state}`);
       await mirrors(host);
       await eventually(
@@ -227,7 +227,7 @@ describe("inotify watches used up", () => {
     await row({
       injected: "The kernel's inotify watches used up",
       happened:
-        "lsyncd ended and was started again every 10 s, and that was told; mirrored everything when there were enough",
+        "lsyncd ended and was started again every 10 s, and that was reported; mirrored everything when there were enough",
       lost: await c.lost(),
     });
   });

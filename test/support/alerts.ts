@@ -17,6 +17,18 @@ export const minutes = (count: number): number => count * 60_000;
 export const text = (mail: ReceivedMail): string => mail.message.text ?? "";
 /** The problems that a mail lists. */
 export const issues = (mail: ReceivedMail): string => /ISSUES\n([^]*?)\n\n?SERVICE STATUS/.exec(text(mail))?.[1] ?? "";
+/** A command for a host: waits until this succeeds there, for at most a minute. */
+export const until = (command: string): string =>
+  `for try in $(seq 300); do { ${command}; } >/dev/null 2>&1 && break; sleep 0.2; done`;
+/** A command for a host: kills lsyncd so many times, and waits each time until systemd has started it again. */
+export const killLsyncd = (times: number): string =>
+  `for kill in $(seq ${times}); do
+    ${until("pidof lsyncd")}
+    before=$(systemctl show -p NRestarts --value lsyncd); pkill -KILL -x lsyncd
+    ${until('[ "$(systemctl show -p NRestarts --value lsyncd)" -gt "$before" ] && pidof lsyncd')}
+  done`;
+/** A command for a host: waits until a run of the monitor has begun. */
+export const monitorBegan = until("[ -e /run/lsyncd-as-code/alerts/running ]");
 /** Seconds since 1970. */
 export const realNow = (): number => Math.floor(Date.now() / 1000);
 
