@@ -56,7 +56,7 @@ metrics() {
   metric lsyncd_verify_timestamp_seconds "When lsyncd-verify last finished." "" "${values[verify_finished]:-}"
   metric lsyncd_verify_faults "Faults that it found in the mirror." "" "${values[verify_faults]:-}"
   metric lsyncd_verify_unchecked "Files that it could not check." "" "${values[verify_unchecked]:-}"
-  metric lsyncd_deletions_held "Whether the mirror is held after a mass deletion." "" "$([[ -e $held_file ]] && echo 1 || echo 0)"
+  metric lsyncd_deletions_held "Whether the mirror is held: a mass deletion, or a source that is older than its mirror." "" "$([[ -e $held_file ]] && echo 1 || echo 0)"
   # The volumes may know of a failover that a restored root disk has forgotten.
   failover=${values[failover]:-}
   metric lsyncd_failover "Whether the mirror is in use in the place of the source." "" "${failover:+$([[ $failover == mirroring ]] && echo 0 || echo 1)}"
