@@ -245,7 +245,7 @@ describe("an interruption of the monitor", () => {
     await host.sh(
       `systemctl start --no-block lsyncd-monitor.service; ${monitorBegan}; systemctl kill -s KILL lsyncd-monitor.service`,
     );
-    const mail = await server.mail(1, 15);
+    const mail = await server.mail(1, 30);
     expect(mail.message.subject).toBe(alertSubject);
     expect(issues(mail)).toContain(
       "monitor: the health check was interrupted (result signal, main process killed KILL)",
@@ -276,7 +276,7 @@ describe("an interruption of the monitor", () => {
         allowFailure: true,
       },
     );
-    const mail = await server.mail(1, 15);
+    const mail = await server.mail(1, 30);
     expect(issues(mail)).toContain("monitor: the health check was interrupted (result timeout");
     await host.sh("systemctl reset-failed lsyncd-monitor.service");
     expect((await host.monitor()).code).toBe(0);
@@ -288,7 +288,7 @@ describe("an interruption of the monitor", () => {
     await host.sh("mv /usr/local/bin/lsyncd-monitor.sh /root/kept; systemctl start lsyncd-monitor.service", {
       allowFailure: true,
     });
-    const mail = await server.mail(1, 15);
+    const mail = await server.mail(1, 30);
     await host.sh("mv /root/kept /usr/local/bin/lsyncd-monitor.sh; systemctl reset-failed lsyncd-monitor.service");
     expect(issues(mail)).toContain("result exit-code, main process exited 203");
     expect((await host.monitor()).code).toBe(0);
