@@ -160,17 +160,21 @@ describe("recorded deployment measurements", () => {
         "a",
         ...[sample("1", "lsyncd-as-code", 2, 1), sample("1", "pyinfra", 4, 1)],
         ...[sample("2", "lsyncd-as-code", 6, 16), sample("2", "pyinfra", 10, 16)],
+        ...[sample("3", "lsyncd-as-code", 4, 8), sample("3", "pyinfra", 2, 8)],
       ),
     );
     const verdicts = new Map(judge(found).map(({ target, found: value }) => [target, value]));
     expect(verdicts.get("nothing changed, 1 host: ratio to the quickest other")).toBe(0.5);
     expect(verdicts.get("nothing changed, 16 hosts: ratio to the quickest other")).toBe(0.6);
-    expect(verdicts.get("nothing changed, 16 hosts: times as long as 1 host")).toBe(3);
-    expect(verdicts.get("nothing changed, 8 hosts: ratio to the quickest other")).toBeUndefined();
+    expect(verdicts.get("nothing changed, 16 hosts: times as long as 8 hosts")).toBe(1.5);
+    expect(verdicts.get("nothing changed, 4 hosts: ratio to the quickest other")).toBeUndefined();
     const { text } = deploySection.render(found);
-    expect(text).toMatch(/16 hosts: ratio to the quickest other \| 0\.40 \| 0\.60 \| missed by 50\.0 % \|/);
+    expect(text).toMatch(/nothing changed, 16 hosts: ratio to the quickest other \| 0\.90 \| 0\.60 \| met \|/);
+    expect(text).toMatch(
+      /nothing changed, 8 hosts: ratio to the quickest other \| 0\.90 \| 2\.00 \| missed by 122 % \|/,
+    );
     expect(text).toMatch(/1 host: ratio to the quickest other \| 1\.00 \| 0\.50 \| met \|/);
-    expect(text).toMatch(/8 hosts: ratio to the quickest other \| 0\.50 \| – \| not measured \|/);
+    expect(text).toMatch(/nothing changed, 4 hosts: ratio to the quickest other \| 0\.90 \| – \| not measured \|/);
   });
 });
 
