@@ -29,6 +29,10 @@ export const modes: Record<string, Mode> = {
     about: "what the mirror of very many small databases costs",
     load: () => require("./many") as Loaded,
   },
+  beside: {
+    about: "other ways to copy many small databases",
+    load: () => require("./beside") as Loaded,
+  },
   write: {
     about: "write docs/performance.md and its charts from what was measured",
     load: () => require("./write") as Loaded,

@@ -1,3 +1,4 @@
+import { besideSection } from "./beside/section";
 import { deploySection } from "./deploy/section";
 import { hostSections } from "./host/section";
 import { hundredSection } from "./hundred/section";
@@ -33,6 +34,7 @@ export const sections: Record<string, Section> = {
   ...hostSections,
   ...sqliteSections,
   many: manySection,
+  beside: besideSection,
 };
 
 const marker = /(<!-- measured: (\S+) -->\n)([\s\S]*?)(<!-- end -->)/g;
