@@ -100,6 +100,25 @@ describe("lsyncd-wait", () => {
   );
 
   it(
+    "is right each time when it is called again and again, also while lsyncd starts",
+    async () => {
+      await install();
+      const said = await host.sh(
+        `cd ${source}
+        for round in $(seq 24); do
+          [ $((round % 4)) -gt 0 ] || systemctl restart lsyncd
+          echo $round >again-$((round % 3)); echo $round >stays/again
+          lsyncd-wait --timeout 100 || echo "exit code $?"
+          cmp again-$((round % 3)) ${target}/again-$((round % 3)); cmp stays/again ${target}/stays/again
+        done 2>&1`,
+        { allowFailure: true, timeoutMs: 280_000 },
+      );
+      expect(said).toBe("");
+    },
+    minutes(6),
+  );
+
+  it(
     "does not return while rsync is blocked, and gives the reason",
     async () => {
       await install();
