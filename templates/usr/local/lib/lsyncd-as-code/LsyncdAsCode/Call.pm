@@ -43,8 +43,11 @@ sub call {
     $self->{held} = @held == 2 ? \@held : [ map { s{(?<=.)/+\z}{}r } @$self{qw(source target)} ];
     my $sifted = sift(\@arguments, $input, @{ $self->{held} });
     my $code = $sifted ? by_list($self, $sifted) : by_plan($self, $input);
-    # Any call restarts the worker if changes are queued, for example after the worker was killed.
-    start_worker() if !$self->{worker} && something_queued();
+    # Any call restarts the worker if changes are queued: after the worker was killed, or by an lsyncd that has ended.
+    if (!$self->{worker} && something_queued()) {
+        record($self);
+        start_worker();
+    }
     return $code;
 }
 
@@ -203,11 +206,14 @@ sub in_order {
 sub queue {
     my ($self, $queue, $units, $anew) = @_;
     return unless @$units;
-    record_run($self->{parent}, @$self{qw(source target held arguments)});
+    record($self);
     enqueue($queue, $self->{began}, $units, $anew);
     start_worker();
     $self->{worker} = 1;
     return;
 }
+
+# Without it the worker takes its lsyncd for one that has ended, and leaves the queue as it is.
+sub record { my ($self) = @_; record_run($self->{parent}, @$self{qw(source target held arguments)}); return }
 
 1;
