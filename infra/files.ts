@@ -38,6 +38,16 @@ const libraryOf = (name: string): ManagedFile => ({
   },
 });
 
+/** A program that an operator calls. All programs are in the library's folder, which is replaced as a whole. */
+const programOf = (name: string): ManagedFile => ({
+  ...{ name, path: `${libDirectory}/lsyncd-${name}`, mode: "0755", restart: "none" },
+});
+
+/** Its command on PATH, three lines that call it. */
+const commandOf = (name: string): ManagedFile => ({
+  ...{ name: `${name}-command`, path: `/usr/local/sbin/lsyncd-${name}`, mode: "0755", restart: "none" },
+});
+
 /** The checks of the monitor: one file each. */
 const checkNames = readdirSync(sourceOf(`${libDirectory}/checks`).file)
   .map((name) => name.replace(/\.sh$/, ""))
@@ -48,6 +58,8 @@ const catalogue: (ManagedFile & {
   when?: (host: HostSettings) => boolean;
   secret?: (host: HostSettings) => boolean;
 })[] = [
+  { name: "whole-perl", path: `${libDirectory}/LsyncdAsCode/Whole.pm`, mode: "0644", restart: "none" },
+  { name: "whole-bash", path: `${libDirectory}/whole.sh`, mode: "0644", restart: "none" },
   { name: "settings-perl", path: `${libDirectory}/LsyncdAsCode/Settings.pm`, mode: "0644", restart: "none" },
   { name: "rsync-paths", path: `${libDirectory}/LsyncdAsCode/Paths.pm`, mode: "0644", restart: "none" },
   { name: "rsync-overlong", path: `${libDirectory}/LsyncdAsCode/Overlong.pm`, mode: "0644", restart: "none" },
@@ -136,16 +148,8 @@ const catalogue: (ManagedFile & {
     when: ({ sqliteSafe }: HostSettings) => sqliteSafe,
   })),
   { name: "verify", path: paths.verifyProgram, mode: "0755", restart: "none", when: ({ sqliteSafe }) => sqliteSafe },
-  {
-    name: "verify-command",
-    path: "/usr/local/sbin/lsyncd-verify",
-    mode: "0755",
-    restart: "none",
-    when: ({ sqliteSafe }) => sqliteSafe,
-  },
-  { name: "release", path: "/usr/local/sbin/lsyncd-release", mode: "0755", restart: "none" },
-  { name: "undelete", path: "/usr/local/sbin/lsyncd-undelete", mode: "0755", restart: "none" },
-  { name: "failover", path: "/usr/local/sbin/lsyncd-failover", mode: "0755", restart: "none" },
+  { ...commandOf("verify"), when: ({ sqliteSafe }) => sqliteSafe },
+  ...["release", "undelete", "failover"].flatMap((name) => [programOf(name), commandOf(name)]),
   ...["jobs", "alert-state", "alert-common"].map(libraryOf),
   { name: "readable-library", path: `${libDirectory}/LsyncdAsCode/Readable.pm`, mode: "0644", restart: "none" },
   { name: "alert-json", path: `${libDirectory}/alert-json`, mode: "0755", restart: "none" },
@@ -169,7 +173,8 @@ const catalogue: (ManagedFile & {
   { name: "logrotate", path: "/etc/logrotate.d/lsyncd-as-code", mode: "0644", restart: "none" },
   { name: "probe-library", path: `${libDirectory}/LsyncdAsCode/Probe.pm`, mode: "0644", restart: "none" },
   { name: "passes-library", path: `${libDirectory}/LsyncdAsCode/Passes.pm`, mode: "0644", restart: "none" },
-  { name: "wait", path: "/usr/local/sbin/lsyncd-wait", mode: "0755", restart: "none" },
+  programOf("wait"),
+  commandOf("wait"),
   ...["monitor/lsyncd", "monitor/errors", "monitor/findings", "monitor/metrics", "monitor/deployments", "monitor"].map(
     libraryOf,
   ),

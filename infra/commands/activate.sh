@@ -206,30 +206,26 @@ swap_one() { # mode hash restart path
 }
 
 # Programs that call each other are replaced at once: the folder with all of them is made anew beside the one in force, and the
-# two are exchanged. The old directory stays for programs that are reading it, until this deployment has ended.
+# two are exchanged. The old directory stays for programs that are reading it, until this deployment has ended. What stands in
+# /usr/local/bin and /usr/local/sbin only calls a program there.
 together=false
 goes_together() { case "$1" in "$LIBRARY"/*) $together ;; *) return 1 ;; esac; } # path
 
-# Where nothing is in force, nobody reads. Where no program changes, or the kernel or the file system cannot exchange, it is
-# left to the renames of single files.
-swap_library() {
-  local path changed=false
+# Where nothing is in force, nobody reads. Where no program changes, it is left to the renames of single files.
+prepare_library() {
+  local path
   rm -rf -- "$LIBRARY.new" || return 1
-  for path in "${changed_files[@]}"; do case "$path" in "$LIBRARY"/*) changed=true ;; esac; done
-  [ -d "$LIBRARY" ] && [ ! -L "$LIBRARY" ] && $changed || return 0
-  cp -a -- "$TRANSACTION/new$LIBRARY" "$LIBRARY.new" && find "$LIBRARY.new" -type d -exec chmod 0755 -- {} + &&
-    find "$LIBRARY.new" -depth -exec sync -- {} + || return 1
-  if exchange "$LIBRARY.new" "$LIBRARY"; then
-    together=true
-    sync -- "${LIBRARY%/*}"
-  else
-    rm -rf -- "$LIBRARY.new"
-  fi
+  [ -d "$LIBRARY" ] && [ ! -L "$LIBRARY" ] || return 0
+  for path in "${changed_files[@]}"; do case "$path" in "$LIBRARY"/*) together=true ;; esac; done
+  ! $together || { cp -a -- "$TRANSACTION/new$LIBRARY" "$LIBRARY.new" && find "$LIBRARY.new" -type d -exec chmod 0755 -- {} +; }
 }
 
-exchange() { # folder folder
-  perl -I "$TRANSACTION/new$LIBRARY" -MLsyncdAsCode::System=number_of -e '
-    exit(syscall(number_of("renameat2"), -100, "$ARGV[0]", -100, "$ARGV[1]", 2) != 0)' -- "$@" 2>/dev/null
+# Where folders cannot be exchanged, its files are renamed one by one as well.
+swap_library() {
+  if ! $together || exchange_library "$TRANSACTION/new"; then return 0; fi
+  together=false
+  rm -rf -- "$LIBRARY.new"
+  each_file prepare_one
 }
 
 # The folders of what was swapped, once each.
@@ -280,9 +276,9 @@ swap() {
   # From here on lsyncd does not start until the swap is complete or undone, and this runs to its end.
   trap '' INT TERM
   phase swapping || return 1
-  swap_library || return 1
-  each_file prepare_one || return 1
-  each_file swap_one || return 1
+  prepare_library && each_file prepare_one || return 1
+  # Nothing but renames from here on.
+  swap_library && each_file swap_one && drop_settings_beside || return 1
   while IFS= read -r path; do
     # A timer without its file would stay in systemd's memory.
     case "$path" in /etc/systemd/system/*.timer) systemctl stop "${path##*/}" 2>/dev/null ;; esac

@@ -7,7 +7,7 @@ import { library, PretendedHost } from "../support/monitor";
 
 // lsyncd-wait with a mirror that the test controls.
 
-const program = resolve(__dirname, "../../templates/usr/local/sbin/lsyncd-wait");
+const program = resolve(__dirname, "../../templates/usr/local/lib/lsyncd-as-code/lsyncd-wait");
 let host: PretendedHost;
 beforeEach(async () => {
   host = await PretendedHost.make();

@@ -544,7 +544,7 @@ describe("deleted files that are kept", () => {
   it("can be listed and restored, and never overwrite a file", async () => {
     const undelete = async (...words: string[]) => {
       const env = { ...process.env, LSYNCD_SETTINGS: at("settings") };
-      const command = join(programs, "../../sbin/lsyncd-undelete");
+      const command = join(programs, "lsyncd-undelete");
       const { code, stdout, stderr } = await run("perl", [command, ...words], { env, allowFailure: true });
       return { code, text: stdout + stderr };
     };

@@ -89,7 +89,7 @@ export async function killedAt(
   const host = await PretendedVolumes.make();
   try {
     await host.shell(`echo old >source/a; echo same >source/b; cp -a source/. target/
-      failover='${join(library, "../../sbin/lsyncd-failover")}'; export LSYNCD_SETTINGS=settings PATH="$PWD/bin:$PATH"
+      failover='${join(library, "lsyncd-failover")}'; export LSYNCD_SETTINGS=settings PATH="$PWD/bin:$PATH"
       { ${path.before || ":"}; } >/dev/null 2>&1`);
     const precious = await contents(host, path.inUse);
     if (precious.length === 0) throw new Error("nothing to lose");

@@ -64,7 +64,7 @@ END
 
   /** Calls lsyncd-failover, with a program and its arguments in front of it. */
   async failover(args: string[], before: string[] = [], env: Record<string, string> = {}): Promise<Said> {
-    const program = join(library, "../../sbin/lsyncd-failover");
+    const program = join(library, "lsyncd-failover");
     const [command = program, ...rest] = [...before, program, ...args];
     const { code, stdout, stderr } = await run(command, rest, {
       allowFailure: true,

@@ -106,7 +106,7 @@ export class PretendedHost {
   ): Promise<{ code: number; stdout: string; stderr: string }> {
     const begin = `set -uo pipefail
       folder=${this.folder} backlog_limit=100 disk_limit=90 watch_limit=90 memory_limit=90 restart_limit=5 stale_limit=300
-      source ${library}/monitor.sh || exit
+      library=${library}; source $library/whole.sh && source $parts/monitor.sh || exit
       work=$folder/work state=$folder/state/alerts state_kept=1 volumes_outcome=fine`;
     return run("bash", ["-c", `${begin}\n${script}`], {
       env: { ...process.env, LSYNCD_SETTINGS: this.at("settings"), ...env },

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import { manifest, renderFiles } from "../../infra/files";
+import { libDirectory } from "../../infra/paths";
 import { sourceOf } from "../../infra/render";
 import { hostile, hostOf } from "./support/settings";
 import { languageOf, templateOf, templates, type Language } from "./support/templates";
@@ -36,6 +37,16 @@ it("every template is installed under some settings, at its path below templates
     .filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => relative(templates, join(parentPath, name)));
   expect(found.map((name) => `/${name.replace(/\.hbs$/, "")}`).sort()).toEqual(all.map(({ path }) => path).sort());
+});
+
+it("a command on PATH only calls a program in the folder that is replaced as a whole", () => {
+  const commands = all.filter(({ path }) => path.startsWith("/usr/local/sbin/"));
+  expect(commands.length).toBeGreaterThan(4);
+  for (const { path, content } of commands) {
+    const program = path.replace("/usr/local/sbin", libDirectory);
+    expect(content.replace(/^#.*\n/gm, "")).toBe(`exec ${program} "$@"\n`);
+    expect(all.map((file) => file.path)).toContain(program);
+  }
 });
 
 it("no name or path is used twice", () => {

@@ -2,9 +2,10 @@
 # Code shared by lsyncd-monitor.sh and lsyncd-alert: settings, paths of the state, and functions that run a command
 # without letting it block the caller. Both source this file; it is not a program.
 
-alert_library=${BASH_SOURCE[0]%/*}
+# Variables: library, the folder of the programs, and parts (whole.sh)
+
 # shellcheck source=/dev/null
-for part in settings alert-state jobs; do source "$alert_library/$part.sh" || return; done
+for part in settings alert-state jobs; do source "$parts/$part.sh" || return; done
 unset part
 
 read_settings alerts 'recipient[]' 'alert_command[]' alert_user alert_interval:number mail_from mail_program msmtp_config heartbeat_url \
@@ -17,8 +18,8 @@ lsyncd_target=$target
 lsyncd_log=$log_file
 lsyncd_status=$status_file
 failover_mark=$failover_file
-alert=$alert_library/lsyncd-alert
-message=$alert_library/alert-message
+alert=$library/lsyncd-alert
+message=$library/alert-message
 kept_state=$state_directory/alerts
 run_dir=$run_directory/alerts
 

@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2154 # lsyncd-monitor.sh and alert-common.sh set them
-# One run of the monitor. Sourced by lsyncd-monitor.sh, which sets the limits and documents the options.
+# One run of the monitor. Sourced by lsyncd-monitor.sh, which sets the limits and documents the options, after
+# whole.sh.
 #
 # A check is a file checks/NAME.sh with a function check_NAME that prints lines "verdict<TAB>key<TAB>text", the verdict one of
 #   ok       healthy
@@ -11,15 +12,15 @@
 # `check_limit` seconds. A check writes its state to $work/remember; it is kept once the findings are reported.
 # shellcheck disable=SC2034 # the checks and alert-common.sh read them
 
-monitor_library=${BASH_SOURCE[0]%/*}
 # shellcheck source=/dev/null
 for part in alert-common failover monitor/lsyncd monitor/errors monitor/findings monitor/metrics monitor/deployments; do
-  source "$monitor_library/$part.sh" || return
+  source "$parts/$part.sh" || return
 done
 unset part
 
 read_settings limits metrics_file
 read_settings mirror held_file allow_file accept_file config_file sqlite_state_directory monitor_ran_file guard
+whole
 deployment_phase=$state_directory/transaction/phase
 
 # In the order of the output. `volumes` comes before all of them.
@@ -40,7 +41,7 @@ probe_name=.lsyncd-monitor-probe
 # Runs one check in this process: run_check NAME.
 run_check() {
   # shellcheck source=/dev/null
-  source "$monitor_library/checks/$1.sh" && "check_$1"
+  source "$library/checks/$1.sh" && "check_$1"
 }
 
 pause() {
@@ -116,16 +117,18 @@ look() {
 # For `npm run status` (cli/status/report.ts): a run that writes no probe, sends nothing and keeps no state. Prints lines
 # "value<TAB>NAME<TAB>TEXT", "check<TAB>NAME<TAB>VERDICT<TAB>TEXT" and, of the last run, "last<TAB>LINE"; at the end "end".
 report() {
-  local name line paused_until=''
+  local name line paused_until='' deployed
   printing=0
   probing=0
   if [[ -d $run_dir/state ]]; then state=$run_dir/state; else state=$kept_state; fi
   state_kept=1
   if [[ -e $run_dir/running ]] && flock -n -s "$run_dir/monitor.lock" true; then export interrupted=1; fi
-  if deploying; then
+  deployed=$(last_deployment)
+  if ! deploying; then look; fi
+  # A deployment that began meanwhile has stopped what was checked.
+  if deploying || [[ $(last_deployment) != "$deployed" ]]; then
     printf 'check\talerts\theld\t%s\n' "$deployment_text"
   else
-    look
     for name in volumes "${checks[@]}"; do
       collect "$name"
       printf 'check\t%s\t%s\t%s\n' "$name" "${verdicts[$name],,}" "${said[$name]}"
@@ -169,7 +172,7 @@ run() {
 
   look failures
   # A check that was killed could not remove its probe.
-  if [[ ${outcome[moving]} == hung ]] && volumes_fine; then start tidy "$monitor_library/volume-file" remove "$lsyncd_source" "$probe_name"; fi
+  if [[ ${outcome[moving]} == hung ]] && volumes_fine; then start tidy "$library/volume-file" remove "$lsyncd_source" "$probe_name"; fi
 
   # A deployment that began meanwhile has stopped what was checked.
   if deploying || [[ $(last_deployment) != "$deployed" ]]; then

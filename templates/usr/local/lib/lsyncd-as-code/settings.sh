@@ -8,17 +8,23 @@
 # for a control character. A list repeats its name on several lines. A missing or malformed setting ends the program with
 # 78 (EX_CONFIG) and an error that names the file and the line. Settings.pm does the same for Perl.
 
-# The directory of the files; tests set another one.
-settings_directory=${LSYNCD_SETTINGS:-/etc/lsyncd}
+# The directories of the files: the first one that has a file counts. While a deployment replaces the files in /etc/lsyncd one by
+# one, the new programs find the new ones beside them. Tests set another directory.
+settings_directories=("${BASH_SOURCE[0]%/*}/settings" /etc/lsyncd)
+if [[ -n ${LSYNCD_SETTINGS-} ]]; then settings_directories=("$LSYNCD_SETTINGS"); fi
+
+# A program that loads its libraries with whole.sh may have to start again.
+settings_settle() { ! declare -F settle >/dev/null || settle; }
 
 settings_error() {
+  settings_settle
   printf '%s\n' "${0##*/}: $*" >&2
   exit 78
 }
 
 # read_settings FILE NAME...: sets the named variables from a file.
 read_settings() {
-  local LC_ALL=C settings_file=$settings_directory/$1.conf settings_line settings_key settings_text settings_number=0 settings_wish
+  local LC_ALL=C settings_file settings_lines=() settings_line settings_key settings_text settings_number=-1 settings_wish settings_name=$1
   local settings_pattern='^([a-z][a-z0-9_]*) = "(([^"\\[:cntrl:]]|\\\\|\\"|\\x[0-9a-f][0-9a-f])*)"$'
   local -A settings_kind=() settings_found=()
   shift
@@ -30,8 +36,12 @@ read_settings() {
       declare -ga "$settings_key=()"
     fi
   done
-  if ! [[ -r $settings_file && -f $settings_file ]]; then settings_error "cannot read the settings $settings_file"; fi
-  while IFS= read -r settings_line || [[ -n $settings_line ]]; do
+  for settings_line in "${settings_directories[@]}"; do
+    settings_file=$settings_line/$settings_name.conf
+    if [[ -f $settings_file ]] && { mapfile -t settings_lines <"$settings_file"; } 2>/dev/null; then settings_number=0 && break; fi
+  done
+  if ((settings_number < 0)); then settings_error "cannot read the settings $settings_file"; fi
+  for settings_line in "${settings_lines[@]}"; do
     settings_number=$((settings_number + 1))
     case $settings_line in '' | '#'*) continue ;; esac
     if ! [[ $settings_line =~ $settings_pattern ]]; then
@@ -66,10 +76,11 @@ read_settings() {
     esac
     printf -v "$settings_key" %s "$settings_text"
     settings_found[$settings_key]=1
-  done <"$settings_file"
+  done
   for settings_key in "${!settings_kind[@]}"; do
     if [[ ${settings_kind[$settings_key]} != '[]' && -z ${settings_found[$settings_key]-} ]]; then
       settings_error "$settings_file: the setting $settings_key is missing"
     fi
   done
+  settings_settle
 }

@@ -16,11 +16,57 @@ is_as_before() { # path
     [ "$(stat -c '%a %u %g' -- "$TRANSACTION/old$1")" = "$(stat -c '%a %u %g' -- "$1")" ]
 }
 
+# Exchanges two folders, or fails where the kernel or the file system cannot: renameat2(2) with RENAME_EXCHANGE, by its number.
+exchange() { # folder folder
+  perl -MPOSIX=uname -e '
+    my $number = { x86_64 => 316, aarch64 => 276 }->{ (uname())[4] } // exit 1;
+    exit(syscall($number, -100, "$ARGV[0]", -100, "$ARGV[1]", 2) != 0)' -- "$@" 2>/dev/null
+}
+
+# Puts the folder of all programs that was made at $LIBRARY.new into force, at once, with the settings below the given folder beside
+# them: its programs read these until /etc/lsyncd has the same (settings.sh). Fails if there is no way to do that.
+exchange_library() { # folder
+  local setting
+  mkdir -m 0700 -- "$LIBRARY.new/settings" || return 1
+  for setting in "$1"/etc/lsyncd/*.conf; do
+    [ ! -e "$setting" ] || cp -p -- "$setting" "$LIBRARY.new/settings/" || return 1
+  done
+  find "$LIBRARY.new" -depth -exec sync -- {} + && exchange "$LIBRARY.new" "$LIBRARY" && sync -- "${LIBRARY%/*}"
+}
+
+# Once /etc/lsyncd has them. A reader that finds one of them gone reads the same there.
+drop_settings_beside() { rm -rf -- "$LIBRARY/settings"; }
+
+# Restores the folder of all programs at once: made of the files in force, which need no space as hard links, and the previous ones.
+# Where that is not possible, restore_files restores them one by one.
+restore_library() {
+  local path
+  [ -d "$LIBRARY" ] && [ -d "$TRANSACTION/old$LIBRARY" ] || return 0
+  cp -al -- "$LIBRARY" "$LIBRARY.new" && rm -rf -- "$LIBRARY.new/settings" || return 1
+  while IFS= read -r path; do
+    case "$path" in "$LIBRARY"/*) rm -f -- "$LIBRARY.new${path#"$LIBRARY"}" ;; esac
+  done <"$TRANSACTION/absent"
+  while IFS= read -r -d '' path; do
+    path=${path#"$TRANSACTION/old$LIBRARY"}
+    rm -f -- "$LIBRARY.new$path" && mkdir -p -- "$LIBRARY.new${path%/*}" || return 1
+    ln -PT -- "$TRANSACTION/old$LIBRARY$path" "$LIBRARY.new$path" 2>/dev/null ||
+      cp -a -T -- "$TRANSACTION/old$LIBRARY$path" "$LIBRARY.new$path" || return 1
+  done < <(find "$TRANSACTION/old$LIBRARY" ! -type d -print0)
+  exchange_library "$TRANSACTION/old"
+}
+
 # Restores the previous files by rename. A hard link, where possible, needs no space on a full disk.
 restore_files() {
   local path
   rm -rf -- "$LIBRARY.new"
+  restore_library 2>/dev/null
+  rm -rf -- "$LIBRARY.new"
   while IFS= read -r path; do rm -f -- "$path" "$path.new"; done <"$TRANSACTION/absent"
+  restore_old_files && drop_settings_beside
+}
+
+restore_old_files() {
+  local path
   [ -d "$TRANSACTION/old" ] || return 0
   while IFS= read -r -d '' path; do rm -f -- "${path#"$TRANSACTION/old"}.new"; done < <(find "$TRANSACTION/old" ! -type d -print0)
   while IFS= read -r -d '' path; do

@@ -10,14 +10,31 @@ package LsyncdAsCode::Settings;
 use strict;
 use warnings;
 
-# Returns the directory of the files; tests set another one.
-sub directory { return $ENV{LSYNCD_SETTINGS} // '/etc/lsyncd' }
+# Returns the directories of the files: the first one that has a file counts. While a deployment replaces the files in /etc/lsyncd
+# one by one, the new programs find the new ones beside them. Tests set another directory.
+sub directories {
+    return $ENV{LSYNCD_SETTINGS} if defined $ENV{LSYNCD_SETTINGS};
+    return (__FILE__ =~ s{/LsyncdAsCode/Settings\.pm\z}{/settings}r, '/etc/lsyncd');
+}
 
 # Returns all settings of one file as an object. Dies if the file cannot be read or a line is malformed.
 sub read {    ## no critic (ProhibitBuiltinHomonyms)
     my ($name) = @_;
-    my $file = directory() . "/$name.conf";
-    open my $handle, '<', $file or die "cannot read the settings $file: $!\n";
+    my $settings = eval { read_file($name) };
+    my $fault = $@;
+    LsyncdAsCode::Whole::settle() if $INC{'LsyncdAsCode/Whole.pm'};
+    return $settings // die $fault;
+}
+
+sub read_file {
+    my ($name) = @_;
+    my ($file, $handle);
+    for my $directory (directories()) {
+        $file = "$directory/$name.conf";
+        last if open $handle, '<', $file;
+        $handle = undef;
+    }
+    die "cannot read the settings $file: $!\n" if !$handle;
     my (%values, $number);
     while (defined(my $line = <$handle>)) {
         $number++;

@@ -12,7 +12,7 @@ without_room() {
 # Reports a failing disk, and errors that a file system has recorded.
 failing() { # role path
   local fault
-  while IFS= read -r fault; do problem "disk-fails-$1" "$fault"; done < <("$monitor_library/volume-disk" read "$1" "$2" 2>"$work/disk")
+  while IFS= read -r fault; do problem "disk-fails-$1" "$fault"; done < <("$library/volume-disk" read "$1" "$2" 2>"$work/disk")
 }
 
 check_disk() {

@@ -25,7 +25,7 @@ until_true() {
 }
 
 # By handle, because the application's user can replace any of its files by a link or a FIFO, on both volumes.
-probe() { "$monitor_library/volume-file" "$1" "$2" "$probe_name"; } # make|read|remove|is VOLUME
+probe() { "$library/volume-file" "$1" "$2" "$probe_name"; } # make|read|remove|is VOLUME
 
 arrived() { [[ $(probe read "$lsyncd_target" 2>/dev/null) == "$1" ]]; }
 
