@@ -21,6 +21,16 @@ async function inUse(): Promise<void> {
   await host.shell(`echo new >target/a; echo more >target/c; rm target/b`);
 }
 
+it("does nothing if it is not known who uses the volumes", async () => {
+  await inUse();
+  // Another volume-users beside it.
+  const copy = `cp -r "\${1%/*}" '${host.at("programs")}'; printf '#!/bin/sh\\nexit 2\\n' >'${host.at("programs")}/volume-users'
+    exec '${host.at("programs")}/lsyncd-failover' "\${@:2}"`;
+  const { code, text } = await host.failover(["end", "--keep", "source"], ["bash", "-c", copy, "bash"]);
+  expect([code, text]).toEqual([1, expect.stringContaining("It is not known who uses")]);
+  expect((await host.records()).root).toBe("in-use");
+});
+
 describe("begin", () => {
   it("stops lsyncd, and records the failover on the root disk and on the mirror", async () => {
     const { code, text } = await host.failover(["begin", "the\nprimary"]);
