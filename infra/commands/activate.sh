@@ -333,6 +333,9 @@ start() {
   fi
 }
 
+# Sets `up` to the seconds since boot. SECONDS follows the clock, which can be set while lsyncd starts.
+read_uptime() { read -r up </proc/uptime && up=${up%%.*}; }
+
 # Has the service used the processor between two looks, by a tenth of a second? systemd may not count it.
 works_on() { # nanoseconds before, nanoseconds now
   [[ $2 =~ ^[0-9]{1,18}$ ]] && [ $(($2 - $1)) -gt 100000000 ]
@@ -341,9 +344,11 @@ works_on() { # nanoseconds before, nanoseconds now
 # lsyncd works when it has begun to mirror and the first pass has ended, or has not failed for a while: an rsync that
 # refuses its options ends at once, and lsyncd with it.
 prove() { # size of the log before the start
-  local start=$SECONDS deadline=$((SECONDS + PROOF)) pid began=0 new used=0 before
+  local up start deadline pid began=0 new used=0 before
+  read_uptime
+  start=$up deadline=$((up + PROOF))
   pid=$(systemctl show -p MainPID --value lsyncd.service)
-  while [ "$SECONDS" -lt "$deadline" ]; do
+  while [ "$up" -lt "$deadline" ]; do
     if [ -e "$STATE/held" ]; then
       remind "lsyncd on $HOST was deployed, and does not mirror: $(head -n 1 "$STATE/held")"
       return 0
@@ -356,18 +361,19 @@ prove() { # size of the log before the start
     case "$new" in
     *"Startup of "*" finished."*) return 0 ;;
     *"recursive startup rsync: "*)
-      [ "$began" -gt 0 ] || began=$SECONDS
-      [ $((SECONDS - began)) -lt "$STEADY" ] || return 0
+      [ "$began" -gt 0 ] || began=$up
+      [ $((up - began)) -lt "$STEADY" ] || return 0
       ;;
     esac
     sleep 0.1
-    if [ "$SECONDS" -ge "$deadline" ] && [ $((SECONDS - start)) -lt "$PROOF_MOST" ]; then
+    read_uptime
+    if [ "$up" -ge "$deadline" ] && [ $((up - start)) -lt "$PROOF_MOST" ]; then
       before=$used
       used=$(systemctl show -p CPUUsageNSec --value lsyncd.service)
-      if works_on "$before" "$used"; then deadline=$((SECONDS + 10)); fi
+      if works_on "$before" "$used"; then deadline=$((up + 10)); fi
     fi
   done
-  fail "lsyncd did not begin to mirror within $((SECONDS - start)) s."
+  fail "lsyncd did not begin to mirror within $((up - start)) s."
 }
 
 show_journal() {

@@ -76,12 +76,15 @@ package_lock() {
 
 # What would make the installation of packages fail half-way.
 check_packages() {
-  local package missing=() holder deadline=$((SECONDS + LOOK))
+  local package missing=() holder waited=0
   for package in $PACKAGES; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
   done
   [ "${#missing[@]}" -gt 0 ] || return 0
-  while holder=$(package_lock) && [ -n "$holder" ] && [ "$SECONDS" -lt "$deadline" ]; do sleep 1; done
+  while holder=$(package_lock) && [ -n "$holder" ] && [ "$waited" -lt "$LOOK" ]; do
+    sleep 1
+    waited=$((waited + 1))
+  done
   if [ -n "$holder" ]; then
     refuse "${missing[*]} must be installed, but the package manager is in use by process $holder ($(ps -o args= -p "$holder" 2>/dev/null | head -c 80)). Wait until it has ended, then try again."
   elif [ -n "$(dpkg --audit 2>/dev/null)" ]; then

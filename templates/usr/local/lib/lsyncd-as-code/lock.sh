@@ -28,12 +28,13 @@ earlier_version_works() {
 
 # Takes the lock of an earlier version, so that its monitor does not check either.
 take_earlier_lock() { # seconds
-  local deadline=$((SECONDS + $1))
+  local waited=0
   [ -e "$EARLIER_LOCK" ] || return 0
   chmod 0600 "$EARLIER_LOCK"
   while earlier_version_works; do
-    [ "$SECONDS" -lt "$deadline" ] || return 1
+    [ "$waited" -lt "$1" ] || return 1
     sleep 1
+    waited=$((waited + 1))
   done
   { exec 8>>"$EARLIER_LOCK"; } 2>/dev/null && flock -n 8
   return 0
