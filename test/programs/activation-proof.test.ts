@@ -18,7 +18,7 @@ const functions = fragment("activate.sh").replace(/\nmain "\$@"\n$/, "\n");
  * Runs the proof with an lsyncd that logs, in this many tenths of a second, the given line, or ends. With `jump` the clock is
  * set by so many seconds after the first look.
  */
-async function prove(log: [at: number, line: string][], { endsAt = 1000, jump = 0, proof = 3 } = {}) {
+async function prove(log: [at: number, line: string][], { endsAt = 1000, jump = 0, proof = 6 } = {}) {
   const script = `STATE='${folder}' HOST=sqlite-1 STAGED=none LOG='${folder}/log'; ${functions}
     PROOF=${proof} PROOF_MOST=${proof} STEADY=2 looks=0; : >"$LOG"
     systemctl() { if ((looks < ${endsAt})); then echo 7; else echo 8; fi; }
