@@ -170,3 +170,24 @@ it("all of them are held, and none is deleted by anybody", async () => {
   await sleep(2500);
   expect(await mirrored()).toHaveLength(6);
 });
+
+it("in a bind mount of a directory, files created beside the mirror do not hide deletions from it", async () => {
+  await shell(
+    "rm bin/df marks/entries; rm -r source/*; mkdir pool; mount -t tmpfs pool pool; mkdir pool/target; mount --bind pool/target target",
+  );
+  try {
+    await writeSettings(at("settings"), { ...given(), deletionLimit: 100, deletionShare: 1 });
+    await shell("touch source/{1..300}");
+    expect(await pass()).toBe(0);
+    for (const last of [40, 80]) {
+      await shell(`rm source/{${last - 39}..${last}}; touch pool/{${last}..${last + 60}}`);
+      expect(await events(...Array.from({ length: 40 }, (_, i) => String(last - i)))).toBe(0);
+    }
+    await shell("rm source/{81..120}; touch pool/{500..600}");
+    expect(await events(...Array.from({ length: 40 }, (_, i) => String(120 - i)))).not.toBe(0);
+    expect(await mirrored()).toHaveLength(220);
+    expect((await shell("cat output")).stdout).toContain("120 of its files and directories would have been deleted");
+  } finally {
+    await shell("umount target pool");
+  }
+});

@@ -51,8 +51,19 @@ is(held(altered => 101, known => undef), '', 'also where the file system does no
 is(held(databases => 3, lost_together => sub { 'all 3 databases of a' }), 'all 3 databases of a would have been lost (deleted, emptied or made unrecognisable)',
     'databases that go together are held');
 
-is_deeply(judge(known => undef, past => [ [ 9990, 7, 0 ] ], removed => 9, files => 0, bytes => 0)->{memory}, [ [ 9990, 7, 0 ], [ 10_000, 0, 0 ] ],
-    'a file system that does not say is counted on, and not below zero');
+is_deeply(judge(known => undef, past => [ [ 9990, 7, 0 ] ], removed => 9, files => 0, bytes => 0)->{memory}, [ [ 9990, 7, 0 ], [ 10_000, -2, 0 ] ],
+    'without a number of entries the differences are remembered, also below zero');
+{
+    # Each pass begins with what the one before it has written.
+    my $file = File::Temp->new;
+    my @passes = map {
+        my $pass = judge(known => undef, past => [ LsyncdAsCode::Gate::past("$file", 10_000) ], removed => 30);
+        LsyncdAsCode::Gate::replace("$file", join '', map { "@$_\n" } @{ $pass->{memory} }) if $pass->{memory};
+        $pass->{would} // '';
+    } 1 .. 4;
+    is_deeply(\@passes, [ '', '', '', '120 of its files and directories would have been deleted within ten minutes' ],
+        'without a number of entries small deletions add up');
+}
 is(scalar @{ judge(known => 5, past => [ [ 10_000, 5, 0 ] ])->{memory} }, 1, 'one line a second is remembered');
 
 # Names.

@@ -117,7 +117,7 @@ sub past {
     my ($path, $now) = @_;
     open my $file, '<', $path or return;
     # A time in the future comes from a clock that was wrong then.
-    my @past = map { /^(\d+) (\d+)(?: (-?\d+))?$/ ? [ $1 > $now ? $now : $1 + 0, $2 + 0, $3 // 0 ] : () } <$file>;
+    my @past = map { /^(\d+) (-?\d+)(?: (-?\d+))?$/ ? [ $1 > $now ? $now : $1 + 0, $2 + 0, $3 // 0 ] : () } <$file>;
     close $file;
     return @past;
 }
@@ -141,7 +141,7 @@ sub hash {
 
 # --- what is decided ---------------------------------------------------------------------------------------------------
 
-# Decides. Takes now (seconds), past (see above), known (entries of the mirror, undef where its file system does not say),
+# Decides. Takes now (seconds), past (see above), known (entries of the mirror, undef if its file system does not count them alone),
 # removed, added, emptied, refilled, files, bytes (see Tally.pm), altered (files within the window), databases (that are lost),
 # limit (entries) and share (percent); total($most), which counts the mirror's entries up to a number; and lost_together, which
 # names the databases lost as a whole. Returns would: what would happen, if it is held; memory: the new records.
@@ -149,13 +149,14 @@ sub judge {
     my %given = @_;
     my ($now, $known, $removed, $added) = @given{qw(now known removed added)};
     my @past = @{ $given{past} };
-    # A file system that does not report its entries counts as empty at first: the limit still works, only the share
-    # does not.
+    # Without a number of entries, the differences count, from zero on: the limit still works, only the share does not.
     my $entries = $known // (@past ? $past[-1][1] : 0);
     # The newest record from before the window stays: it is the state at the window's start.
     my @recent = grep { $_->[0] > $now - WINDOW } @past;
     my @before = grep { $_->[0] <= $now - WINDOW } @past;
     unshift @recent, $before[-1] if @before;
+    # Differences need a beginning.
+    push @recent, [ $now, 0, 0 ] if !@recent && !defined $known;
     my ($largest) = sort { $b <=> $a } $entries, map { $_->[1] } @recent;
     my $shrinks = $largest - ($entries + $added - $removed);
     # Files emptied so far, less those that were refilled; the rise from the window's minimum counts.
@@ -168,8 +169,10 @@ sub judge {
     my $how = $empty > $least ? 'deleted or emptied' : 'deleted';
     my $takes = $removed + $given{emptied} > 0;
 
-    return { would => sprintf '%d of its %d files and directories would have been %s within ten minutes', $lost, $largest > $lost ? $largest : $lost, $how }
-        if $takes && $lost > $allowed;
+    if ($takes && $lost > $allowed) {
+        my $of = defined $known ? sprintf 'its %d', $largest > $lost ? $largest : $lost : 'its';
+        return { would => "$lost of $of files and directories would have been $how within ten minutes" };
+    }
 
     # In a small mirror, nearly everything can be less than the limit.
     if ($takes && $lost > 0 && ($given{files} > 1 || $given{bytes} >= MATTERS)) {
@@ -190,9 +193,8 @@ sub judge {
             if $given{altered} > $there * MOST / 100;
     }
 
-    # A number that is updated by differences must not fall below zero.
+    # Differences may lead below zero. Cut off there, small deletions would not add up.
     my $after = defined $known ? $known : $entries + $added - $removed;
-    $after = 0 if $after < 0;
     # One line per second is enough, and limits the file's size.
     pop @recent if defined $known && @recent && $recent[-1][0] == $now && $recent[-1][1] <= $after && $recent[-1][2] >= $empty;
     return { memory => [ @recent, [ $now, $after, $empty ] ] };

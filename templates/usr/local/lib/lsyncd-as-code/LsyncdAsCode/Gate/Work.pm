@@ -32,14 +32,30 @@ sub new {
 
 sub tally { my ($self) = @_; return $self->{tally} }
 
-# Returns the number of entries of the mirror's file system, undef if it reports none (btrfs); and how many are kept deleted
-# files.
+# Returns the number of entries of the mirror's file system, undef if it reports none (btrfs) or holds more than the mirror; and how
+# many are kept deleted files.
 sub used {
     my ($self) = @_;
+    return (undef, $self->{kept}->count) if !is_whole(($self->{pass}->roots)[1]);
     open my $df, '-|', 'df', '--output=iused', '--', $self->{pass}->target or return (undef, 0);
     my (undef, $line) = <$df>;
     close $df;
     return ($line && $line =~ /(\d+)/ && $1 > 0 ? $1 : undef, $self->{kept}->count);
+}
+
+# Returns true if a path is in a mount of a whole file system. In a bind mount of one of its directories, what others create beside it
+# would hide deletions.
+sub is_whole {
+    my ($path) = @_;
+    opendir my $handle, "$path/." or die "cannot open $path: $!\n";
+    open my $info, '<', '/proc/self/fdinfo/' . fileno $handle or die "cannot read the mount of $path: $!\n";
+    my ($id) = map { /\Amnt_id:\s*(\d+)/ } <$info>;
+    open my $table, '<', '/proc/self/mountinfo' or die "cannot read the mount table: $!\n";
+    while (<$table>) {
+        my ($mount, $root) = (split / /)[0, 3];
+        return $root eq '/' if $mount eq $id;
+    }
+    return 0;
 }
 
 sub remove {
