@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import type { HostSettings } from "./config";
 import { libDirectory, paths } from "./paths";
+import { plainRsyncOptions } from "./rsync-options";
 import { contentOf, sourceOf, type Context } from "./render";
 
 /** What must restart when a file changes. A restart of lsyncd costs a full pass over the volume. */
@@ -227,6 +228,7 @@ function context(host: HostSettings): Context {
     heartbeatUrl,
     verifies: verifies(host),
     // Without the option lsyncd adds nothing, and between two local directories rsync itself then copies files whole.
+    plainOptions: plainRsyncOptions(rsyncOptions),
     extraOptions: wholeFile ? rsyncOptions : ["--no-whole-file", ...rsyncOptions],
     rsyncProgram,
     copyProgram: sqliteSafe ? paths.sqliteProgram : rsyncProgram,

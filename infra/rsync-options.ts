@@ -55,6 +55,23 @@ const supported: Record<string, RegExp | undefined> = {
   "--xattrs": none,
 };
 
+/**
+ * Those with which an rsync that is given only the listed paths does what one does that looks at their directories as well: they
+ * select no files, and make it compare nothing of a directory that the copier of databases does not compare (Sift.pm).
+ */
+const plain = [
+  ...["--block-size", "--bwlimit", "--checksum", "--checksum-choice", "--checksum-seed", "--delete", "--delete-after"],
+  ...["--delete-before", "--delete-delay", "--delete-during", "--devices", "--force", "--fsync", "--group"],
+  ...["--ignore-times", "--inplace", "--links", "--max-alloc", "--no-inc-recursive", "--no-perms", "--numeric-ids"],
+  ...["--omit-dir-times", "--omit-link-times", "--open-noatime", "--owner", "--perms", "--preallocate", "--sparse"],
+  ...["--specials", "--temp-dir", "--timeout", "--times"],
+];
+
+/** The options of a mirror of which the copier of databases knows that lsyncd's list alone says what a call is about. */
+export function plainRsyncOptions(options: string[]): string[] {
+  return options.filter((option) => plain.includes(option.split("=")[0] ?? ""));
+}
+
 const ownOutput = "the mirror's guard reads what rsync prints, and would no longer see a mass deletion";
 const ownList = "lsyncd itself passes rsync the list of files";
 const elsewhere = "the mirror is local";

@@ -1,5 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { defaults } from "../../infra/config";
+import { plainRsyncOptions, supportedRsyncOptions } from "../../infra/rsync-options";
 import {
   call,
   create,
@@ -24,12 +26,12 @@ useCopier();
 const calls = new Map(readRecording(recording).map((one) => [one.step, one]));
 
 /** Replays a recorded call. Returns what rsync was run for: "plan", or the names it was given. */
-async function pass(step: string): Promise<string[]> {
+async function pass(step: string, ...more: string[]): Promise<string[]> {
   const recorded = calls.get(step);
   if (!recorded) throw new Error(`nothing was recorded for: ${step}`);
   const log = path.join(root, "rsync.log");
   rmSync(log, { force: true });
-  const { code } = await call([...recorded.options, `${source}/`, `${target}/`], recorded.paths.join("\0"));
+  const { code } = await call([...recorded.options, ...more, `${source}/`, `${target}/`], recorded.paths.join("\0"));
   expect([step, code]).toEqual([step, 0]);
   await settled();
   return existsSync(log) ? readFileSync(log, "utf8").trim().split("\n") : [];
@@ -51,6 +53,40 @@ rsync "$@" <"$input"
 `;
   writeFileSync(rsyncProgram, script, { mode: 0o755 });
   await settings({ rsyncProgram });
+});
+
+describe("a commit and another file, with an option of the mirror", () => {
+  const step = "a commit and another file";
+  const values: Record<string, string> = {
+    ...{ "--block-size=": "4096", "--bwlimit=": "100M", "--checksum-choice=": "md5", "--checksum-seed=": "7" },
+    ...{ "--max-alloc=": "512M", "--temp-dir=": "/tmp", "--timeout=": "60" },
+  };
+  const supported = supportedRsyncOptions.map((name) => name + (values[name] ?? ""));
+
+  /** The cost of that change when lsyncd passes these options as well. */
+  const cost = async (...options: string[]): Promise<string[]> => {
+    const plainOptions = plainRsyncOptions([...defaults.rsyncOptions, ...options]);
+    await settings({ rsyncProgram: path.join(root, "rsync"), plainOptions });
+    await sql(path.join(source, "a.sqlite"), create, insert(3));
+    writeFileSync(path.join(source, "mail [1].eml"), "x");
+    const done = await pass(step, ...options);
+    expect(await rows("a.sqlite")).toBe("ok\n3");
+    expect(readFileSync(path.join(target, "mail [1].eml"), "utf8")).toBe("x");
+    return done;
+  };
+
+  const plain = plainRsyncOptions(supported);
+  it("that selects no files: rsync is not asked", async () => {
+    expect(plain.length).toBeGreaterThan(20);
+    // All of them, but of those that say when to delete.
+    expect(await cost(...plain.filter((option) => !/^--delete-(before|during|delay)$/.test(option)))).toEqual([
+      "mail [1].eml",
+    ]);
+  });
+
+  it.each(supported.filter((option) => !plain.includes(option)))("%s: rsync is asked", async (option) => {
+    expect((await cost(option))[0]).toBe("plan");
+  });
 });
 
 test("each change takes the fewest calls of rsync", async () => {

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { defaults } from "../../infra/config";
 import { libDirectory, paths } from "../../infra/paths";
+import { plainRsyncOptions } from "../../infra/rsync-options";
 import { contentOf } from "../../infra/render";
 
 /** Where the host's own programs are in the working copy. */
@@ -31,7 +32,9 @@ export async function writeSettings(
     monitorRanFile: join(state, "ran"),
   };
   // Directories of a test are no volumes; the guard has tests of its own.
-  const values = { ...defaults, ...paths, ...marks, copyProgram: paths.rsyncProgram, guard: "/bin/true", ...rest };
+  const own = { copyProgram: paths.rsyncProgram, guard: "/bin/true" };
+  const plainOptions = plainRsyncOptions(defaults.rsyncOptions);
+  const values = { ...defaults, ...paths, ...marks, ...own, plainOptions, ...rest };
   await mkdir(directory, { recursive: true });
   await mkdir(state, { recursive: true });
   for (const name of ["mirror", "limits"])

@@ -9,15 +9,16 @@ use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Names  qw(has_header is_temporary unit_by_name unit_of_temporary);
 use LsyncdAsCode::Paths  ();
 use LsyncdAsCode::Run    qw(options_for_files);
+use LsyncdAsCode::State  qw(settings_list);
 use LsyncdAsCode::System qw(stat_ns);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(sift);
 
-# Options with which only the list selects files; with other options, filters could too. The first letters are those of lsyncd
-# 2.2.3 (archive, whole_file, and its own -s); test/programs/lsyncd-calls.test.ts contains recorded calls.
-my $PLAIN = qr/\A(?:-[aDgloprtWqszXA]+|--(?:archive|delete(?:-before|-during|-delay|-after)?|force|from0|ignore-errors|inplace|quiet|compress
-    |(?:no-)?whole-file|(?:no-)?(?:owner|group|perms|[ogp])|(?:no-)?omit-dir-times|modify-window=-?\d+|max-delete=\d+|include-from=-|exclude=\*))\z/x;
+# Options of lsyncd 2.2.3 and of rsync-wrapper with which only the list selects files; test/programs/lsyncd-calls.test.ts contains
+# recorded calls. Which of the mirror's own options are like that is a setting (plain_option); with others, filters could too.
+my $PLAIN = qr/\A(?:-[aDgloprtWqszXA]+|--(?:archive|delete|force|from0|ignore-errors|quiet|compress
+    |(?:no-)?whole-file|(?:no-)?(?:owner|group|perms|[ogp])|modify-window=-?\d+|include-from=-|exclude=\*))\z/x;
 
 # Returns undef if the list alone is not sufficient and a dry run of rsync is needed. Else
 #   databases  to process now: their directories are the same on both sides
@@ -29,7 +30,8 @@ sub sift {
     my ($arguments, $input, $source, $target) = @_;
     my @options = @$arguments[ 0 .. $#$arguments - 2 ];
     my %is = map { $_ => 1 } @options;
-    return undef if $input eq '' || !$is{'--include-from=-'} || !$is{'--exclude=*'} || grep { $_ !~ $PLAIN } @options;
+    my %plain = map { $_ => 1 } settings_list('plain_option');
+    return undef if $input eq '' || !$is{'--include-from=-'} || !$is{'--exclude=*'} || grep { !$plain{$_} && $_ !~ $PLAIN } @options;
     my @entries = eval { LsyncdAsCode::Paths::from_lsyncd($input) } or return undef;
     my $self = {
         source => $source, target => $target, perms => options_for_files($arguments)->{perms}, times => !$is{'--omit-dir-times'},
