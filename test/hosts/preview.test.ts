@@ -113,7 +113,7 @@ describe("the pictures in docs/screens", () => {
 
 it("writes the comment of a changed template: lines, restarts, preflight, and nothing that is secret", async () => {
   await edit("etc/lsyncd/lsyncd.conf.lua.hbs", "-- However lsyncd", "-- By whatever way lsyncd");
-  await edit("usr/local/sbin/lsyncd-release", "Nothing is held back.", "Nothing is held.");
+  await edit("usr/local/lib/lsyncd-as-code/lsyncd-release", "Nothing is held back.", "Nothing is held.");
   await d.configure({ heartbeatUrl: heartbeat("second") }, { "sqlite-3": { delay: 5 } });
   const [, , third] = d.hosts;
   if (third) await powerOff(third);
