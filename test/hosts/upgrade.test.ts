@@ -58,6 +58,11 @@ it("upgrading a stack of that version undeploys nothing, and runs none of its ol
   succeeded(await d.sameStack(program).up());
   expect((await deployed()).filter((name) => name.includes("-file-")).length).toBeGreaterThan(20);
   await mirrors(d.host);
+  // A killed copy, and a killed verification of that version.
+  await on(
+    d.host,
+    `cd ${d.host.target} && mkdir -m 700 -p .lsyncd-rsync.private .lsyncd-rsync.verify && touch .lsyncd-rsync.private/copy.999999.1 .lsyncd-rsync.verify/image`,
+  );
   // Every removal is recorded there, and lsyncd is watched as well.
   await on(
     d.host,
@@ -73,6 +78,7 @@ it("upgrading a stack of that version undeploys nothing, and runs none of its ol
   expect(await faultsOf(d.host)).toBe("");
   await mirrors(d.host);
   await identical(d.host);
+  expect(await on(d.host, `ls -A ${d.host.target}`)).toBe(".lsyncd-as-code\nalive\nlogs\nlost+found\nmail");
 
   const pid = await mainPid();
   const second = await up();
