@@ -33,7 +33,7 @@ beforeAll(async () => {
   // The gate lets its user through with a password, and the host behind it talks to nobody but the gate.
   await on(
     gate,
-    "printf 'Match User jump\\n  PasswordAuthentication yes\\n' >>/etc/ssh/sshd_config; systemctl reload ssh",
+    "printf 'Match User jump\\n  PasswordAuthentication yes\\n' >>/etc/ssh/sshd_config; systemctl restart ssh",
   );
 });
 afterAll(async () => {
@@ -106,7 +106,7 @@ it("logs in with a password, and a wrong password gives one clear line", async (
   await on(
     inner,
     `echo 'ops ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ops
-     printf 'Match User ops\\n  PasswordAuthentication yes\\n' >>/etc/ssh/sshd_config; systemctl reload ssh`,
+     printf 'Match User ops\\n  PasswordAuthentication yes\\n' >>/etc/ssh/sshd_config; systemctl restart ssh`,
   );
   await reach({ user: "ops", delay: 2 }, { password });
   succeeded(await d.stack.up());
@@ -181,7 +181,7 @@ it("accepts a host certified by an authority in known_hosts, and refuses it once
     await execOn(inner, "cat >/etc/ssh/host-cert.pub", { input: await readFile(`${key}-cert.pub`, "utf8") });
     await on(
       inner,
-      "grep -q HostCertificate /etc/ssh/sshd_config || sed -i '1i HostCertificate /etc/ssh/host-cert.pub' /etc/ssh/sshd_config; systemctl reload ssh",
+      "grep -q HostCertificate /etc/ssh/sshd_config || sed -i '1i HostCertificate /etc/ssh/host-cert.pub' /etc/ssh/sshd_config; systemctl restart ssh",
     );
   };
   await certify("-1h:+1h");

@@ -53,7 +53,7 @@ it("a machine with two entries is deployed as one of them, and the other is refu
   await on(
     one,
     `ssh-keygen -q -t ecdsa -N "" -f /etc/ssh/ssh_host_ecdsa_key &&
-     echo HostKey /etc/ssh/ssh_host_ecdsa_key >/etc/ssh/sshd_config.d/30-second-key.conf && systemctl reload ssh`,
+     echo HostKey /etc/ssh/ssh_host_ecdsa_key >/etc/ssh/sshd_config.d/30-second-key.conf && systemctl restart ssh`,
   );
   const [type, key] = (await on(one, "cat /etc/ssh/ssh_host_ecdsa_key.pub")).split(" ");
   const cutter = await Cutter.before(one);

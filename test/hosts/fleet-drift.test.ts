@@ -24,7 +24,7 @@ beforeAll(async () => {
   await on1(`echo mail >${d.host.source}/mail; echo 600000 >/run/watches; mount --bind /run/watches ${limitFile}`);
   await watchSshd(d.host);
   // As many as a busy server accepts before a login.
-  await on1("echo 'MaxStartups 2:50:4' >/etc/ssh/sshd_config.d/few.conf; systemctl reload ssh");
+  await on1("echo 'MaxStartups 2:50:4' >/etc/ssh/sshd_config.d/few.conf; systemctl restart ssh");
   first = (await counted(up)).use;
 });
 afterAll(async () => {

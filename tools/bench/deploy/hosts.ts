@@ -14,9 +14,9 @@ export async function cleanHost(host: SandboxHost): Promise<void> {
   await sh(host, clean, host.source, host.target);
 }
 
-/** Lets the host's SSH server tell of connections and sessions in its log. */
+/** Lets the host's SSH server log connections and sessions. Restarted, and not reloaded: after a reload it refuses connections for a moment. */
 export async function watchSshd(host: SandboxHost): Promise<void> {
-  await sh(host, `echo LogLevel VERBOSE >/etc/ssh/sshd_config.d/05-bench.conf && systemctl reload ssh`);
+  await sh(host, `echo LogLevel VERBOSE >/etc/ssh/sshd_config.d/05-bench.conf && systemctl restart ssh`);
 }
 
 /** Leaves a mark in the host's journal, to read on from. */
