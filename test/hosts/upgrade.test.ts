@@ -78,7 +78,9 @@ it("upgrading a stack of that version undeploys nothing, and runs none of its ol
   expect(await faultsOf(d.host)).toBe("");
   await mirrors(d.host);
   await identical(d.host);
-  expect(await on(d.host, `ls -A ${d.host.target}`)).toBe(".lsyncd-as-code\nalive\nlogs\nlost+found\nmail");
+  expect(await on(d.host, `ls -A -I '.lsyncd-wait.*' ${d.host.target}`)).toBe(
+    ".lsyncd-as-code\nalive\nlogs\nlost+found\nmail",
+  );
 
   const pid = await mainPid();
   const second = await up();
