@@ -13,7 +13,7 @@
 # shellcheck disable=SC2034 # the checks and alert-common.sh read them
 
 # shellcheck source=/dev/null
-for part in alert-common failover monitor/lsyncd monitor/errors monitor/findings monitor/metrics monitor/deployments; do
+for part in alert-common volume failover monitor/lsyncd monitor/errors monitor/findings monitor/metrics monitor/deployments; do
   source "$parts/$part.sh" || return
 done
 unset part

@@ -1,8 +1,5 @@
 # shellcheck shell=bash disable=SC2154 # monitor.sh sets them
 
-# shellcheck source=/dev/null
-source "$monitor_library/volume.sh" || return
-
 check_source() {
   local first
   if ! volumes_fine; then
