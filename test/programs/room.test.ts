@@ -122,6 +122,26 @@ describe("on a file system with a quota, which has room (btrfs)", () => {
     await shell("cmp source/a target/a; cmp source/z target/z");
     expect(await resync()).toBe(true);
   });
+
+  describe("in a directory that has its own", () => {
+    beforeEach(() =>
+      shell(`btrfs qgroup limit none pool/t; btrfs subvolume create target/own >/dev/null; btrfs qgroup limit 40M target/own
+        chmod 755 target/own; mkdir source/own; mv source/big source/own; head -c 5000000 /dev/urandom >source/own/fits`),
+    );
+
+    it.each(["events", "a pass over everything"])("a big file is left out alone: by %s", async (how) => {
+      const changed = ["/a", "/own/", "/own/big", "/own/fits", "/z"];
+      const { code, text } = how === "events" ? await events(...changed) : await pass();
+      expect([code, text]).toEqual([
+        23,
+        expect.stringMatching(/^no room in the mirror for own\/big: it needs 91 MB, /m),
+      ]);
+      await shell("cmp source/a target/a; cmp source/z target/z; cmp source/own/fits target/own/fits");
+      await shell("[ ! -e target/own/big ]; btrfs qgroup limit none target/own");
+      expect((await pass()).code).toBe(0);
+      await shell("cmp source/own/big target/own/big");
+    });
+  });
 });
 
 it("does not block the others on XFS, and deletes there", async () => {

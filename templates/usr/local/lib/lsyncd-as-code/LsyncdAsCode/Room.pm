@@ -5,17 +5,20 @@ use strict;
 use warnings;
 use Errno ();
 use Fcntl qw(:DEFAULT :mode);
-use LsyncdAsCode::Beneath qw(create_file open_beneath remove_file);
+use LsyncdAsCode::Beneath qw(open_beneath scratch_file);
 use LsyncdAsCode::Itemize ();
 use LsyncdAsCode::Paths   ();
-use LsyncdAsCode::Private qw(part);
-use LsyncdAsCode::System  qw(fd_path free_bytes leave number_of);
+use LsyncdAsCode::System  qw(fd_path free_bytes fstat_ns leave number_of);
 
 use constant {
     # Bytes from which files are checked individually. If smaller ones do not fit, the volume is full.
     BIG     => 16 << 20,
     # Bytes that are reserved for small files.
     RESERVE => 4 << 20,
+    # Files left out of a part of the target that has its own quota, before that part is left out as a whole: arguments are limited.
+    MOST => 200,
+    # linux/fs.h, FS_IOC_FSGETXATTR: 28 bytes, the fourth number is the project whose quota a directory has.
+    GET_PROJECT => 0x801c581f,
 };
 
 # For one call of rsync (LsyncdAsCode::Pass). $memory: the file that records the files left out. $databases: a function that
@@ -41,6 +44,11 @@ sub look_before {
     my ($self) = @_;
     my @paths = $self->{pass}->is_event ? map { $_->{path} } grep { !$_->{directory} } $self->{pass}->entries : $self->remembered;
     $self->leave_out($self->big(@paths));
+    return if $self->{pass}->is_event || !@paths || @{ $self->{out} };
+    # A quota may have left them out, and may do so again.
+    $self->{quota} = 1;
+    $self->leave_out($self->big(@paths));
+    $self->{quota} = @{ $self->{out} } > 0;
     return;
 }
 
@@ -88,39 +96,74 @@ sub leave_out {
     for my $file ($self->lacking(@files)) {
         push @{ $self->{out} }, $file->{path};
         warn sprintf "no room in the mirror for %s: it needs %d MB, %d are free. All else is mirrored\n",
-            LsyncdAsCode::Paths::printable($file->{path}), $file->{need} / 1e6 + 1, $self->free / 1e6;
+            LsyncdAsCode::Paths::printable($file->{path}), $file->{need} / 1e6 + 1, $file->{free} / 1e6;
     }
     return;
 }
 
-# Returns the files that do not fit, if as many as possible of the given ones are to fit.
+# Returns the files that do not fit, if as many as possible of the given ones are to fit; `free` is what there is for them.
 sub lacking {
     my ($self, @files) = @_;
     return if !@files;
-    return choose($self->free - RESERVE, @files);
+    if (!$self->{quota}) {
+        my $free = free_bytes($self->{target});
+        return map { { %$_, free => $free } } choose($free - RESERVE, @files);
+    }
+    my (%parts, @out);
+    push @{ $parts{ $_->{part}{key} } }, $_ for @files;
+    for my $files (values %parts) {
+        my $part = $files->[0]{part};
+        my $free = allocatable($part->{directory}, free_bytes(fd_path($part->{directory}) . '/.'));
+        my @lack = map { { %$_, free => $free } } choose($free - ($part->{whole} ? RESERVE : RESERVE >> 2), @$files);
+        if (@lack > MOST && !$part->{whole}) {
+            my $need = 0;
+            $need += $_->{need} for @lack;
+            @lack = { path => $part->{top}, need => $need, free => $free, begun => 0 };
+        }
+        push @out, @lack;
+    }
+    return @out;
 }
 
-# Bytes that can be written to the target.
-sub free {
-    my ($self) = @_;
-    my $free = free_bytes($self->{target});
-    return $self->{quota} ? allocatable(part($self->{target}, 'copies', 1), $free) : $free;
+# The part of the target that shares a quota with the directory of a path: { key, directory (a handle in it), top (the path where it
+# begins), whole (it is the target's own) }. A part is a project, or a file system (a subvolume).
+sub part_of {
+    my ($self, $path) = @_;
+    my $whole = $self->{whole} //= do {
+        my $root = open_beneath($self->{target}, '');
+        { key => quota_key($root), directory => $root, top => '', whole => 1 };
+    };
+    my $above = $path =~ m{\A(.*)/}s ? $1 : '';
+    return $self->{parts}{$above} //= do {
+        # Where rsync has to make the directory, the one above it gives the quota.
+        my $directory = $above eq '' ? undef : eval { open_beneath($self->{target}, $above) };
+        my $over = $above eq '' ? $whole : $self->part_of($above);
+        my $key = $directory ? quota_key($directory) : $over->{key};
+        $key eq $over->{key} ? $over : $key eq $whole->{key} ? $whole : { key => $key, directory => $directory, top => $above, whole => 0 };
+    };
+}
+
+sub quota_key {
+    my ($directory) = @_;
+    my $attributes = "\0" x 28;
+    # A file system without projects does not answer.
+    my $project = ioctl($directory, GET_PROJECT, $attributes) ? (unpack 'L4', $attributes)[3] : 0;
+    return fstat_ns($directory)->{dev} . ":$project";
 }
 
 # Bytes that a new file in a directory can have, $most at most, to a MiB: a quota is not in what statfs says.
 sub allocatable {
     my ($directory, $most) = @_;
-    my $name = "room.$$";
-    my $file = create_file($directory, $name);
+    # Without a name, because the directory is the user's. A file system without such files says nothing.
+    my $file = scratch_file($directory) or return $!{ENOSPC} || $!{EDQUOT} ? 0 : $most;
     my ($low, $high) = (0, $most >> 20);
     while ($low < $high) {
         my $middle = ($low + $high + 1) >> 1;
-        # A file system that cannot allocate says nothing.
+        # Nor does one that cannot allocate.
         if   (syscall(number_of('fallocate'), fileno $file, 0, 0, $middle << 20) == 0 || $!{EOPNOTSUPP}) { $low = $middle }
         else                                                                                          { $high = $middle - 1 }
         truncate $file, 0;
     }
-    remove_file($directory, $name);
     return $low << 20;
 }
 
@@ -141,11 +184,16 @@ sub big {
     my @big;
     for my $path (@paths) {
         my @here = look($self->{source}, $path);
-        next if !@here || !S_ISREG($here[2]) || $here[7] < BIG || $self->{databases} && $self->{databases}->($path);
-        my $need = $self->{sparse} && $here[12] * 512 < $here[7] ? $here[12] * 512 : $here[7];
+        next if !@here || !S_ISREG($here[2]);
+        my $part = $self->{quota} ? $self->part_of($path) : undef;
+        # A part of the target is not full as its volume is: there small files count.
+        next if $here[7] < ($part && !$part->{whole} ? 1 : BIG) || $self->{databases} && $self->{databases}->($path);
+        # In blocks, which counts where there are many.
+        my $size = ($here[7] + 4095) & ~4095;
+        my $need = $self->{sparse} && $here[12] * 512 < $size ? $here[12] * 512 : $size;
         my @there = look($self->{target}, $path);
         my $taken = $self->{inplace} && @there && S_ISREG($there[2]) ? $there[12] * 512 : 0;
-        push @big, { path => $path, need => $need > $taken ? $need - $taken : 0, begun => $taken && $there[10] >= $self->{began} ? 1 : 0 };
+        push @big, { path => $path, part => $part, need => $need > $taken ? $need - $taken : 0, begun => $taken && $there[10] >= $self->{began} ? 1 : 0 };
     }
     return @big;
 }
@@ -172,7 +220,7 @@ sub planned {
     while (my $line = <$plan>) {
         chomp $line;
         my $item = LsyncdAsCode::Itemize::parse($line) or next;
-        push @paths, $item->{name} if $item->{action} eq 'transfer' && $item->{size} >= BIG;
+        push @paths, $item->{name} if $item->{action} eq 'transfer' && ($self->{quota} || $item->{size} >= BIG);
     }
     close $plan;
     return @paths;
