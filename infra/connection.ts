@@ -141,12 +141,12 @@ function scanned(address: string, port: number): string {
 }
 
 const unknownKey = (address: string, port: number): string =>
-  `the key of ${address} port ${String(port)} is not known. Look at it with ${scanned(address, port)}`;
+  `the key of ${address} port ${String(port)} is not known. Print it with ${scanned(address, port)}`;
 
 /** The command plugin requests signatures of the key's type, which for ssh-rsa is SHA-1: servers no longer offer it. */
 const onlyRsa = (address: string, port: number): string =>
-  `of ${address} port ${String(port)} only the RSA key is known, which remote commands cannot ask for (only with SHA-1, which ` +
-  `servers refuse). Look at its other key with ${scanned(address, port)}`;
+  `only the RSA key of ${address} port ${String(port)} is known. Remote commands can use an RSA key only with SHA-1, which ` +
+  `servers refuse. Print its other key with ${scanned(address, port)}`;
 
 // At most 30 s to reach a host, in two tries.
 const limits = { dialErrorLimit: 2, perDialTimeout: 15 };

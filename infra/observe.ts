@@ -5,7 +5,7 @@ import { describeDrift, describePass, parseLook, unanswered, type Look } from ".
 import type { Password, Verdict } from "./passwords";
 import * as pulumi from "./pulumi";
 import { lendOn, NotLent, prepareLoan, type Loan } from "./lending";
-import { runRemote, Unreachable, type RemoteResult } from "./ssh";
+import { NoLogin, runRemote, Unreachable, type RemoteResult } from "./ssh";
 
 // Time limit for inspecting a host, in seconds. A host that hangs must not delay the others for longer.
 const limit = 120;
@@ -13,7 +13,7 @@ const limit = 120;
 /** The result of inspecting a host, and what to report about it. */
 export interface Looked extends Look {
   /** Why it did not answer: the end of a sentence about the host, and the error. */
-  fault?: { how: "could not be reached" | "was not asked" | "did not answer"; text: string };
+  fault?: { how: "could not be reached" | "was not contacted" | "was skipped" | "did not answer"; text: string };
   /** The host whose sudo refused the password: this one, or another with the same password. */
   refusedBy?: string;
   /** The result of a preview's preflight. */
@@ -26,7 +26,7 @@ export function notAsked({ name, user }: HostSettings, by: string, text?: string
   return {
     ...unanswered,
     refusedBy: by,
-    fault: { how: "was not asked", text: text ?? (by === name ? "its sudo has refused the password." : elsewhere) },
+    fault: { how: "was skipped", text: text ?? (by === name ? "its sudo has refused the password." : elsewhere) },
   };
 }
 
@@ -72,7 +72,12 @@ export async function lookAt({ host, connection, command, password, digests }: L
     return { ...unanswered, fault: { how: "did not answer", text: loan.message } };
   } catch (error) {
     const { message } = error as Error;
-    const how = error instanceof Unreachable ? "could not be reached" : "did not answer";
+    const how =
+      error instanceof NoLogin
+        ? "was not contacted"
+        : error instanceof Unreachable
+          ? "could not be reached"
+          : "did not answer";
     return { ...unanswered, fault: { how, text: message } };
   }
 }
@@ -90,7 +95,7 @@ function read({ code, stdout, stderr }: RemoteResult): Looked {
   const parsed = parseLook(stdout);
   const text = `${parsed?.said ?? stdout}${stderr}`.trim();
   if (parsed) return { ...parsed.look, preflight: { passed: code === 0, text } };
-  return { ...unanswered, fault: { how: code === passwordMissing ? "was not asked" : "did not answer", text } };
+  return { ...unanswered, fault: { how: code === passwordMissing ? "was skipped" : "did not answer", text } };
 }
 
 /**
@@ -112,13 +117,20 @@ export function outOfReach({ fault, refusedBy }: Looked): boolean {
  * the other hosts and fails at the end; an update that fails deletes nothing.
  */
 export function leaveAlone({ name }: HostSettings, { fault }: Looked): void {
-  const text = `${name} ${fault?.how ?? "did not answer"}, it was not looked at and nothing was changed on it: ${fault?.text ?? ""}`;
+  const text = `${name} ${fault?.how ?? "did not answer"}, it was not checked and nothing was changed on it: ${fault?.text ?? ""}`;
   // Not caught by anyone, see reportLook. Without a stack, which is shown of an error that comes when the program has just ended.
   void Promise.reject(Object.assign(new pulumi.RunError(text + furtherHelp(fault)), { stack: "" }));
 }
 
-const furtherHelp = (fault: Looked["fault"]): string =>
-  fault?.how === "could not be reached" ? "\nMore: docs/troubleshooting.md#a-host-cannot-be-reached" : "";
+const pages: Partial<Record<string, string>> = {
+  "could not be reached": "docs/troubleshooting.md#a-host-cannot-be-reached",
+  "was not contacted": "docs/configuration.md#logging-in",
+};
+
+function furtherHelp(fault: Looked["fault"]): string {
+  const page = pages[fault?.how ?? ""];
+  return page === undefined ? "" : `\nMore: ${page}`;
+}
 
 /**
  * Reports the result of an inspection. A preview fails if a preflight refuses, after reporting those of all hosts; it also fails
@@ -130,7 +142,7 @@ export async function reportLook(host: HostSettings, looked: Looked, resource: p
   const { drift, fault, preflight, refusedBy } = looked;
   const stops = pulumi.isDryRun() && !goesOn();
   if (fault) {
-    const missed = pulumi.isDryRun() ? "its preflight was not run" : "it was not looked at";
+    const missed = pulumi.isDryRun() ? "its preflight was not run" : "it was not checked";
     const text = `${name} ${fault.how}, ${missed}: ${fault.text}${furtherHelp(fault)}`;
     // Uncaught on purpose: Pulumi prints it, continues with the other hosts, and fails the preview at the end.
     if (stops && refusedBy === name) throw new pulumi.RunError(text);

@@ -16,6 +16,9 @@ export interface RemoteResult {
 /** The host could not be reached, or the login failed. Nothing ran on it. */
 export class Unreachable extends Error {}
 
+/** The program has no login method for the host or its bastion, so it did not connect. */
+export class NoLogin extends Unreachable {}
+
 // Seconds to reach a host and log in: as long as one try of a remote command.
 const readyTimeout = 15;
 
@@ -103,7 +106,7 @@ export async function startRemote(
   const drop = (): void => {
     for (const client of clients) client.destroy();
   };
-  const late = `${user}@${host} port ${String(port)}: it does not answer within ${String(seconds)} s`;
+  const late = `${user}@${host} port ${String(port)}: no answer within ${String(seconds)} s`;
   try {
     const { client, begun } = await inTime(seconds, begin(), () => new Unreachable(late));
     const close = (): void => {
@@ -137,7 +140,7 @@ export async function askCertificate({ proxy, host, port }: Connection): Promise
     return shownCertificate(stream);
   };
   try {
-    return await inTime(readyTimeout, ask(), () => new Error(`it does not answer within ${String(readyTimeout)} s`));
+    return await inTime(readyTimeout, ask(), () => new Error(`no answer within ${String(readyTimeout)} s`));
   } finally {
     for (const one of [...streams, ...clients]) one.destroy();
   }
@@ -218,7 +221,8 @@ async function connect(to: Endpoint, who: string, clients: Client[], silent: boo
     const fail = (error: Error): void => {
       client.destroy();
       const why = visible(refusal || error.message);
-      reject(new Unreachable(`${who}${to.user}@${to.host} port ${String(to.port)}: ${why}`));
+      const Fault = error instanceof NoLogin ? NoLogin : Unreachable;
+      reject(new Fault(`${who}${to.user}@${to.host} port ${String(to.port)}: ${why}`));
     };
     client.on("error", (error) => {
       // An agent that does not answer is no reason to give up: other login methods may work.
@@ -246,8 +250,8 @@ async function connect(to: Endpoint, who: string, clients: Client[], silent: boo
         hostVerifier: (shown: Buffer) => {
           if (shown.toString("base64") === to.hostKey.split(" ")[1]) return true;
           refusal =
-            `its key ${fingerprint(shown)} is not the one that is known ` +
-            `(${fingerprint(Buffer.from(to.hostKey.split(" ")[1] ?? "", "base64"))}): another machine answers, or it was set up anew`;
+            `its key ${fingerprint(shown)} is not the known one ` +
+            `(${fingerprint(Buffer.from(to.hostKey.split(" ")[1] ?? "", "base64"))}): another machine answers, or the host was reinstalled`;
           return false;
         },
         algorithms: { serverHostKey: keyAlgorithms(to.hostKey.split(" ")[0] ?? "") },
@@ -269,7 +273,7 @@ function credentials({ user, privateKey, privateKeyPassword, password }: Endpoin
     ...(privateKey === undefined && agent !== "" ? ["agent" as const] : []),
   ];
   if (methods.length === 0) {
-    throw new Error("there is nothing to log in with: set lsyncd:privateKey or lsyncd:password, or start an ssh-agent");
+    throw new NoLogin("no login method: set lsyncd:privateKey or lsyncd:password, or start an ssh-agent");
   }
   return {
     username: user,
@@ -289,7 +293,7 @@ function notLetIn(to: Endpoint): string {
     agent: "ssh-agent",
   };
   const tried = (credentials(to).authHandler as string[]).flatMap((method) => ways[method] ?? []);
-  return `it does not let ${to.user} in with the ${tried.join(" or the ")}`;
+  return `it refuses the ${tried.join(" and the ")} of ${to.user}`;
 }
 
 /** The signature algorithms for a key type: an RSA key signs with SHA-2 (RFC 8332). */

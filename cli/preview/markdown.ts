@@ -288,11 +288,13 @@ export function summary(report: StackReport): string {
   );
   // The engine has also printed these, perhaps hundreds of lines above.
   const failures = report.hosts.flatMap(({ host, findings }) =>
-    findings.filter(({ kind }) => kind !== "warns").map(({ kind, text }) => ({ host, why: `${kind}: ${text}` })),
+    findings
+      .filter(({ kind }) => kind !== "warns")
+      .map(({ kind, text }) => ({ host, why: `the preflight ${kind}: ${text}` })),
   );
   const items = grouped(failures, ({ why }) => why).map((group) => {
     const hosts = countedList(group.map(({ host }) => host));
-    return `  ${hosts} ${group[0]?.why.replaceAll("\n", "\n    ") ?? ""}`;
+    return `  ${hosts}: ${group[0]?.why.replaceAll("\n", "\n    ") ?? ""}`;
   });
   return [
     plain(headline(report)),

@@ -100,12 +100,14 @@ function driftChange(item: string, restarts: Map<string, Restart>): Change {
 function preflightOf(host: string, messages: Message[]): { findings: Finding[]; used: Message[] } {
   const findings: Finding[] = [];
   const used = messages.filter(({ text }) => {
-    if (new RegExp(`^${literal(host)} (could not be reached|was not asked|did not answer)\\b`).test(text)) {
+    if (
+      new RegExp(`^${literal(host)} (could not be reached|was not contacted|was skipped|did not answer)\\b`).test(text)
+    ) {
       // Without the host's address, so that many hosts with the same error are reported once.
       const why = text
         .slice(host.length + 1)
         .replace(/\nMore: .*$/, "")
-        .replace(/^could not be reached, its preflight was not run: /, "")
+        .replace(/^(?:could not be reached|was not contacted), its preflight was not run: /, "")
         .replace(/^\S+@\S+ port \d+: /, "")
         .replace(/ [\d.]+:\d+$| \[?[\da-f]*:[\da-f:.]+\]?:\d+$/i, "");
       findings.push({ kind: "could not be run", text: why });
@@ -195,7 +197,7 @@ export function stackReport(preview: Preview, stack: string): StackReport {
   // The engine has no step for an unreachable host; its name comes from the messages.
   for (const { text } of preview.messages) {
     for (const [, refused, unreached] of text.matchAll(
-      /^(?:Preflight refuses ([\w.-]+) \(|([\w.-]+) (?:could not be reached|was not asked|did not answer)\b)/gm,
+      /^(?:Preflight refuses ([\w.-]+) \(|([\w.-]+) (?:could not be reached|was not contacted|was skipped|did not answer)\b)/gm,
     )) {
       const name = refused ?? unreached;
       if (name !== undefined && !names.includes(name)) names.push(name);

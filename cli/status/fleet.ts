@@ -2,7 +2,7 @@ import { status as statusCommand } from "../../infra/commands";
 import type { HostSettings, Settings } from "../../infra/config";
 import type { Connection } from "../../infra/connection";
 import { runAsRoot } from "../../infra/lending";
-import { inTime, Unreachable } from "../../infra/ssh";
+import { inTime, NoLogin, Unreachable } from "../../infra/ssh";
 import { eachHost } from "../fleet";
 import { readStatus, unknownStatus } from "./read";
 import type { HostStatus } from "./schema";
@@ -29,6 +29,7 @@ async function hostStatus(host: HostSettings, connection: Connection, seconds: n
     return readStatus(host, stdout);
   } catch (error) {
     const { message } = error as Error;
-    return unknownStatus(host, error instanceof Unreachable ? `cannot be reached: ${message}` : message);
+    const reached = !(error instanceof Unreachable) || error instanceof NoLogin;
+    return unknownStatus(host, reached ? message : `cannot be reached: ${message}`);
   }
 }

@@ -12,7 +12,7 @@ export interface Waited {
   lastLine: string;
 }
 
-/** The exit code if lsyncd-wait could not be asked. */
+/** The exit code if lsyncd-wait could not run. */
 const unreachable = 2;
 
 /** The command that waits on one host, with a time limit in seconds. */
@@ -37,7 +37,7 @@ async function waitOn(host: HostSettings, connection: Connection, seconds: numbe
     const { code, stdout, stderr } = await runAsRoot(host, connection, { create, stdin });
     return ended([0, 1, 3].includes(code) ? code : unreachable, `${stdout}\n${stderr}`);
   } catch (error) {
-    return ended(unreachable, `cannot be asked: ${error instanceof Error ? error.message : String(error)}`);
+    return ended(unreachable, `not checked: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 

@@ -54,7 +54,7 @@ describe("a fleet with faulty hosts", () => {
       drift: [],
     });
     expect(all["sqlite-2"]?.problems[0]).toContain("cannot be reached");
-    expect(all["sqlite-3"]?.problems[0]).toContain("is not the one that is known");
+    expect(all["sqlite-3"]?.problems[0]).toContain("is not the known one");
     expect(all["sqlite-4"]?.healthy).toBe(false);
   });
 

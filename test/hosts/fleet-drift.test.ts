@@ -203,9 +203,7 @@ it("is unknown for an unreachable host, which is a warning in a preview and an e
   expect(text).not.toMatch(/to (create|update|delete|replace)/);
   const resources = await d.stack.state();
   for (const more of [[], ["--continue-on-error"]])
-    expect(failed(await d.stack.up(["--skip-preview", ...more]))).toContain(
-      "could not be reached, it was not looked at",
-    );
+    expect(failed(await d.stack.up(["--skip-preview", ...more]))).toContain("could not be reached, it was not checked");
   // Resources that were not registered do not count as removed.
   const names = (state: string): string[] =>
     [...state.matchAll(/::Command::[\w-]+|Command::[\w-]+/g)].map(String).sort();

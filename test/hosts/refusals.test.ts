@@ -165,7 +165,7 @@ describe("connections", () => {
     const places = systemPlaces.filter((place) => place !== "/var/log/lsyncd");
     const before = await listing(d.host, ...places);
     const text = failed(await d.stack.up());
-    expect(text).toMatch(/error: sqlite-1 could not be reached, .*: its key SHA256:\S+ is not the one that is known/);
+    expect(text).toMatch(/error: sqlite-1 could not be reached, .*: its key SHA256:\S+ is not the known one/);
     expect(text).not.toContain("infra/");
     expect(await listing(d.host, ...places)).toBe(before);
     await d.configure();
@@ -198,7 +198,7 @@ describe("connections", () => {
         delay: 8,
       });
       const text = failed(await d.stack.up());
-      expect(text).toMatch(/silent could not be reached, it was not looked at and nothing was changed on it: /);
+      expect(text).toMatch(/silent could not be reached, it was not checked and nothing was changed on it: /);
       expect(text).not.toMatch(/silent-\S+ (creating|deleting)/);
       expect(await on(d.host, "grep -c 'delay *= 8' /etc/lsyncd/lsyncd.conf.lua")).toBe("1");
       // Earlier deployments do not count as removed.

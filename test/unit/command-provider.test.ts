@@ -178,7 +178,7 @@ describe("authentication", () => {
   });
 
   test("fails when no method is available", () => {
-    expect(() => loginOptions(endpoint, { SSH_AUTH_SOCK: "" })).toThrow("nothing to log in with");
+    expect(() => loginOptions(endpoint, { SSH_AUTH_SOCK: "" })).toThrow("no login method");
   });
 });
 

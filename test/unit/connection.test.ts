@@ -52,12 +52,12 @@ it.each([
   const hosts = [{ name: "old", address: "2001:db8::1", port: 2222, ...given }];
   const attempt = (): unknown => connections(settingsOf({ hosts }), () => known);
   expect(attempt).toThrow(
-    /\(1 fault\); no host was contacted:\n {2}- lsyncd:hosts old: of 2001:db8::1 port 2222 only the RSA key/,
+    /\(1 fault\); no host was contacted:\n {2}- lsyncd:hosts old: only the RSA key of 2001:db8::1 port 2222/,
   );
   expect(attempt).toThrow(/npm run hosts:scan -- \[2001:db8::1\]:2222`/);
   const bastion = { address: "gate.example.com", ...given };
   expect(() => connections(settingsOf({ bastion }), () => known)).toThrow(
-    /the bastion: of gate\.example\.com port 22 only the RSA key is known/,
+    /the bastion: only the RSA key of gate\.example\.com port 22 is known/,
   );
 });
 

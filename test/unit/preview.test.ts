@@ -369,7 +369,7 @@ describe("the preflight in the comment", () => {
 
   it("prints the reason in a terminal, below the table", async () => {
     const report = await reportOf(...slower("sqlite-0"), ...slower("sqlite-1"), says(refusal), end("failed"));
-    expect(summary(report)).toMatch(/\n\n {2}sqlite-1 refuses: The target holds data\.$/);
+    expect(summary(report)).toMatch(/\n\n {2}sqlite-1: the preflight refuses: The target holds data\.$/);
   });
 
   it("recognizes a refusal in the coloured output of a terminal", async () => {
@@ -391,7 +391,7 @@ describe("the preflight in the comment", () => {
   });
 
   it.each([
-    "was not asked, its preflight was not run: no password",
+    "was skipped, its preflight was not run: no password",
     "did not answer, its preflight was not run: no answer in 120 s",
   ])("could not be run on a host that %s", async (why) => {
     const report = await reportOf(...slower("sqlite-1"), says(`sqlite-1 ${why}`, "warning"), end());

@@ -6,9 +6,10 @@ import { entry, hostKey } from "./support/settings";
 // A unit test contacts no host: all answer that nothing differs, except one that never answers.
 jest.mock("../../infra/ssh", () => ({
   Unreachable: class extends Error {},
+  NoLogin: class extends Error {},
   runRemote: ({ host }: { host: string }) =>
     host === "192.0.2.99"
-      ? Promise.reject(new Error("it does not answer within 40 s"))
+      ? Promise.reject(new Error("no answer within 40 s"))
       : Promise.resolve({ code: 0, stdout: "looked\n", stderr: "" }),
 }));
 
@@ -73,5 +74,5 @@ it("registers no command for a host that did not answer during an update, becaus
   expect(Object.keys(exported)).toEqual(["sqlite-1"]);
   expect(engine?.resources.filter(({ name }) => name.startsWith("sqlite-1")).length).toBeGreaterThan(3);
   expect(engine?.resources.filter(({ name }) => name.startsWith("silent"))).toEqual([]);
-  expect(mockLeftAlone).toEqual(["silent: it does not answer within 40 s"]);
+  expect(mockLeftAlone).toEqual(["silent: no answer within 40 s"]);
 });

@@ -56,7 +56,7 @@ export async function connect(endpoint: Endpoint, signal: AbortSignal, via?: Dup
       if (presented.equals(expected.blob)) return true;
       refusal = new FinalError(
         `host key mismatch: the host shows ${fingerprint(presented)}, expected is ${fingerprint(expected.blob)}. ` +
-          "Either the host was set up anew and hostKey must follow, or another machine answers in its place",
+          "Either the host was reinstalled and you must update hostKey, or another machine answers in its place",
       );
       return false;
     },

@@ -3,7 +3,7 @@ import type { Endpoint } from "../schema";
 
 /**
  * How to log in, in the official plugin's order: private key, password (also for questions the host asks), agent.
- * Throws when there is nothing to log in with.
+ * Throws if there is no login method.
  */
 export function loginOptions(endpoint: Endpoint, env: NodeJS.ProcessEnv): ConnectConfig & { agent?: string } {
   const methods: AuthenticationType[] = [];
@@ -24,7 +24,7 @@ export function loginOptions(endpoint: Endpoint, env: NodeJS.ProcessEnv): Connec
     options.agent = agent;
   }
   if (methods.length === 0) {
-    throw new Error("there is nothing to log in with: set privateKey or password, or start an ssh-agent");
+    throw new Error("no login method: set privateKey or password, or start an ssh-agent");
   }
   return { ...options, authHandler: methods };
 }

@@ -146,9 +146,9 @@ check_moving() {
   else
     remove_probe
     if until_true "$((most - ($(ticks) - begun) / 100))" gone; then
-      proved "a change reached the target, and its undoing too, within $((($(ticks) - begun + 99) / 100)) s"
+      proved "a change and its removal reached the target within $((($(ticks) - begun + 99) / 100)) s"
     elif why=$(busy "$before") || ((lsyncd_delay > 2)); then
-      proved "a change reached the target, its undoing waits${why:+: $why}"
+      proved "a change reached the target, its removal is pending${why:+: $why}"
     else
       problem moving "a deletion in the source did not reach the target, and nothing is being copied"
     fi
