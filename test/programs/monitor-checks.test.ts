@@ -604,7 +604,7 @@ describe("the probe", () => {
   ])("is made even if a user has put %s in its place, and writes nowhere else", async (_, put) => {
     await run("bash", ["-c", `cd '${host.folder}' && echo precious >outside && echo mine >mine && ${put}`]);
     const before = `${alive()}\narrived() { cp -f "$folder/source/$probe_name" "$folder/made"; }; gone() { :; }`;
-    expect(only(await host.check("moving", before))).toContain("ok - a change reached the target");
+    expect(only(await host.check("moving", before))).toContain("ok - a change and its removal reached the target");
     expect(await readFile(host.at("outside"), "utf8")).toBe("precious\n");
     expect(await readFile(host.at("mine"), "utf8")).toBe("mine\n");
     expect(await readFile(host.at("made"), "utf8")).toMatch(/^\d+ \d+ \d+\n$/);
