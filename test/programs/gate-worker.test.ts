@@ -171,6 +171,28 @@ it("all of them are held, and none is deleted by anybody", async () => {
   expect(await mirrored()).toHaveLength(6);
 });
 
+it("deletions that the worker has yet to carry out count with later ones", async () => {
+  await shell("rm marks/entries; printf '#!/bin/sh\\necho IUsed; echo 106\\n' >bin/df");
+  await writeSettings(at("settings"), { ...given(), deletionLimit: 3, deletionShare: 1 });
+  await sleep(3000); // the idle worker ends
+  const busy = spawn("flock", [at("state/worker.lock"), "sleep", "60"], { stdio: "inherit" });
+  try {
+    await sleep(500);
+    await shell("rm source/{1,2}.sqlite");
+    expect(await events("1.sqlite", "2.sqlite")).toBe(0);
+    // Also if lsyncd repeats a call.
+    expect(await events("1.sqlite", "2.sqlite")).toBe(0);
+    expect(await mirrored()).toHaveLength(6);
+    await shell("rm source/{3,4}.sqlite");
+    expect(await events("3.sqlite", "4.sqlite")).toBe(1);
+    expect((await shell("cat output")).stdout).toContain("4 of its 106 files and directories would have been deleted");
+  } finally {
+    busy.kill("SIGKILL");
+  }
+  await sleep(1000);
+  expect(await mirrored()).toEqual(expect.arrayContaining(["3.sqlite", "4.sqlite"]));
+});
+
 it("in a bind mount of a directory, files created beside the mirror do not hide deletions from it", async () => {
   await shell(
     "rm bin/df marks/entries; rm -r source/*; mkdir pool; mount -t tmpfs pool pool; mkdir pool/target; mount --bind pool/target target",

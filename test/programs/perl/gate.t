@@ -6,6 +6,7 @@ use LsyncdAsCode::Gate ();
 use LsyncdAsCode::Gate::Ask ();
 use LsyncdAsCode::Gate::Generation ();
 use LsyncdAsCode::Gate::Delete ();
+use LsyncdAsCode::Gate::Grants ();
 use LsyncdAsCode::Gate::Kept ();
 use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Gate::Permit ();
@@ -13,7 +14,7 @@ use LsyncdAsCode::Gate::Tally ();
 
 # What is held with the default limits: 100 entries or 20 percent, whichever is more, within ten minutes.
 sub judge {
-    my %given = (known => 500, @_);
+    my %given = (known => 500, pending => 0, @_);
     return LsyncdAsCode::Gate::judge(
         now => 10_000, past => [], limit => 100, share => 20, removed => 0, added => 0, emptied => 0, refilled => 0, files => 50, bytes => 1 << 30,
         altered => 0, databases => 0, total => sub { return $given{known} // 1000 }, lost_together => sub { return undef }, %given,
@@ -42,6 +43,9 @@ isnt(held(known => 1, removed => 1, files => 1, bytes => 1 << 20), '', 'one larg
 is(held(known => 1, removed => 1, files => 0, bytes => 0), '', 'what holds nothing is no loss');
 isnt(held(known => 400, removed => 380, limit => 1_000_000), '', 'nearly everything is held whatever the limit is');
 isnt(held(known => 10, past => [ [ 9900, 20, 0 ] ], removed => 6), '', 'in several passes as well');
+
+isnt(held(known => 10, past => [ [ 9900, 20, 0 ] ], removed => 6, pending => 10, total => sub { 20 }), '', 'also if the worker has yet to delete what was allowed');
+isnt(held(known => undef, past => [ [ 9800, 20, 0 ], [ 9900, 10, 0 ] ], removed => 6, pending => 10, total => sub { 20 }), '', 'and without a number of entries');
 
 is(held(altered => 100, known => 150), '', 'a hundred altered files go');
 like(held(altered => 101, known => 150), qr/\A101 of its 150 files would have been rewritten/, '101 of 150 are held');
@@ -89,6 +93,21 @@ is(LsyncdAsCode::Gate::Generation::refuses(7, 7), undef, 'the same');
 is(LsyncdAsCode::Gate::Generation::refuses(8, 7), undef, 'a source that is ahead');
 like(LsyncdAsCode::Gate::Generation::refuses(6, 7), qr/older than its mirror/, 'a source that is behind');
 like(LsyncdAsCode::Gate::Generation::refuses(undef, 7), qr/has no generation/, 'a source that has none');
+
+# Deletions that were granted to the worker count until it has carried them out.
+{
+    my ($source, $target) = map { File::Temp::tempdir(CLEANUP => 1) } 1 .. 2;
+    my @volumes = map { LsyncdAsCode::Gate::Volume->new($_) } $source, $target;
+    for my $name ("$target/a", "$target/a-wal", "$target/b", "$target/c", "$target/d", "$source/c") { open my $file, '>', $name or die; close $file }
+    my $grants = "$source/.grants";
+    LsyncdAsCode::Gate::Grants::grant($grants, $volumes[1], [qw(a b c)], 0);
+    my $pending = sub { return LsyncdAsCode::Gate::Grants::pending($grants, @volumes, $_[0], $_[1] // []) };
+    is($pending->(time), 3, 'what is granted, with its -wal, but not what has come back');
+    is($pending->(time, ['a']), 1, 'not what this pass counts itself');
+    unlink "$target/b" or die;
+    is($pending->(time), 2, 'nor what is gone');
+    is($pending->(time + 3700), 0, 'nor what was granted long ago');
+}
 
 # What is kept of deleted files.
 my $root = File::Temp::tempdir(CLEANUP => 1);

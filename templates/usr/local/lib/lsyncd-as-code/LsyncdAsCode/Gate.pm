@@ -34,17 +34,20 @@ sub new {
     }, $class;
 }
 
-# Decides on a tally and records it. $kept: entries of deleted files that the mirror's volume still holds. Returns undef if the
-# pass may go on, otherwise what would happen, for `hold`.
+# Decides on the tally of a pass (Gate/Work.pm) and records it. Returns undef if the pass may go on, otherwise what would happen, for
+# `hold`.
 sub refuses {
-    my ($self, $pass, $tally, $used, $kept) = @_;
+    my ($self, $pass, $work) = @_;
     my $now     = time;
-    my $known   = defined $used ? $used - $kept : undef;
+    my $tally   = $work->tally;
+    my ($used, $kept) = $work->used;
+    my $pending = $work->pending($now);
+    my $known   = defined $used ? $used - $kept - $pending : undef;
     my @past    = past($self->{memory}, $now);
     my %altered = altered("$self->{memory}.altered", $now);
     $altered{ hash($_) } = $now for @{ $tally->{altered} };
     my $verdict = judge(
-        now => $now, past => \@past, known => $known, limit => $self->{limit}, share => $self->{share},
+        now => $now, past => \@past, known => $known, pending => $pending, limit => $self->{limit}, share => $self->{share},
         (map { $_ => $tally->{$_} } qw(removed added emptied refilled files bytes)),
         altered   => @{ $tally->{altered} } ? scalar keys %altered : 0,
         databases => scalar keys %{ $tally->{databases} },
@@ -142,6 +145,7 @@ sub hash {
 # --- what is decided ---------------------------------------------------------------------------------------------------
 
 # Decides. Takes now (seconds), past (see above), known (entries of the mirror, undef if its file system does not count them alone),
+# pending (entries that are still there, but whose deletion was allowed before; known does not include them),
 # removed, added, emptied, refilled, files, bytes (see Tally.pm), altered (files within the window), databases (that are lost),
 # limit (entries) and share (percent); total($most), which counts the mirror's entries up to a number; and lost_together, which
 # names the databases lost as a whole. Returns would: what would happen, if it is held; memory: the new records.
@@ -179,7 +183,7 @@ sub judge {
         my $gone = $shrinks - ($removed - $added);    # by earlier passes
         $gone = 0 if $gone < 0;
         my $enough = int($lost * 100 / NEARLY_ALL) + 1;
-        my $there = $given{total}->($enough) + $gone;
+        my $there = $given{total}->($enough + $given{pending}) - $given{pending} + $gone;
         return { would => sprintf 'nearly all of it, %d of its %d files and directories, would have been %s within ten minutes', $lost, $there, $how }
             if $there < $enough;
     }

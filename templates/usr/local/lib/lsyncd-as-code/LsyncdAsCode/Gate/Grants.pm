@@ -38,6 +38,22 @@ sub grant {
 
 sub id { my ($found) = @_; return "$found->{ino}:$found->{ctime}" }
 
+# Returns the number of entries of the mirror whose deletion was granted within the last hour and not carried out yet. $except:
+# databases that the present pass counts itself. The work grows with the recent deletions, not with what exists.
+sub pending {
+    my ($file, $source, $target, $now, $except) = @_;
+    return 0 if ((stat $file)[9] // 0) <= $now - OLD;
+    my ($entries, %granted) = (0);
+    for (split /\0/, slurp($file)) { $granted{$3} = $2 if /\A(\d+) (\d+:\d+) (.+)\z/s && $1 > $now - OLD }
+    delete @granted{@$except};
+    for my $unit (keys %granted) {
+        my $there = $target->look($unit) // next;
+        next if $granted{$unit} ne id($there) || $source->look($unit);
+        $entries += 1 + grep { $target->look("$unit$_") } '-wal', '-journal';
+    }
+    return $entries;
+}
+
 sub lock_grants {
     my ($file) = @_;
     sysopen my $lock, "$file.lock", O_RDWR | O_CREAT, 0600 or die "cannot open $file.lock: $!\n";

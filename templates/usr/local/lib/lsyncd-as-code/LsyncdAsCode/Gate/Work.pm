@@ -43,6 +43,13 @@ sub used {
     return ($line && $line =~ /(\d+)/ && $1 > 0 ? $1 : undef, $self->{kept}->count);
 }
 
+# Returns the number of entries that earlier passes have granted to the worker, and that it has yet to delete: those are lost already.
+sub pending {
+    my ($self, $now) = @_;
+    return 0 unless $self->{copier};
+    return LsyncdAsCode::Gate::Grants::pending($self->{grants}, @$self{qw(source target)}, $now, $self->{tally}{units});
+}
+
 # Returns true if a path is in a mount of a whole file system. In a bind mount of one of its directories, what others create beside it
 # would hide deletions.
 sub is_whole {
