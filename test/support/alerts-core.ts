@@ -1,7 +1,17 @@
 import { execOn, type Release } from "../../tools/sandbox";
 import { z } from "zod";
 import { hostStatus, type HostStatus } from "../../cli/status/schema";
-import { alertSubject, failedSubject, issues, minutes, realNow, recipients, recoveredSubject } from "./alerts";
+import {
+  alertSubject,
+  failedSubject,
+  issues,
+  minutes,
+  monitorBegan,
+  realNow,
+  recipients,
+  recoveredSubject,
+  until,
+} from "./alerts";
 import { eventually, prepare, succeeded, type Deployment } from "./deployment";
 import { HeartbeatServer, MailServer, makeCertificate } from "./mail";
 import { AlertHost } from "./mail-host";
@@ -123,7 +133,7 @@ export function testAlerts({ release, hurried }: { release: Release; hurried: bo
 
   it("a killed lsyncd triggers an alert at once", async () => {
     await host.sh("pkill -KILL -x lsyncd");
-    const mail = await server.mail(before + 1, 10);
+    const mail = await server.mail(before + 1, 20);
     expect(mail.message.subject).toBe(failedSubject);
     expect(mail.to).toEqual(recipients);
     expect(issues(mail)).toMatch(/lsyncd\.service failed at .*result exit-code/);
@@ -161,8 +171,8 @@ export function testAlerts({ release, hurried }: { release: Release; hurried: bo
   }, 150_000);
 
   it("npm run status shows a killed monitor run and a pause", async () => {
-    await host.sh(`systemctl start --no-block lsyncd-monitor.service; sleep 1
-      systemctl kill -s KILL lsyncd-monitor.service; sleep 1`);
+    await host.sh(`systemctl start --no-block lsyncd-monitor.service; ${monitorBegan}
+      systemctl kill -s KILL lsyncd-monitor.service; ${until("systemctl is-failed lsyncd-monitor.service")}`);
     expect(await status()).toMatchObject({ healthy: false, monitor: { verdict: "failed" } });
     // The first run reports that the one before was interrupted.
     await host.monitor();
