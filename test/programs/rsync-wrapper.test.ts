@@ -577,4 +577,21 @@ describe("a probe of the monitor or of lsyncd-wait", () => {
       expect(await held()).toBe("");
     },
   );
+
+  it("is a directory like any other if a user has made one of that name: counted, and deleted whole", async () => {
+    const name = ".lsyncd-wait.1";
+    await shell(`mkdir source/${name} && touch source/${name}/{1..30} source/{1..200}`);
+    expect((await pass(1)).code).toBe(0);
+    expect(await mirrored(name)).toHaveLength(30);
+    await shell(`rm -r source/${name}`);
+    expect((await events(["/", `/${name}`, `/${name}/`, `/${name}/***`], 231)).code).toBe(0);
+    expect(await mirrored()).not.toContain(name);
+    // Otherwise everything would be mirrored again, without end.
+    expect(await exists(at("run/resync"))).toBe(false);
+    await shell(`mkdir source/${name} && touch source/${name}/{1..150}`);
+    expect((await pass(201)).code).toBe(0);
+    await shell(`rm -r source/${name}`);
+    expect((await events(["/", `/${name}`, `/${name}/`, `/${name}/***`], 352)).code).toBe(1);
+    expect(await mirrored(name)).toHaveLength(150);
+  });
 });

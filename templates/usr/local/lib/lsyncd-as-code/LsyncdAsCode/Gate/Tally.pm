@@ -79,8 +79,8 @@ sub within {
 # $itself a directory that comes counts alone. Returns whether all that is below the path is counted with it.
 sub compare {
     my ($self, $path, $deep, $itself) = @_;
-    if (is_probe($path)) { $self->probe($path); return 1 }
-    return 1 if is_own($path) || is_temporary($path);
+    if (is_probe($path)) { return 1 if $self->probe($path) }
+    elsif (is_own($path) || is_temporary($path)) { return 1 }
     my ($here, $there) = ($self->{source}->look($path), $self->{target}->look($path));
     return 0 if !$here && !$there;
     if (!$there) { $self->comes($path, $here, $itself); return !$itself }
@@ -92,12 +92,14 @@ sub compare {
     return $self->both($path, $here, $there, $deep);
 }
 
-# A probe is deleted like any file, or nobody would see that deletions are mirrored; it is nothing that is lost.
+# A probe is deleted like any file, or nobody would see that deletions are mirrored; it is nothing that is lost. Returns false for a
+# directory, which a user has made.
 sub probe {
     my ($self, $path) = @_;
-    return if $self->{source}->look($path) || !$self->{target}->look($path);
-    push @{ $self->{after} }, { path => $path, entries => 1 };
-    return;
+    my ($here, $there) = map { $_->look($path) } @$self{qw(source target)};
+    return 0 if grep { $_ && $_->{type} eq 'd' } $here, $there;
+    push @{ $self->{after} }, { path => $path, entries => 1 } if !$here && $there;
+    return 1;
 }
 
 sub both {
