@@ -4,7 +4,7 @@ import { ensurePrograms } from "../toolchain/programs";
 import { run } from "../toolchain/run";
 import { cacheDir } from "./sandbox/paths";
 
-/** Packages of PyPI that tests and benchmarks run, with their versions. */
+/** PyPI packages for tests and benchmarks, with their versions. */
 export const pypi = {
   /** SQLite3 Multiple Ciphers: writes plain and encrypted databases. */
   apsw: "apsw-sqlite3mc==3.54.0.0",
@@ -31,7 +31,7 @@ export async function pythonEnvironment(
     python3 -m venv --clear "$venv" && "$venv/bin/pip" install --quiet "$@" && touch "$venv/complete"`;
   await ensurePrograms(["python3"], say);
   await mkdir(cacheDir(), { recursive: true });
-  // Whoever wants it at the same time waits for the one that makes it.
+  // Concurrent callers wait for the one that creates it.
   await run("flock", [`${venv}.lock`, "sh", "-c", make, "sh", venv, ...packages]);
   return join(venv, "bin");
 }

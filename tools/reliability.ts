@@ -1,4 +1,4 @@
-/** `npm run reliability`: injects faults on sandbox hosts, and writes docs/reliability.md from what came of them. */
+/** `npm run reliability`: injects faults on sandbox hosts, and writes docs/reliability.md from the results. */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";

@@ -11,7 +11,7 @@ import { ensureToolchain } from "../toolchain";
 const root = resolve(__dirname, "..");
 const privateKey = "lsyncd:privateKey";
 
-/** Where a stack lives, and what it deploys to. */
+/** The folder of a stack, and its environment. */
 export interface StackOptions {
   name: string;
   /** Holds its state (a file backend) and its configuration; nothing of it is in the repository. */
@@ -49,7 +49,7 @@ export class Stack {
     return this;
   }
 
-  /** Writes the hosts and settings; everything set before is forgotten, except what encrypts secrets. */
+  /** Writes the hosts and settings, replacing all earlier ones except the encryption of secrets. */
   async configure(hosts: Reachable[], stack: Extra = {}, perHost: Record<string, Extra> = {}): Promise<void> {
     const before = parse(await readFile(this.configFile, "utf8").catch(() => "{}")) as { config?: Extra } | null;
     const entries = hosts.map(({ name, address, port, hostKey }) => ({
@@ -133,7 +133,7 @@ export class Stack {
 const readsConfig = new Set(["config", "destroy", "preview", "refresh", "up"]);
 
 /**
- * Left out of the environment: the agent of whoever runs this is not meant for a sandbox (and a stale one breaks every
+ * Left out of the environment: the user's own ssh-agent is not meant for a sandbox (and a stale one breaks every
  * connection), and the program's own variables are given on purpose or not at all.
  */
 const foreign = new Set(["SSH_AUTH_SOCK", "LSYNCD_SOURCE", "LSYNCD_TARGET", "MSMTP_RCPTS", "LSYNCD_SKIP_SAFETY"]);

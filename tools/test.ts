@@ -64,7 +64,7 @@ async function runProject(project: (typeof projects)[number], args: string[]): P
 /** Counts the results of a run: `result` is jest's own (undefined if it wrote none), `code` its exit code. */
 export function count(result: JestResult | undefined, code: number): Count {
   if (result === undefined) return { passed: 0, failed: 1, skipped: 0 };
-  // A file that cannot be loaded has no tests that could fail.
+  // A file that cannot be loaded has no failed tests.
   const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
   return {
     passed: result.numPassedTests,

@@ -30,7 +30,7 @@ test("with two databases of 500 MB, every database in the mirror is intact, comm
 
 test("the same while every program of the mirror is being killed", async () => {
   const { faults, kills } = await torture({
-    ...{ tools, writers: writers(true), samples: Math.ceil(SAMPLES / 2), safe: true, few: 10, trouble: "kill" },
+    ...{ tools, writers: writers(true), samples: Math.ceil(SAMPLES / 2), safe: true, few: 10, disruption: "kill" },
   });
   expect(faults).toEqual([]);
   expect([...kills.keys()].sort()).toEqual([...roles].sort());
@@ -38,7 +38,7 @@ test("the same while every program of the mirror is being killed", async () => {
 
 test("the same with a disk that fills up during copies", async () => {
   const { faults, said } = await torture({
-    ...{ tools, writers: writers(false), samples: SAMPLES, safe: true, few: 10, trouble: "full" },
+    ...{ tools, writers: writers(false), samples: SAMPLES, safe: true, few: 10, disruption: "full" },
   });
   expect(faults).toEqual([]);
   expect(said.includes("cannot write: No space left on device")).toBe(true);
@@ -46,7 +46,7 @@ test("the same with a disk that fills up during copies", async () => {
 
 test("the same with a disk that loses its power and all unsynced data at each sample", async () => {
   const { faults, late } = await torture({
-    ...{ tools, writers: writers(false), samples: Math.ceil(SAMPLES / 3), safe: true, trouble: "power" },
+    ...{ tools, writers: writers(false), samples: Math.ceil(SAMPLES / 3), safe: true, disruption: "power" },
   });
   expect(faults).toEqual([]);
   expect(late).toEqual([]);

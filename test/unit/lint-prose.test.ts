@@ -1,4 +1,4 @@
-import { commentsOf, habitsIn, proseOfPage } from "../../tools/lint/prose";
+import { commentsOf, habitsIn, messagesOf, proseOfPage } from "../../tools/lint/prose";
 
 const words = (text: string) => habitsIn("page", text).map((line) => line.replace(/: write .*/, ""));
 
@@ -21,4 +21,14 @@ it("code, comments and test names in a page are ignored, and line numbers stay r
 it("in a program, only comments are checked", () => {
   const source = "#!/bin/bash\n# It tells.\ntold=1\n/** Told. */\n * wish\n// twin\n";
   expect(words(commentsOf(source))).toEqual(['page:2: "tells"', 'page:4: "Told"', 'page:6: "twin"', 'page:5: "wish"']);
+});
+
+it("in a TypeScript program, messages are checked, and keys and code are not", () => {
+  const source =
+    'const told = { trouble: "told" };\n// told\nfail(`${told} was told so`);\nsay("See docs/troubleshooting.md", "It was told");\n';
+  expect(words(messagesOf(source))).toEqual(['page:3: "told"', 'page:4: "told"']);
+});
+
+it.each(["What came of the run", "Nobody asked for it", "It is in the way of others"])("finds %j", (text) => {
+  expect(words(text)).toHaveLength(1);
 });

@@ -63,7 +63,7 @@ def cpu_of(pid):
 
 
 def main(result, command):
-    # What loses its parent becomes our child, so that its CPU time is known when it ends.
+    # Orphans become our children, so their CPU time is known when they end.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     most, done = [0], threading.Event()
 

@@ -11,7 +11,7 @@ export interface Command {
   env: NodeJS.ProcessEnv;
 }
 
-/** What measure.py tells of one command. */
+/** The output of measure.py for one command. */
 export interface Measured {
   seconds: number;
   /** CPU seconds of it and of all it started. */
@@ -22,7 +22,7 @@ export interface Measured {
   programs: [commandLine: string, cpu: number][];
 }
 
-/** Runs a command in the repository's root, `through` another one if told, and measures it. Throws when it fails. */
+/** Runs a command in the repository's root, `through` another one if given, and measures it. Throws when it fails. */
 export async function measured({ argv, env }: Command, through: string[] = []): Promise<Measured> {
   const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-bench-"));
   try {

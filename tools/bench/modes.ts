@@ -1,10 +1,10 @@
-/** What one mode of `npm run bench` does, given the arguments that follow its name; returns the exit code. */
+/** Runs one mode of `npm run bench` with the arguments after its name; returns the exit code. */
 export type Run = (args: string[]) => Promise<number>;
 
 interface Mode {
   /** One line for the usage. */
   about: string;
-  /** Loaded when it is asked for, and no sooner. */
+  /** Loads the mode on demand. */
   load: () => Loaded;
 }
 
@@ -12,7 +12,7 @@ interface Loaded {
   main: Run;
 }
 
-/** The modes of `npm run bench`. To add one: a line here, and a section in sections.ts for what it finds. */
+/** The modes of `npm run bench`. To add one: a line here, and a section in sections.ts for its results. */
 export const modes: Record<string, Mode> = {
   deploy: { about: "deploys, beside Ansible and pyinfra (the default)", load: () => require("./deploy") as Loaded },
   host: { about: "what the mirror costs on its host", load: () => require("./host") as Loaded },

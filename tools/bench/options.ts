@@ -1,6 +1,6 @@
 import { UsageError } from "../../cli/cli";
 
-/** Tells how far it is; what a command finds goes to files. */
+/** Prints progress; results go to files. */
 export const say = (line: string): void => {
   console.error(line);
 };

@@ -9,7 +9,7 @@ const root = resolve(__dirname, "../..");
 /** Where the raw results are, one file for each mode. */
 const folder = join(root, "docs", "performance");
 
-/** What a measurement was made on, and when. */
+/** The machine and day of a measurement. */
 export interface Conditions {
   /** Day of the measurement, as 2026-11-25. */
   date: string;
@@ -49,7 +49,7 @@ export async function readResults(name: string): Promise<unknown> {
   return existsSync(path) ? (JSON.parse(await readFile(path, "utf8")) as unknown) : undefined;
 }
 
-/** Keeps the raw results of a mode, in place of those that were there. */
+/** Stores the raw results of a mode, replacing earlier ones. */
 export async function writeResults(name: string, results: unknown): Promise<void> {
   await writePage(join("performance", `${name}.json`), JSON.stringify(results));
 }
@@ -61,7 +61,7 @@ export async function writePage(name: string, text: string): Promise<void> {
   await writeFile(path, await laidOut(name, text));
 }
 
-/** The text of a file of docs/ as prettier lays it out; what prettier does not know stays as it is. */
+/** The text of a file of docs/ as prettier lays it out; formats that prettier does not know stay as they are. */
 export async function laidOut(name: string, text: string): Promise<string> {
   // Loaded late: only who writes a page needs it.
   const { format } = await import("prettier");

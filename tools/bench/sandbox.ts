@@ -4,15 +4,15 @@ import { join } from "node:path";
 import { sandboxDown, sandboxUp, type SandboxHost } from "../sandbox";
 import { say } from "./options";
 
-/** What a measurement works with. */
+/** The tools of a measurement. */
 export interface Place {
   /** At least one. */
   hosts: [SandboxHost, ...SandboxHost[]];
-  /** For stacks and their state; it goes when the work ends. */
+  /** For stacks and their state; removed when the work ends. */
   directory: string;
 }
 
-/** Makes a sandbox for one measurement, and takes it away again, whatever comes of the work. */
+/** Creates a sandbox for one measurement, and removes it again, even if the work fails. */
 export async function inSandbox(size: { hosts: number; volumeSizeMb: number }, work: (place: Place) => Promise<void>) {
   const name = `bench-${process.pid}`;
   const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-bench-"));

@@ -7,7 +7,7 @@ import { profileSection } from "./profile/section";
 import { readResults } from "./results";
 import { sqliteSections } from "./sqlite/section";
 
-/** What a mode's raw results become: text for the page, and charts beside it. */
+/** The presentation of a mode's raw results: text for the page, and charts. */
 export interface Rendered {
   /** Markdown. */
   text: string;
@@ -24,7 +24,7 @@ export interface Section {
 }
 
 /**
- * The generated sections, by the name in their marker on the page: `<!-- measured: NAME -->`, and `<!-- end -->` after it. What is
+ * The generated sections, by the name in their marker on the page: `<!-- measured: NAME -->`, and `<!-- end -->` after it. Everything
  * outside of the markers is written by hand.
  */
 export const sections: Record<string, Section> = {
@@ -40,8 +40,8 @@ export const sections: Record<string, Section> = {
 const marker = /(<!-- measured: (\S+) -->\n)([\s\S]*?)(<!-- end -->)/g;
 
 /**
- * The page with its generated parts made anew, and the charts. A section that was not measured yet says so. Throws when the page
- * names a section that there is not, or lacks one that there is.
+ * The page with its generated parts rewritten, and the charts. A section without results says so. Throws if the page
+ * names an unknown section, or lacks a known one.
  */
 export async function renderPage(
   page: string,

@@ -1,8 +1,8 @@
-/** A fenced block of shell commands in a page. Its info string says how a test runs it; readers do not see that. */
+/** A fenced block of shell commands in a page. Its info string defines how a test runs it; readers do not see that. */
 export interface Block {
   /** In the repository, or on a deployed host. */
   where: "here" | "host";
-  /** The exit codes that are fine for each of its commands. */
+  /** The permitted exit codes of each of its commands. */
   exits: number[];
   /** Why no test can run it. */
   skipped?: string;
@@ -54,7 +54,7 @@ export function shellBlocks(markdown: string): Block[] {
     });
 }
 
-/** One command a line; a line that ends with a backslash goes on in the next. */
+/** One command a line; a line that ends with a backslash continues in the next. */
 function commandsOf(lines: string[]): string[] {
   return lines
     .join("\n")

@@ -1,10 +1,10 @@
-/** What a setting's schema does not contain. */
+/** The documentation of a setting that its schema does not contain. */
 export interface Example {
   /** A value other than the default, as it is written in a stack file. */
   value: unknown;
-  /** What is admitted, where the schema's bounds are more than a type and two numbers. */
+  /** The permitted values, where they are more than a type and two numbers. */
   bounds?: string;
-  /** Its default, where it is not a value. */
+  /** A description of its default, if that is not a value. */
   fallback?: string;
   /** It must not be readable in the stack file: set it with --secret. */
   secret?: true;

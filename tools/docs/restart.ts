@@ -10,8 +10,8 @@ function hostWith(settings: Record<string, unknown>): HostSettings {
 }
 
 /**
- * What a change of a setting from its default to a value restarts, found by rendering every file before and after.
- * A file that goes away restarts nothing.
+ * The services that a change of a setting from its default restarts, found by rendering every file before and after.
+ * A removed file restarts nothing.
  */
 export function restartOf(key: string, value: unknown): Restart {
   const before = new Map(renderFiles(hostWith({})).map((file) => [file.path, file.content]));

@@ -9,10 +9,10 @@ import { fencedBlocks } from "./blocks";
 
 const root = resolve(__dirname, "../..");
 
-/** The page of samples, each of them what a host printed or sent. */
+/** The page of samples: output and mails of a real host. */
 export const samplesPage = "docs/alerts-samples.md";
 
-/** What is shown, by the name that a test asks for. */
+/** The samples, by the name that a test uses. */
 const titles = {
   healthy: "A run that finds nothing",
   sick: "A run that finds something",
@@ -39,8 +39,8 @@ export async function shownMail(name: SampleName, raw: Buffer): Promise<string> 
 }
 
 /**
- * What is the same on every host and day: no numbers, no addresses of mail, and of what a host says of itself (its
- * service, disks and logs) no more than that it is there.
+ * The part that is the same on every host and day: without numbers and mail addresses, and with only the headings of the host's state
+ * (its service, disks and logs).
  */
 export function formOf(sample: string): string {
   const own = /^(SERVICE STATUS|DISK USAGE|RECENT LOG .*|RECENT JOURNAL)\n[^]*?\n\n(?=[A-Z]{2}[A-Z ][A-Z])/gm;
@@ -77,7 +77,7 @@ ${blocks.join("\n")}`;
 const recipients = ["ops@example.com", "dba@example.com"];
 const monitor = "/usr/local/bin/lsyncd-monitor.sh";
 
-/** Takes the samples from a deployed host: breaks its mirror in one way after the other, and repairs it again. */
+/** Collects the samples from a deployed host: breaks its mirror in several ways, one after the other, and repairs it. */
 async function take(host: SandboxHost): Promise<Samples> {
   const sh = async (script: string) => (await execOn(host, script, { allowFailure: true })).stdout.trim();
   const mails = async () => Number(await sh("ls /root/mails 2>/dev/null | wc -l"));
@@ -108,7 +108,7 @@ async function take(host: SandboxHost): Promise<Samples> {
   await mirrors();
   await sh(`LSYNCD_MONITOR_NOW=$(($(date +%s) + 3600)) ${monitor}`);
   const again = await mail(5, "again");
-  // As a deployment leaves it that was cut off before it had replaced anything.
+  // The state that a deployment leaves if it is interrupted before it has replaced anything.
   await sh(`cd ${stateDirectory} && mkdir -m 0700 transaction && cd transaction && : >absent || exit
     for record in manifest id volumes; do cp -a ../$record $record.old; done
     printf '%s lsyncd.service\\n%s lsyncd-monitor.timer\\n' enabled enabled running running >units.old
@@ -125,7 +125,7 @@ export async function writeSamples(): Promise<void> {
     const { hosts } = await sandboxUp({ name, owner: process.pid });
     const [host] = hosts;
     if (!host) throw new Error("the sandbox has no host");
-    // The timer waits: this says when a run is.
+    // The timer is stopped: this program decides when the monitor runs.
     await execOn(
       host,
       `sqlite3 ${host.source}/customers.sqlite 'CREATE TABLE customer (mail TEXT)'; mkdir /root/mails

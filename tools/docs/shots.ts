@@ -31,7 +31,7 @@ export interface Shots {
 /** The stack's name in the pictures. */
 const shownStack = "sqlite";
 
-/** Takes the outputs from the deployed sandbox hosts of the stack with this name. On the last one lsyncd is stopped for that, and started again. */
+/** Records the outputs of the deployed sandbox hosts of the stack with this name. Stops lsyncd on the last host meanwhile. */
 export async function takeShots(name: string, stack: Stack, hosts: SandboxHost[]): Promise<Shots> {
   const cli = async (script: string, args: string[], configFile = stack.configFile): Promise<string> => {
     const all = ["--import", "tsx", `cli/${script}.ts`, "--stack", name, "--config-file", configFile, ...args];

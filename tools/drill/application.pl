@@ -1,11 +1,10 @@
 #!/usr/bin/perl
 # Stands for the application of a host: keeps databases open, commits to them all the time, and writes mails.
-# Runs where SQLITE_STORAGE_PATH says, until it is told to stop or a write fails; then it ends, as the real one would
-# be of no use either. What it was told is committed goes to its log, outside of both volumes: "time path number", the
-# time in seconds since 1970.
+# Runs in SQLITE_STORAGE_PATH until a signal stops it or a write fails. It records each confirmed commit in its log, outside of
+# both volumes: "time path number", the time in seconds since 1970.
 #
 # Each transaction appends a mail, a link of a chain of checksums over all mails, and changes eight rows here and there, so that
-# a database tells by itself whether it is a state that was committed. The checks are in application.ts.
+# a database shows whether it is in a committed state. The checks are in application.ts.
 use strict;
 use warnings;
 use IPC::Open2 qw(open2);
@@ -13,7 +12,7 @@ use IPC::Open2 qw(open2);
 my ($log_path, $pause) = (shift, shift // 0.03);
 my $storage = $ENV{SQLITE_STORAGE_PATH} or die "SQLITE_STORAGE_PATH is not set\n";
 
-# What it keeps open: the name and the journal mode, and rows to begin with (512 bytes each, a multiple of 8).
+# The databases that it keeps open: the name and the journal mode, and rows to begin with (512 bytes each, a multiple of 8).
 my @databases = (
     [ 'accounts.sqlite',         'wal',    0 ],
     [ 'mail/customer-1.sqlite',  'wal',    0 ],

@@ -13,9 +13,9 @@ export const databases = [
 ];
 
 const program = "/usr/local/lib/application/application";
-/** What the application was told is committed: outside of both volumes, so that it outlives them. */
+/** The log of the application's commits: outside of both volumes, so it outlives them. */
 const log = "/var/lib/application/committed";
-/** Where the application is told its storage, as in the documentation. */
+/** The file that names the application's storage, as in the documentation. */
 export const environmentFile = "/srv/application/.env";
 
 const unit = `[Unit]
@@ -28,7 +28,7 @@ KillMode=mixed
 TimeoutStopSec=15
 `;
 
-/** Puts the application on a host. It does not run yet. */
+/** Installs the application on a host without starting it. */
 export async function installApplication(host: SandboxHost): Promise<void> {
   const input = readFileSync(join(__dirname, "application.pl"), "utf8");
   await execOn(host, `install -D -m 755 /dev/stdin ${program}; mkdir -p ${log.replace(/\/[^/]*$/, "")}`, { input });
@@ -38,7 +38,7 @@ export async function installApplication(host: SandboxHost): Promise<void> {
   });
 }
 
-/** A transaction that the application was told is committed. */
+/** A transaction whose commit SQLite confirmed to the application. */
 export interface Committed {
   /** Its number in its database. */
   n: number;
@@ -46,7 +46,7 @@ export interface Committed {
   time: number;
 }
 
-/** The newest transaction of each database that the application was told is committed. */
+/** The newest confirmed transaction of each database. */
 export async function committed(host: SandboxHost): Promise<Map<string, Committed>> {
   const { stdout } = await execOn(
     host,
@@ -64,10 +64,10 @@ export async function committed(host: SandboxHost): Promise<Map<string, Committe
   );
 }
 
-/** What a database holds. */
+/** The content of a database. */
 export interface Content {
   path: string;
-  /** What is wrong with it; undefined when it opens, is sound, and is a state that was committed. */
+  /** Its fault; undefined if it opens, is sound, and is in a committed state. */
   fault?: string;
   /** The newest transaction. */
   n: number;
@@ -88,7 +88,7 @@ SELECT 'it has other changes than transactions' WHERE (SELECT coalesce(sum(chang
 SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok';`;
 
 /**
- * Opens the application's databases below a directory of the host and says what each holds. They are opened as by an
+ * Opens the application's databases below a directory of the host and returns the content of each. They are opened as by an
  * application, so this must not be done to a mirror that lsyncd works on: copy it first.
  */
 export async function inspect(host: SandboxHost, directory: string): Promise<Content[]> {
@@ -99,7 +99,7 @@ export async function inspect(host: SandboxHost, directory: string): Promise<Con
   return readContents((await execOn(host, script)).stdout);
 }
 
-/** Reads what the questions to each database printed. */
+/** Parses the output of the queries to each database. */
 export function readContents(text: string): Content[] {
   return text
     .split(/^== /m)

@@ -21,7 +21,7 @@ import { readDrillPages, readSteps, type Step, type Way } from "./page";
 /** How the primary is lost: its disk fails under the running host, or the host dies with it and comes back without. */
 export type Failure = "disk" | "host";
 
-/** What a drill is to be. */
+/** Options of a drill. */
 export interface DrillOptions {
   /** A host that `stack` is deployed to. */
   host: SandboxHost;
@@ -37,10 +37,10 @@ export interface DrillOptions {
 const sleep = (seconds: number): Promise<void> => new Promise((done) => setTimeout(done, seconds * 1000));
 const now = (): number => Date.now() / 1000;
 
-/** What is known while a drill runs. */
+/** The state of a running drill. */
 class Drill {
   readonly steps: Done[] = [];
-  /** What later commands of the page call by a name. */
+  /** Outputs that later commands of the page refer to by name. */
   private readonly names = new Map<string, string>();
   private newDisk: Disk | undefined;
   private failedAt = 0;
@@ -146,12 +146,12 @@ class Drill {
     "the application is stopped": async () => this.stopApplication(),
     "what the mirror holds": async () => {
       const { host } = this.options;
-      const told = await committed(host);
+      const confirmed = await committed(host);
       const contents = await this.sound(host.target);
       this.held.push(...contents);
       this.losses = contents.map(({ path, n, time }) => ({
         path,
-        transactions: Math.max(0, (told.get(path)?.n ?? 0) - n),
+        transactions: Math.max(0, (confirmed.get(path)?.n ?? 0) - n),
         seconds: this.failedAt - time,
       }));
       return `${String(contents.length)} databases, each in a state that was committed`;
@@ -198,12 +198,12 @@ class Drill {
     },
     "nothing of what the mirror held is lost": async () => {
       const { host } = this.options;
-      const told = await committed(host);
+      const confirmed = await committed(host);
       await this.stopApplication();
       const final = await this.sound(host.source);
       for (const { path, n } of final)
-        if (n < (told.get(path)?.n ?? 0))
-          throw new Error(`${path} has ${n} transactions of ${String(told.get(path)?.n)}`);
+        if (n < (confirmed.get(path)?.n ?? 0))
+          throw new Error(`${path} has ${n} transactions of ${String(confirmed.get(path)?.n)}`);
       for (const { path, n, sum } of this.held) {
         const found = (await sumsAt(host, host.source, new Map([[path, n]]))).get(path);
         if (found !== sum) throw new Error(`${path}: transaction ${n} is not the one that the mirror held`);
@@ -247,7 +247,7 @@ class Drill {
     );
   }
 
-  /** Waits until the mirror holds what was committed when this was called. */
+  /** Waits until the mirror has every transaction committed before the call. */
   private async caughtUp(): Promise<void> {
     const { host } = this.options;
     await this.commits();
@@ -262,7 +262,7 @@ class Drill {
     });
   }
 
-  /** What the databases of a directory hold. Throws unless all are in a state that was committed. */
+  /** The content of the databases of a directory. Throws unless all are in a committed state. */
   private async sound(directory: string): Promise<Content[]> {
     const { host } = this.options;
     const contents = await inspect(host, directory);
@@ -287,7 +287,7 @@ function resources(output: string): string {
 
 /**
  * Loses the primary of a sandbox host under load and runs the commands of docs/disaster-recovery.md and docs/replace-the-primary.md.
- * Throws at the first step that does not do what it should, and when anything that the mirror held is lost.
+ * Throws at the first step that fails, and if any data of the mirror is lost.
  */
 export async function drill(options: DrillOptions): Promise<Account> {
   return new Drill(options).run();

@@ -18,31 +18,31 @@ export type Way = (typeof ways)[number];
 export type Step = { title: string } & (
   | {
       kind: "command";
-      /** What the reader types. */
+      /** The command that the reader types. */
       command: string;
       where: "host" | "workstation";
-      /** The exit codes that mean that it has worked. */
+      /** The exit codes of success. */
       accept: number[];
-      /** What each line of its output must be; an empty one: it prints nothing. */
+      /** The text that each line of its output must be; empty if it prints nothing. */
       prints?: string;
-      /** The name that later commands have for what it prints. */
+      /** The name by which later commands refer to its output. */
       keep?: string;
     }
-  /** A command that a sandbox cannot run; the title says why. */
+  /** A command that a sandbox cannot run; the title gives the reason. */
   | { kind: "skip"; command: string }
-  /** What happens to the host in between, by its name. */
+  /** An event on the host in between, by its name. */
   | { kind: "event" }
 );
 
 const marker = /^<!-- drill(?<words>( [^:]+)?): (?<title>.+) -->$/;
 
 /**
- * The steps of a page, for one way. A comment before a block of shell says what the drill does with it:
+ * The steps of a page, for one way. A comment before a block of shell defines what the drill does with it:
  *
  *   `<!-- drill [restore|reverse] [skip|workstation] [accept=CODES] [prints=LINE] [keep=NAME]: TITLE -->`
  *   `<!-- drill [restore|reverse] event: NAME -->`, which stands alone
  *
- * Throws when a block of shell has no comment: then nobody would know whether it works.
+ * Throws if a block of shell has no comment, because it would be untested.
  */
 export function readSteps(page: string, way: Way): Step[] {
   const lines = page.split("\n");

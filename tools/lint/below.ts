@@ -14,17 +14,17 @@ interface Language {
   volume: string;
   /** A variable by its name. */
   variable: (name: string) => string;
-  /** What is between the path of a directory and a name in it. */
+  /** The separator between the path of a directory and a name in it. */
   below: string;
   /** A variable that is given the path of something below a volume, whose name is the first group. */
   assigned: (path: string) => RegExp;
-  /** What goes to such a path, or enters a volume by its path, so that a bare name would lead there. */
+  /** A command that uses such a path, or enters a volume by its path, so that a bare name would lead there. */
   goes: (path: string, volume: string) => RegExp[];
   /** The text's statements, each with the number of its first line. */
   statements: (text: string) => { text: string; line: number }[];
 }
 
-/** Joins lines while one goes on in the next. Comments are left out. */
+/** Joins continued lines. Comments are left out. */
 function joined(text: string, goesOn: (line: string) => boolean): { text: string; line: number }[] {
   const statements: { text: string; line: number }[] = [];
   let open = false;
@@ -97,9 +97,9 @@ export function belowByPath(name: string, text: string): string[] {
 }
 
 /**
- * Root walks below a volume by handle only. What goes there by a path in the programs of a host, templates/usr/local;
+ * Root walks below a volume by handle only. This check finds uses of paths there in the programs of a host, templates/usr/local;
  * `volume-file` and LsyncdAsCode::Beneath do it by handle. It sees a volume by the names of its variables and settings, and a path that
- * is assigned in the same file; what a function is given as an argument under another name it does not see.
+ * is assigned in the same file; it does not see a path passed to a function under another name.
  */
 export function programsBelowByPath(root: string): string {
   const folder = join(root, "templates/usr/local");

@@ -22,7 +22,7 @@ export interface Check {
 /** The working copy. */
 export const root = resolve(__dirname, "../..");
 
-/** Runs a program of node_modules over the working copy; what it prints is a finding when it fails. */
+/** Runs a program of node_modules over the working copy; if it fails, its output is the finding. */
 async function node(program: string, ...args: string[]): Promise<string> {
   const path = join(root, "node_modules", ".bin", program);
   // By this Node: that of PATH may be older than cspell needs.
@@ -36,7 +36,7 @@ async function filesOfWorkingCopy(): Promise<string[]> {
   return stdout.split("\0").filter((name) => name !== "" && existsSync(join(root, name)));
 }
 
-/** The checks of what is written in TypeScript, YAML and the like. */
+/** The checks of source files: TypeScript, YAML, Markdown. */
 export const sourceChecks: Check[] = [
   { name: "eslint", find: () => node("eslint", "--max-warnings=0", ".") },
   { name: "prettier", find: () => node("prettier", "--check", "--log-level=warn", ".") },
@@ -89,7 +89,7 @@ async function shellFiles(): Promise<Text[]> {
   return texts.filter(({ name, text }) => name.endsWith(".sh") || /^#!.*\b(ba|da)?sh\b/.test(text));
 }
 
-/** The parts of infra/commands that no script of the samples holds: nobody would check them. */
+/** The parts of infra/commands that no script of the samples contains, and that would therefore be unchecked. */
 async function uncheckedParts(samples: Sample[]): Promise<string[]> {
   const folder = join(root, "infra/commands");
   const names = readdirSync(folder).filter((name) => name.endsWith(".sh"));
@@ -119,7 +119,7 @@ async function actionlint(): Promise<string> {
   return code === 0 ? "" : `${stdout}${stderr}`.trim();
 }
 
-/** The checks of what is rendered: each by the program that will read it, or by the linter of its language. */
+/** The checks of rendered files: each by the program that will read it, or by the linter of its language. */
 export function renderedChecks(samples: Sample[]): Check[] {
   const scripts = samples.flatMap(({ name, scripts }) =>
     scripts.map((script) => ({ name: `${name}/infra/commands/${script.name}`, text: script.text })),
@@ -130,7 +130,7 @@ export function renderedChecks(samples: Sample[]): Check[] {
       find: async () => {
         const shellcheck = (texts: Text[], ...options: string[]): Promise<string> =>
           overTexts(texts, nothing, "shellcheck", "--format=gcc", ...options);
-        // Values may look like expansions that somebody forgot to write in double quotes (SC2016): they are none.
+        // Values may look like expansions in single quotes (SC2016), but are not.
         const written = [...rendered(samples, "shell"), ...scripts];
         const found = await Promise.all([
           uncheckedParts(samples).then((names) => names.join("\n")),

@@ -3,13 +3,13 @@ import { join } from "node:path";
 import writeGood from "write-good";
 import { fencedBlocks } from "../docs/blocks";
 
-/** A habit of ours that the field has a better word for. */
+/** A habit of this project's language, and the common expression. */
 interface Habit {
   pattern: RegExp;
   better: string;
 }
 
-/** Words and openings that readers stumble over, and what to write instead. */
+/** Words and openings that confuse readers, and their replacements. */
 const habits: Habit[] = [
   { pattern: /\b(?:told|tells?|telling)\b/gi, better: "report, alert, print or show" },
   { pattern: /\bmend(?:s|ed|ing)?\b/gi, better: "fix or repair" },
@@ -18,6 +18,9 @@ const habits: Habit[] = [
   { pattern: /\btwins?\b/gi, better: "duplicate" },
   { pattern: /\bwish(?:es)?\b/gi, better: "option or request" },
   { pattern: /\bwhoever\b/gi, better: "name the actor" },
+  { pattern: /\bwhat came of\b/gi, better: "result or outcome" },
+  { pattern: /\bin the way of\b/gi, better: "blocks or prevents" },
+  { pattern: /\b(?:nobody|somebody) (?:is|has|knows|looks?|asks?|asked)\b/gi, better: "name the actor" },
   // A sentence that opens with its object: "What is not set is taken from …".
   { pattern: /(?<=^|[.:] )What [a-z][^?\n]*?[.;]/gm, better: "subject, verb, object" },
 ];
@@ -49,14 +52,29 @@ export function commentsOf(source: string): string {
   return source.replaceAll(/^.*$/gm, (line) => (/^\s*(?:#(?!!)|\/\/|\/?\*)/.test(line) ? line : ""));
 }
 
+/** The texts of a TypeScript program that contain a blank, as messages do; the rest, and the code in templates, is blanked. */
+export function messagesOf(source: string): string {
+  const code = source.replaceAll(/^\s*(?:\/\/|\/?\*).*$/gm, "");
+  return code.replaceAll(/^.*$/gm, (line) =>
+    [...line.matchAll(/"((?:[^"\\]|\\.)*)"|`((?:[^`\\]|\\.)*)`?/g)]
+      .map(([, plain, template]) => (plain ?? template ?? "").replaceAll(/\$\{[^}]*\}/g, "…"))
+      .filter((text) => text.includes(" "))
+      .join("\n")
+      .replaceAll("\n", " | "),
+  );
+}
+
 /** Pages that are written from runs on hosts, whose words are those of the tests. */
 const recorded = ["docs/reliability.md", "docs/alerts-samples.md"];
 
-/** What a reader would stumble over in the pages and comments of these files (paths from `root`). */
+/** The findings in the pages, comments and messages of these files (paths from `root`). */
 export function proseFindings(root: string, files: string[]): string {
   const read = (file: string): string => readFileSync(join(root, file), "utf8");
   const pages = files.filter((file) => file.endsWith(".md") && !recorded.includes(file));
-  const sources = files.filter((file) => /^(?:cli|infra|templates|toolchain)\//.test(file) && !file.endsWith(".md"));
+  const sources = files.filter(
+    (file) => /^(?:cli|infra|templates|toolchain|tools)\//.test(file) && !file.endsWith(".md"),
+  );
+  const spoken = sources.filter((file) => /^(?:cli|infra|toolchain)\/.*\.ts$/.test(file));
   const options = { passive: false, weasel: false, adverb: false, tooWordy: false, thereIs: false, so: false };
   return [
     ...pages.flatMap((file) => {
@@ -67,5 +85,6 @@ export function proseFindings(root: string, files: string[]): string {
       return [...habitsIn(file, prose), ...good];
     }),
     ...sources.flatMap((file) => habitsIn(file, commentsOf(read(file)))),
+    ...spoken.flatMap((file) => habitsIn(file, messagesOf(read(file)))),
   ].join("\n");
 }

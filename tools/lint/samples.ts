@@ -3,7 +3,7 @@ import { partsOf, scriptOf } from "../../infra/commands/bundle";
 import { readSettings, type HostSettings } from "../../infra/config";
 import { renderFiles, type RenderedFile } from "../../infra/files";
 
-/** A well-formed host key, of nobody's. */
+/** A well-formed host key that no host has. */
 export const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2xYFbD4cWCqsKFJuTDJmCTzmEUW0gGPGCvYIkGBkbc";
 
 /** The least a host needs. */
@@ -42,7 +42,7 @@ export const hostile = {
 /** The name of the sample with these settings. */
 export const hostileName = "hostile settings";
 
-/** What is rendered with some settings: the managed files, and the scripts that run on a host. */
+/** The rendered files and scripts for one set of settings. */
 export interface Sample {
   /** Which settings, for a person. */
   name: string;

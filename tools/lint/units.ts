@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { run } from "../../toolchain/run";
 
-/** A unit file or drop-in as it is installed on a host. */
+/** A unit file or drop-in as installed on a host. */
 export interface UnitFile {
   /** Where it is on the host, below /etc/systemd/system. */
   path: string;
@@ -13,8 +13,8 @@ export interface UnitFile {
 const system = "/etc/systemd/system/";
 
 /**
- * Has systemd verify the units of many hosts in one go and returns what it finds. Our own programs need not be
- * there; everything else it warns about is a fault.
+ * Has systemd verify the units of many hosts in one go and returns what it finds. Our own programs may be
+ * missing; every other warning is a fault.
  */
 export async function verifyUnits(hosts: readonly (readonly UnitFile[])[]): Promise<string[]> {
   const folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-units-"));
@@ -27,7 +27,7 @@ export async function verifyUnits(hosts: readonly (readonly UnitFile[])[]): Prom
         const name = path.slice(system.length);
         await put(own(name), content);
         const unit = name.replace(/\.d\/.*$/, "");
-        // What a drop-in extends: on a host the unit that systemd makes of an init script.
+        // The unit that a drop-in extends: on a host, systemd generates it from an init script.
         if (unit !== name) await put(own(unit), "[Service]\nExecStart=/bin/true\n");
         units.push(own(unit));
       }

@@ -6,7 +6,7 @@ export interface JestResult {
   testResults: {
     /** Path of the file of tests. */
     name: string;
-    /** Why it could not be run, or what failed outside of its tests. */
+    /** The error if it could not be run, or failed outside of its tests. */
     message: string;
     status: string;
     assertionResults: { fullName: string; status: string }[];
@@ -15,7 +15,7 @@ export interface JestResult {
 
 const nameOf = (path: string): string => basename(path).replace(/\.test\.ts$/, "");
 
-/** What came of each file of tests that ran, with the rows of those tests that passed. */
+/** The results of each test file that ran, with the rows of the tests that passed. */
 export function outcomes(jest: JestResult, rows: Row[], when: Pick<Outcome, "date" | "program">): Results {
   return Object.fromEntries(
     jest.testResults.map(({ name, status, message, assertionResults }) => {
@@ -26,8 +26,8 @@ export function outcomes(jest: JestResult, rows: Row[], when: Pick<Outcome, "dat
       // Such as one that cannot be loaded
       if (status === "failed" && failed.length === 0) failed.push(message.split("\n")[0] ?? "the file itself");
       const own = rows.filter(({ file, test }) => nameOf(file) === nameOf(name) && passed.includes(test));
-      const told = own.map(({ injected, happened, lost }) => ({ injected, happened, lost }));
-      return [nameOf(name), { ...when, passed: passed.length, failed, rows: told }];
+      const ownRows = own.map(({ injected, happened, lost }) => ({ injected, happened, lost }));
+      return [nameOf(name), { ...when, passed: passed.length, failed, rows: ownRows }];
     }),
   );
 }

@@ -12,17 +12,17 @@ export interface Row extends Fault {
   test: string;
 }
 
-/** A fault, and what came of it. */
+/** A fault and its outcome. */
 export interface Fault {
-  /** What was done to the host. */
+  /** The injected fault. */
   injected: string;
-  /** What came of it, as it was seen. */
+  /** The observed outcome. */
   happened: string;
   /** Files that the mirror lacks or has with another content, at the end. */
   lost: number;
 }
 
-/** What came of one file of tests when it last ran. */
+/** The results of the last run of one test file. */
 export interface Outcome {
   /** Day of the run, as 2026-11-25. */
   date: string;
@@ -72,7 +72,7 @@ export function testFile(name: string): string {
   return found;
 }
 
-/** When a file of tests ran and how it ended, so that nothing is claimed that did not run. */
+/** When a test file ran and how it ended, so the page claims nothing that did not run. */
 function provenance(name: string, outcome: Outcome | undefined): string {
   const file = `[${name}](../${testFile(name)})`;
   if (!outcome) return `${file}: not run.`;
@@ -81,7 +81,7 @@ function provenance(name: string, outcome: Outcome | undefined): string {
   return `${file}: ${[`${String(passed)} ${passed === 1 ? "test" : "tests"} passed`, ...failures].join(", ")} (${date}, ${program}).`;
 }
 
-/** The page, of what came of the tests. */
+/** The page, from the results of the tests. */
 export function reliabilityPage(results: Results): string {
   const tables = chapters.flatMap(({ title, files }) => {
     const lines = files

@@ -10,13 +10,13 @@ import { asRoot } from "../../toolchain/privilege";
  */
 const registry = "/run/lsyncd-sandbox/addresses";
 
-/** A loopback address no other sandbox host has, and a port that nobody listens on there. */
+/** A loopback address that no other sandbox host has, and a free port on it. */
 export interface Endpoint {
   address: string;
   port: number;
 }
 
-/** True when nobody listens on the port, at this address or at all of them. */
+/** True if no process listens on the port, at this address or at all of them. */
 async function isFree({ address, port }: Endpoint): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
@@ -31,9 +31,9 @@ async function isFree({ address, port }: Endpoint): Promise<boolean> {
   });
 }
 
-/** Takes an address for the host in `dir`. False when another host has it. */
+/** Reserves an address for the host in `dir`. False if another host has it. */
 async function claim(address: string, dir: string): Promise<boolean> {
-  // mkdir without -p is the lock: only one can make the folder. Whose folder is gone has no use for its address any more.
+  // mkdir without -p is the lock: only one process can create the folder. A host without a folder no longer needs its address.
   const script = `set -e
 mkdir -p "$1"
 if ! mkdir "$1/$2" 2>/dev/null; then
@@ -44,7 +44,7 @@ printf "%s\\n" "$3" >"$1/$2/owner"`;
   return (await asRoot("sh", ["-c", script, "sh", registry, address, dir], { allowFailure: true })).code === 0;
 }
 
-/** Reserves an endpoint in 127.64.0.0/10 for the host in `dir`. Ports from 32768 on are the kernel's own to hand out. */
+/** Reserves an endpoint in 127.64.0.0/10 for the host in `dir`. The kernel assigns ports from 32768 on itself. */
 export async function reserveEndpoint(dir: string): Promise<Endpoint> {
   for (let attempt = 0; attempt < 50; attempt++) {
     const address = `127.${randomInt(64, 128)}.${randomInt(0, 256)}.${randomInt(1, 255)}`;
@@ -54,7 +54,7 @@ export async function reserveEndpoint(dir: string): Promise<Endpoint> {
   throw new Error(`No free loopback address in 50 tries. Each has a folder in ${registry}: are there leftovers?`);
 }
 
-/** Makes sure of a host's endpoint before it boots: this machine may have restarted, or something else may listen there now. */
+/** Checks a host's endpoint before it boots: this machine may have restarted, or another process may listen there now. */
 export async function claimEndpoint(endpoint: Endpoint, dir: string): Promise<void> {
   const { address, port } = endpoint;
   if (!(await claim(address, dir)))
@@ -68,12 +68,12 @@ export function registeredHosts(): string[] {
   if (!existsSync(registry)) return [];
   return readdirSync(registry).flatMap((address) => {
     const owner = join(registry, address, "owner");
-    // It may be given back while we look.
+    // It may be released meanwhile.
     return existsSync(owner) ? [readFileSync(owner, "utf8").trimEnd()] : [];
   });
 }
 
-/** Gives back the address of the host in `dir`. */
+/** Releases the address of the host in `dir`. */
 export async function releaseAddress(dir: string): Promise<void> {
   const script = `for address in "$1"/*/; do
   owner=$(cat "$address/owner" 2>/dev/null) || continue

@@ -6,8 +6,8 @@ import { until } from "./until";
 const parent = "lsyncd-sandbox";
 
 /**
- * The control group hierarchies a host leaves its mark in, from the text of /proc/mounts. The first is the one that tells
- * hosts apart: cgroup v2 where it is mounted, alone or beside v1, else v1's hierarchy of systemd. systemd-nspawn copies the groups of
+ * The control group hierarchies that contain a host, from the text of /proc/mounts. The first one distinguishes
+ * hosts: cgroup v2 where it is mounted, alone or beside v1, else v1's hierarchy of systemd. systemd-nspawn copies the groups of
  * the first into the second where there are both.
  */
 export function hierarchies(mounts: string): [string, ...string[]] {
@@ -39,7 +39,7 @@ function processesBelow(group: string): number[] {
     const below = readdirSync(group, { withFileTypes: true }).filter((entry) => entry.isDirectory());
     return [...own, ...below.flatMap((entry) => processesBelow(join(group, entry.name)))];
   } catch (error) {
-    // Never made, or removed while we looked (ENODEV is a group's file whose group is gone)
+    // Never created, or just removed (ENODEV is a group's file whose group is gone)
     if (["ENOENT", "ENODEV"].includes((error as NodeJS.ErrnoException).code ?? "")) return [];
     throw error;
   }

@@ -16,7 +16,7 @@ export async function enter(
   return asRoot("nsenter", ["--target", String(requireInitPid(host)), "--all", "--", ...argv], options);
 }
 
-/** Writes down which disks the host has and what it does about them at boot. */
+/** Records the host's disks and how it handles them at boot. */
 export async function saveDisks(host: SandboxHost): Promise<void> {
   const state = readHostState(host.sandbox, host.name);
   writeHostState({ complete: state?.complete ?? false, host });
@@ -29,7 +29,7 @@ async function saveFstab(host: SandboxHost): Promise<void> {
   if (initPid(host) !== undefined) await enter(host, ["systemctl", "daemon-reload"]);
 }
 
-/** Makes a disk show in a running host, as udev does when it is plugged in or unlocked. Does nothing when it shows already. */
+/** Makes a disk appear in a running host, as udev does when it is plugged in or unlocked. Does nothing if it is there already. */
 async function plug(host: SandboxHost, disk: Disk): Promise<void> {
   const number = basename(disk.device).replace("loop", "");
   const script =
@@ -42,7 +42,7 @@ export async function isVolumeMounted(host: SandboxHost, name: VolumeName): Prom
   return (await enter(host, ["mountpoint", "-q", mountpoints[name]], { allowFailure: true })).code === 0;
 }
 
-/** Mounts a volume in a running host as an operator does after unlocking it: the device by name, whatever fstab says. */
+/** Mounts a volume in a running host as an operator does after unlocking it: the device by name, regardless of fstab. */
 export async function mount(host: SandboxHost, name: VolumeName, options = "defaults"): Promise<void> {
   const volume = host.volumes[name];
   await plug(host, volume);
@@ -60,7 +60,7 @@ export async function remount(host: SandboxHost, name: VolumeName, mode: "ro" | 
   await enter(host, ["mount", "--options-mode=ignore", "-o", `remount,${mode}`, mountpoints[name]]);
 }
 
-/** Decides what the host does about a volume from its next boot on. */
+/** Sets how the host handles a volume from its next boot on. */
 export async function setAtBoot(host: SandboxHost, name: VolumeName, atBoot: AtBoot): Promise<void> {
   host.atBoot[name] = atBoot;
   await saveDisks(host);
@@ -104,7 +104,7 @@ export function pathOf(host: SandboxHost, path: string): string {
   return join("/proc", String(requireInitPid(host)), "root", path);
 }
 
-/** Everything on the volumes that is not yet on their disks is lost from now on, and they fail with I/O errors, as when a disk is torn out. */
+/** From now on, data that is not yet on the volumes' disks is lost, and the volumes fail with I/O errors, as when a disk is removed. */
 export async function cutDisks(host: SandboxHost): Promise<void> {
   for (const name of volumeNames)
     if (await isVolumeMounted(host, name)) await enter(host, cutFileSystem(mountpoints[name]).flat());

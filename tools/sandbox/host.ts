@@ -12,8 +12,8 @@ import { mountpoints, type SandboxHost, type Volume, type VolumeName } from "./t
 import { detach, fstab, makeDisk } from "./volumes";
 
 /**
- * The name systemd-nspawn gets for the host in a folder, which is called like the host: no two sandboxes or users of a machine
- * share it. At most 64 characters.
+ * The name of a host for systemd-nspawn, from the host's folder, which has the host's name. It is unique among all sandboxes and users
+ * of a machine. At most 64 characters.
  */
 export function machineName(dir: string): string {
   return `lsb-${createHash("sha256").update(dir).digest("hex").slice(0, 8)}-${basename(dir)}`.slice(0, 64);
@@ -29,7 +29,7 @@ export async function makeKey(path: string): Promise<string> {
 /** The sizes of new volumes, in MiB: one for both, or one each. */
 export type VolumeSizes = number | Record<VolumeName, number>;
 
-/** What a new host is made with. */
+/** Arguments for a new host. */
 export interface NewHost {
   sandbox: SandboxState;
   name: string;
@@ -39,7 +39,7 @@ export interface NewHost {
   volumeSizeMb: VolumeSizes;
 }
 
-/** Makes a host that is off: its address, keys, volumes and root directory. */
+/** Creates a host that is off, with its address, keys, volumes and root directory. */
 export async function createHost(wanted: NewHost): Promise<SandboxHost> {
   const { sandbox, name } = wanted;
   const dir = hostDir(sandbox.name, name);
@@ -68,7 +68,7 @@ export async function createHost(wanted: NewHost): Promise<SandboxHost> {
   return host;
 }
 
-/** Makes a host new: an empty root directory and new empty volumes, with the address and the keys it had. It is off then. */
+/** Resets a host: an empty root directory and new empty volumes; it keeps its address and keys. The host is off afterwards. */
 export async function recreateHost(host: SandboxHost, volumeSizeMb: VolumeSizes): Promise<void> {
   await killGroup(host.machine);
   await removeRoot(host.dir);
@@ -88,7 +88,7 @@ async function newVolumes(dir: string, sizes: VolumeSizes): Promise<Pick<Sandbox
   return { volumes: { source, target }, disks, atBoot: { source: "auto", target: "auto" } };
 }
 
-/** Makes the root directory and puts into it what makes this host different from the others. */
+/** Creates the root directory with the files that are specific to this host. */
 async function fillRoot(host: SandboxHost): Promise<void> {
   await mountRoot(host);
   const client = readFileSync(`${host.privateKeyPath}.pub`, "utf8");
@@ -108,15 +108,15 @@ async function fillRoot(host: SandboxHost): Promise<void> {
 }
 
 /**
- * Removes the host in a folder and all it left on this machine: finished or half made, running or not, and when the folder itself
- * is gone already.
+ * Removes the host in a folder and everything it left on this machine: complete or not, running or not, even if the folder is
+ * already gone.
  */
 export async function destroyHost(dir: string): Promise<void> {
   const machine = machineName(dir);
   await killGroup(machine);
   await removeRoot(dir);
   await detach((image) => image.startsWith(`${dir}/`));
-  // What systemd-nspawn itself leaves when it is killed
+  // systemd-nspawn leaves these when it is killed
   await asRoot("rm", ["-rf", `/run/systemd/nspawn/propagate/${machine}`, `/run/systemd/nspawn/unix-export/${machine}`]);
   await asRoot("rm", ["-rf", "--one-file-system", dir]);
   await releaseAddress(dir);

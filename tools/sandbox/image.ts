@@ -9,7 +9,7 @@ import { readSandboxState, sandboxNames } from "./state";
 import { until } from "./until";
 import type { Log, Release } from "./types";
 
-/** What a small Debian server has, all from `main`. lsyncd is left out on purpose: installing it is the program's job. */
+/** The packages of a small Debian server, all from `main`. lsyncd is missing on purpose: the program installs it. */
 const packages = [
   "ca-certificates",
   "dbus",
@@ -27,7 +27,7 @@ const packages = [
 /** Debian's stable releases get an update every two months or so; then packages in older lists begin to be missing from the mirrors. */
 const freshDays = 30;
 
-/** An image that no sandbox uses, and nobody asked for in so long, is removed. */
+/** An image that no sandbox uses is removed if it was not requested for this long. */
 const unusedDays = 7;
 
 const dayMs = 24 * 60 * 60 * 1000;
@@ -53,7 +53,7 @@ function imageKey(release: Release, include: string[], sources: string[], reach:
   return hash.digest("hex").slice(0, 12);
 }
 
-/** A finished image. Its folder is named after its key and the time it was built; a file beside it says when it was last asked for. */
+/** A finished image. Its folder is named after its key and the time it was built; a file beside it records when it was last requested. */
 interface Image {
   dir: string;
   builtMs: number;
@@ -84,9 +84,9 @@ function markUsed(image: Image): string {
 }
 
 /**
- * The root directory of a release's image, never written to and shared by all hosts: made the first time it is asked for, and again
+ * The root directory of a release's image, never written to and shared by all hosts: built on first request, and again
  * after 30 days (20 to 60 s, about 300 MB). Package lists stay in it, so that a host can install packages without an update first.
- * With `more` packages it is another image.
+ * Each set of `more` packages has its own image.
  */
 export async function ensureImage(release: Release, log: Log, more: string[] = []): Promise<string> {
   const include = [...packages, ...more];
@@ -135,7 +135,7 @@ async function buildImage(
     log(`Still building (${Math.round((Date.now() - builtMs) / 1000)} s)`);
   }, 10_000);
   try {
-    // Ends when this process is killed, instead of going on for nobody.
+    // Exits when this process is killed, instead of continuing for no caller.
     await asRoot("setpriv", [
       "--pdeathsig=TERM",
       "mmdebstrap",
@@ -144,7 +144,7 @@ async function buildImage(
       "--variant=minbase",
       "--skip=cleanup/apt/lists",
       `--include=${include.join(",")}`,
-      // These stay in the image, so that the hosts' apt reaches the mirror in the same way.
+      // These stay in the image, so the hosts' apt reaches the mirror in the same way.
       ...reach.map((line) => `--aptopt=${line.replace(/;$/, "")}`),
       release,
       building,
@@ -158,7 +158,7 @@ async function buildImage(
   return markUsed({ dir, builtMs, usedMs: builtMs });
 }
 
-/** Removes what killed builds left, and images that no sandbox needs any more. The release's lock is held. */
+/** Removes the remains of killed builds, and images that no sandbox needs. The caller holds the release's lock. */
 async function removeUnused(release: Release): Promise<void> {
   const names = readdirSync(imagesDir()).filter((name) => name.startsWith(`${release}-`) && name.endsWith(".building"));
   const inUse = new Set(sandboxNames().map((name) => readSandboxState(name)?.image));
@@ -166,7 +166,7 @@ async function removeUnused(release: Release): Promise<void> {
     .filter((image) => !inUse.has(image.dir) && Date.now() - image.usedMs > unusedDays * dayMs)
     .flatMap((image) => [image.dir, marker(image.dir)]);
   const paths = [...names.map((name) => join(imagesDir(), name)), ...unused];
-  // What a build that was killed just now still runs may add files for a moment.
+  // Processes of a build that was just killed may add files for a moment.
   await until("old images are removed", 30_000, async () => {
     if (paths.some(existsSync)) await asRoot("rm", ["-rf", "--one-file-system", ...paths], { allowFailure: true });
     return !paths.some(existsSync);

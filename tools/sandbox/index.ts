@@ -1,6 +1,6 @@
 /**
- * Real Debian hosts on this machine, for the tests and for trying things out.
- * What changes a host (its disks, what it mounts at boot) changes the object it is given, and what the next run will read.
+ * Real Debian hosts on this machine, for tests and experiments.
+ * A function that changes a host (its disks, its mounts at boot) updates the object passed to it and the host's file.
  */
 export { enter, isVolumeMounted, mount, newDisk, pathOf, remount, setAtBoot, setVolumes, umount } from "./disks";
 export type { VolumeSizes } from "./host";

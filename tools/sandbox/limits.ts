@@ -7,7 +7,7 @@ const setting = "/proc/sys/fs/inotify/max_user_instances";
 /** systemd holds 5 inotify instances, dbus and logind one each (measured on Debian 12), lsyncd one; the rest is for a shell or two. */
 const perHost = 10;
 
-/** What the machine's own programs may hold. */
+/** Instances for the machine's own programs. */
 const reserve = 48;
 
 /** Enough for 100 hosts. */
@@ -15,7 +15,7 @@ const raised = 1024;
 
 /**
  * Raises the number of inotify instances that root may have when `hosts` hosts need it: Linux's default, 128, is used up by about
- * fifteen, because root in all of them is root on this machine. It holds until the machine restarts, and is said.
+ * fifteen, because root in all of them is root on this machine. It lasts until the machine restarts, and is printed.
  */
 export async function ensureWatchInstances(hosts: number, log: Log): Promise<void> {
   const limit = (): number => Number(readFileSync(setting, "utf8"));

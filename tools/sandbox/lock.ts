@@ -2,19 +2,19 @@ import { spawn } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 
-/** Gives a lock back. */
+/** Releases a lock. */
 export type Unlock = () => Promise<void>;
 
 /**
- * Takes an exclusive lock on a file, by way of flock(1): the kernel gives it back when this process dies, however it dies.
- * `wait: false` returns undefined at once when somebody else has it.
+ * Takes an exclusive lock on a file, with flock(1): the kernel releases it when this process dies for any reason.
+ * `wait: false` returns undefined at once if another process holds it.
  */
 export async function takeLock(path: string, options: { wait: boolean }): Promise<Unlock | undefined> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  // cat ends, and the lock with it, when our end of its standard input closes.
+  // cat exits and releases the lock when our end of its standard input closes.
   const child = spawn("flock", [...(options.wait ? [] : ["-n"]), path, "sh", "-c", "echo locked; exec cat"], {
     stdio: ["pipe", "pipe", "inherit"],
-    // Not in our process group: Ctrl-C must not take the lock away while its holder still cleans up.
+    // Not in our process group: Ctrl-C must not release the lock while its holder still cleans up.
     detached: true,
   });
   const closed = new Promise<void>((done) => {
@@ -38,7 +38,7 @@ export async function takeLock(path: string, options: { wait: boolean }): Promis
   };
 }
 
-/** Runs `work` while holding the lock on a file. `onWait` is called once when somebody else has it; then it waits as long as it takes. */
+/** Runs `work` while holding the lock on a file. If another process holds it, `onWait` is called once; there is no time limit. */
 export async function withLock<T>(path: string, onWait: () => void, work: () => Promise<T>): Promise<T> {
   let unlock = await takeLock(path, { wait: false });
   if (!unlock) {

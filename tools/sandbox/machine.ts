@@ -11,13 +11,13 @@ import { volumeNames, type Log, type SandboxHost } from "./types";
 import { until } from "./until";
 import { attach } from "./volumes";
 
-/** How long a host may take to boot or to shut down on a busy machine. */
+/** Time limit for a host to boot or shut down on a busy machine. */
 const bootTimeoutMs = 90_000;
 
 const supervisor = join(__dirname, "supervise.sh");
 const silent: Log = () => undefined;
 
-/** Boots a host that is off, and waits until it is up. A host that runs is only waited for. */
+/** Boots a host that is off, and waits until it is up. If it is running, only waits. */
 export async function boot(host: SandboxHost, log: Log = silent): Promise<void> {
   if (!isRunning(host)) {
     await claimEndpoint(host, host.dir);
@@ -45,7 +45,7 @@ async function attachDisks(host: SandboxHost): Promise<void> {
 /** Reboots a host as an operator does, and waits until it is up again. */
 export async function reboot(host: SandboxHost, log: Log = silent): Promise<void> {
   const before = initPid(host);
-  // The connection ends with the host, in whatever way.
+  // The connection ends when the host does, with any error.
   await execOn(host, "systemctl reboot", { allowFailure: true });
   await wait(host, "shuts down", () => initPid(host) !== before);
   await waitUntilUp(host, log);
@@ -59,13 +59,13 @@ export async function powerOff(host: SandboxHost): Promise<void> {
   await removeGroups(host.machine);
 }
 
-/** Ends a host at once: every process gets SIGKILL. What was written is not lost, as it is in a power cut. */
+/** Ends a host at once: every process gets SIGKILL. Unlike in a power cut, no written data is lost. */
 export async function kill(host: SandboxHost): Promise<void> {
   await killGroup(host.machine);
 }
 
 /**
- * Ends a host as a power cut does: its volumes keep what had reached their disks and lose the rest, then every process gets SIGKILL.
+ * Ends a host as a power cut does: its volumes keep the data that had reached their disks and lose the rest, then every process gets SIGKILL.
  * The root file system loses nothing.
  */
 export async function powerCut(host: SandboxHost): Promise<void> {
@@ -77,7 +77,7 @@ async function wait(host: SandboxHost, what: string, condition: () => boolean | 
   await until(`${host.name} ${what}`, bootTimeoutMs, condition, () => consoleTail(host));
 }
 
-/** Waits until the host answers over ssh and has finished booting; says so when a unit failed. */
+/** Waits until the host answers over ssh and has finished booting; reports failed units. */
 async function waitUntilUp(host: SandboxHost, log: Log): Promise<void> {
   await wait(host, `answers at ${host.address} port ${host.port}`, async () => {
     if (!isRunning(host)) throw new Error(`${host.name} stopped while booting.\n${consoleTail(host)}`);

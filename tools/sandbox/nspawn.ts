@@ -12,7 +12,7 @@ export function nspawnArguments(host: SandboxHost): string[] {
     // Neither needs a running systemd on this machine; the control group is ours.
     "--register=no",
     "--keep-unit",
-    // Nothing of this machine shows in the host, or the other way round, but the network and its resolver.
+    // The host and this machine share only the network and its resolver.
     "--link-journal=no",
     "--timezone=off",
     "--resolv-conf=replace-host",

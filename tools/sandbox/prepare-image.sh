@@ -1,5 +1,5 @@
 #!/bin/bash
-# Turns a fresh Debian tree into the image all sandbox hosts share.
+# Turns a fresh Debian tree into the image that all sandbox hosts share.
 # Arguments: the tree, the folder of files that go into it, and this machine's own certificate authorities (a folder that may be missing).
 set -euo pipefail
 root=$1
@@ -24,11 +24,11 @@ chroot "$root" useradd --create-home --shell /bin/bash admin
 chroot "$root" usermod --password '*' admin
 install -d -m 0755 "$root/mnt/storage_do_1" "$root/mnt/storage_do_2"
 
-# What would take dpkg's lock, or change the host, in the middle of a test
+# Disable jobs that would take dpkg's lock, or change the host, during a test
 for timer in apt-daily apt-daily-upgrade dpkg-db-backup e2scrub_all; do
   ln -sf /dev/null "$root/etc/systemd/system/$timer.timer"
 done
-# There is no console to log in at
+# There is no login console
 for unit in console-getty.service getty.target; do
   ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done

@@ -3,7 +3,7 @@ import { ensurePrograms, isOnPath } from "../../toolchain/programs";
 import { isRoot } from "../../toolchain/privilege";
 import type { Log } from "./types";
 
-/** Makes sure that privileged steps can be taken without asking in between. Throws with one line that says what to do. */
+/** Checks that privileged steps need no further password. Throws with one line that names the next step. */
 function ensureRoot(): void {
   if (process.platform !== "linux") throw new Error("Sandbox hosts need Linux (systemd-nspawn, loop devices).");
   if (isRoot()) return;

@@ -5,12 +5,12 @@ import { readSandboxState } from "./state";
 import type { SandboxHost } from "./types";
 import { until } from "./until";
 
-/** Where the layer above the image is kept, and what the overlay file system works with. */
+/** Folders of the layer above the image, and of the overlay file system's own work. */
 const layersOf = (dir: string): [string, string] => [join(dir, "upper"), join(dir, "work")];
 
 /**
- * Makes the host's root directory: its own layer over the shared image, which takes no time and no room. The layer is on this
- * machine's disk and stays mounted while the host is off. Does nothing when that is done.
+ * Makes the host's root directory: its own layer over the shared image, which costs neither time nor space. The layer is on this
+ * machine's disk and stays mounted while the host is off. Does nothing if it exists.
  */
 export async function mountRoot(host: SandboxHost): Promise<void> {
   const copied = existsSync(join(host.dir, "copied"));
@@ -26,12 +26,12 @@ export async function mountRoot(host: SandboxHost): Promise<void> {
     allowFailure: true,
   });
   if (mounted.code === 0) return;
-  // No overlay file system here, or one below that can't carry another: a copy does as well, with seconds and 300 MB.
+  // There is no overlay file system here, or one that cannot be stacked: copy instead, in seconds and 300 MB.
   await asRoot("cp", ["-a", "--reflink=auto", `${image}/.`, host.root]);
   await asRoot("touch", [join(host.dir, "copied")]);
 }
 
-/** Throws a host's root directory away. The host is off. */
+/** Deletes a host's root directory. The host is off. */
 export async function removeRoot(dir: string): Promise<void> {
   const root = join(dir, "root");
   await until(`${root} is unmounted`, 20_000, async () => {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { processesOf } from "./cgroup";
 import type { SandboxHost } from "./types";
 
-/** True while anything of the host runs, what starts it again after a reboot included. */
+/** True while any process of the host runs, including the one that restarts it after a reboot. */
 export const isRunning = (host: SandboxHost): boolean => processesOf(host.machine).length > 0;
 
 /** The process on this machine that is PID 1 in the host; undefined when the host is off. */
@@ -13,7 +13,7 @@ export function initPid(host: SandboxHost): number | undefined {
       // Its id here and its id in the host: one namespace deeper, no more.
       return /^NSpid:\s+\d+\s+1$/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
     } catch {
-      // It ended while we looked.
+      // It has just ended.
       return false;
     }
   });
@@ -26,7 +26,7 @@ export function requireInitPid(host: SandboxHost): number {
   return pid;
 }
 
-/** The last lines of what a host wrote to its console, for error messages. */
+/** The last lines of a host's console, for error messages. */
 export function consoleTail(host: Pick<SandboxHost, "dir">, lines = 30): string {
   const path = join(host.dir, "console.log");
   if (!existsSync(path)) return "";

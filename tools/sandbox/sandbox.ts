@@ -25,7 +25,7 @@ import {
 } from "./state";
 import type { Log, Release, Sandbox, SandboxHost } from "./types";
 
-/** What a sandbox is to be. */
+/** Arguments for a sandbox. */
 export interface SandboxOptions {
   /** Small letters, digits and dashes. */
   name: string;
@@ -33,13 +33,13 @@ export interface SandboxOptions {
   hosts?: number;
   /** bookworm by default. */
   release?: Release;
-  /** Debian packages that its hosts have from the start, beside those of every sandbox host. */
+  /** Debian packages that its hosts have from the start, in addition to those of every sandbox host. */
   packages?: string[];
   /** The size of each new volume in MiB; 512 by default. Their files are sparse. */
   volumeSizeMb?: VolumeSizes;
   /**
-   * The id of the process this sandbox is for. When that is gone, the next `up` or `down` of any sandbox removes this one.
-   * Without it a sandbox stays until it is taken down.
+   * The id of the process that this sandbox is for. After that process has ended, the next `up` or `down` of any sandbox removes it.
+   * Without an id, a sandbox stays until `down` removes it.
    */
   owner?: number;
   log?: Log;
@@ -50,7 +50,7 @@ const defaultSizeMb = 512;
 
 const silent: Log = () => undefined;
 
-/** Throws unless the name can be a folder, a part of a machine's name, and of a control group's. */
+/** Throws unless the name is valid for a folder, a machine and a control group. */
 function checkName(name: string): void {
   if (!/^[a-z][a-z0-9-]{0,30}$/.test(name))
     throw new Error(
@@ -66,8 +66,8 @@ async function withSandbox<T>(name: string, log: Log, work: () => Promise<T>): P
 }
 
 /**
- * Makes a sandbox, or makes it whole: leaves hosts that run, boots those that are off, adds hosts up to the wanted number
- * (never removes one). Clears away what killed runs left, of this sandbox and of others.
+ * Creates or completes a sandbox: leaves running hosts alone, boots those that are off, and adds hosts up to the given number
+ * (never removes one). Also removes the remains of killed runs, of this sandbox and of others.
  */
 export async function sandboxUp(options: SandboxOptions): Promise<Sandbox> {
   const { name, hosts = 1, volumeSizeMb = defaultSizeMb, log = silent } = options;
@@ -116,7 +116,7 @@ async function newSandbox(options: SandboxOptions, log: Log): Promise<SandboxSta
   return state;
 }
 
-/** Throws when a sandbox that is there already can't be what was asked for. */
+/** Throws if an existing sandbox does not match the arguments. */
 function checkReuse(state: SandboxState, wanted: SandboxOptions): void {
   if (state.format !== format)
     throw new Error(`Sandbox ${state.name} was made by another version of this program. Take it down first.`);
@@ -128,18 +128,18 @@ function checkReuse(state: SandboxState, wanted: SandboxOptions): void {
     throw new Error(`Sandbox ${state.name} belongs to the running process ${state.owner.pid}. Choose another name.`);
 }
 
-/** Waits for all, then throws the first failure: nothing goes on in the background after an error. */
+/** Waits for all, then throws the first failure: nothing continues in the background after an error. */
 async function all(work: Promise<unknown>[]): Promise<void> {
   const failed = (await Promise.allSettled(work)).find((result) => result.status === "rejected");
   if (failed) throw failed.reason as Error;
 }
 
-/** The hosts of a sandbox, in order; half-made ones may be among them while an `up` is at work. */
+/** The hosts of a sandbox, in order; incomplete ones may be among them during an `up`. */
 function hostsOf(name: string): SandboxHost[] {
   return hostNames(name).flatMap((host) => readHostState(name, host)?.host ?? []);
 }
 
-/** Makes a host new: Debian as installed, empty volumes; same address and keys. Boots it. Quicker than another sandbox. */
+/** Resets a host: Debian as installed, empty volumes, same address and keys. Boots it. Faster than a new sandbox. */
 export async function reset(host: SandboxHost, options: { volumeSizeMb?: VolumeSizes; log?: Log } = {}): Promise<void> {
   const { volumeSizeMb = defaultSizeMb, log = silent } = options;
   await withSandbox(host.sandbox, log, async () => {
@@ -148,7 +148,7 @@ export async function reset(host: SandboxHost, options: { volumeSizeMb?: VolumeS
   });
 }
 
-/** Removes what nobody will ask for again. The caller holds the sandbox's lock, so no other run is at work on it. */
+/** Removes everything that is no longer needed. The caller holds the sandbox's lock, so no other run works on it. */
 async function removeLeftovers(name: string, log: Log): Promise<void> {
   const state = readSandboxState(name);
   const halfMade = hostNames(name).filter((host) => !readHostState(name, host)?.complete);
@@ -171,7 +171,7 @@ async function removeSandbox(name: string): Promise<void> {
   if (existsSync(sandboxDir(name))) await asRoot("rm", ["-rf", "--one-file-system", sandboxDir(name)]);
 }
 
-/** Clears away the leftovers of all sandboxes but those that somebody works on right now (and `except`, which the caller sees to). */
+/** Removes the remains of all sandboxes except those in use (and `except`, which the caller handles). */
 async function sweep(log: Log, except?: string): Promise<void> {
   for (const name of sandboxNames().filter((other) => other !== except)) {
     const unlock = await takeLock(lockPath(`sandbox-${name}`), { wait: false });
@@ -179,13 +179,13 @@ async function sweep(log: Log, except?: string): Promise<void> {
     try {
       await removeLeftovers(name, log);
     } catch (error) {
-      // Not what was asked for: whoever takes that sandbox down will meet the same fault.
+      // Not the caller's request: `down` of that sandbox will report the same error.
       log(`Sandbox ${name} can't be cleared away: ${(error as Error).message}`);
     } finally {
       await unlock();
     }
   }
-  // Hosts whose folders somebody removed by hand
+  // Hosts whose folders were removed by hand
   for (const dir of registeredHosts()) {
     if (existsSync(dir) || !dir.startsWith(`${sandboxesDir()}/`)) continue;
     log(`Removing what is left of ${dir}`);
@@ -193,7 +193,7 @@ async function sweep(log: Log, except?: string): Promise<void> {
   }
 }
 
-/** Removes a sandbox: its hosts, mounts, loop devices, control groups and files. Does nothing when there is none of that name. */
+/** Removes a sandbox: its hosts, mounts, loop devices, control groups and files. Does nothing if there is none of that name. */
 export async function sandboxDown(name: string, log: Log = silent): Promise<void> {
   checkName(name);
   await ensureSandboxPrograms(log);

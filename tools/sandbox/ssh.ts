@@ -1,7 +1,7 @@
 import { run, type Finished } from "../../toolchain/run";
 import type { SandboxHost } from "./types";
 
-/** What is needed to log in to a host, container or virtual machine. */
+/** The login of a host, container or virtual machine. */
 export type Reachable = Pick<
   SandboxHost,
   "name" | "address" | "port" | "user" | "hostKey" | "privateKeyPath" | "knownHostsPath"
@@ -13,9 +13,9 @@ export interface ExecOptions {
   input?: string;
   /** Return a non-zero exit code instead of throwing. ssh itself failing is 255. */
   allowFailure?: boolean;
-  /** How long the command may take; 120 s by default. After that it is no longer waited for, but may go on in the host. */
+  /** Time limit for the command; 120 s by default. After that the call fails, but the command may continue on the host. */
   timeoutMs?: number;
-  /** Who to log in as; root by default. `admin` has sudo. */
+  /** Login user; root by default. `admin` has sudo. */
   user?: "root" | "admin";
 }
 
@@ -23,7 +23,7 @@ export interface ExecOptions {
 export const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`;
 
 /**
- * The command line (program first) that opens a shell on a host: with the sandbox's own key and known_hosts, and with nothing from
+ * The command line (program first) that opens a shell on a host: with the sandbox's own key and known_hosts, and nothing from
  * the user's ssh configuration or agent.
  */
 export function sshArgs(host: Reachable, user: "root" | "admin" = host.user): string[] {

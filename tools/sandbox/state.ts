@@ -10,10 +10,10 @@ export interface Owner {
   startTime: string;
 }
 
-/** Goes up when the files of a sandbox mean something else than before. */
+/** Increased when the format of a sandbox's files changes. */
 export const format = 2;
 
-/** sandbox.json: what a sandbox was made as. */
+/** sandbox.json: the arguments that a sandbox was created with. */
 export interface SandboxState {
   format: number;
   name: string;
@@ -22,14 +22,14 @@ export interface SandboxState {
   release: Release;
   /** The image its hosts are layered on. */
   image: string;
-  /** The process it goes with; none for a sandbox that stays until it is taken down. */
+  /** The process that it belongs to; none for a sandbox that stays until it is removed. */
   owner?: Owner;
 }
 
-/** host.json: what was made for a host so far, written before each step that leaves something behind. */
+/** host.json: the parts of a host created so far, written before each step that leaves something behind. */
 export interface HostState {
   host: SandboxHost;
-  /** False while it is being made: what is left of a killed `up` is removed, not repaired. */
+  /** False while it is being made: the remains of a killed `up` are removed, not repaired. */
   complete: boolean;
 }
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs one sandbox host until it is switched off, and again each time it reboots. Runs as root, detached from who started it.
+# Runs one sandbox host until it is switched off, and again each time it reboots. Runs as root, detached from its caller.
 # Arguments: the host's folder, which holds nspawn.args (one argument a line, read anew at each boot), and its control group.
 set -u
 
@@ -34,7 +34,7 @@ main() {
     )
     status=$?
     find "$group/boot-$boot" -depth -type d -exec rmdir {} \; 2>/dev/null
-    # What systemd-nspawn --keep-unit ends with when the host reboots (EXIT_FORCE_RESTART)
+    # The exit status of systemd-nspawn --keep-unit when the host reboots (EXIT_FORCE_RESTART)
     [ "$status" -eq 133 ] || exit "$status"
   done
 }

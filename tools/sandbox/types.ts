@@ -7,7 +7,7 @@ export type Release = (typeof releases)[number];
 /** The two volumes of a host. */
 export const volumeNames = ["source", "target"] as const;
 
-/** Which of a host's two volumes is meant. */
+/** One of a host's two volumes. */
 export type VolumeName = (typeof volumeNames)[number];
 
 /** Where each volume is mounted in every host: the defaults of the program under test. */
@@ -30,15 +30,15 @@ export interface Volume extends Disk {
 }
 
 /**
- * What a host does about a volume at boot.
+ * How a host handles a volume at boot.
  * - `auto`: fstab has a line for it and the disk is there: it is mounted.
- * - `locked`: fstab has the same line, but the disk does not show until `mount`, as if nobody had unlocked it yet.
+ * - `locked`: fstab has the same line, but the disk does not appear until `mount`, as if it were still locked.
  * - `noauto`: fstab has a line that is not mounted at boot.
  * - `absent`: fstab has no line, so systemd knows no mount unit before the mount.
  */
 export type AtBoot = "auto" | "locked" | "noauto" | "absent";
 
-/** One Debian machine of a sandbox: everything that is needed to reach it and to look at it. */
+/** One Debian machine of a sandbox: everything that is needed to reach and inspect it. */
 export interface SandboxHost {
   /** Its host name, unique in its sandbox. */
   name: string;
@@ -51,7 +51,7 @@ export interface SandboxHost {
   address: string;
   /** The port its sshd listens on. */
   port: number;
-  /** The user `privateKeyPath` opens; `admin` (with sudo, without a password) takes the same key. */
+  /** The user that `privateKeyPath` logs in as; `admin` (with sudo, without a password) takes the same key. */
   user: "root";
   /** Its only host key, as one `ssh-ed25519 AAAA…`. */
   hostKey: string;
@@ -73,7 +73,7 @@ export interface SandboxHost {
   atBoot: Record<VolumeName, AtBoot>;
 }
 
-/** A group of hosts that are made and removed together. */
+/** A group of hosts that are created and removed together. */
 export interface Sandbox {
   name: string;
   release: Release;

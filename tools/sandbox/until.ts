@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * Asks `condition` every 50 ms until it is true. Throws after `timeoutMs`, with `detail` (a log's tail) below what was waited for.
+ * Checks `condition` every 50 ms until it is true. Throws after `timeoutMs`, naming the condition, with `detail` (a log's tail) below.
  */
 export async function until(
   what: string,

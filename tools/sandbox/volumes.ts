@@ -5,7 +5,7 @@ import type { Disk, SandboxHost } from "./types";
 import { volumeNames } from "./types";
 import { until } from "./until";
 
-/** What losetup reports about a loop device. */
+/** A loop device as losetup reports it. */
 interface Loop {
   name: string;
   "back-file": string | null;
@@ -38,7 +38,7 @@ export async function loopsOf(isWanted: (image: string) => boolean): Promise<str
     .map((loop) => loop.name);
 }
 
-/** Takes loop devices away and waits until they are gone: a device that is still mounted somewhere goes with its last mount. */
+/** Takes loop devices away and waits until they are gone: a device that is still mounted disappears with its last mount. */
 export async function detach(isWanted: (image: string) => boolean): Promise<void> {
   for (const device of await loopsOf(isWanted)) await asRoot("losetup", ["--detach", device], { allowFailure: true });
   await until("the loop devices are gone", 20_000, async () => (await loopsOf(isWanted)).length === 0);
@@ -66,7 +66,7 @@ export function diskLinks(disks: Disk[]): string {
   return disks.map((disk) => `L+ /dev/disk/by-uuid/${disk.uuid} - - - - ../../${basename(disk.device)}\n`).join("");
 }
 
-/** The program that makes a mounted file system lose what is not on its disk yet, and fail from then on: as a disk that is torn out. */
+/** The program that makes a mounted file system lose the data that is not on its disk yet, and fail from then on, as when a disk is removed. */
 export function cutFileSystem(mountpoint: string): [command: string, args: string[]] {
   // EXT4_IOC_SHUTDOWN is _IOR('X', 125, __u32) and 2 is EXT4_GOING_FLAGS_NOLOGFLUSH: fs/ext4/ext4.h in Linux.
   const script =

@@ -2,10 +2,10 @@ import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } fr
 import path from "node:path";
 import { defaults } from "../../infra/config";
 
-/** What a mirror that is frozen tells of itself. Times in seconds since 1970. */
-export interface Told {
+/** The reports of a frozen mirror about itself. Times in seconds since 1970. */
+export interface Reports {
   frozen: number;
-  /** Since when the copier says it is behind with a database, why, and how long its last copy took, by path. */
+  /** By path: since when the copier reports a database as behind, why, and how long its last copy took. */
   status: Map<string, { since: number; why: string; took?: number }>;
   /** When the copies of big databases began that are under way. */
   copies: number[];
@@ -16,29 +16,30 @@ export const normalDelay = 2;
 const lsyncdDelay = 1;
 const share = defaults.sqliteCopyShare / 100;
 
-/** Why a database waits for its application or for room. The other causes are the copier's own work. */
+/** Causes for which a database waits for its application or for space. The other causes are the copier's own work. */
 const held = ["locked", "hot", "slow", "space", "error"];
 
-/** Reads what the copier tells in its state directory. */
-export function readTold(state: string, frozen: number, copies: number[]): Told {
+/** Reads the copier's reports in its state directory. */
+export function readReports(state: string, frozen: number, copies: number[]): Reports {
   const file = path.join(state, "status.tsv");
-  const told: Told = { frozen, status: new Map(), copies };
+  const reports: Reports = { frozen, status: new Map(), copies };
   for (const line of (existsSync(file) ? readFileSync(file, "utf8") : "").split("\n").slice(1)) {
     const [since = "", why = "", name = "", reason = ""] = line.split("\t");
     const took = /its last copy took ([\d.]+) s/.exec(reason)?.[1];
     if (name !== "")
-      told.status.set(name, { since: Number(since), why, ...(took === undefined ? {} : { took: Number(took) }) });
+      reports.status.set(name, { since: Number(since), why, ...(took === undefined ? {} : { took: Number(took) }) });
   }
-  return told;
+  return reports;
 }
 
 /**
  * How far a database may be behind, in seconds: two, and for a big one its copy's time divided by the share of the time that
  * copying may take. Where copying all small ones once, in the simplest way, takes more than that share of a second, at that
- * moment, it is lsyncd's delay and that time divided by the share. What waits for its application adds what the copier tells of it.
+ * moment, it is lsyncd's delay and that time divided by the share. A database that waits for its
+ * application may be behind for that time as well, as reported by the copier.
  */
-export function allowed(told: Told, file: string, big: boolean, copyingAll: number): number {
-  const { frozen, status, copies } = told;
+export function allowed(reports: Reports, file: string, big: boolean, copyingAll: number): number {
+  const { frozen, status, copies } = reports;
   const entry = status.get(file);
   const waits = entry !== undefined && held.includes(entry.why) ? frozen - entry.since : 0;
   const copying = Math.max(entry?.took ?? 0, ...(big ? copies.map((began) => frozen - began) : []));
@@ -51,14 +52,14 @@ export interface Pause {
   to: number;
 }
 
-/** What the writers were told is committed, by database: the times of transactions 1, 2, …, read as they are written. */
+/** The commits that the writers recorded, by database: the times of transactions 1, 2, …, read as they are written. */
 export class Commits {
   private readonly offsets = new Map<string, number>();
   private readonly times = new Map<string, Map<number, number>>();
 
   constructor(private readonly files: string[]) {}
 
-  /** Reads what has come since the last call: lines of a path, a number and a time. */
+  /** Reads the lines added since the last call: each has a path, a number and a time. */
   read(): void {
     for (const file of this.files.filter((name) => existsSync(name))) {
       const handle = openSync(file, "r");

@@ -11,7 +11,7 @@ export class TortureDisk {
     private readonly mountpoint: string,
   ) {}
 
-  /** Makes one, its image in `directory`, and mounts it where everybody may write. */
+  /** Creates one with its image in `directory`, and mounts it writable for everyone. */
   static async mount(directory: string, mountpoint: string, megabytes: number, inodes?: number): Promise<TortureDisk> {
     const disk = new TortureDisk(await makeDisk(directory, "torture", megabytes, inodes), mountpoint);
     await disk.attach();
@@ -28,23 +28,23 @@ export class TortureDisk {
     await asRoot(...cutFileSystem(this.mountpoint));
   }
 
-  /** After a cut, once nobody uses it: as at the next boot. */
+  /** Mounts it again after a cut, as at the next boot; nothing may use it. */
   async remount(): Promise<void> {
     await asRoot("umount", [this.mountpoint]);
     await this.attach();
   }
 
-  /** Takes all room but so many bytes, also what is kept for root. */
+  /** Fills the disk up to so many free bytes, including the space reserved for root. */
   async fill(rest: number): Promise<void> {
     const { bfree, bsize } = statfsSync(this.mountpoint);
     closeSync(openSync(this.filling, "w"));
     chmodSync(this.filling, 0o600);
     const most = Math.max(0, Math.floor(bfree * bsize - rest));
-    // It takes what it can get when others take some meanwhile.
+    // It takes what is left if others use some meanwhile.
     if (most > 0) await asRoot("fallocate", ["-l", String(most), this.filling], { allowFailure: true });
   }
 
-  /** Gives the room back. */
+  /** Frees that space. */
   free(): void {
     rmSync(this.filling, { force: true });
   }
@@ -63,7 +63,7 @@ export class TortureDisk {
 
   async remove(): Promise<void> {
     await asRoot("umount", ["--lazy", this.mountpoint], { allowFailure: true });
-    // Whoever still has it open takes it along when he ends.
+    // It disappears when the last process that has it open ends.
     await asRoot("losetup", ["--detach", this.disk.device], { allowFailure: true });
   }
 }

@@ -1,8 +1,8 @@
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**
- * Does this when a signal ends the process, for what would go on without it: programs and mounts. Returns what takes that
- * back, for when it is done in order.
+ * Runs a clean-up when a signal ends the process, for programs and mounts that would otherwise remain. Returns a function that
+ * cancels it, for an orderly end.
  */
 export function whenInterrupted(cleanUp: () => Promise<void>): () => void {
   const end = (): void => {

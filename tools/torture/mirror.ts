@@ -4,10 +4,10 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { programs, writeSettings } from "./settings";
 
-/** How a mirror is run. */
+/** Options of a mirror. */
 export interface MirrorOptions {
   lsyncd: string;
-  /** A directory of its own; it gets source, target, state, bin and log in it. */
+  /** An empty directory; source, target, state, bin and log are created in it. */
   root: string;
   /** `sqliteSafe`; false: rsync copies databases like any file. */
   safe: boolean;
@@ -53,7 +53,7 @@ export class Mirror {
       sqliteStateDirectory: this.state,
       ...(this.options.rsyncProgram === undefined ? {} : { rsyncProgram: this.options.rsyncProgram }),
       ...(safe ? { copyProgram: path.join(programs, "sqlite-copier") } : {}),
-      // The file system of a test is everybody's: what others delete on it is no reason to hold a mirror.
+      // Other processes delete files on a test's file system, which must not hold the mirror.
       deletionLimit: 1e9,
     });
     const binary = path.join(programs, "rsync-wrapper");
@@ -78,18 +78,18 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
     closeSync(log);
   }
 
-  /** Throws when lsyncd has ended by itself: on a host systemd starts it again, here nothing is mirrored any more. */
+  /** Throws if lsyncd has ended unexpectedly: on a host systemd would restart it, here nothing does. */
   mustLive(): void {
     if (this.process?.exitCode === null && this.process.signalCode === null) return;
     const said = this.said().trimEnd().split("\n").slice(-5).join("\n");
     throw new Error(`lsyncd has ended by itself. It said last:\n${said}`);
   }
 
-  /** Waits until the copier has nothing left to do. */
+  /** Waits until the copier is idle. */
   async caughtUp(): Promise<void> {
     for (let i = 0; i < 600; i++) {
-      const told = path.join(this.state, "status.tsv");
-      if (!this.options.safe || (existsSync(told) && readFileSync(told, "utf8").includes("\tpending\t0\t"))) return;
+      const report = path.join(this.state, "status.tsv");
+      if (!this.options.safe || (existsSync(report) && readFileSync(report, "utf8").includes("\tpending\t0\t"))) return;
       await sleep(100);
     }
     throw new Error("the copier did not catch up within a minute");
@@ -128,7 +128,7 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
       .map(Number);
   }
 
-  /** Stops all of them where they are. Returns who was stopped, for `thaw`. */
+  /** Freezes all of them. Returns the stopped processes, for `thaw`. */
   freeze(): number[] {
     const stopped = new Set<number>();
     // A process may be about to start another one, and has no environment while it does: look until there was no new one twice.
@@ -142,7 +142,7 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
     return [...stopped];
   }
 
-  /** What each of them is, and when it began, in seconds since 1970. */
+  /** The role of each of them, and its start in seconds since 1970. */
   private found(): { pid: number; role: Role; began: number }[] {
     const uptime = Number(readFileSync("/proc/uptime", "latin1").split(" ")[0]);
     const found = new Map<number, { parent: number; began: number; name: string }>();
@@ -154,7 +154,7 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
         const began = Date.now() / 1000 - uptime + Number(fields[19]) / 100;
         found.set(pid, { parent: Number(fields[1]), began, name });
       } catch {
-        // It ended by itself meanwhile.
+        // It has ended meanwhile.
       }
     }
     const lsyncd = this.process?.pid ?? 0;
@@ -166,13 +166,13 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
       if (pid === lsyncd) return "lsyncd";
       if (name === "rsync") return "rsync";
       if (below(pid)) return parent === lsyncd ? "rsync-wrapper" : "call";
-      // The worker outlives the call that started it: it and its children are nobody's below lsyncd.
+      // The worker outlives the call that started it, so it and its children are no descendants of lsyncd.
       return found.has(parent) ? "copy" : "worker";
     };
     return [...found].map(([pid, { parent, began, name }]) => ({ pid, role: role(pid, parent, name), began }));
   }
 
-  /** What runs of it at this moment. */
+  /** Its processes at this moment. */
   running(): Set<Role> {
     return new Set(this.found().map(({ role }) => role));
   }
@@ -208,7 +208,7 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
     return existsSync(file) ? readFileSync(file, "utf8") : "";
   }
 
-  /** What its programs have said, without what lsyncd says of itself. */
+  /** The output of its programs, without lsyncd's own messages. */
   said(): string {
     return readFileSync(path.join(this.options.root, "output.log"), "utf8");
   }
@@ -218,7 +218,7 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
       try {
         process.kill(pid, signal);
       } catch {
-        // It ended by itself meanwhile.
+        // It has ended meanwhile.
       }
     }
   }

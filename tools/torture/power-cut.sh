@@ -1,5 +1,5 @@
 #!/bin/bash
-# What rsync's options leave of ordinary files after a power cut, and what keeping them would cost. Needs root, mkfs.ext4, mkfs.xfs and
+# Measures which ordinary files survive a power cut with which options of rsync, and what protecting them would cost. Needs root, mkfs.ext4, mkfs.xfs and
 # mkfs.btrfs; makes file systems in a temporary directory and takes four minutes.
 #
 #   sudo tools/torture/power-cut.sh

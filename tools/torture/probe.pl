@@ -1,4 +1,4 @@
-# What copying the databases costs on this machine at this moment, in its simplest form: start the programs that a call
+# Measures what copying the databases costs on this machine at this moment, in its simplest form: start the programs that a call
 # starts, then read each file, write it, and wait for the disk. No locks, no checks. Prints the seconds.
 #
 #   probe.pl SCRATCH-DIRECTORY FILE…

@@ -5,12 +5,12 @@ import { libDirectory, paths } from "../../infra/paths";
 import { plainRsyncOptions } from "../../infra/rsync-options";
 import { contentOf } from "../../infra/render";
 
-/** Where the host's own programs are in the working copy. */
+/** The folder of the host's programs in the working copy. */
 export const programs = resolve(__dirname, "../../templates", libDirectory.slice(1));
 
 /**
  * Writes the settings that the host's programs read (LSYNCD_SETTINGS) into a directory: the defaults, all marks below
- * `state`, and what is given instead.
+ * `state`, and the given overrides.
  */
 export async function writeSettings(
   directory: string,
@@ -31,7 +31,7 @@ export async function writeSettings(
     passPrefix: join(state, "pass."),
     monitorRanFile: join(state, "ran"),
   };
-  // Directories of a test are no volumes; the guard has tests of its own.
+  // A test's directories are not volumes; the guard has its own tests.
   const own = { copyProgram: paths.rsyncProgram, guard: "/bin/true" };
   const plainOptions = plainRsyncOptions(defaults.rsyncOptions);
   const values = { ...defaults, ...paths, ...marks, ...own, plainOptions, ...rest };

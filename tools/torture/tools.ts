@@ -6,7 +6,7 @@ import { pypi, pythonEnvironment } from "../python";
 import { run } from "../../toolchain/run";
 import { quote } from "../sandbox";
 
-/** What the torture test runs with. */
+/** The programs of the torture test. */
 export interface Tools {
   /** A Python with SQLite3 Multiple Ciphers, which writes plain and encrypted databases. */
   python: string;
@@ -22,13 +22,13 @@ async function exists(file: string): Promise<boolean> {
   );
 }
 
-/** The installed lsyncd, or Debian's package unpacked (not installed: nothing is to start by itself) into a cache. */
+/** The installed lsyncd, or Debian's package unpacked (not installed, so that no service starts) into a cache. */
 async function findLsyncd(): Promise<string> {
   for (const directory of (process.env.PATH ?? "").split(":")) {
     if (await exists(path.join(directory, "lsyncd"))) return path.join(directory, "lsyncd");
   }
   const root = path.join(CACHE, "lsyncd");
-  // Named as the program: processes are told by it.
+  // Named like the program: processes are recognised by it.
   const start = path.join(root, "lsyncd");
   if (!(await exists(start))) {
     await mkdir(root, { recursive: true });

@@ -13,7 +13,7 @@ import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { allowed, Commits, readTold, type Pause, type Told } from "./bound";
+import { allowed, Commits, readReports, type Pause, type Reports } from "./bound";
 import { TortureDisk } from "./disk";
 import { whenInterrupted } from "./interrupted";
 import { Mirror, roles, type Role } from "./mirror";
@@ -22,13 +22,13 @@ import type { Tools } from "./tools";
 import { check, commitsOf, type Finding, type Latencies, startWriters, type Writer } from "./workload";
 
 /**
- * What happens to the mirror. kill: a random process of it gets SIGKILL before a sample, and lsyncd is started again. full: its
+ * What disrupts the mirror. kill: a random process of it gets SIGKILL before a sample, and lsyncd is started again. full: its
  * disk fills up in the middle. power: its disk loses its power at each sample, and what was not on it.
  */
-export const troubles = ["kill", "full", "power"] as const;
-export type Trouble = (typeof troubles)[number];
+export const disruptions = ["kill", "full", "power"] as const;
+export type Disruption = (typeof disruptions)[number];
 
-/** What to do to the mirror. */
+/** Arguments of a torture run. */
 export interface TortureOptions {
   tools: Tools;
   writers: Writer[];
@@ -40,24 +40,24 @@ export interface TortureOptions {
   few?: number;
   /** The longest time in seconds between two samples; 1.5 by default. */
   longestPause?: number;
-  trouble?: Trouble;
-  /** Told after each sample. */
+  disruption?: Disruption;
+  /** Called after each sample. */
   report?: (sample: number, findings: Finding[]) => void;
 }
 
-/** What came of it. */
+/** The results. */
 export interface TortureResult {
   findings: Finding[];
   faults: Finding[];
-  /** Copies that were further behind than the mirror told. */
+  /** Copies that were further behind than the mirror reported. */
   late: Finding[];
   /** Seconds that it took to copy all but the big databases in the simplest way, at each sample. */
   probes: number[];
-  /** How often each program was killed. */
+  /** Number of kills of each program. */
   kills: Map<Role, number>;
-  /** Which programs were stopped in the middle of something, while the mirror was copied. */
+  /** The programs that were stopped while working, when the mirror was copied. */
   stopped: Set<Role>;
-  /** What the programs of the mirror have said. */
+  /** The output of the mirror's programs. */
   said: string;
   latencies: Map<string, Latencies>;
 }
@@ -70,7 +70,7 @@ const DISK = 600;
 const LARGE_DISK = 4000;
 /** What copying costs at a moment is the most that was found in so many tries before it: as far back as a copy is made. */
 const PROBES = 4;
-/** Seconds in which a mirror that was started again has looked at everything. */
+/** Seconds in which a restarted mirror has checked everything. */
 const RECOVERY = 4;
 
 /**
@@ -78,7 +78,7 @@ const RECOVERY = 4;
  * stopped, the target is copied, and the copies are opened and checked, as after the loss of the primary.
  */
 export async function torture(options: TortureOptions): Promise<TortureResult> {
-  const { tools, samples, safe, inotifyMode, few = Infinity, longestPause = 1.5, trouble } = options;
+  const { tools, samples, safe, inotifyMode, few = Infinity, longestPause = 1.5, disruption } = options;
   const root = await mkdtemp(path.join(process.env.TORTURE_DIRECTORY ?? tmpdir(), "lsyncd-torture-"));
   const mirror = new Mirror({
     lsyncd: tools.lsyncd,
@@ -92,15 +92,15 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
   const pauses: Pause[] = [];
   const probes: number[] = [];
   let disk: TortureDisk | undefined;
-  // Also what is frozen at that moment: it would stay so for ever.
+  // Includes frozen processes, which would stay frozen forever.
   const inOrder = whenInterrupted(async () => {
     mirror.kill();
     await disk?.remove();
   });
   try {
     await mirror.prepare();
-    // Of its own: the gate counts what a file system loses, and others delete files on that of the test.
-    const size = trouble === "full" || trouble === "power" ? DISK : LARGE_DISK;
+    // Its own disk: the gate counts losses per file system, and other processes delete files on the test's own.
+    const size = disruption === "full" || disruption === "power" ? DISK : LARGE_DISK;
     disk = await TortureDisk.mount(root, mirror.target, size);
     const endWriters = await startWriters(tools.python, mirror.source, options.writers);
     const commits = new Commits(options.writers.map((writer) => commitsOf(mirror.source, writer)));
@@ -114,15 +114,15 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
       // The checks of a sample run while the next one is awaited.
       let checking = Promise.resolve();
       for (let sample = 0; sample < samples; sample++) {
-        if (trouble === undefined) mirror.mustLive();
-        if (trouble === "full") await fillUp(disk);
+        if (disruption === undefined) mirror.mustLive();
+        if (disruption === "full") await fillUp(disk);
         const [probed] = await Promise.all([
           probe(root, mirror.source, options.writers),
           sleep(200 + Math.random() * (longestPause * 1000 - 200)),
         ]);
         probes.push(probed);
         const victim = roles[sample % roles.length];
-        if (trouble === "kill" && victim) {
+        if (disruption === "kill" && victim) {
           if (await mirror.killOne(victim)) kills.set(victim, (kills.get(victim) ?? 0) + 1);
           await sleep(Math.random() * 100);
           mirror.start();
@@ -132,19 +132,19 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
           .filter(({ big }) => !big || sample % BIG_EVERY === BIG_EVERY - 1)
           .map((writer) => ({ ...writer, databases: some(few, writer.databases) }));
         const copy = path.join(root, "copy");
-        const told =
-          trouble === "power"
+        const reports =
+          disruption === "power"
             ? await cutCopy(mirror, disk, writers, copy)
             : await frozenCopy(mirror, writers, copy, stopped);
         disk.free();
-        if (trouble === "power") {
+        if (disruption === "power") {
           mirror.start();
           await sleep(RECOVERY * 1000);
         }
         const frozen = [...pauses];
         const copyingAll = Math.max(...probes.slice(-PROBES));
-        pauses.push({ from: told.frozen, to: Date.now() / 1000 });
-        checking = check(tools.python, copy, writers, told.frozen).then((found) => {
+        pauses.push({ from: reports.frozen, to: Date.now() / 1000 });
+        checking = check(tools.python, copy, writers, reports.frozen).then((found) => {
           commits.read();
           for (const finding of found) {
             const { big, chaos } =
@@ -153,23 +153,23 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
             const before = newest.get(finding.path) ?? 0;
             if (finding.n < before) finding.fault = `went back from transaction ${before} to ${finding.n}`;
             newest.set(finding.path, finding.n);
-            // Who is killed in the middle has no time to note what was committed.
+            // A writer that is killed has no time to record its last commit.
             if (chaos) continue;
-            finding.behind = commits.behind(finding.path, finding.n, told.frozen, frozen);
-            finding.allowed = allowed(told, finding.path, big ?? false, copyingAll);
+            finding.behind = commits.behind(finding.path, finding.n, reports.frozen, frozen);
+            finding.allowed = allowed(reports, finding.path, big ?? false, copyingAll);
           }
           findings.push(...found);
           options.report?.(sample, found);
         });
       }
       await checking;
-      if (trouble === undefined) mirror.mustLive();
+      if (disruption === undefined) mirror.mustLive();
       done = samples;
     } finally {
       const delivered = endMails();
       latencies = await endWriters();
-      // A pass that was killed is made up for by lsyncd-supervisor, which is not here.
-      if (samples === done && trouble === undefined) findings.push(...(await missingMails(mirror, delivered)));
+      // lsyncd-supervisor would repeat a killed pass, but does not run here.
+      if (samples === done && disruption === undefined) findings.push(...(await missingMails(mirror, delivered)));
       await mirror.stop();
     }
     const faults = findings.filter((finding) => finding.fault !== null);
@@ -184,7 +184,7 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
 
 /**
  * Ordinary files, as a mail server writes them: beside, then renamed into place; the last twenty stay. Every tenth is written
- * slowly, in place. Returns what ends it and tells the names of those that are there then.
+ * slowly, in place. Returns a function that stops it and returns the names of the files that exist then.
  */
 function deliverMails(source: string): () => string[] {
   const folder = path.join(source, "incoming");
@@ -219,7 +219,7 @@ async function missingMails(mirror: Mirror, names: string[]): Promise<Finding[]>
   return differing().map((name) => ({ path: name, fault: "an ordinary file that did not arrive" }));
 }
 
-/** Takes the room away in the middle of whatever is copied, several times, and leaves less than a copy of the larger ones in the end. */
+/** Fills the disk during copies, several times, and in the end leaves less space than a copy of the larger ones needs. */
 async function fillUp(disk: TortureDisk): Promise<void> {
   for (let i = 0; i < 4; i++) {
     await sleep(Math.random() * 400);
@@ -238,7 +238,7 @@ async function probe(root: string, source: string, writers: Writer[]): Promise<n
   return Number((await run("perl", argv)).stderr);
 }
 
-/** So many of a list, at random. */
+/** The given number of elements of a list, at random. */
 function some<T>(many: number, list: T[]): T[] {
   return list
     .map((one) => ({ one, at: Math.random() }))
@@ -247,28 +247,28 @@ function some<T>(many: number, list: T[]): T[] {
     .map(({ one }) => one);
 }
 
-/** Stops the mirror where it is, copies what writers wrote of it, and returns what it reports of itself. Adds to `roles` who was stopped. */
-async function frozenCopy(mirror: Mirror, writers: Writer[], copy: string, roles: Set<Role>): Promise<Told> {
+/** Freezes the mirror, copies the writers' databases from it, and returns its reports about itself. Adds the stopped programs to `roles`. */
+async function frozenCopy(mirror: Mirror, writers: Writer[], copy: string, roles: Set<Role>): Promise<Reports> {
   const stopped = mirror.freeze();
   try {
     for (const role of mirror.running()) roles.add(role);
-    const told = readTold(mirror.state, Date.now() / 1000, mirror.copies());
+    const reports = readReports(mirror.state, Date.now() / 1000, mirror.copies());
     await copyTarget(mirror, writers, copy);
-    return told;
+    return reports;
   } finally {
     mirror.thaw(stopped);
   }
 }
 
-/** Cuts the power of the mirror's disk and ends the mirror, then copies what a boot would find. */
-async function cutCopy(mirror: Mirror, disk: TortureDisk, writers: Writer[], copy: string): Promise<Told> {
+/** Cuts the power of the mirror's disk and ends the mirror, then copies the state that a boot would find. */
+async function cutCopy(mirror: Mirror, disk: TortureDisk, writers: Writer[], copy: string): Promise<Reports> {
   await disk.cut();
-  const told = readTold(mirror.state, Date.now() / 1000, mirror.copies());
+  const reports = readReports(mirror.state, Date.now() / 1000, mirror.copies());
   mirror.kill();
   await mirror.gone();
   await disk.remount();
   await copyTarget(mirror, writers, copy);
-  return told;
+  return reports;
 }
 
 async function copyTarget(mirror: Mirror, writers: Writer[], copy: string): Promise<void> {
@@ -292,7 +292,7 @@ async function untilMirrored(mirror: Mirror, writers: Writer[]): Promise<void> {
   throw new Error("not every database reached the mirror within two minutes");
 }
 
-/** The ages in seconds of what was found, by the first part of the path. */
+/** The ages of the findings in seconds, by the first part of the path. */
 export function ages(findings: Finding[]): Map<string, { median: number; p95: number; max: number; count: number }> {
   const groups = new Map<string, number[]>();
   for (const { path: file, age } of findings) {

@@ -85,7 +85,7 @@ export interface Latencies {
   committed: number;
 }
 
-/** The file in which a writer notes what was committed. */
+/** The file in which a writer records its commits. */
 export function commitsOf(source: string, writer: Writer): string {
   return path.join(source, "..", "latencies", `${writer.name}.commits`);
 }
@@ -145,13 +145,13 @@ export async function startWriters(
   };
 }
 
-/** What was found in one copied database. `age` in seconds, from the newest commit in it to the freeze. */
+/** The findings in one copied database. `age` in seconds, from the newest commit in it to the freeze. */
 export interface Finding {
   path: string;
   fault: string | null;
   age?: number;
   n?: number;
-  /** Seconds since the first commit that it lacked at the freeze, and how many it may be behind by what the mirror told. */
+  /** Seconds since the first commit that it lacked at the freeze, and the permitted lag according to the mirror's own reports. */
   behind?: number;
   allowed?: number;
 }

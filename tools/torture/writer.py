@@ -1,4 +1,4 @@
-"""Writes to SQLite databases without a pause, so that any state that was never committed can be told from one that was.
+"""Writes to SQLite databases without a pause, so that a state that was never committed can be distinguished from one that was.
 
 Each transaction n rewrites some random rows of `fill` and adds one row to `chain`. A row of `fill` holds the number of
 the transaction that wrote it last and data that follow from (id, n). The row of `chain` holds the combined digest of

@@ -15,7 +15,7 @@ export interface Context {
   log: Log;
 }
 
-/** Outputs before anything has run: in a preview nobody knows them yet. */
+/** Outputs before anything has run: unknown in a preview. */
 const UNKNOWN_OUTPUTS: Properties = { stdout: unknown, stderr: unknown };
 
 /** Runs `create`, if there is one. Resolves with the new resource's id and state; rejects when the command fails. */

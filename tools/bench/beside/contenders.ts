@@ -29,7 +29,7 @@ export interface Contender {
   start: () => void | Promise<void>;
   /** Whether each of these databases has a first copy. */
   complete: (names: string[]) => boolean;
-  /** Ends it at once, wherever it is. */
+  /** Ends it at once, at any point. */
   kill: () => void | Promise<void>;
   /** Makes a file that SQLite can open out of the copy of a database, or throws. */
   restore: (name: string, to: string) => Promise<void>;
@@ -41,14 +41,14 @@ function inGroup(group: Group, argv: string[]): ChildProcess {
   return spawn(program, args, { stdio: "ignore", detached: true });
 }
 
-/** Kills what is in the group, until nothing is. */
+/** Kills all processes of the group. */
 async function killGroup(group: Group): Promise<void> {
   for (let pids = group.pids(); pids.length > 0; pids = group.pids()) {
     for (const pid of pids) {
       try {
         process.kill(pid, "SIGKILL");
       } catch {
-        // It ended by itself meanwhile.
+        // It has ended meanwhile.
       }
     }
     await sleep(50);

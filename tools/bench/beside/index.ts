@@ -32,7 +32,7 @@ const FIRST = 900;
 const databases = path.join(__dirname, "..", "many", "databases.py");
 const nameOf = (number: number): string => `user-${String(number).padStart(6, "0")}.sqlite`;
 
-/** Measures on this machine, and keeps what it finds. */
+/** Measures on this machine, and stores the results. */
 export async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,

@@ -4,7 +4,7 @@ import type { Conditions } from "../results";
 export const ways = ["lsyncd-as-code", "cron", "litestream"] as const;
 export type Way = (typeof ways)[number];
 
-/** What one way made of some databases, while there were commits. */
+/** The results of one way with some databases, during commits. */
 export interface Beside {
   way: Way;
   databases: number;

@@ -8,7 +8,7 @@ import { Stack } from "../../stack";
 import type { Command } from "../measured";
 import type { Work } from "./types";
 
-/** What a tool deploys to, and where it may keep things. */
+/** The hosts that a tool deploys to, and its working folder. */
 export interface Field {
   /** The hosts, at the address at which a tool is to reach them. */
   hosts: SandboxHost[];
@@ -19,9 +19,9 @@ export interface Field {
 
 /** A tool with its deployment, ready to run. */
 export interface Contestant {
-  /** Forgets what was deployed, as on a machine that never did. */
+  /** Resets the tool's own state, as on a machine that never deployed. */
   forget?: () => Promise<void>;
-  /** Does what is not part of the run, such as editing a file, and returns the run. */
+  /** Prepares the run, for example by editing a file, and returns it. */
   prepare: (work: Work, delay: number) => Promise<Command>;
 }
 

@@ -1,6 +1,6 @@
 /**
  * A process of its own: passes TCP connections on, each byte half a round trip later, as a line of that length would. The program's
- * arguments are milliseconds of a round trip, and the routes as JSON. Says "ready" when it listens.
+ * arguments are milliseconds of a round trip, and the routes as JSON. Prints "ready" when it listens.
  * Not like a real line: it loses nothing, and a connection's window is never too small for it.
  */
 import { connect, createServer, type Socket } from "node:net";
@@ -38,7 +38,7 @@ function serve({ listen, to }: Route, roundTrip: number): Promise<void> {
 async function main([roundTrip = "0", routes = "[]"]: string[]): Promise<void> {
   for (const route of JSON.parse(routes) as Route[]) await serve(route, Number(roundTrip));
   console.log("ready");
-  // Ends with whoever started it.
+  // Exits with its parent.
   process.stdin.resume().on("end", () => process.exit(0));
 }
 

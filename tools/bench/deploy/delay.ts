@@ -8,13 +8,13 @@ export interface Endpoint {
   port: number;
 }
 
-/** Where a delayed connection comes in and where it goes. */
+/** The two ends of a delayed connection. */
 export interface Route {
   listen: Endpoint;
   to: Endpoint;
 }
 
-/** Starts the proxy that delays; returns what ends it. Throws when it cannot listen. */
+/** Starts the delaying proxy; returns a function that stops it. Throws if it cannot listen. */
 export async function delay(routes: Route[], roundTripMs: number): Promise<() => void> {
   const proxy = spawn(
     process.execPath,

@@ -9,12 +9,12 @@ const sh = async (host: SandboxHost, script: string, ...args: string[]): Promise
 
 const clean = readFileSync(join(__dirname, "clean.sh"), "utf8");
 
-/** Takes away all that any of the tools has deployed; the packages stay, and the source has a few files. */
+/** Removes everything that any of the tools has deployed; the packages stay, and the source has a few files. */
 export async function cleanHost(host: SandboxHost): Promise<void> {
   await sh(host, clean, host.source, host.target);
 }
 
-/** Lets the host's SSH server log connections and sessions. Restarted, and not reloaded: after a reload it refuses connections for a moment. */
+/** Makes the host's SSH server log connections and sessions. Restarts it: after a reload it refuses connections for a moment. */
 export async function watchSshd(host: SandboxHost): Promise<void> {
   await sh(host, `echo LogLevel VERBOSE >/etc/ssh/sshd_config.d/05-bench.conf && systemctl restart ssh`);
 }
@@ -26,7 +26,7 @@ export async function markJournal(host: SandboxHost): Promise<string> {
   return mark;
 }
 
-/** What the host's SSH server had to do since the mark. */
+/** The work of the host's SSH server since the mark. */
 export async function sshSince(host: SandboxHost, mark: string): Promise<SshUse> {
   const log = (await sh(host, "journalctl --sync; journalctl -t sshd -t bench -o cat")).split("\n");
   if (!log.includes(mark)) throw new Error(`${host.name}: the mark is not in its journal`);

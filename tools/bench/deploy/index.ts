@@ -25,7 +25,7 @@ const usage = `Deploys to the same sandbox hosts with this program and with othe
 Results are kept after each number of hosts, beside those of earlier runs: a part that is measured anew takes the place of what
 was there. Write the page from them: npm run bench -- write`;
 
-/** Measures the tools, and keeps what it finds. */
+/** Measures the tools, and stores the results. */
 export async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,

@@ -17,7 +17,7 @@ const titles: Record<Work, string> = {
 const titleOf = (tool: string): string => contenders[tool]?.title ?? tool;
 const others = (tool: string): boolean => tool !== ours;
 
-/** What was measured, in the order of the tables. */
+/** The measurements, in the order of the tables. */
 function measured({ sessions }: DeployResults) {
   const samples = sessions.flatMap((session) => session.samples);
   const ascending = (pick: (sample: Sample) => number): number[] =>
@@ -45,7 +45,7 @@ function times(results: DeployResults, rtt: number): string {
   return markdownTable(["work", "hosts", ...tools.map(titleOf), "ratio to the quickest other"], rows);
 }
 
-/** What the tools cost: connections and sessions for each host, CPU time, memory. */
+/** The cost of the tools: connections and sessions for each host, CPU time, memory. */
 function costs(results: DeployResults, rtt: number): string {
   const { tools, hosts } = measured(results);
   const rows = works.flatMap((work) =>

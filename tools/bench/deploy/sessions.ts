@@ -1,11 +1,11 @@
 import type { DeployResults, Sample, Session } from "./types";
 
-/** Where a sample belongs in the tables. */
+/** The cell of a sample in the tables. */
 const cellOf = ({ tool, hosts, rtt, work }: Sample): string => `${tool} ${hosts} ${rtt} ${work}`;
 
 /**
- * Adds what was measured to what is known. Samples of the same commit and machine are put together; of a tool and a work
- * on a number of hosts at a distance only the newest session counts, and what no longer counts is dropped.
+ * Adds new samples to the known ones. Samples of the same commit and machine are merged; for each tool, work, number of hosts and
+ * distance only the newest session counts, and older ones are dropped.
  */
 export function merge(known: DeployResults | undefined, session: Session): DeployResults {
   const key = ({ conditions }: Session): string => JSON.stringify({ ...conditions, date: "" });

@@ -1,4 +1,4 @@
-/** What one run of a tool did at a host's SSH server. */
+/** The work of a host's SSH server for one run of a tool. */
 export interface SshUse {
   connections: number;
   /** Commands, shells and subsystems that were started, all connections together. */

@@ -3,11 +3,11 @@ import { ours } from "./contenders";
 import { ratios, samplesOf } from "./sessions";
 import type { DeployResults, Work } from "./types";
 
-/** One target with what was found. */
+/** A target and the measured value. */
 export interface Verdict {
   target: string;
   limit: number;
-  /** Undefined when it was not measured. */
+  /** Undefined if not measured. */
   found: number | undefined;
   unit: string;
 }
@@ -40,7 +40,7 @@ const connections: { work: Work; limit: number }[] = [
   { work: "change", limit: 3 },
 ];
 
-/** What this program is meant to reach, and what it has reached. */
+/** The targets of this program, and the measured values. */
 export function judge(results: DeployResults): Verdict[] {
   const own = (work: Work, count: number, rtt: number) => samplesOf(results, { tool: ours, hosts: count, rtt, work });
   const ratio = (work: Work, count: number, rtt: number): number | undefined => {

@@ -51,7 +51,7 @@ const usage = `What the mirror costs on its host.
 
 const numbers = (option: string, text: string): number[] => wholeNumbers(option, text.split(","));
 
-/** Measures on one host, and keeps what it finds. */
+/** Measures on one host, and stores the results. */
 export async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,

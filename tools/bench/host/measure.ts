@@ -7,10 +7,10 @@ import type { Stack } from "../../stack";
 import { cleanHost } from "../deploy/hosts";
 import type { ByDirectories, BySize, HostResults, Runs } from "./types";
 
-/** What is measured on, and with. */
+/** The host and tools of a measurement. */
 export interface Place {
   host: SandboxHost;
-  /** Makes a stack that knows of no deployment. */
+  /** Creates a stack without any deployment. */
   newStack: () => Promise<Stack>;
   say: (line: string) => void;
 }
@@ -33,7 +33,7 @@ const fill = async (host: SandboxHost, what: "files" | "directories", count: num
   await sh(host, 'perl "$1" "$2" "$3" "$4" && sync', program, host.source, what, String(count));
 };
 
-/** Runs a shell command on the host so many times; what it prints and how it ends does not matter. */
+/** Runs a shell command on the host so many times; output and exit code do not matter. */
 async function timed(host: SandboxHost, times: number, command: string): Promise<Runs> {
   const runs: Runs = { seconds: [], cpu: [] };
   for (let number = 0; number < times; number += 1) {
@@ -64,17 +64,17 @@ async function deploy({ newStack }: Place): Promise<void> {
 
 /** Seconds of the newest first pass, by the log of lsyncd; waits for its end. */
 async function firstPass(host: SandboxHost): Promise<number> {
-  let told = "";
+  let seconds = "";
   const script = `log=/var/log/lsyncd/lsyncd.log
     end=$(grep "Startup of .* finished" $log | tail -n 1); [ -n "$end" ] || exit 0
     begin=$(grep "recursive startup rsync" $log | tail -n 1); [ -n "$begin" ] || exit 0
     at() { date -d "$(cut -c 1-24 <<<"$1")" +%s; }
     echo $(($(at "$end") - $(at "$begin")))`;
   await until("lsyncd has made its first pass", timeoutMs, async () => {
-    told = await sh(host, script);
-    return told !== "" && Number(told) >= 0;
+    seconds = await sh(host, script);
+    return seconds !== "" && Number(seconds) >= 0;
   });
-  return Number(told);
+  return Number(seconds);
 }
 
 /** Bytes of lsyncd's memory: now (VmRSS), or at most so far (VmHWM). */
@@ -85,7 +85,7 @@ async function memoryOf(host: SandboxHost, key: "VmRSS" | "VmHWM"): Promise<numb
   );
 }
 
-/** A host with nothing of ours, and nothing in its source: what was there before would still be on its way to the mirror. */
+/** A host without this program, and with an empty source: earlier files would still be on their way to the mirror. */
 async function emptyHost(host: SandboxHost): Promise<void> {
   await cleanHost(host);
   await sh(
@@ -95,7 +95,7 @@ async function emptyHost(host: SandboxHost): Promise<void> {
   );
 }
 
-/** What the monitor and the preflight cost with so many files on the volume. */
+/** The cost of the monitor and the preflight with so many files on the volume. */
 export async function bySize(place: Place, files: number, runs: number): Promise<BySize> {
   const { host, say } = place;
   await emptyHost(host);

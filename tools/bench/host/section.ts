@@ -11,7 +11,7 @@ const cpu = (runs: Runs): string => figure(median(runs.cpu) * 1000);
 /** The volume that is known to have been too much for lsyncd: 272 thousand databases, and 78 GB of memory were reported. */
 const databases = 272_000;
 
-/** A section made of one part of the results; the page says so when that was not measured. */
+/** A section made of one part of the results; if that was not measured, the page says so. */
 function section<Part extends keyof HostResults>(
   part: Part,
   render: (found: NonNullable<HostResults[Part]>) => string[],

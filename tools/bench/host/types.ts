@@ -6,7 +6,7 @@ export interface Runs {
   cpu: number[];
 }
 
-/** What a volume with so many files costs. */
+/** The cost of a volume with so many files. */
 export interface BySize {
   files: number;
   /** Seconds of the first pass over the volume, which fills an empty mirror. */
@@ -18,7 +18,7 @@ export interface BySize {
   preflightMirror: Runs;
 }
 
-/** What watching so many directories costs, with nothing to copy. */
+/** The cost of watching so many directories, with nothing to copy. */
 export interface ByDirectories {
   directories: number;
   /** Seconds from the start of the service until lsyncd has made its first pass. */

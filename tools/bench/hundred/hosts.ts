@@ -12,7 +12,7 @@ export interface Answering {
   stop: () => Promise<void>;
 }
 
-/** What a host remembers: the runs that its activation and its first one belong to. */
+/** The state of a host: the runs that its activation and its first one belong to. */
 interface Memory {
   run?: string;
   since?: string;
@@ -20,7 +20,7 @@ interface Memory {
 
 const port = 2222;
 
-/** Makes so many of them. Their work is none: a look, a preflight, the packages and an activation only get their answers. */
+/** Creates the given number of them. They do no work: an inspection, a preflight, the packages and an activation only get their answers. */
 export async function answeringHosts(count: number): Promise<Answering> {
   const folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-bench-"));
   const privateKeyPath = join(folder, "id_ed25519");
@@ -62,7 +62,7 @@ export async function answeringHosts(count: number): Promise<Answering> {
 
 function serve(client: Connection, memory: Memory): void {
   client.on("error", () => undefined);
-  // Whoever comes is let in: what is measured is the other side.
+  // Every login is accepted: only the client is measured.
   client.on("authentication", (context) => {
     context.accept();
   });
@@ -80,7 +80,7 @@ function serve(client: Connection, memory: Memory): void {
   });
 }
 
-/** What a healthy host prints for a command of the program. */
+/** The output of a healthy host for a command of the program. */
 export function answerTo(command: string, memory: Memory): string {
   const [, step = "", run] =
     / (look|preflight|packages|activate)(?: install)?(?: run ([0-9TZ]+))?$/.exec(command) ?? [];

@@ -15,7 +15,7 @@ in this process, each with its own address and key, that answer as a host does a
 
   npm run bench -- hundred [--hosts 10,100] [--runs 3]`;
 
-/** Measures the three operations, from an empty stack on; adds what it finds to `operations`. */
+/** Measures the three operations, from an empty stack on; adds the results to `operations`. */
 async function measure(
   count: number,
   engine: { path: string; folder: string },
@@ -60,7 +60,7 @@ async function measure(
   }
 }
 
-/** Measures many hosts, and keeps what it finds. */
+/** Measures many hosts, and stores the results. */
 export async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,

@@ -51,7 +51,7 @@ def write(root, target, number, directories, rate, seconds):
     took, lags, waiting, lock, ended = [], [], [], threading.Lock(), False
 
     def look():
-        # Every sample is looked at until the mirror has it.
+        # Each sample is checked until the mirror has it.
         while not ended or waiting:
             with lock:
                 samples = list(waiting)

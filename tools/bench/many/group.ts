@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync } from "node:fs";
 
-/** A control group: what everything costs that is started in it, however short it lives. */
+/** A control group: the cost of all processes started in it, however short-lived. */
 export class Group {
   private constructor(
     private readonly folder: string,
@@ -41,7 +41,7 @@ export class Group {
         const program = name.includes("sqlite-copier") ? "copier" : /lsyncd -|lsyncd$/.test(name) ? "lsyncd" : "others";
         found.set(program, (found.get(program) ?? 0) + kilobytes / 1024);
       } catch {
-        // It ended by itself meanwhile.
+        // It has ended meanwhile.
       }
     }
     return found;
@@ -52,7 +52,7 @@ export class Group {
     try {
       rmdirSync(this.folder);
     } catch {
-      // Something is still about to end; an empty group costs nothing.
+      // A process is still ending; an empty group costs nothing.
     }
   }
 }

@@ -16,7 +16,7 @@ const usage = `What the mirror of very many small databases costs: the first pas
 
 Before the first pass, and before the \`rsync -a\` that it is compared with, the kernel's caches are dropped.`;
 
-/** Measures on this machine, and keeps what it finds. */
+/** Measures on this machine, and stores the results. */
 export async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,

@@ -12,7 +12,7 @@ import { say } from "../options";
 import { Group } from "./group";
 import type { Directories, Many, Rate } from "./types";
 
-/** What is measured of one number of databases. */
+/** The measurements for one number of databases. */
 export interface Wanted {
   number: number;
   directories: Directories;
@@ -111,7 +111,7 @@ export async function mirrored(tools: Tools, wanted: Wanted): Promise<Many> {
   }
 }
 
-/** Waits until lsyncd's pass over everything has ended and the copier has nothing left to do. */
+/** Waits until lsyncd's pass over everything has ended and the copier is idle. */
 async function inSync(mirror: Mirror): Promise<void> {
   const passes = path.join(mirror.marks, "passes");
   const queues = ["queue", "queue.pass"].map((name) => path.join(mirror.state, name));
@@ -126,7 +126,7 @@ async function inSync(mirror: Mirror): Promise<void> {
   }
 }
 
-/** Throws when the mirror lacks something. */
+/** Throws if the mirror is incomplete. */
 async function complete(mirror: Mirror): Promise<void> {
   const { stdout } = await run("rsync", ["-ani", "--omit-dir-times", `${mirror.source}/`, `${mirror.target}/`]);
   const lacking = stdout.split("\n").filter((line) => /^[<>ch.*]f/.test(line));

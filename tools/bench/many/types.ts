@@ -3,7 +3,7 @@ import type { Conditions } from "../results";
 /** How databases are spread: all in one directory, or over so many. */
 export type Directories = 1 | 256;
 
-/** What a time of commits cost. Seconds, milliseconds of a commit, megabytes. */
+/** The cost of a period of commits. Seconds, milliseconds of a commit, megabytes. */
 export interface Rate {
   perSecond: number;
   seconds: number;
@@ -12,7 +12,7 @@ export interface Rate {
   p99: number;
   alone: number;
   lag: { count: number; median: number; p99: number; worst: number };
-  /** The most that lsyncd's status file said at once. */
+  /** The largest number in lsyncd's status file. */
   delays: number;
   /** Share of one core, of everything that mirrors. */
   cpu: number;

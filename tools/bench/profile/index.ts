@@ -20,7 +20,7 @@ const usage = `Where the time of a run that changes nothing goes: the commands t
 const loadTsx = 'require("./infra/typescript.cjs").readTypescript()';
 const loadProgram = `${loadTsx}; require("./infra/program.ts")`;
 
-/** Of how many hosts the CPU time is told by program: what it takes in any case, and what each host adds. */
+/** Numbers of hosts for which CPU time is listed by program: the fixed cost, and the cost of each host. */
 const counts = [1, 8];
 
 /** Which program a command line is of. */
@@ -45,7 +45,7 @@ const engineWork = {
   state: /\s([\d.]+)%\s+\S*backend\.\(\*SnapshotManager\)\.saveSnapshot(?: .*)?$/m,
 };
 
-/** The shares (0 to 1) of the engine's CPU time that these take; undefined where there is no Go to tell. */
+/** The shares (0 to 1) of the engine's CPU time that these take; undefined if Go is not installed. */
 async function engineShares({ argv, env }: Command): Promise<EngineShares | undefined> {
   const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-bench-"));
   try {
@@ -65,7 +65,7 @@ async function engineShares({ argv, env }: Command): Promise<EngineShares | unde
   }
 }
 
-/** Measures the parts of a run, and keeps what it finds. */
+/** Measures the parts of a run, and stores the results. */
 export async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,

@@ -15,7 +15,7 @@ my $done = sync_unit((map { scalar LsyncdAsCode::Beneath::open_beneath($_, '') }
   { lock_seconds => 2, big => 32 << 20, reserve => 0, whole => 1, owner => 1, group => 1, perms => 0 });
 die "$done->{why}: $done->{reason}" if $done->{state} ne "copied"`;
 
-/** How long a database takes into an empty mirror that nobody writes to, by the copier and by rsync. */
+/** Duration of copying one database into an empty, idle mirror, by the copier and by rsync. */
 export async function copies(
   tools: Tools,
   journal: Copies["journal"],

@@ -19,7 +19,7 @@ const usage = `What mirroring databases costs, and what a mirror is worth that i
   --seconds    how long each writer writes
   --samples    moments at which the mirror is stopped and opened`;
 
-/** Measures on this machine, and keeps what it finds. */
+/** Measures on this machine, and stores the results. */
 export async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,

@@ -5,14 +5,14 @@ import { say } from "../options";
 import { quantile } from "../statistics";
 import type { Moments } from "./types";
 
-/** How lsyncd is told to mirror, by the words of the page. */
+/** The ways to configure lsyncd, by their names on the page. */
 const ways = [
   { how: "`sqliteSafe: true`, the default", safe: true },
   { how: "`sqliteSafe: false`: rsync, when files are closed", safe: false, inotifyMode: "" },
   { how: "`sqliteSafe: false` and `inotifyMode: CloseWrite or Modify`", safe: false },
 ];
 
-/** The torture test in each way. Of rsync alone a quarter of the samples says enough. */
+/** The torture test in each way. For rsync alone a quarter of the samples is enough. */
 export async function moments(tools: Tools, most: number): Promise<Moments[]> {
   const found: Moments[] = [];
   for (const { how, ...way } of ways) {

@@ -4,7 +4,7 @@ import { figure, median, spreadText } from "../statistics";
 import { markdownTable } from "../table";
 import type { MirroredBy, SqliteResults, Written } from "./types";
 
-/** A section made of one part of the results; the page says so when that was not measured. */
+/** A section made of one part of the results; if that was not measured, the page says so. */
 function section<Part extends keyof SqliteResults>(
   part: Part,
   render: (found: NonNullable<SqliteResults[Part]>) => string[],

@@ -1,7 +1,7 @@
 import type { Latencies } from "../../torture/workload";
 import type { Conditions } from "../results";
 
-/** Who mirrors while writers write: nobody, this program, or rsync alone as with `sqliteSafe: false`. */
+/** The program that mirrors while writers write: none, this program, or rsync alone as with `sqliteSafe: false`. */
 export const mirrors = ["none", "safe", "plain"] as const;
 export type MirroredBy = (typeof mirrors)[number];
 
@@ -26,9 +26,9 @@ export interface Written extends Latencies {
   target: number;
 }
 
-/** What was found in a mirror that was stopped at random moments. */
+/** The state of a mirror that was stopped at random moments. */
 export interface Moments {
-  /** How lsyncd was told to mirror: the words of the page. */
+  /** The configuration of lsyncd: its name on the page. */
   how: string;
   samples: number;
   opened: number;
@@ -36,7 +36,7 @@ export interface Moments {
   faults: number;
   /** Of those that opened: how far behind, in seconds. */
   behind: { median: number; p99: number; most: number };
-  /** Further behind than is promised. */
+  /** Further behind than promised. */
   late: number;
 }
 

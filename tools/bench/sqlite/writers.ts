@@ -10,7 +10,7 @@ import { startWriters, type Writer } from "../../torture/workload";
 import { say } from "../options";
 import type { MirroredBy, Written } from "./types";
 
-/** What is written, by the name that the page has for it. Without a pause between transactions none would ever be quick. */
+/** The workloads, by their names on the page. Without a pause between transactions no commit would be quick. */
 export const workloads: Record<string, Writer> = {
   "8 MB, WAL": { name: "w", rows: 20, interval: 0.01, databases: [{ path: "a.sqlite", journal: "wal", megabytes: 8 }] },
   "8 MB, rollback journal": {
@@ -62,7 +62,7 @@ export async function writers(tools: Tools, workload: string, by: MirroredBy, se
     const end = await startWriters(tools.python, mirror.source, [writer]);
     await sleep(seconds * 1000);
     const latencies = (await end()).get(writer.name);
-    if (!latencies) throw new Error("the writer told nothing");
+    if (!latencies) throw new Error("the writer printed no latencies");
     const target = (await disk.written()) - before;
     const found = { workload, by, seconds, ...latencies, target };
     say(`${workload}, ${by}: ${JSON.stringify(found)}`);

@@ -7,10 +7,10 @@ import { cacheDir } from "../paths";
 import { writeJson } from "../state";
 import type { Log } from "../types";
 
-/** How a virtual machine's processor comes about: by the machine's own, or emulated. */
+/** How a virtual machine's processor is provided: by this machine's own (KVM), or by emulation. */
 export type Acceleration = "kvm" | "tcg";
 
-/** How long a kernel under KVM may take to its first program, in milliseconds; it takes two or three seconds where KVM works. */
+/** Time limit for a kernel under KVM to start its first program, in milliseconds; it takes two or three seconds where KVM works. */
 const probeMs = 20_000;
 
 /** What the kernel prints when it has started and hands over. */
@@ -23,8 +23,8 @@ export const accelerationArguments = (acceleration: Acceleration): string[] =>
     : ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"];
 
 /**
- * KVM where a kernel boots under it, emulation elsewhere: /dev/kvm may be there, and a guest stop in its first steps. Tried once for
- * each kernel of this machine and image, with nothing but the image's kernel; what came of it is kept in the cache.
+ * KVM where a kernel boots under it, emulation elsewhere: /dev/kvm may exist, and a guest may still stop in its first steps. Tried once for
+ * each kernel of this machine and each image, with only the image's kernel; the cache stores the result.
  */
 export async function chooseAcceleration(image: string, log: Log): Promise<Acceleration> {
   try {

@@ -1,5 +1,5 @@
 /**
- * Serves the disks of one virtual machine, until a power cut or ends.
+ * Serves the disks of one virtual machine, until a power cut ends it.
  *
  *   disk-server.ts DIRECTORY IMAGE…
  *
@@ -40,7 +40,7 @@ function obey(line: string): string {
     );
     if (word === "lose") return `cut ${lost.join(" ")}`;
     for (const socket of clients) if (!socket.readableEnded) socket.pause();
-    // Answered and gone: no later request of the machine finds anybody.
+    // Answered and closed: no later request of the machine gets an answer.
     setTimeout(() => process.exit(0), 20);
     return `cut ${lost.join(" ")}`;
   }

@@ -1,7 +1,7 @@
 import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
 
 /**
- * What a power cut leaves of the writes that were not yet flushed: none of them (`drop`), all of them (`keep`), or a random
+ * Which unflushed writes survive a power cut: none of them (`drop`), all of them (`keep`), or a random
  * subset in which every block has its content of some write or of before (`random`). A disk may do any of these.
  */
 export const lossModes = ["drop", "keep", "random"] as const;
@@ -89,7 +89,7 @@ export class CutDisk {
     }
   }
 
-  /** The power fails: keeps of the cache what the mode says, and forgets the rest. Returns how many blocks lost a write. */
+  /** The power fails: keeps the part of the cache that the mode defines, and discards the rest. Returns the number of blocks that lost a write. */
   cut(mode: LossMode, random: () => number): number {
     let lost = 0;
     for (const [number, versions] of this.unflushed) {

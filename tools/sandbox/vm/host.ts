@@ -11,13 +11,13 @@ import type { Acceleration } from "./acceleration";
 import { consoleTail, endProcesses, isOn, powerOn } from "./process";
 import { passphrase, vmVolumes, type FileSystem, type VmHost } from "./types";
 
-/** How long an emulated machine may take to boot, in milliseconds: 30 to 65 s on a quiet machine. */
+/** Time limit for an emulated machine to boot, in milliseconds. It takes 30 to 65 s on a quiet machine. */
 const bootMs = 300_000;
 
 /** The size of each volume's disk in MiB; the files are sparse. */
 const volumeSizeMb = 1024;
 
-/** What a new machine is made with. */
+/** Arguments for a new machine. */
 export interface NewVm {
   sandbox: string;
   name: string;
@@ -49,7 +49,7 @@ export async function createVm(wanted: NewVm): Promise<VmHost> {
   return host;
 }
 
-/** Puts into the root disk what makes this machine different from the others. */
+/** Writes the files that are specific to this machine to the root disk. */
 async function fillRoot(host: VmHost): Promise<void> {
   const root = join(host.dir, "root");
   mkdirSync(root, { recursive: true });
@@ -68,7 +68,7 @@ async function fillRoot(host: VmHost): Promise<void> {
   }
 }
 
-/** Boots a machine, waits until it answers and has finished booting, and says how long that took when it was off. */
+/** Boots a machine, waits until it answers and has finished booting, and reports how long that took if it was off. */
 export async function bootVm(host: VmHost, log: Log): Promise<void> {
   const began = Date.now();
   const wasOff = !isOn(host);
@@ -92,7 +92,7 @@ export async function bootVm(host: VmHost, log: Log): Promise<void> {
   if (wasOff) log(`${host.name} is up after ${String(Math.round((Date.now() - began) / 1000))} s`);
 }
 
-/** Makes both LUKS volumes of a new machine, with what crypttab and fstab say of them: neither is opened at boot. */
+/** Makes both LUKS volumes of a new machine, and their lines in crypttab and fstab: neither is opened at boot. */
 export async function formatVolumes(host: VmHost): Promise<void> {
   const lines = Object.values(vmVolumes).map(({ device, mapper, mountpoint }) =>
     [
@@ -152,7 +152,7 @@ export async function rebootVm(host: VmHost, log: Log): Promise<void> {
   await bootVm(host, log);
 }
 
-/** Removes a machine and all it left on this one. */
+/** Removes a machine and everything it left on this one. */
 export async function destroyVm(host: VmHost): Promise<void> {
   await endProcesses(host);
   await asRoot("umount", [join(host.dir, "root")], { allowFailure: true });

@@ -7,7 +7,7 @@ import { withLock } from "../lock";
 import { imagesDir, lockPath } from "../paths";
 import type { Log, Release } from "../types";
 
-/** What a Debian server with encrypted volumes has; lsyncd is left out, because installing it is the program's job. */
+/** The packages of a Debian server with encrypted volumes; lsyncd is missing on purpose: the program installs it. */
 const packages = [
   ...["apparmor", "btrfs-progs", "ca-certificates", "cryptsetup", "dbus", "e2fsprogs", "initramfs-tools", "iproute2"],
   ...["kmod", "linux-image-cloud-amd64", "openssh-server", "procps", "python3", "rsync", "sqlite3", "sudo", "systemd"],
@@ -20,7 +20,7 @@ const rootSizeMb = 3072;
 const script = join(__dirname, "prepare-image.sh");
 const guestFiles = join(__dirname, "..", "guest");
 
-/** The image of a release, made the first time it is asked for (two minutes, 600 MB): a folder with vmlinuz, initrd and root.img. */
+/** The image of a release, built on first request (two minutes, 600 MB): a folder with vmlinuz, initrd and root.img. */
 export async function ensureVmImage(release: Release, log: Log): Promise<string> {
   const sources = sourcesFor(release, machineSources(), machineCodename());
   const reach = await machineReachSettings();

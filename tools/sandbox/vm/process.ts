@@ -24,7 +24,7 @@ export function consoleTail(host: VmHost): string {
   return existsSync(consoleOf(host)) ? readFileSync(consoleOf(host), "utf8").split("\n").slice(-25).join("\n") : "";
 }
 
-/** The process that a pid file of a host names, when it lives and is the one: its command line names the host's folder. */
+/** The process that a host's pid file names, if it is alive and its command line names the host's folder. */
 function processIn(host: VmHost, file: string): number | undefined {
   const path = join(host.dir, file);
   const pid = existsSync(path) ? Number(readFileSync(path, "utf8")) : 0;
@@ -107,7 +107,7 @@ async function control(host: VmHost, line: string): Promise<string> {
   });
 }
 
-/** Kills QEMU and the disk server at once; what was not flushed is lost. */
+/** Kills QEMU and the disk server at once; data that was not flushed is lost. */
 export async function endProcesses(host: VmHost): Promise<void> {
   const processes = (): number[] => ["qemu.pid", "disks.pid"].flatMap((file) => processIn(host, file) ?? []);
   for (const pid of processes()) {
@@ -122,8 +122,8 @@ export async function endProcesses(host: VmHost): Promise<void> {
 }
 
 /**
- * The power of a machine fails: its disks keep what was flushed and, of the rest, what the mode says (repeatably, with the
- * same seed). Returns the disk server's answer, which counts the blocks that were lost on each disk.
+ * The power of a machine fails: its disks keep flushed data and, of the rest, the part that the mode defines (repeatable with
+ * the same seed). Returns the disk server's answer, which counts the blocks that were lost on each disk.
  */
 export async function cutPower(host: VmHost, mode: LossMode, seed: number): Promise<string> {
   const answer = await control(host, `cut ${mode} ${String(seed)}`);
@@ -132,8 +132,8 @@ export async function cutPower(host: VmHost, mode: LossMode, seed: number): Prom
 }
 
 /**
- * The power of these disks fails, and the machine goes on: they keep what was flushed and, of the rest, what the mode says, and
- * answer with I/O errors until they are made to fail no longer. What the kernel had not yet written to them can't get there.
+ * The power of these disks fails, and the machine continues: they keep flushed data and, of the rest, the part that the mode defines,
+ * and answer with I/O errors until that is switched off. Data that the kernel had not yet written to them is lost.
  */
 export async function cutDisks(
   host: VmHost,

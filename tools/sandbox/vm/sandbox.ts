@@ -13,13 +13,13 @@ import { bootVm, createVm, destroyVm, formatVolumes, unlock } from "./host";
 import { ensureVmImage } from "./image";
 import type { FileSystem, VmHost, VmState } from "./types";
 
-/** What a sandbox of virtual machines is to be. */
+/** Arguments for a sandbox of virtual machines. */
 export interface VmSandboxOptions {
   name: string;
   hosts?: number;
   release?: Release;
   fileSystem?: FileSystem;
-  /** The process it is for: when that is gone, the next `up` removes it. */
+  /** The process that it is for: after that has ended, the next `up` removes it. */
   owner?: number;
   log?: Log;
 }
@@ -116,7 +116,7 @@ export async function vmSandboxUp(options: VmSandboxOptions): Promise<VmHost[]> 
   });
 }
 
-/** Removes a sandbox of virtual machines. Does nothing when there is none. */
+/** Removes a sandbox of virtual machines. Does nothing if there is none. */
 export async function vmSandboxDown(name: string, log: Log = silent): Promise<void> {
   const onWait = (): void => {
     log(`Another run works on sandbox ${name}, waiting for it`);

@@ -14,7 +14,7 @@ export const vmVolumes = {
   target: { device: "/dev/vdc", mapper: "nvme2n1", mountpoint: "/mnt/storage_do_2" },
 } as const;
 
-/** What opens both volumes. It protects nothing: the disks are files of a sandbox. */
+/** The passphrase of both volumes. It protects nothing: the disks are files of a sandbox. */
 export const passphrase = "sandbox";
 
 /** A virtual machine of a sandbox, with a kernel of its own: what is needed to reach it, to boot it and to cut its power. */
@@ -28,7 +28,7 @@ export interface VmHost extends Pick<
   image: string;
 }
 
-/** vm.json: a host, and the process it goes with (none for one that stays until it is taken down). */
+/** vm.json: a host, and the process that it belongs to (none for one that stays until it is removed). */
 export interface VmState {
   host: VmHost;
   owner?: Owner;
