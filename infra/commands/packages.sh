@@ -49,7 +49,7 @@ install_missing() {
   log=$(install "${missing[@]}") || log=$(apt_get update 2>&1 && install "${missing[@]}") || status=1
   unmask
   if [ "$status" -ne 0 ]; then
-    printf 'Packages on %s: %s could not be installed. Look at its apt sources and network, then run pulumi up again.\n' "$HOST" "${missing[*]}"
+    printf 'Packages on %s: %s could not be installed. Check its apt sources and network, then run pulumi up again.\n' "$HOST" "${missing[*]}"
     printf '%s\n' "$log" | tail -n 15
     echo "More: docs/troubleshooting.md#packages-cannot-be-installed"
     return 1

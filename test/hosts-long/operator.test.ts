@@ -178,7 +178,7 @@ describe("a mirror that becomes the primary", () => {
     await on(host, `echo "someone else's" >${host.target}/data`);
     const refused = await attempt(host, "lsyncd-failover end --reverse");
     expect(refused).toMatchObject({ code: 1 });
-    expect(refused.output).toContain(`${host.target} is not empty (for example data). What is there would be lost`);
+    expect(refused.output).toContain(`${host.target} is not empty (for example data). Its content would be lost`);
     expect(failed(await d.stack.preview())).toContain(
       "sudo lsyncd-failover begin && sudo lsyncd-failover end --reverse",
     );

@@ -27,7 +27,7 @@ it("does nothing if it is not known who uses the volumes", async () => {
   const copy = `cp -r "\${1%/*}" '${host.at("programs")}'; printf '#!/bin/sh\\nexit 2\\n' >'${host.at("programs")}/volume-users'
     exec '${host.at("programs")}/lsyncd-failover' "\${@:2}"`;
   const { code, text } = await host.failover(["end", "--keep", "source"], ["bash", "-c", copy, "bash"]);
-  expect([code, text]).toEqual([1, expect.stringContaining("It is not known who uses")]);
+  expect([code, text]).toEqual([1, expect.stringContaining("It could not be determined which processes use")]);
   expect((await host.records()).root).toBe("in-use");
 });
 
@@ -55,7 +55,7 @@ describe("begin", () => {
       `mount -t tmpfs -o size=64k,nr_inodes=3 full state; printf 'target\\ttmpfs:volume-two\\n' >state/volumes; touch state/x`,
     );
     const { code, text } = await host.failover(["begin"]);
-    expect([code, text]).toEqual([0, expect.stringContaining("The mirror's own volume remembers the failover")]);
+    expect([code, text]).toEqual([0, expect.stringContaining("The mirror's own volume has recorded the failover")]);
     expect(await host.records()).toMatchObject({ root: "mirroring", target: "in-use" });
     await host.shell("umount state");
   });
@@ -63,7 +63,7 @@ describe("begin", () => {
   it("records only on the root disk when the mirror is not mounted, and writes nothing into the mount point", async () => {
     await host.shell("umount target");
     const { code, text } = await host.failover(["begin"]);
-    expect([code, text]).toEqual([0, expect.stringContaining("could not take a note")]);
+    expect([code, text]).toEqual([0, expect.stringContaining("could not record the failover")]);
     expect(await host.records()).toMatchObject({ root: "in-use", target: "mirroring" });
   });
 });
@@ -86,7 +86,7 @@ describe("a root disk that was restored from a backup", () => {
     expect((await host.failover(["end", "--keep", "target"])).code).toBe(2);
     await host.shell("rm state/failover bin/rsync");
     const { code, text } = await host.failover(["end", "--keep", "source"]);
-    expect([code, text]).toEqual([1, expect.stringContaining("is half of a copy")]);
+    expect([code, text]).toEqual([1, expect.stringContaining("is an incomplete copy")]);
   });
 });
 
@@ -149,7 +149,7 @@ exec rsync "$@"
 END
       chmod +x bin/rsync`);
     const { code, text } = await host.failover(["end", "--keep", "target"]);
-    expect([code, text]).toEqual([2, expect.stringContaining("Something was changed while it was copied")]);
+    expect([code, text]).toEqual([2, expect.stringContaining("Files were changed during the copy")]);
     expect(await host.records()).toEqual(everywhere("restoring"));
     await host.shell("rm bin/rsync");
     expect((await host.failover(["end", "--keep", "target"])).code).toBe(0);
@@ -213,7 +213,7 @@ describe("an interrupted restore", () => {
     expect((await host.failover(["abandon", "--give-up", "source"])).code).toBe(0);
     expect(await host.records()).toMatchObject({ root: "in-use", target: "in-use" });
     const { code, text } = await host.failover(["end", "--keep", "source"]);
-    expect([code, text]).toEqual([1, expect.stringContaining("is half of a copy")]);
+    expect([code, text]).toEqual([1, expect.stringContaining("is an incomplete copy")]);
     await host.shell("echo newer >target/a");
     expect((await host.failover(["end", "--keep", "target"])).code).toBe(0);
     expect(await host.shell("cat source/a")).toBe("newer\n");
@@ -237,7 +237,7 @@ it("works on file systems without extended attributes, where only the root disk 
   // /proc and the like have none; nor does ramfs, apart from security.*.
   await host.shell(`umount source target; mount -t ramfs volume-one source; mount -t ramfs volume-two target
     printf 'source\\tramfs:volume-one\\ntarget\\tramfs:volume-two\\n' >state/volumes; echo new >target/a`);
-  expect((await host.failover(["begin"])).text).toContain("could not take a note");
+  expect((await host.failover(["begin"])).text).toContain("could not record the failover");
   expect((await host.failover(["end", "--keep", "target"])).code).toBe(0);
   expect(await host.shell("cat source/a")).toBe("new\n");
 });

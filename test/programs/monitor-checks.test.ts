@@ -347,7 +347,7 @@ describe("journal", () => {
       "problem out-of-memory ",
     );
     const broken = await host.check("journal", "journalctl() { echo 'Failed to seek' >&2; return 1; }");
-    expect(only(broken)).toContain("unknown journal the journal could not be read on");
+    expect(only(broken)).toContain("unknown journal the journal could not be read from the end of the last run");
     expect(broken.remembered.journal).toBe("\n");
   });
 });
@@ -574,7 +574,7 @@ describe("exceptions", () => {
 
   it("reports a half-finished restore", async () => {
     await host.write({ "state/failover": mark.replace("in-use", "restoring") });
-    expect(only(await host.check("exceptions"))).toContain("which is half a copy");
+    expect(only(await host.check("exceptions"))).toContain("which is incomplete");
   });
 
   it("names a brake that holds, and what is permitted, until they end", async () => {

@@ -118,6 +118,6 @@ failover_sentence() { # file
   case "$failover_state" in
   done) echo "a failover has ended ($since), but lsyncd was not started again: run \`lsyncd-failover end\`" ;;
   in-use) echo "the mirror is in use ($since); end it with \`lsyncd-failover end\`" ;;
-  restoring) echo "the mirror is being copied to the source, which is half a copy ($since); complete it with \`lsyncd-failover end --keep target\`" ;;
+  restoring) echo "the mirror is being copied to the source, which is incomplete until then ($since); complete it with \`lsyncd-failover end --keep target\`" ;;
   esac
 }

@@ -38,7 +38,7 @@ sub try_lock {
 sub held_by_other {
     my ($handle, $start) = @_;
     my $lock = flock_struct(F_WRLCK, $start, 1);
-    fcntl $handle, F_GETLK, $lock or die "cannot ask for locks: $!\n";
+    fcntl $handle, F_GETLK, $lock or die "cannot query locks: $!\n";
     return (unpack 's', $lock) != F_UNLCK;
 }
 

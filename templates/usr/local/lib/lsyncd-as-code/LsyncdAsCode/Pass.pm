@@ -53,7 +53,7 @@ sub begin {
     $self->mark($settings->text('pass_prefix'));
     $self->hold_volumes($settings->text('guard'));
     $self->{list} = $self->{has_list} ? do { local $/ = undef; readline(*STDIN) // '' } : undef;
-    # Nobody looks at our own files: an event of theirs is none, a pass over everything leaves them out.
+    # Our own files are ignored: their events are dropped, and a full pass leaves them out.
     if ($self->{is_event}) {
         my @listed = split /\0/, $self->{list};
         my @others = grep { !is_private(s{\A/|/\z}{}gr) } @listed;

@@ -36,7 +36,7 @@ sub part {
 sub inside {
     my ($above, $name, $make) = @_;
     my $handle = open_beneath($above, $name) // ($make ? make_directory($above, $name) : return undef);
-    die "$name is not for root alone (owner " . fstat_ns($handle)->{uid} . "): somebody else made it, or changed it; look at it and remove it\n"
+    die "$name is not for root alone (owner " . fstat_ns($handle)->{uid} . "): another user created or changed it; inspect it, then remove it\n"
         unless is_ours($handle);
     return $handle;
 }

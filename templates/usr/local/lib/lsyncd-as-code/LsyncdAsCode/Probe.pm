@@ -40,7 +40,7 @@ sub put {
         remove_file($directory, $name);
         die "cannot write $root/$path: $why\n";
     }
-    die "something else makes $root/$path again and again\n";
+    die "another process keeps creating $root/$path\n";
 }
 
 # The text of a file; undef when there is none, or something else has its name.

@@ -82,7 +82,7 @@ sub stat_ns {
     my ($path) = @_;
     my $is = statx(AT_FDCWD, $path, AT_SYMLINK_NOFOLLOW);
     return $is if $is || $! == ENOENT || $! == ENOTDIR;
-    die "cannot look at $path: $!\n";
+    die "cannot inspect $path: $!\n";
 }
 
 # The same for a name in an open directory.
@@ -90,7 +90,7 @@ sub stat_at {
     my ($directory, $name) = @_;
     my $is = statx(fileno $directory, $name, AT_SYMLINK_NOFOLLOW);
     return $is if $is || $! == ENOENT || $! == ENOTDIR;
-    die "cannot look at $name: $!\n";
+    die "cannot inspect $name: $!\n";
 }
 
 sub fd_path { my ($handle) = @_; return '/proc/self/fd/' . fileno $handle }
@@ -116,7 +116,7 @@ sub free_bytes { my ($path) = @_; return (space($path))[1] }
 sub space {
     my ($path) = @_;
     my $buffer = "\0" x 256;
-    syscall($SYS->{statfs}, "$path", $buffer) == 0 or die "cannot ask for free space at $path: $!\n";
+    syscall($SYS->{statfs}, "$path", $buffer) == 0 or die "cannot read the free space at $path: $!\n";
     my (undef, $block, $blocks, undef, $available) = unpack 'q5', $buffer;
     return ($block * $blocks, $block * $available);
 }

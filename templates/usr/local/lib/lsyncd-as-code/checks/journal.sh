@@ -37,7 +37,7 @@ check_journal() {
   if ! journalctl --no-pager -q -n 5000 -o short-monotonic --show-cursor "${from[@]}" >"$work/journal.new" 2>"$work/journal.why" &&
     [[ -s $work/journal.why ]]; then
     put "$work/remember/journal" ""
-    unknown journal "the journal could not be read on from where the last run ended: $(tail -n 1 "$work/journal.why")"
+    unknown journal "the journal could not be read from the end of the last run: $(tail -n 1 "$work/journal.why")"
     return
   fi
   last=$(tail -n 1 "$work/journal.new")

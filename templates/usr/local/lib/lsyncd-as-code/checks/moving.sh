@@ -142,7 +142,7 @@ check_moving() {
   if ! until_true "$soon" arrived "$token" && ! until_true "$((most - soon))" arrived_or_busy "$token" "$before"; then
     problem moving "a change in the source did not reach the target within $most s, and nothing is being copied"
   elif ! arrived "$token"; then
-    excuse "${why:-$(busy "$before" || echo "a new change waits")}"
+    excuse "${why:-$(busy "$before" || echo "a new change is pending")}"
   else
     remove_probe
     if until_true "$((most - ($(ticks) - begun) / 100))" gone; then

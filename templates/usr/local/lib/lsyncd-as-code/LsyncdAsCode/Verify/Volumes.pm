@@ -22,7 +22,7 @@ sub hold {
     for (qw(source target)) {
         # The guard has checked the path: the open handle must be the same.
         my ($held, $named) = map { join ':', (stat $_)[0, 1] } $self->{"held_$_"}, $self->{$_};
-        die "$self->{$_} is another directory than a moment ago\n" if $held ne $named;
+        die "$self->{$_} was replaced by another directory during the verification\n" if $held ne $named;
     }
     return $self;
 }
@@ -50,7 +50,7 @@ sub look {
     my ($self, $side, $path) = @_;
     my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my $directory = $self->directory($side, $above) // return;
-    my @found = lstat fd_path($directory) . "/$name" or $!{ENOENT} or $!{ENOTDIR} or die "cannot look at $path: $!\n";
+    my @found = lstat fd_path($directory) . "/$name" or $!{ENOENT} or $!{ENOTDIR} or die "cannot inspect $path: $!\n";
     return @found;
 }
 
