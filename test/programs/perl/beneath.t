@@ -39,6 +39,16 @@ for my $how ('the kernel', 'ourselves') {
 LsyncdAsCode::Beneath::use_openat2(1);
 
 my $top = open_beneath($root, '');
+{
+    # Exchanged for somebody else's as soon as it is made: its owner must not be set to that of a new one.
+    my $open = \&LsyncdAsCode::Beneath::open_at;
+    no warnings 'redefine';
+    local *LsyncdAsCode::Beneath::open_at = sub { rmdir "$root/made"; mkdir "$root/made"; chown $nobody, $nobody, "$root/made"; return $open->(@_) };
+    ok(!(make_directory($top, 'made'))[1], 'a directory of another owner is not new');
+    rmdir "$root/made";
+}
+ok((make_directory($top, 'made'))[1], 'one that was made is');
+rmdir "$root/made";
 put("$root/1", 'one');
 is(read_at(open_file($top, '1'), 0, 9), 'one', 'a file whose name is a number');
 symlink '1', "$root/link";

@@ -1,7 +1,9 @@
 use strict;
 use warnings;
 use Test::More;
+use Fcntl qw(O_DIRECTORY O_RDONLY);
 use File::Temp ();
+use POSIX ();
 use LsyncdAsCode::Gate ();
 use LsyncdAsCode::Gate::Ask ();
 use LsyncdAsCode::Gate::Generation ();
@@ -10,6 +12,8 @@ use LsyncdAsCode::Gate::Grants ();
 use LsyncdAsCode::Gate::Kept ();
 use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Gate::Permit ();
+use LsyncdAsCode::Gate::Restore ();
+use LsyncdAsCode::System ();
 use LsyncdAsCode::Gate::Tally ();
 
 # What is held with the default limits: 100 entries or 20 percent, whichever is more, within ten minutes.
@@ -135,6 +139,46 @@ is($kept->purge(time + 3 * 86_400), 1, 'what is older than its days goes');
 is($kept->make_room, undef, 'then nothing is left to give up');
 chmod 0755, "$root/.lsyncd-as-code";
 ok(!eval { LsyncdAsCode::Gate::Kept->new($root, 2) } && $@ =~ /not for root alone/, 'a directory that others may enter is refused');
+
+# A process that was in a deleted directory can still exchange its entries, at any moment while they are restored.
+sub restored {
+    my ($exchange) = @_;
+    my ($from, $to) = map { File::Temp::tempdir(CLEANUP => 1) } 1 .. 2;
+    mkdir "$from/d" or die;
+    open my $file, '>', "$from/d/a" or die; close $file;
+    chown 65534, 65534, "$from/d/a";
+    my @handles = map { sysopen my $handle, $_, O_RDONLY | O_DIRECTORY or die; $handle } $from, $to;
+    my $look = \&LsyncdAsCode::Gate::Restore::stat_ns;
+    no warnings 'redefine';
+    local *LsyncdAsCode::Gate::Restore::stat_ns = sub { my $is = $look->(@_); $exchange->($from, $to) if $_[0] =~ m{/a\z}; return $is };
+    local $SIG{ALRM} = sub { die "it waits\n" };
+    alarm 5;
+    eval { LsyncdAsCode::Gate::Restore::restore(@handles, 'd'); 1 } or warn $@;
+    alarm 0;
+    return "$to/d/a";
+}
+{
+    my $said = '';
+    local $SIG{__WARN__} = sub { $said .= $_[0] };
+    my $made = restored(sub { unlink "$_[0]/d/a"; POSIX::mkfifo("$_[0]/d/a", 0600) or die });
+    ok(!-e $made, 'a FIFO is not restored');
+    is($said, "d/a was replaced while it was restored\n", 'and nobody waits for it');
+    $made = restored(sub { open my $other, '>', "$_[0]/x" or die; rename "$_[0]/x", "$_[0]/d/a" or die });
+    is((stat $made)[4], $>, 'what is read and whose it is are of one file');
+    $said = '';
+    my $owned;
+    # The new directory is exchanged for the one of somebody else.
+    my $open = \&LsyncdAsCode::Gate::Restore::inside;
+    no warnings 'redefine';
+    local *LsyncdAsCode::Gate::Restore::inside = sub {
+        my $path = (readlink LsyncdAsCode::System::fd_path($_[0])) . "/$_[1]";
+        if (!-e "$path/a") { rmdir $path; mkdir $path; chown 65533, 65533, $path; $owned = $path }
+        return $open->(@_);
+    };
+    restored(sub { });
+    is((stat $owned)[4], 65533, 'the directory of somebody else keeps its owner');
+    like($said, qr/was replaced while it was made/, 'and nothing is put into it');
+}
 
 # Beside a directory that has taken a database's place: a file with one of SQLite's suffixes is somebody's own.
 mkdir "$root/was.db";

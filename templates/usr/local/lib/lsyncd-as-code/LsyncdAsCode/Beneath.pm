@@ -107,6 +107,8 @@ sub make_directory {
     my $new = syscall(number_of('mkdirat'), fileno($directory) + 0, checked($name), 0700) == 0;
     $new || $! == EEXIST or die 'cannot make ' . place($directory, $name) . ": $!\n";
     my $handle = open_at($directory, $name, O_RDONLY | O_DIRECTORY) or die 'cannot open ' . place($directory, $name) . ": $!\n";
+    # The owner of the directory above may have exchanged it: somebody else's is not new.
+    $new &&= fstat_ns($handle)->{uid} == $>;
     return wantarray ? ($handle, $new) : $handle;
 }
 

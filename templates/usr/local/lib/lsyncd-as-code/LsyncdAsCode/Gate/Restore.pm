@@ -3,11 +3,12 @@ package LsyncdAsCode::Gate::Restore;
 use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :mode);
-use LsyncdAsCode::Beneath qw(absent);
-use LsyncdAsCode::System  qw(fd_path read_at set_mtime stat_ns write_at CHUNK O_CLOEXEC);
+use LsyncdAsCode::Beneath qw(absent open_source);
+use LsyncdAsCode::System  qw(fd_path fstat_ns read_at set_mtime stat_ns write_at CHUNK O_CLOEXEC);
 
 # Copies $path below the open directory $from to the same path below $to. Returns how many entries were created; reports those
-# that cannot be restored (a socket, a device). Dies if something is already there.
+# that cannot be restored (a socket, a device). Dies if something is already there. A process that was in a directory when it was
+# deleted can still exchange its entries: what is copied, and its owner and mode, are of the same open file.
 sub restore {
     my ($from, $to, $path) = @_;
     my @parts = grep { length } split m{/}, $path;
@@ -41,7 +42,10 @@ sub parent {
 sub make_directory {
     my ($above, $name) = @_;
     mkdir fd_path($above) . "/$name", 0700 or die "cannot make $name: $!\n";
-    return inside($above, $name) // die "$name was replaced while it was made\n";
+    my $made = inside($above, $name);
+    # The owner of the directory above can exchange it at any moment: somebody else's gets no other owner.
+    die "$name was replaced while it was made\n" unless $made && fstat_ns($made)->{uid} == $>;
+    return $made;
 }
 
 sub own {
@@ -64,6 +68,7 @@ sub copy {
     if (S_ISDIR($mode)) {
         my $source = inside($from, $name) // return 0;
         my $made   = make_directory($to, $name);
+        $found = fstat_ns($source);
         opendir my $names, fd_path($source) . '/.' or die "cannot read $path: $!\n";
         my $count = 1;
         $count += copy($source, $made, $_, "$path/$_") for sort grep { $_ ne '.' && $_ ne '..' } readdir $names;
@@ -72,7 +77,8 @@ sub copy {
         return $count;
     }
     if (!S_ISREG($mode)) { print {*STDERR} "$path is neither a file, a directory nor a link: it was left out\n"; return 0 }
-    sysopen my $in, $old, O_RDONLY | O_NOFOLLOW | O_CLOEXEC or die "cannot read $path: $!\n";
+    my $in = open_source($old) // die "$path was replaced while it was restored\n";
+    $found = fstat_ns($in);
     sysopen my $out, $new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600 or die "cannot make $path: $!\n";
     for (my $at = 0;; $at += CHUNK) {
         my $data = read_at($in, $at, CHUNK);
