@@ -3,6 +3,7 @@ import type { Duplex } from "node:stream";
 import type { Client, ClientChannel, ConnectConfig } from "ssh2";
 import type { Connection, Endpoint } from "./connection";
 import { shownCertificate } from "./shown-certificate";
+import { answerQuestions, forward, keepalive, loginOptions, parseHostKey, type LoginOptions } from "./ssh-connect";
 import { fingerprint } from "./ssh-format";
 import { visible } from "./text";
 
@@ -28,12 +29,6 @@ const beginTimeout = 40;
 
 // Bytes: many times the normal output of any command here. A host that prints without end must not fill this machine.
 const mostOutput = 4 * 1024 * 1024;
-
-/**
- * Interval of keepalive requests, and the number of unanswered ones after which a host counts as gone. A verification prints
- * nothing for hours: a firewall must not drop its connection, and a host that died must not block the run.
- */
-export const keepalive = { seconds: 15, unanswered: 8 };
 
 /** A command that runs on a host. */
 export interface RemoteCommand {
@@ -100,7 +95,7 @@ export async function startRemote(
   if (fault !== undefined) throw new Unreachable(fault);
   const begin = async (): Promise<{ client: Client; begun: Begun }> => {
     const bastion = proxy && (await connect(proxy, "the bastion ", clients, silent));
-    const client = await connect(connection, "", clients, silent, bastion && (await forward(bastion, connection)));
+    const client = await connect(connection, "", clients, silent, bastion && (await through(bastion, connection)));
     return { client, begun: await execute(client, command) };
   };
   const drop = (): void => {
@@ -135,7 +130,7 @@ export async function askCertificate({ proxy, host, port }: Connection): Promise
   const streams: Duplex[] = [];
   const ask = async (): Promise<Buffer> => {
     const way = proxy && (await connect(proxy, "the bastion ", clients, true));
-    const stream = way ? await forward(way, { host, port }) : connectTcp(port, host);
+    const stream = way ? await through(way, { host, port }) : connectTcp(port, host);
     streams.push(stream);
     return shownCertificate(stream);
   };
@@ -202,12 +197,9 @@ export async function finishRemote(
 }
 
 /** A stream through a bastion to a host. */
-async function forward(bastion: Client, { host, port }: Pick<Endpoint, "host" | "port">): Promise<Duplex> {
-  return new Promise((resolve, reject) => {
-    bastion.forwardOut("127.0.0.1", 0, host, port, (error, stream) => {
-      if (error) reject(new Unreachable(`the bastion cannot reach ${host} port ${String(port)}: ${error.message}`));
-      else resolve(stream);
-    });
+async function through(bastion: Client, to: Pick<Endpoint, "host" | "port">): Promise<Duplex> {
+  return forward(bastion, to).catch((error: unknown) => {
+    throw new Unreachable((error as Error).message);
   });
 }
 
@@ -233,13 +225,12 @@ async function connect(to: Endpoint, who: string, clients: Client[], silent: boo
     client.on("close", () => {
       fail(new Error("the host closed the connection"));
     });
-    client.on("keyboard-interactive", (_name, _text, _language, prompts, answer) => {
-      answer(prompts.map(() => to.password ?? ""));
-    });
+    answerQuestions(client, to.password);
     client.on("ready", () => {
       resolve(client);
     });
     try {
+      const known = parseHostKey(to.hostKey);
       client.connect({
         ...credentials(to),
         host: to.host,
@@ -248,41 +239,30 @@ async function connect(to: Endpoint, who: string, clients: Client[], silent: boo
         keepaliveInterval: silent ? 0 : keepalive.seconds * 1000,
         keepaliveCountMax: keepalive.unanswered,
         hostVerifier: (shown: Buffer) => {
-          if (shown.toString("base64") === to.hostKey.split(" ")[1]) return true;
+          if (shown.equals(known.blob)) return true;
           refusal =
             `its key ${fingerprint(shown)} is not the known one ` +
-            `(${fingerprint(Buffer.from(to.hostKey.split(" ")[1] ?? "", "base64"))}): another machine answers, or the host was reinstalled`;
+            `(${fingerprint(known.blob)}): another machine answers, or the host was reinstalled`;
           return false;
         },
-        algorithms: { serverHostKey: keyAlgorithms(to.hostKey.split(" ")[0] ?? "") },
+        algorithms: { serverHostKey: keyAlgorithms(known.type) },
         ...(sock === undefined ? {} : { sock }),
       } as ConnectConfig);
     } catch (error) {
-      // ssh2 throws for a private key that it cannot read.
+      // For a host key that is none, and of ssh2 for a private key that it cannot read.
       fail(error as Error);
     }
   });
 }
 
-/** Login methods in the order of the remote commands: private key, password, and the agent only without a private key. */
-function credentials({ user, privateKey, privateKeyPassword, password }: Endpoint): ConnectConfig {
+/** How to log in, with the agent only if there is no private key. Throws if there is no way. */
+function credentials(to: Endpoint): LoginOptions {
   const agent = process.env.SSH_AUTH_SOCK ?? "";
-  const methods = [
-    ...(privateKey === undefined ? [] : ["publickey" as const]),
-    ...(password === undefined ? [] : (["password", "keyboard-interactive"] as const)),
-    ...(privateKey === undefined && agent !== "" ? ["agent" as const] : []),
-  ];
-  if (methods.length === 0) {
+  const login = loginOptions(to, to.privateKey === undefined && agent !== "" ? agent : undefined);
+  if (login.authHandler.length === 0) {
     throw new NoLogin("no login method: set lsyncd:privateKey or lsyncd:password, or start an ssh-agent");
   }
-  return {
-    username: user,
-    authHandler: methods,
-    ...(privateKey === undefined ? {} : { privateKey }),
-    ...(privateKeyPassword === undefined ? {} : { passphrase: privateKeyPassword }),
-    ...(password === undefined ? {} : { password, tryKeyboard: true }),
-    ...(agent === "" ? {} : { agent }),
-  };
+  return login;
 }
 
 /** The error of a host that refuses every login method: which ones were tried. */
@@ -292,7 +272,7 @@ function notLetIn(to: Endpoint): string {
     password: "password",
     agent: "ssh-agent",
   };
-  const tried = (credentials(to).authHandler as string[]).flatMap((method) => ways[method] ?? []);
+  const tried = credentials(to).authHandler.flatMap((method) => ways[method] ?? []);
   return `it refuses the ${tried.join(" and the ")} of ${to.user}`;
 }
 

@@ -2,7 +2,8 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { setTimeout as sleep } from "node:timers/promises";
 import { Server as SshServer, utils, type Connection as SshConnection, type ServerChannel } from "ssh2";
 import type { Connection } from "../../infra/connection";
-import { keepalive, runRemote, Unreachable } from "../../infra/ssh";
+import { runRemote, Unreachable } from "../../infra/ssh";
+import { keepalive } from "../../infra/ssh-connect";
 import { fleetStatus } from "../../cli/status/fleet";
 import { statusText } from "../../cli/status/report";
 import { settingsOf } from "../unit/support/settings";

@@ -2,8 +2,8 @@ import { check, readInputs } from "../../toolchain/command-provider/src/check";
 import { diff } from "../../toolchain/command-provider/src/diff";
 import { service } from "../../toolchain/command-provider/src/service";
 import { Captured } from "../../toolchain/command-provider/src/ssh/captured";
-import { algorithmsOf, parseHostKey } from "../../toolchain/command-provider/src/ssh/host-key";
-import { loginOptions } from "../../toolchain/command-provider/src/ssh/login";
+import { parseHostKey } from "../../infra/ssh-connect";
+import { algorithmsOf, waysIn } from "../../toolchain/command-provider/src/ssh/strict";
 import { type Properties, reveal, sameValue, secret, unknown } from "../../toolchain/command-provider/src/values";
 import { Work } from "../../toolchain/command-provider/src/work";
 
@@ -170,15 +170,15 @@ describe("authentication", () => {
 
   test("tries the key before the password, and the password before the agent", () => {
     const env = { SSH_AUTH_SOCK: "/run/agent" };
-    expect(loginOptions({ ...endpoint, privateKey: "k", password: "p" }, env)).toMatchObject({
+    expect(waysIn({ ...endpoint, privateKey: "k", password: "p" }, env)).toMatchObject({
       authHandler: ["publickey", "password", "keyboard-interactive", "agent"],
     });
-    expect(loginOptions(endpoint, env)).toMatchObject({ authHandler: ["agent"], agent: "/run/agent" });
-    expect(loginOptions({ ...endpoint, agentSocketPath: "/other" }, env)).toMatchObject({ agent: "/other" });
+    expect(waysIn(endpoint, env)).toMatchObject({ authHandler: ["agent"], agent: "/run/agent" });
+    expect(waysIn({ ...endpoint, agentSocketPath: "/other" }, env)).toMatchObject({ agent: "/other" });
   });
 
   test("fails when no method is available", () => {
-    expect(() => loginOptions(endpoint, { SSH_AUTH_SOCK: "" })).toThrow("no login method");
+    expect(() => waysIn(endpoint, { SSH_AUTH_SOCK: "" })).toThrow("no login method");
   });
 });
 

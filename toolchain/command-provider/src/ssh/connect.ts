@@ -1,16 +1,13 @@
 import { connect as connectSocket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Client, ConnectConfig } from "ssh2";
+import { answerQuestions, keepalive, parseHostKey } from "../../../../infra/ssh-connect";
 import { fingerprint } from "../../../../infra/ssh-format";
 import type { Endpoint } from "../schema";
-import { algorithmsOf, parseHostKey } from "./host-key";
-import { loginOptions } from "./login";
+import { algorithmsOf, waysIn } from "./strict";
 
 /** An error that a retry cannot fix. */
 export class FinalError extends Error {}
-
-/** With a silent link, the connection counts as lost after 15 s times 8. */
-const KEEPALIVE = { keepaliveInterval: 15_000, keepaliveCountMax: 8 };
 
 /** A TCP connection, within perDialTimeout. */
 async function reach({ host, port, perDialTimeout }: Endpoint): Promise<Duplex> {
@@ -40,14 +37,15 @@ export async function connect(endpoint: Endpoint, signal: AbortSignal, via?: Dup
   // Loaded with the first command that runs: a preview needs no SSH.
   const { Client } = await import("ssh2");
   const expected = unusable(() => parseHostKey(endpoint.hostKey));
-  const login = unusable(() => loginOptions(endpoint, process.env));
+  const login = unusable(() => waysIn(endpoint, process.env));
   if (login.agent !== undefined) await requireAgent(login.agent);
   const sock = via ?? (await reach(endpoint));
   const client = new Client();
   let refusal: FinalError | undefined;
   const config: ConnectConfig = {
     ...login,
-    ...KEEPALIVE,
+    keepaliveInterval: keepalive.seconds * 1000,
+    keepaliveCountMax: keepalive.unanswered,
     host: endpoint.host,
     port: endpoint.port,
     readyTimeout: 0,
@@ -62,9 +60,7 @@ export async function connect(endpoint: Endpoint, signal: AbortSignal, via?: Dup
     },
     sock,
   };
-  client.on("keyboard-interactive", (_name, _instructions, _language, prompts, answer) => {
-    answer(prompts.map(() => endpoint.password ?? ""));
-  });
+  answerQuestions(client, endpoint.password);
   return new Promise<Client>((resolve, reject) => {
     const settle = (outcome: () => void): void => {
       signal.removeEventListener("abort", onAbort);

@@ -1,6 +1,6 @@
-import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "ssh2";
+import { forward } from "../../../../infra/ssh-connect";
 import type { Connection, Endpoint } from "../schema";
 import { connect, FinalError } from "./connect";
 
@@ -24,16 +24,6 @@ export async function dial(connection: Connection, options: DialOptions): Promis
   return retrying(connection, options, async () =>
     connect(connection, options.signal, await forward(bastion, connection)),
   );
-}
-
-/** A stream through the bastion to the host's SSH port. */
-async function forward(bastion: Client, to: Endpoint): Promise<Duplex> {
-  return new Promise((resolve, reject) => {
-    bastion.forwardOut("127.0.0.1", 0, to.host, to.port, (error, stream) => {
-      if (error) reject(new Error(`the bastion can't reach it: ${error.message}`));
-      else resolve(stream);
-    });
-  });
 }
 
 async function retrying<T>(endpoint: Endpoint, options: DialOptions, attempt: () => Promise<T>): Promise<T> {
