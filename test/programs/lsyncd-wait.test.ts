@@ -1,4 +1,4 @@
-import { access, mkdir, readdir, writeFile } from "node:fs/promises";
+import { access, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { run } from "../../toolchain/run";
@@ -46,6 +46,13 @@ const waits = async (waiting: Promise<unknown>) => {
   const first = await Promise.race([waiting.then(() => "done"), sleep(1000, "waits")]);
   return first === "waits";
 };
+
+it("works right after a boot, when nothing has made the directory of the run yet", async () => {
+  await rm(host.at("run"), { recursive: true });
+  const waiting = wait();
+  await arrive();
+  expect(await waiting).toMatchObject({ code: 0, stderr: "" });
+});
 
 it("returns when a file made after the call has arrived, and leaves nothing in the source", async () => {
   const waiting = wait("--timeout", "20");
