@@ -297,7 +297,7 @@ export function readSettings({ stack: raw, env, ssh = sshHost }: Sources): Setti
 
 type Given = Partial<Access> & { name: string; address: string };
 
-/** What is set for a host, and behind it what ~/.ssh/config says of its address. */
+/** A host's own settings, completed from ~/.ssh/config. */
 function fromSshConfig(given: Given, ssh: SshLookup, refuse: (fault: string) => void): Given {
   const whose = `${namespace}sshConfig of ${given.name}`;
   const look = (address: string): SshHost | undefined => {

@@ -1,7 +1,7 @@
-// Where the engine begins.
+// The engine starts here.
 require("./typescript.cjs").readTypescript();
 
-// The SDK notes the stack at every promise, in errors without a message that nobody reads. To write them down, and to map
+// The SDK notes the stack at every promise, in errors without a message, which are never printed. Recording them, and mapping
 // them back to the sources, took a quarter of the program's time.
 const readable = Error.prepareStackTrace;
 Error.prepareStackTrace = (error, frames) => {

@@ -67,7 +67,7 @@ const plain = [
   ...["--specials", "--temp-dir", "--timeout", "--times"],
 ];
 
-/** The options of a mirror of which the copier of databases knows that lsyncd's list alone says what a call is about. */
+/** The options of a mirror that do not change which files a call of rsync processes: lsyncd's list alone decides that. */
 export function plainRsyncOptions(options: string[]): string[] {
   return options.filter((option) => plain.includes(option.split("=")[0] ?? ""));
 }

@@ -82,7 +82,7 @@ async function* payloads(stream: Duplex): AsyncGenerator<Buffer> {
 
 /**
  * The certificate that a server shows first, over a stream to it, which is closed at the end. Throws UnusableCertificate when it
- * has none, and an error when it ends or says something else.
+ * has none, and an error if it closes the stream or sends anything else.
  */
 export async function shownCertificate(stream: Duplex): Promise<Buffer> {
   try {

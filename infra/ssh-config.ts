@@ -26,8 +26,8 @@ export type SshLookup = (address: string, fallback: { port: number; user: string
 const noIdentity = "/nonexistent/lsyncd-as-code";
 
 /**
- * Asks ssh itself, which knows Include, Match and every pattern. Its first word counts: so what it would fall back to, such as
- * the name of the local user, is written behind the user's own file. Throws what ssh says of a file that it cannot read.
+ * Asks ssh itself, which knows Include, Match and every pattern. ssh uses the first value of each option, so defaults, such as
+ * the name of the local user, are written after the user's own file. Throws ssh's error for a file that it cannot read.
  */
 export const sshHost: SshLookup = (address, fallback) => {
   const config = [

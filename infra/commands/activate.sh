@@ -10,14 +10,14 @@ trap '' HUP PIPE
 
 # Relative to the directory it starts in, the home directory of the user who logged in.
 STAGED=$PWD/$STAGED
-# Nothing here reads it: that it is another one makes this run, see index.ts.
+# Nothing here reads it: its change causes this run, see index.ts.
 : "${SECRETS-}"
-# What is deployed, a line per managed file: mode, SHA-256, what to restart, path. Made by `collect`.
+# The manifest of the deployment, a line per managed file: mode, SHA-256, what to restart, path. `collect` writes it.
 MANIFEST=
 # Seconds to wait for another run on this host, and for lsyncd to prove that it works.
 LOCK_WAIT=300
 PROOF=30
-# Seconds it has at most while it uses the processor: a machine that is slow is not one on which it does not work.
+# The limit in seconds while it uses the processor: a slow machine is no failure.
 PROOF_MOST=300
 # Seconds that a first pass which takes longer must not have failed for.
 STEADY=4
@@ -27,7 +27,7 @@ fail() {
   say "Activation on $HOST: $*"
   return 1
 }
-# What the operator should read also when all went well: only this output is shown then.
+# Reminders that the operator should read even after success: only this output is shown then.
 remind() { printf '%s\n' "$*" >&2; }
 
 # The part of systemd's view that is restored when an activation fails.
@@ -152,7 +152,7 @@ changed_monitor=false
 changed_units=false
 changed_files=()
 
-# How far the transaction is, as the guard and a later run read it. On the disk before anything else happens.
+# The phase of the transaction, for the guard and a later run. On the disk before anything else happens.
 phase() {
   printf '%s\n' "$1" >"$TRANSACTION/phase.new" && sync "$TRANSACTION/phase.new" &&
     mv "$TRANSACTION/phase.new" "$TRANSACTION/phase" && sync "$TRANSACTION"
@@ -205,13 +205,13 @@ swap_one() { # mode hash restart path
   mv -fT -- "$4.new" "$4"
 }
 
-# Programs that call each other are replaced at once: the folder with all of them is made anew beside the one in force, and the
-# two are exchanged. The old directory stays for programs that are reading it, until this deployment has ended. What stands in
-# /usr/local/bin and /usr/local/sbin only calls a program there.
+# Programs that call each other are replaced at once: the folder with all of them is created beside the one in force, and the
+# two are exchanged. The old directory stays for programs that are reading it, until this deployment has ended. The programs in
+# /usr/local/bin and /usr/local/sbin only call a program there.
 together=false
 goes_together() { case "$1" in "$LIBRARY"/*) $together ;; *) return 1 ;; esac; } # path
 
-# Where nothing is in force, nobody reads. Where no program changes, it is left to the renames of single files.
+# In a first deployment there are no readers. If no program changes, the renames of single files are enough.
 prepare_library() {
   local path
   rm -rf -- "$LIBRARY.new" || return 1
@@ -271,7 +271,7 @@ swap() {
     enabled lsyncd-monitor.timer && echo enabled lsyncd-monitor.timer
     wanted lsyncd-monitor.timer && echo running lsyncd-monitor.timer
   } >"$TRANSACTION/units.old"
-  # What can be undone is on the disk before anything is done.
+  # Everything needed to undo the deployment is on the disk before it begins.
   find "$TRANSACTION" -path "$TRANSACTION/new" -prune -o -exec sync -- {} + || return 1
   # From here on lsyncd does not start until the swap is complete or undone, and this runs to its end.
   trap '' INT TERM
@@ -293,7 +293,7 @@ swap() {
 record_volumes() {
   printf 'source\t%s\ntarget\t%s\n' "$source_id" "$target_id" >"$STATE/volumes.new" || return 1
   if ! cmp -s "$STATE/volumes.new" "$STATE/volumes"; then changed_lsyncd=true; fi
-  # The source that is accepted here need not be the one that was mirrored last.
+  # The source that is accepted here may differ from the one that was mirrored last.
   if [ -n "$passed_over" ] || [ "$(recorded source)" != "$source_id" ]; then : >"$STATE/accept-source" || return 1; fi
   # An operator who overrides a refusal expects that the first pass deletes what only the target has.
   if [ -n "$passed_over" ]; then : >"$STATE/allow-deletion" || return 1; fi
@@ -303,7 +303,7 @@ record_volumes() {
 
 # --- put into force -----------------------------------------------------------------------------------------------------
 
-# Whether systemd has to read its units anew: it takes a dozen programs and a tenth of a second.
+# Whether systemd must reload its units, which costs a dozen programs and a tenth of a second.
 stale_units() {
   $changed_units || systemctl show -p NeedDaemonReload --value lsyncd.service lsyncd-monitor.timer lsyncd-monitor.service | grep -qx yes
 }
@@ -381,7 +381,7 @@ show_journal() {
   journalctl -u lsyncd.service -n 12 --no-pager -o cat 2>/dev/null | sed 's/^/  /'
 }
 
-# --- the two things it does ----------------------------------------------------------------------------------------------
+# --- deploy and remove ----------------------------------------------------------------------------------------------
 
 lock() {
   take_deployment_lock "$LOCK_WAIT" || fail "another run works on this host for more than $LOCK_WAIT s. Wait for it, then run \`pulumi up\` again."
@@ -437,7 +437,7 @@ activate() {
   rm -rf "$TRANSACTION" "$KEPT" "$LIBRARY.new"
   drop_earlier_lock
   if $first && [ "$TEST_ALERT" = true ]; then
-    # A mail that does not leave is no reason to undo a mirror that works.
+    # A mail that cannot be sent does not undo a working mirror.
     lsyncd-monitor.sh --test-alert || warn_about_mail
   fi
 }
@@ -451,7 +451,7 @@ undo() {
   fi
 }
 
-# Whether there is nothing to swap: every file as it should be, between the same volumes, nothing waived.
+# Whether there is nothing to swap: all files are correct, the volumes are the same, nothing is waived.
 in_force() {
   [ "${#changed_files[@]}" -eq 0 ] && [ -e "$STATE/manifest" ] && [ -z "$(orphans)" ] && [ -z "$passed_over" ] &&
     [ "$(recorded source)" = "$source_id" ] && [ "$(recorded target)" = "$target_id" ]
@@ -478,7 +478,7 @@ remember() {
     : >"$STATE/bundled" &&
     printf '%s\n' "$ID" >"$STATE/id.new" && mv "$STATE/id.new" "$STATE/id" &&
     remember_run run &&
-    # It runs again: what stops it from here on is an operator.
+    # It runs again: from here on only an operator stops it.
     rm -f "$STATE/reinstalled" &&
     sync -f "$STATE" &&
     rm -f "$TRANSACTION/phase" && sync "$TRANSACTION"
@@ -518,7 +518,7 @@ deactivate() {
   say "Removed from $HOST. Both volumes are unchanged; $STATE/volumes stays and records which they are."
 }
 
-# What the program exports: one line for each thing an operator asks first.
+# The stack's outputs: one line each.
 report() {
   printf 'lsyncd: %s since %s\n' "$(systemctl show -p ActiveState --value lsyncd.service)" "$(systemctl show -p ActiveEnterTimestamp --value lsyncd.service)"
   printf 'timer: %s\n' "$(systemctl show -p ActiveState --value lsyncd-monitor.timer)"

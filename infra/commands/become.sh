@@ -2,7 +2,7 @@
 # text is still there. They are borrowed from the process that holds them for this run (lend.pl), or else sudo must not ask. With
 # TAKE it is the one that lends: then PASSWORD is tried once, sudo would take the next lines for further tries.
 # Variables: HOST LOGIN LEND (where a run may have left root's rights for it) TAKE and PASSWORD
-# REFUSED_BY (the host that has refused the password in this run: it is tried no more)
+# REFUSED_BY (the host that has refused the password in this run: it is not tried again)
 # Exit codes beside those of what follows: 124, sudo refuses the password; 125, sudo asks for one and there is none.
 become() {
   local answer lenders asked=false marker=lsyncd-as-code-begins begun line
@@ -32,7 +32,7 @@ become() {
   fi
   answer=${answer##*$'\n'}
   [ "${answer##* }" != used ] || asked=true
-  # For who waits to hear whether the password was needed.
+  # For the caller that waits to learn whether the password was needed.
   echo "password asked: $asked"
   # The script follows when the command has begun: sudo-rs reads more than the one line that it needs.
   begun=$(mktemp -d) && mkfifo "$begun/fifo" || exit 1
@@ -50,12 +50,12 @@ become() {
       [ "$line" = "$marker" ] || printf '%s\n' "$line"
       exec cat
     }
-  # Of sudo. Whatever is left of the input is not for this shell.
+  # Of sudo. The rest of the input is not for this shell.
   exit "${PIPESTATUS[1]}"
 }
 
-# Tries the password once, and prints what sudo says, and last whether it asked: sudo shows that by what it leaves of the
-# input. -k: no password is asked for less, or remembered.
+# Tries the password once. Prints sudo's output, and in the last line whether sudo asked, which shows in the input that it leaves
+# unread. -k: sudo neither uses nor stores a cached login.
 try_password() {
   local line said=
   case "$(sudo --version 2>&1)" in
@@ -88,7 +88,7 @@ try_password() {
   wait "$line" 2>/dev/null
 }
 
-# What sudo said, in one line for a person.
+# Explains sudo's error in one line.
 explain() {
   local said
   said=$(printf '%s\n' "$1" | grep -E '^sudo(-rs)?: ' | tail -n 1)
@@ -115,8 +115,8 @@ explain() {
   echo "More: docs/troubleshooting.md#sudo"
 }
 
-# Hands what to run, and its arguments, to the one who holds root's rights for this run (lend.pl), and prints what
-# comes back: the output, and after a NUL the exit status. Others may lend for their own runs: they are asked in turn.
+# Passes the script and its arguments to the process that holds root's rights for this run (lend.pl), and prints its answer:
+# the output, and after a NUL the exit status. Other processes may lend for their own runs, so all are tried in turn.
 borrow() {
   # shellcheck disable=SC2016 # Perl
   perl -MIO::Socket::UNIX -e '
@@ -147,5 +147,5 @@ borrow() {
   ' -- "${#lenders[@]}" "${lenders[@]}" "$@"
 }
 
-# Never comes back: what follows is for another shell. The condition is for checkers, which would call it unreachable.
+# Never returns: the following text is for another shell. The condition is for checkers, which would call it unreachable.
 [ -z "$BASH" ] || become "$@"

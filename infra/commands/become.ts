@@ -8,14 +8,14 @@ import { fragment, run, script, withoutReason } from "./script";
 export interface Login {
   name: string;
   user: string;
-  /** The host that has refused this password in this run: then it is tried nowhere again. */
+  /** The host that has refused this password in this run: it is not tried again on any host. */
   refusedBy?: string;
 }
 
-/** What become.sh ends with when sudo refuses the password. */
+/** The exit code of become.sh if sudo refuses the password. */
 export const passwordRefused = 124;
 
-/** What become.sh ends with when sudo asks for a password and there is none. */
+/** The exit code of become.sh if sudo asks for a password and there is none. */
 export const passwordMissing = 125;
 
 /** A script with the command that runs it. */
@@ -27,10 +27,10 @@ export interface Rooted {
 const prefix = "bash -s -- ";
 const call = '\n[ -z "$BASH" ] || become "$@"\n';
 
-/** What the sockets at which root's rights are lent to a user are called, but for the number of the process that lends. */
+/** The path of the sockets that lend root's rights to a user, without the id of the lending process. */
 const lendPath = (user: string): string => `${runDirectory}/root-for-${user}`;
 
-/** What a login that is not root's puts before a script. No password is in it: see lend. */
+/** The text before a script for a login other than root. No password is in it: see lend. */
 function head(login: Login, more: Record<string, string> = {}): string {
   const { name: HOST, user: LOGIN, refusedBy: REFUSED_BY } = login;
   const refused = REFUSED_BY === undefined ? {} : { REFUSED_BY };
@@ -44,7 +44,7 @@ const scriptIn = (stdin: string): string => {
   return parts ? scriptOf(parts) : stdin;
 };
 
-/** What runs a script as root: the script itself for root, with sudo before it for everyone else. */
+/** The command that runs a script as root: the script itself for root, with sudo for other users. */
 export function asRoot(login: Login, name: string, text: string): Rooted {
   if (login.user === "root") return { command: (...args) => run(name, ...args), stdin: text };
   return {
@@ -76,8 +76,8 @@ export function announcement(command: string, stdin: string): string | undefined
 }
 
 /**
- * What lends root's rights to a user until its standard input ends: for the commands with these digests only. Its
- * first line of output is `ready`, or what went wrong. The password is in the standard input and nowhere else.
+ * Lends root's rights to a user until its standard input ends, only for the commands with these digests. Its
+ * first line of output is `ready`, or the error. The password is in the standard input and nowhere else.
  */
 export function lend(login: Login, password: string, digests: string[]): { command: string; stdin: string } {
   const words = ["lend", lendPath(login.user), login.user];

@@ -2,7 +2,7 @@ import { sh } from "../quote";
 import { fragment } from "./script";
 
 /**
- * What is sent to a host in one piece: texts by name, in order. A name that is a path is a file, every other part is
+ * Texts by name, in order, which are sent to a host in one piece. A name that is a path is a file, every other part is
  * shell. As one JSON object it is a command's standard input, because the engine shows such an object part by part, each
  * with the lines that change.
  */

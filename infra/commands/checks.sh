@@ -1,4 +1,4 @@
-# What a host must be like before anything is changed on it. Reads only; its time does not depend on the amount of
+# Checks a host before anything is changed on it. Reads only; its time does not depend on the amount of
 # data. The preflight runs it before a deployment and in previews, the activation once more, under its lock: minutes
 # may lie between them, and a preflight that has passed is not run again when only the activation has failed.
 # Variables: HOST ADDRESS PLACE ID SOURCE TARGET STATE CONFIG WAIVER_FILE SMTP REQUIRE_ENCRYPTION ACCEPT_VOLUMES
@@ -14,7 +14,7 @@ waived() {
   case "$waivers" in *" $1 "*) passed_over="$passed_over $1" ;; *) return 1 ;; esac
 }
 
-# What this very run passes over: left by it in a file that counts for this deployment only, for an hour, until a boot.
+# The refusals that this run overrides: it leaves them in a file that counts only for this deployment, for an hour, until a reboot.
 read_waivers() {
   [ -n "$(find "$WAIVER_FILE" -mmin -60 2>/dev/null)" ] || return 0
   [ "$(head -n 1 "$WAIVER_FILE")" = "$ID $DEPLOYMENT" ] && waivers=" $(tail -n +2 "$WAIVER_FILE" | tr '\n' ' ') "
@@ -31,7 +31,7 @@ stopped_by_operator() {
     [ "$(systemctl show -p ActiveState --value lsyncd.service)" = inactive ]
 }
 
-# What an operator reads who has stopped lsyncd.
+# The message for an operator who has stopped lsyncd.
 stays_stopped() {
   local how="systemctl start lsyncd"
   ! masked || how="systemctl unmask lsyncd && systemctl start lsyncd"
@@ -44,7 +44,7 @@ check_host() {
     command -v "$program" >/dev/null || refuse "$program is missing: this is not a Debian system with systemd."
   done
   [ "$(id -u)" = 0 ] || refuse "The preflight must run as root, not as $(id -un)."
-  # As lsyncd-alert looks for it.
+  # In the same places as lsyncd-alert.
   if [ "$SMTP" = false ] && ! command -v sendmail /usr/sbin/sendmail /usr/lib/sendmail >/dev/null; then
     warn "There is no sendmail and no setting smtp: no alert will be sent when the mirror fails."
   fi
@@ -62,7 +62,7 @@ check_host() {
   fi
 }
 
-# Who holds a lock of the package manager: its process and name. apt and dpkg use locks of fcntl(2).
+# The process that holds a lock of the package manager: its id and name. apt and dpkg use locks of fcntl(2).
 package_lock() {
   perl -MFcntl=:DEFAULT,:seek -e '
     for my $file (@ARGV) {
@@ -74,7 +74,7 @@ package_lock() {
     }' /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/cache/apt/archives/lock /var/lib/apt/lists/lock
 }
 
-# What would make the installation of packages fail half-way.
+# Conditions that would make the installation of packages fail half-way.
 check_packages() {
   local package missing=() holder waited=0
   for package in $PACKAGES; do
@@ -130,7 +130,7 @@ check_volume() { # role path
     refuse "The $1 $2 resolves to $real, a directory of the system."
     return 1
   elif [ "$real" != "$2" ]; then
-    # What follows a link can be led elsewhere without a change of the mounts.
+    # A path through a link can be redirected without a change of the mounts.
     refuse "The $1 $2 is reached through a symbolic link to $real. Set $1 to that path."
     return 1
   elif ! volume_identity "$2" >/dev/null; then
@@ -191,7 +191,7 @@ check_pair() {
   fi
 }
 
-# --- whose data is it ---------------------------------------------------------------------------------------------------
+# --- the owner of the data ---------------------------------------------------------------------------------------------------
 
 recorded() { sed -n "s/^$1	//p" "$STATE/volumes" 2>/dev/null; }
 
@@ -233,7 +233,7 @@ More: docs/operations.md#where-the-state-lives"
     is_ours "$config" && continue
     while IFS=$'\t' read -r source target; do
       if [ "${source%/}" = "$SOURCE" ] && [ "${target%/}" = "$TARGET" ]; then
-        # Whose mirror it is says the record, where there is one.
+        # If there is a record, it names the owner of the mirror.
         [ -e "$STATE/volumes" ] && continue
         owner=true
         warn "Taking over the mirror that $config has set up between the same volumes."
@@ -316,7 +316,7 @@ Then empty it, or let it be overwritten:
 # Bytes of memory for each watched directory: the kernel's inode and watch, and lsyncd's own (inotify(7) and measured).
 BYTES_PER_WATCH=1600
 
-# Counts the directories of the source, up to a number, for as long as it may take.
+# Counts the directories of the source, up to a number, within the time limit.
 count_directories() { # most
   (cd "$SOURCE" && timeout "$LOOK" find . -type d -printf . 2>/dev/null) | head -c "$1" | wc -c
 }
@@ -347,10 +347,10 @@ check_watches() {
 
 # --- all of it ------------------------------------------------------------------------------------------------------------
 
-# What a preflight says that refuses nothing.
+# The message of a preflight that refuses nothing.
 say_passed() { printf 'Preflight passed on %s (%s).\n' "$HOST" "$ADDRESS"; }
 
-# Runs every check and prints all findings. Returns 1 when something is refused.
+# Runs all checks and prints all findings. Returns 1 if there is a refusal.
 check_all() {
   local both=true
   check_host

@@ -1,4 +1,4 @@
-# What other lsyncd configurations on a host mirror: one of an earlier tool, or of a running lsyncd.
+# Lists the mirrors of other lsyncd configurations on a host: of an earlier tool, or of a running lsyncd.
 
 # Prints "source<TAB>target" for each sync of the lsyncd configuration $1. It is run as lsyncd would run it, but in
 # an environment that only records: it cannot open a file or start a program.
@@ -20,12 +20,12 @@ if chunk then pcall(chunk) end
 LUA
     return
   done
-  # Without Lua there is no lsyncd either; the file is a leftover, and its text has to do.
+  # Without Lua there is no lsyncd either; the file is a leftover, so its text is searched instead.
   paste <(sed -nE 's/^[[:space:]]*source[[:space:]]*=[[:space:]]*"([^"]*)".*/\1/p' "$1") \
     <(sed -nE 's/^[[:space:]]*target[[:space:]]*=[[:space:]]*"([^"]*)".*/\1/p' "$1")
 }
 
-# The configurations in use on this host: Debian's path, and what running lsyncds were started with.
+# The configurations in use on this host: Debian's path, and those of running lsyncds.
 foreign_configs() {
   local pid argument
   {

@@ -1,16 +1,16 @@
-# What the program asks a host before it does anything, in one go: what differs from what was deployed and, in a
-# preview, whether the preflight would pass. Reads only.
+# The inspection of a host before anything is done: lists differences from the deployment and, in a
+# preview, runs the preflight. Reads only.
 # Arguments: none in a deployment; in a preview `preview` and the waivers, which in a deployment wait in WAIVER_FILE.
 # Variables: those of observe.sh and ID; in a preview those of checks.sh as well
 # Prints a line each, with a tab behind its first word: `run` and the run that
 # the activation in force belongs to; `since` and the run of the first one there; `new` when nothing of this stack is
 # deployed; `pass` and the seconds of a full pass, the last ten; `staged` and a path for each file of a deployment by a version that sent files one by one; for each difference `drift`, what and how; for a file with other content `line` and a line of the way back to
-# what was deployed. Then `looked`, and after it whatever the preflight says.
+# what was deployed. Then `looked`, followed by the preflight's output.
 set -u
 exec </dev/null
 export LC_ALL=C.UTF-8
 
-# Of a change that is shown: enough lines to know it by, and bytes of a file that are compared.
+# Limits: lines shown of a change, and bytes of a file that are compared.
 MOST=60
 MOST_BYTES=1000000
 
@@ -22,7 +22,7 @@ shown_to_all() { # files
   done < <(stat -c %a -- "$@" 2>/dev/null)
 }
 
-# How what is in a file now becomes again what was deployed.
+# The diff from a file's current content to the deployed one.
 way_back() { # path
   local kept=$STATE/files$1
   [ -f "$kept" ] && [ "$(stat -c %s -- "$1")" -lt "$MOST_BYTES" ] || return 0
@@ -33,7 +33,7 @@ way_back() { # path
   fi
 }
 
-# Whether what is deployed here is this stack's: the host may have been set up anew, or have gone to another.
+# Whether the deployment here is this stack's: the host may have been reinstalled, or taken over by another stack.
 ours() {
   local id
   [ -e "$STATE/manifest" ] && id=$(cat "$STATE/id") && [ "${id%/*}" = "${ID%/*}" ]

@@ -1,4 +1,4 @@
-# What else on a host works on the two volumes or on our log, and would undo or break what is deployed. Reads only.
+# Finds other programs on a host that work on the two volumes or on our log, and would undo or break the deployment. Reads only.
 # Variables: those of checks.sh, and LOG. ROOT is empty on a host; a test has a directory of its own there.
 
 NEIGHBOURS=${ROOT-}
@@ -31,7 +31,7 @@ check_logrotate() {
   done
 }
 
-# Files that start programs by themselves.
+# Files that start programs automatically.
 scheduled_files() {
   local file
   for file in "$NEIGHBOURS"/etc/crontab "$NEIGHBOURS"/etc/cron.*/* "$NEIGHBOURS"/var/spool/cron/crontabs/* "$NEIGHBOURS"/etc/systemd/system/*.service \
@@ -92,7 +92,7 @@ check_updatedb() {
   warn "updatedb indexes the mirror, so that locate finds each file twice. Add $TARGET to PRUNEPATHS in /etc/updatedb.conf."
 }
 
-# systemd-tmpfiles can clear away what lies in /run for a while: locks and the state of alerts.
+# systemd-tmpfiles can remove old files in /run: locks and the state of alerts.
 check_tmpfiles() {
   local type path age file
   while read -r file type path _ _ _ age _; do
@@ -131,7 +131,7 @@ folds_case() { # device
   dumpe2fs -h -- "$1" 2>/dev/null | sed -n 's/^Filesystem features://p' | grep -qw casefold
 }
 
-# File systems that a mirror cannot come from or go to.
+# File systems that cannot be mirrored, or hold a mirror.
 check_file_system() { # role path type device
   case "$3" in
   autofs)

@@ -1,6 +1,6 @@
-# Looks at what was deployed to a host and prints what differs from it, a line each: what, a tab, and how it differs.
-# Reads only, and takes its time from nothing but the number of managed files. One program for all files, one for all
-# packages, one for all units: the hosts of a fleet are looked at before every deployment.
+# Compares a host with its deployment and prints one line per difference: the object, a tab, and the difference.
+# Reads only; its duration depends only on the number of managed files. One program for all files, one for all
+# packages, one for all units: the hosts of a fleet are inspected before every deployment.
 # Variables: STATE SOURCE PACKAGES
 
 found() { printf '%s\t%s\n' "$1" "$2"; }
@@ -42,8 +42,8 @@ observe_packages() {
   done
 }
 
-# Whether a unit starts at boot, as `systemctl is-enabled` says it. What systemd makes of an init script it calls
-# generated, and asks where the script is linked.
+# Whether a unit starts at boot, as `systemctl is-enabled` prints it. A unit that systemd generates from an init script starts if
+# the script is linked.
 start_at_boot() { # name UnitFileState
   if [ "$2" != generated ]; then
     printf '%s' "${2:-not there}"
@@ -68,7 +68,7 @@ observe_units() {
     if [ -z "$line" ]; then at=$((at + 1)); else shown["${units[at]} ${line%%=*}"]=${line#*=}; fi
   done < <(systemctl show -p ActiveState -p Result -p UnitFileState "${units[@]}" 2>/dev/null)
   for line in "${units[@]}"; do
-    # What an operator has stopped stays off: a deployment would leave it so. Nor would one lift a mask.
+    # A service that an operator has stopped or masked stays so: a deployment does not change that.
     if [ "$line" = lsyncd.service ] && stopped_on_purpose "${shown[$line ActiveState]-}"; then continue; fi
     boot=$(start_at_boot "${line%.*}" "${shown[$line UnitFileState]-}")
     if [ "$boot" != enabled ] && [ "$boot" != masked ]; then found "$line" "is $boot, not enabled"; fi
@@ -85,7 +85,7 @@ observe_watches() {
   local wanted limit
   wanted=$(watches_wanted "$SOURCE")
   limit=$(watches_limit)
-  # What cannot be raised from here (a container) is no drift.
+  # A limit that cannot be raised from here (in a container) is no drift.
   if [ "$limit" -lt "$wanted" ] && [ -w /proc/sys/fs/inotify/max_user_watches ]; then
     found fs.inotify.max_user_watches "is $limit, less than the $wanted that the source needs"
   fi

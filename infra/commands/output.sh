@@ -1,4 +1,4 @@
-# Makes what a command prints fit for the command plugin, which fails on bytes that are not UTF-8 and hangs on a line of more
+# Makes a command's output safe for the command plugin, which fails on bytes that are not UTF-8 and hangs on a line of more
 # than 64 KiB. A file's name can be any bytes, and a log can quote it. Anything that could move a terminal's cursor is escaped too.
 
 clean_output() {
@@ -17,7 +17,7 @@ clean_output() {
     }'
 }
 
-# To the end: what is still on its way through would be lost with this shell.
+# Waits for the end: output still in the pipe would be lost with this shell.
 finish_output() {
   local code=$?
   exec >&- 2>&-

@@ -23,8 +23,8 @@ lock() {
 MASK=/run/systemd/system/lsyncd.service
 unmask() { [ "$(readlink "$MASK")" != /dev/null ] || systemctl unmask --quiet --runtime lsyncd.service; }
 
-# Remembers what is about to be installed, packages that those missing need included, and installs it. Remembered
-# first, so that an interrupted run still knows what was not there.
+# Records the missing packages and their dependencies, and installs them. They are recorded
+# first, so an interrupted run still knows which packages were missing.
 install() {
   local plan
   # "Inst name [old version] (new version …": one that is there already is only upgraded.
@@ -59,7 +59,7 @@ install_missing() {
   printf 'Packages on %s: installed %s.\n' "$HOST" "${missing[*]}"
 }
 
-# What apt would remove together with these packages, one name a line.
+# The packages that apt would remove together with these, one name per line.
 removed_with() { apt_get -s purge "$@" 2>/dev/null | sed -nE 's/^(Remv|Purg) ([^ :]+).*/\2/p' | sort -u; }
 
 remove_ours() {
@@ -77,7 +77,7 @@ remove_ours() {
   while IFS= read -r package; do
     installed "$package" && ours+=("$package")
   done < <(sort -u "$STATE/packages")
-  # What something else has come to need meanwhile stays.
+  # Packages that others need by now stay.
   while $again; do
     again=false
     for package in "${ours[@]}"; do

@@ -1,4 +1,4 @@
-# Looks at a host before anything is changed on it.
+# Checks a host before anything is changed on it.
 # Variables: those of checks.sh, and KEPT (where files with secrets wait for the activation) with the array `kept`. DEPLOYMENT
 # makes it run again when anything changes. The refusals that this run overrides are in WAIVER_FILE, which the activation takes away. A
 # preview runs the same checks, see look.sh.

@@ -1,4 +1,4 @@
-# Says how the mirror of a host is: what its monitor finds now, and what was changed by hand. Each line is a name, a tab and a
+# Reports the health of a host's mirror: the monitor's current findings, and changes made by hand. Each line is a name, a tab and a
 # text; those of the monitor are described in monitor.sh. Reads only.
 # Variables: STATE PACKAGES MONITOR
 
@@ -9,7 +9,7 @@ status() {
     return
   fi
   printf 'deployed\tyes\n'
-  # Of another version when it does not end with this line.
+  # Output without this last line comes from another version.
   if said=$("$MONITOR" --status 2>&1) && [ "${said##*$'\n'}" = end ]; then
     printf '%s\n' "${said%$'\n'*}"
   else

@@ -1,8 +1,8 @@
-# Says which refusals this run passes over, for this deployment only.
+# Records the refusals that this run overrides, for this deployment only.
 # Variables: WAIVERS ID DEPLOYMENT FILE SOURCE STATE
 
-# A run that changes nothing runs nothing else on the host. When the mirror is held because the source has been emptied,
-# and the very volume is there and empty, then this lets it go.
+# A run without changes runs nothing else on the host. If the mirror is held because the source was emptied, and that same
+# volume is mounted and empty, this releases it.
 release() {
   local recorded
   [ -e "$STATE/held" ] && [ "$(cat "$STATE/id" 2>/dev/null)" = "$ID" ] || return 0

@@ -1,4 +1,4 @@
-# Whatever root does below a volume: by handle, never by path. The user of the application can rename, link and swap
+# All access of root below a volume: by handle, never by path. The user of the application can rename, link and swap
 # entries there at any moment, so a name is looked up once, in a directory that is held open, and no link is followed.
 #
 #   my $directory = open_beneath($root, 'a/b', $identity);     # of a root and a path below it; undef: not there
@@ -15,8 +15,8 @@
 #   set_owner($handle, $uid, $gid);  set_mode($handle, $mode);  set_times($handle, $ns);        # of open files
 #   sync_directory($directory);                                # its names last through a power cut
 #
-# A directory is always an open handle, a name always one component. What fails for another reason than that something
-# is not there dies, with a sentence that names the directory and the entry.
+# A directory is always an open handle, a name always one component. Any failure other than a missing
+# entry dies, with a message that names the directory and the entry.
 package LsyncdAsCode::Beneath;
 use strict;
 use warnings;
@@ -44,7 +44,7 @@ sub checked {
     return "$name";
 }
 
-# For messages: where a directory is now, which says more than its handle.
+# For messages: the current path of a directory.
 sub place { my ($directory, $name) = @_; return (readlink(fd_path($directory)) // 'a directory') . "/$name" }
 
 sub is_absent { return $! == ENOENT || $! == ENOTDIR || $! == ELOOP }
@@ -138,7 +138,7 @@ sub sync_directory {
 sub status { my ($directory, $name) = @_; return stat_at($directory, checked($name)) }
 
 # Opens a regular file; undef when there is none of that name. One that is opened to be written must have one name only:
-# with another one, it may be somebody else's.
+# with a second name, it may belong to another user's path.
 sub open_file {
     my ($directory, $name, $flags) = @_;
     $flags //= O_RDONLY;
@@ -201,7 +201,7 @@ sub make_link {
     return;
 }
 
-# Where a symbolic link leads; undef when it is none, or not there.
+# The target of a symbolic link; undef if it is none, or missing.
 sub read_link {
     my ($directory, $name) = @_;
     my $buffer = "\0" x 4096;
@@ -220,7 +220,7 @@ sub open_source {
     die "cannot open $path: $!\n";
 }
 
-# Undef when the last error says that something is not there (or is no directory), else dies.
+# Undef if the last error means that the entry is missing (or is no directory), else dies.
 sub absent { my ($path) = @_; return undef if is_absent(); die "cannot open $path: $!\n" }
 
 sub remove { my ($path) = @_; unlink $path or $! == ENOENT or die "cannot remove $path: $!\n"; return }

@@ -1,4 +1,4 @@
-# One call of rsync by lsyncd: what it was asked, the two volumes that it holds open, and how rsync is run.
+# One call of rsync by lsyncd: its arguments, the two volumes that it holds open, and the run of rsync.
 package LsyncdAsCode::Pass;
 use strict;
 use warnings;
@@ -31,7 +31,7 @@ use constant {
     OUR_COPIER => __FILE__ =~ s{/LsyncdAsCode/Pass\.pm\z}{/sqlite-copier}r,
 };
 
-# Files that go when this process ends, however it does.
+# Files that are removed when this process ends for any reason.
 my @own;
 END { unlink @own }
 
@@ -45,7 +45,7 @@ sub begin {
         # Copies in rsync's place: the program that copies databases under their own locks, or rsync itself.
         copier  => $settings->text('copy_program'),
         for_rsync(@arguments),
-        # What was reported as too long.
+        # The paths reported as too long.
         overlong => $settings->text('run_directory') . '/overlong',
     }, $class;
     # Loaded with all else and not when it is called: an update may exchange the library meanwhile.
@@ -67,7 +67,7 @@ sub begin {
     return $self;
 }
 
-# The arguments for rsync out of those that lsyncd gives, and what they say about the call.
+# Derives rsync's arguments from lsyncd's, and the kind of call.
 sub for_rsync {
     # rsync deletes nothing: neither with --delete nor, where a directory became something else, with --force.
     my @arguments = grep { $_ !~ /\A--(?:ignore-errors|force|delete(?:-(?:before|during|delay|after))?)\z/ } @_;
@@ -85,10 +85,10 @@ sub for_rsync {
 
 sub arguments { my ($self) = @_; return @{ $self->{arguments} } }
 
-# What lsyncd lists, as entries of LsyncdAsCode::Paths.
+# lsyncd's list, as entries of LsyncdAsCode::Paths.
 sub entries { my ($self) = @_; return @{ $self->{entries} } }
 
-# What the next program gets on its standard input: lsyncd's own list for the copier, which reads it as we do, and for rsync one that
+# The standard input of the next program: lsyncd's own list for the copier, which reads it as we do, and for rsync one that
 # rsync understands. Undef when there is none.
 sub input {
     my ($self) = @_;
@@ -96,13 +96,13 @@ sub input {
     return LsyncdAsCode::Paths::to_rsync($self->entries);
 }
 
-# Whether the list is about our own files and nothing else.
+# Whether the list contains only our own files.
 sub is_own { my ($self) = @_; return $self->{only_own} }
 
-# Whether this is about the listed paths, and not about everything.
+# Whether this call is for listed paths, and not a full pass.
 sub is_event { my ($self) = @_; return $self->{is_event} }
 
-# Says that a pass is under way. When this process is killed the file stays, and the supervisor mirrors everything again:
+# Marks a pass as under way. If this process is killed, the file stays, and the supervisor mirrors everything again:
 # lsyncd takes a killed pass for success.
 sub mark {
     my ($self, $prefix) = @_;
@@ -110,7 +110,7 @@ sub mark {
     mkdir $folder, 0755;
     my $mark = "$prefix$$";
     if (open my $file, '>', $mark) { close $file }
-    # What killed ones have left of a pass over everything may be large.
+    # The remains of a killed full pass may be large.
     unlink grep { !-d '/proc/' . (split /\./)[-1] } glob "$folder/plan.*";
     @$self{qw(roots plan_file)} = ([ map { "$folder/$_.$$" } qw(source target) ], "$folder/plan.$$");
     push @own, $mark, $self->{plan_file}, @{ $self->{roots} };
@@ -174,7 +174,7 @@ sub plan {
     return @$items;
 }
 
-# One answer of rsync: the items, and what it said of errors.
+# One answer of rsync: the items, and its error messages.
 sub ask {
     my ($self) = @_;
     $self->forget_plan;
@@ -212,7 +212,7 @@ sub ask {
     return (\@items, @said);
 }
 
-# The mirror is about to be changed: what rsync would do is no longer what it said.
+# The mirror is about to be changed: rsync's plan is no longer valid.
 sub forget_plan { my ($self) = @_; delete $self->{plan}; return }
 
 # Runs rsync, or the copier in its place, with the list of paths, if there is one, on its standard input; returns its exit code.
@@ -242,7 +242,7 @@ sub mirror {
     return $code == SOCKET_IO ? IO_ERROR : $code;
 }
 
-# Killed by a signal: nothing says how far it came.
+# Killed by a signal: its progress is unknown.
 sub exit_code { my ($status) = @_; return $status & 127 ? AGAIN : $status >> 8 }
 
 sub begin_child {

@@ -1,7 +1,6 @@
-# What root does with a single file below a volume whose entries belong to the application's user, who may put a link, a FIFO or a directory
-# in the place of any of them at any moment: such as the file that goes through the mirror to show that it moves. Each step goes by the
-# handle of the directory (Beneath.pm), follows nothing, waits for nothing, and makes a file only where nothing is. For programs in Bash:
-# volume-file.
+# Root's access to a single file below a volume, such as the probe that proves that the mirror moves. The entries there belong to the
+# application's user, who may replace any of them by a link, a FIFO or a directory at any moment. Each step uses the directory's
+# handle (Beneath.pm), follows no link, waits for nothing, and creates a file only where there is none. Bash programs use volume-file.
 package LsyncdAsCode::Probe;
 use strict;
 use warnings;
@@ -9,7 +8,7 @@ use Errno ();
 use LsyncdAsCode::Beneath qw(create_file open_beneath open_file remove_file status);
 use LsyncdAsCode::Paths   ();
 
-# Bytes of a file at most; and times that a name is freed before somebody else is taken to fill it again and again.
+# Bytes of a file at most; and how often a name is freed before this gives up, because another process keeps creating it.
 use constant { LONGEST => 4096, TRIES => 20 };
 
 # The directory of a file below $root, undef when it is not there, and its name.
@@ -19,14 +18,14 @@ sub place {
     return (open_beneath($root, $above), $name);
 }
 
-# A directory is left alone: what it holds is somebody's.
+# A directory is left alone: it may hold a user's data.
 sub free {
     my ($directory, $name, $shown) = @_;
     return if eval { remove_file($directory, $name); 1 };
     die $!{EISDIR} ? "$shown is a directory\n" : $@;
 }
 
-# Makes a file of root's anew with this text. Dies when it cannot.
+# Creates or replaces a file owned by root with this text. Dies if it cannot.
 sub put {
     my ($root, $path, $text) = @_;
     my ($directory, $name) = place($root, $path);
@@ -52,7 +51,7 @@ sub text {
     return $text;
 }
 
-# Takes it away. Dies when it stays.
+# Removes it. Dies if it stays.
 sub drop {
     my ($root, $path) = @_;
     my ($directory, $name) = place($root, $path);
@@ -60,7 +59,7 @@ sub drop {
     return;
 }
 
-# Whether anything has that name.
+# Whether an entry has that name.
 sub is_there {
     my ($root, $path) = @_;
     my ($directory, $name) = place($root, $path);

@@ -1,4 +1,4 @@
-# What the copier's worker asks of the gate: it deletes no database by itself.
+# The copier's worker asks the gate to delete databases; it deletes none itself.
 package LsyncdAsCode::Gate::Ask;
 use strict;
 use warnings;
@@ -10,9 +10,9 @@ use LsyncdAsCode::Gate::Kept   ();
 use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::System       qw(fd_path stat_ns);
 
-# Deletes a database that is gone from the source, with what belongs to it, if the gate has counted it and let it through. $root:
-# the target; $identity: what it must be (see Beneath.pm); $path: below it; $grants: the file of what is granted; $days: how long
-# deleted files are kept. Returns whether it is gone. One that is not granted stays: the pass over its change is still to come.
+# Deletes a database that is gone from the source, with what belongs to it, if the gate has counted and permitted it. $root:
+# the target; $identity: what it must be (see Beneath.pm); $path: below it; $grants: the file of permissions; $days: how long
+# deleted files are kept. Returns whether it is gone. Without a permission it stays until the pass for its change.
 sub delete_database {
     my ($root, $identity, $path, $grants, $days) = @_;
     my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
@@ -28,7 +28,7 @@ sub delete_database {
         for ('', '-wal', '-journal') { $kept->take($volume, "$path$_", 1) if stat_ns("$place$_") }
         $kept->save;
     }
-    # The main file first: what is left of the others is no database any more.
+    # The main file first: the remaining files are no database without it.
     remove("$place$_") for '', '-wal', '-shm', '-journal';
     return 1;
 }

@@ -23,7 +23,7 @@ sub write {    ## no critic (ProhibitBuiltinHomonyms)
     return;
 }
 
-# Why the source must not be mirrored, in words for the one who looks; undef when it may.
+# The reason why the source must not be mirrored, for the operator; undef if it may be.
 sub refuses {
     my ($source, $target) = @_;
     return undef unless defined $target;
@@ -33,21 +33,21 @@ sub refuses {
         : undef;
 }
 
-# Raises it on both volumes, if the last time is long enough ago. $roots: source and target.
+# Raises it on both volumes, if the last rise is long enough ago. $roots: source and target.
 sub rise {
     my ($roots, $now) = @_;
     my @numbers = map { LsyncdAsCode::Gate::Generation::read($_) } @$roots;
     my $private = defined $numbers[1] ? private($roots->[1], 0) : undef;
     my $is      = $private ? status($private, NAME) : undef;
     my $written = $is ? int($is->{mtime} / 1e9) : undef;
-    # A time in the future is of a clock that was wrong then.
+    # A time in the future comes from a clock that was wrong then.
     return if defined $written && defined $numbers[0] && $now - $written < EVERY && $written <= $now + EVERY;
     my ($highest) = sort { $b <=> $a } map { $_ // 0 } @numbers;
     LsyncdAsCode::Gate::Generation::write($_, $highest + 1) for @$roots;
     return;
 }
 
-# Takes the source for what is to be mirrored from here on.
+# Accepts the source as the one to mirror from now on.
 sub accept {    ## no critic (ProhibitBuiltinHomonyms)
     my ($roots) = @_;
     my ($highest) = sort { $b <=> $a } map { LsyncdAsCode::Gate::Generation::read($_) // 0 } @$roots;

@@ -1,5 +1,5 @@
 # Deleted files that are kept for some days (setting keepDeletedDays): on the target, in root's own directory (Private.pm),
-# below the hour in which they went and with the path that they had. `lsyncd-undelete` lists them and brings them back.
+# below the hour of their deletion, under their former path. `lsyncd-undelete` lists and restores them.
 package LsyncdAsCode::Gate::Kept;
 use strict;
 use warnings;
@@ -10,7 +10,7 @@ use LsyncdAsCode::Beneath qw(absent);
 use LsyncdAsCode::Private qw(inside private read_file write_file);
 use LsyncdAsCode::System  qw(fd_path stat_ns O_CLOEXEC);
 
-# Where they are in that directory, and the file that holds the number of entries.
+# Their place in that directory, and the file that holds the number of entries.
 use constant { PLACE => 'deleted', COUNT => 'deleted.count' };
 
 # $root: the target. $days: how long, 0 for not at all.
@@ -29,10 +29,10 @@ sub keeps { my ($self) = @_; return $self->{days} > 0 && $self->{place} ? 1 : 0 
 # The name of an hour.
 sub hour_of { my ($time) = @_; my (undef, undef, $h, $day, $month, $year) = gmtime $time; return sprintf '%04d-%02d-%02dT%02d', $year + 1900, $month + 1, $day, $h }
 
-# Entries of the mirror's file system that are kept here: they are none of the mirror's.
+# The number of entries kept here: they do not belong to the mirror.
 sub count { my ($self) = @_; return $self->{count} }
 
-# The hours in which something went that is still here, the oldest first.
+# The hours with kept entries, the oldest first.
 sub hours {
     my ($self) = @_;
     return () unless $self->{place};
@@ -41,7 +41,7 @@ sub hours {
     return @hours;
 }
 
-# Takes an entry of the mirror, with all that is in it. Gives up the oldest when there is no room. Returns whether it is kept.
+# Moves an entry of the mirror here, with its content. Removes the oldest hours if there is no space. Returns whether it is kept.
 sub take {
     my ($self, $target, $path, $entries) = @_;
     while (!eval { $self->move($target, $path, $entries); 1 }) {
@@ -60,7 +60,7 @@ sub move {
     for (my $number = 1;; $number++) {
         my $into = $self->{place};
         for my $part ($number == 1 ? $hour : "$hour.$number", grep { length } split m{/}, $above) { $into = $into && $self->directory($into, $part) }
-        # What went an hour's second time goes beside the first.
+        # A second deletion of a path within the hour is kept beside the first.
         next if !$into || stat_ns(fd_path($into) . "/$name");
         rename fd_path($from) . "/$name", fd_path($into) . "/$name" or die "cannot keep $path: $!\n";
         last;
@@ -69,7 +69,7 @@ sub move {
     return;
 }
 
-# A directory on the way to what is kept; undef when something else has its name.
+# A directory above a kept entry; undef if something else has its name.
 sub directory {
     my ($self, $into, $part) = @_;
     my $path = fd_path($into) . "/$part";
@@ -79,7 +79,7 @@ sub directory {
     return $handle;
 }
 
-# Remembers how many entries are here.
+# Records the number of entries here.
 sub save {
     my ($self) = @_;
     return unless $self->{private} && $self->{place};
@@ -87,15 +87,15 @@ sub save {
     return;
 }
 
-# Removes what is older than its days. Returns how many hours went.
+# Removes expired entries. Returns the number of removed hours.
 sub purge {
     my ($self, $now) = @_;
     my $oldest = hour_of($now - $self->{days} * 86_400);
     return $self->drop(grep { substr($_, 0, 13) lt $oldest } $self->hours);
 }
 
-# Removes the oldest hour; returns it, or undef when nothing is left. Says so: the monitor reports what begins like a message of
-# rsync's in the journal.
+# Removes the oldest hour; returns it, or undef when nothing is left. Prints a message in rsync's format, which the monitor
+# reports from the journal.
 sub make_room {
     my ($self) = @_;
     my ($hour) = $self->hours;

@@ -1,4 +1,4 @@
-# Which names are whose: our own, the copier's, and those of databases.
+# Classifies names: our own, the copier's, and those of databases.
 package LsyncdAsCode::Gate::Names;
 use strict;
 use warnings;
@@ -7,10 +7,10 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(is_own is_probe is_temporary base_of);
 
-# What the monitor and lsyncd-wait send through the mirror to see that it moves.
+# The probes of the monitor and lsyncd-wait, which prove that the mirror moves.
 sub is_probe { my ($path) = @_; return $path =~ /\A\.lsyncd-(?:monitor-probe|wait\.[0-9]+)\z/ }
 
-# What this program keeps on a volume: no data of anybody's.
+# This program's own files on a volume: not user data.
 sub is_own {
     my ($path) = @_;
     return is_probe($path) || is_private($path) || $path eq 'lost+found';
@@ -22,14 +22,14 @@ sub is_temporary { my ($path) = @_; return $path =~ m{(?:\A|/)\.lsyncd-rsync\.[^
 # The database that a path with one of SQLite's suffixes would belong to; undef when it has none.
 sub base_of { my ($path) = @_; return $path =~ /\A(.+)-(?:wal|shm|journal)\z/s ? $1 : undef }
 
-# What the last part of a database's path matches: shell patterns with * and ?.
+# The patterns of a database's file name: shell patterns with * and ?.
 sub by_name {
     my @patterns = @_;
     my $any = join('|', map { my $p = quotemeta; $p =~ s/\\\*/.*/g; $p =~ s/\\\?/./g; $p } @patterns) || '(?!)';
     return qr/\A(?:$any)\z/s;
 }
 
-# A function that says whether a path below a volume is a database: by its name (shell patterns with * and ?) or its header.
+# A function that returns whether a path below a volume is a database: by its name (shell patterns with * and ?) or its header.
 sub database_test {
     my $match = by_name(@_);
     return sub {

@@ -1,5 +1,5 @@
-# What a pass would take from the mirror and add to it, counted before anything is done. Every path is looked at once, on both
-# volumes; what is done does not grow with what else they hold.
+# Counts what a pass would remove from the mirror and add to it, before anything is done. Each path is inspected once, on both
+# volumes; the work does not grow with the rest of their content.
 #
 # A tally has
 #   removed, added      files and directories that go and come
@@ -33,7 +33,7 @@ sub new {
     }, $class;
 }
 
-# Counts what a list of lsyncd is about (entries of LsyncdAsCode::Paths).
+# Counts the paths of a list of lsyncd (entries of LsyncdAsCode::Paths).
 sub of_list {
     my ($self, @entries) = @_;
     my %counted;
@@ -47,7 +47,7 @@ sub of_list {
     return $self;
 }
 
-# Counts what rsync says it would do in a pass over everything (items of LsyncdAsCode::Itemize).
+# Counts the planned actions of rsync in a full pass (items of LsyncdAsCode::Itemize).
 sub of_plan {
     my ($self, @items) = @_;
     my @deleted = map { $_->{name} } grep { $_->{action} eq 'delete' } @items;
@@ -92,7 +92,7 @@ sub compare {
     return $self->both($path, $here, $there, $deep);
 }
 
-# A probe is deleted like any file, or nobody would see that deletions are mirrored; it is nothing that is lost. Returns false for a
+# A probe is deleted like any file, because it proves that deletions are mirrored; it does not count as a loss. Returns false for a
 # directory, which a user has made.
 sub probe {
     my ($self, $path) = @_;
@@ -128,7 +128,7 @@ sub both {
     return 0;
 }
 
-# What comes, with all that is in it.
+# An added entry, with its content.
 sub comes {
     my ($self, $path, $here, $itself) = @_;
     if ($itself || $here->{type} ne 'd') { $self->comes_one($path, $here); return }
@@ -145,7 +145,7 @@ sub comes_one {
     return;
 }
 
-# What goes, with all that is in it. Returns the number of its entries.
+# A removed entry, with its content. Returns the number of its entries.
 sub goes {
     my ($self, $path) = @_;
     my $entries = 0;
@@ -180,12 +180,12 @@ sub empties {
     return;
 }
 
-# A file that is on both sides.
+# A file that exists on both sides.
 sub changed {
     my ($self, $path, $here, $there) = @_;
     return if $here->{size} == $there->{size} && $here->{mtime} == $there->{mtime} || $self->{repaired}{$path};
     if ($there->{size} == 0) { $self->{refilled}++ if $here->{size} > 0; return }
-    # What stands in a database's -wal is part of it.
+    # The content of a database's -wal is part of it.
     my $wal = $here->{size} <= 65_536 ? $self->{source}->look("$path-wal") : undef;
     my $more = $wal && $wal->{size} > 0;
     if ($here->{size} == 0) { $self->empties($path, $there) unless $more; return }
@@ -218,12 +218,12 @@ sub is_part_of_database {
     # The copier's modules are there where it is.
     require LsyncdAsCode::Kind;
     require LsyncdAsCode::Unit;
-    # One that goes at this moment is looked at with the next event.
+    # One that disappears at this moment is inspected with the next event.
     my $unit = LsyncdAsCode::Unit::open_unit($directory, $name) // return 1;
     return LsyncdAsCode::Kind::is_sqlite($unit);
 }
 
-# What a file is called while it is written.
+# The suffixes of files that are being written.
 my $UNFINISHED = qr/\.(?:tmp|temp|new|part|partial|crdownload|swp|lock)\z/i;
 
 # Files that go, while one with another suffix comes beside them, are altered: a.eml becomes a.eml.locked or a.locked. The flags
