@@ -101,7 +101,7 @@ export function connections(settings: Settings, lookup: KeyLookup): Map<string, 
     const keys = [...faults].every((fault) => fault.startsWith("lsyncd:privateKey"));
     const page = keys
       ? "docs/configuration.md#logging-in"
-      : "docs/troubleshooting.md#a-host-key-is-not-known-or-is-another";
+      : "docs/troubleshooting.md#a-host-key-is-unknown-or-has-changed";
     throw new SettingsError([...faults], page);
   }
   return new Map(found);

@@ -213,7 +213,7 @@ describe("pages that the program links to", () => {
   it.each([
     ["infra/config.ts", "docs/configuration.md"],
     ["infra/program.ts", "docs/operations.md#secrets"],
-    ["infra/connection.ts", "docs/troubleshooting.md#a-host-key-is-not-known-or-is-another"],
+    ["infra/connection.ts", "docs/troubleshooting.md#a-host-key-is-unknown-or-has-changed"],
     ["infra/observe.ts", "docs/troubleshooting.md#a-host-cannot-be-reached"],
     ["infra/commands/checks.sh", "docs/troubleshooting.md#the-preflight-refuses"],
     ["infra/commands/become.sh", "docs/troubleshooting.md#sudo"],
