@@ -74,6 +74,13 @@ is_deeply(judge(known => undef, past => [ [ 9990, 7, 0 ] ], removed => 9, files 
 }
 is(scalar @{ judge(known => 5, past => [ [ 10_000, 5, 0 ] ])->{memory} }, 1, 'one line a second is remembered');
 
+# What was altered, and a clock that was set back since.
+{
+    my $file = File::Temp->new;
+    LsyncdAsCode::Gate::replace("$file", pack '(NN)*', 1 => 9500, 2 => 13_000, 3 => 9300);
+    is_deeply({ LsyncdAsCode::Gate::altered("$file", 10_000) }, { 1 => 9500, 2 => 10_000 }, 'a time in the future counts as now');
+}
+
 # Names.
 my @stems = ([ 'a/b.eml.locked', 'a/b.eml' ], [ 'a/b.locked', 'a/b' ], [ 'a.d/b', undef ], [ 'a/.hidden', undef ], [ 'b.eml', 'b' ]);
 is(LsyncdAsCode::Gate::Tally::stem($_->[0]), $_->[1], "the stem of $_->[0]") for @stems;
@@ -108,6 +115,12 @@ like(LsyncdAsCode::Gate::Generation::refuses(undef, 7), qr/has no generation/, '
     my $pending = sub { return LsyncdAsCode::Gate::Grants::pending($grants, @volumes, $_[0], $_[1] // []) };
     is($pending->(time), 3, 'what is granted, with its -wal, but not what has come back');
     is($pending->(time, ['a']), 1, 'not what this pass counts itself');
+    unlink "$source/c" or die;
+    is($pending->(time), 3, 'nor what was back once');
+    my $allows = sub { return LsyncdAsCode::Gate::Grants::allows($grants, $_[0], "$target/$_[0]") };
+    ok(!$allows->('c'), 'the grant of a database that has come back has ended: its next deletion is counted');
+    ok($allows->('a'), 'the others are valid');
+    ok(!$allows->('d'), 'nothing else is granted');
     unlink "$target/b" or die;
     is($pending->(time), 2, 'nor what is gone');
     is($pending->(time + 3700), 0, 'nor what was granted long ago');

@@ -131,7 +131,8 @@ sub altered {
     open my $file, '<:raw', $path or return;
     my %altered = unpack '(NN)*', do { local $/ = undef; readline($file) // '' };
     close $file;
-    return map { $_ => $altered{$_} } grep { $altered{$_} > $now - WINDOW && $altered{$_} <= $now } keys %altered;
+    # As above: the clock was set back since.
+    return map { $_ => $altered{$_} > $now ? $now : $altered{$_} } grep { $altered{$_} > $now - WINDOW } keys %altered;
 }
 
 # FNV-1a, 32 bits (perl-base has no digests): sufficient for counting distinct paths.

@@ -9,6 +9,8 @@ use LsyncdAsCode::System qw(stat_ns);
 
 # Bytes from which old grants are dropped, and seconds after which they are old.
 use constant { LONG => 1 << 20, OLD => 3600 };
+# The identity of no file.
+use constant NEVER => '0:0';
 
 # Grants the deletion of databases of the mirror. $fresh: earlier grants become invalid (a full pass counts everything
 # again).
@@ -30,28 +32,40 @@ sub grant {
         rename "$file.new", $file or die "cannot replace $file: $!\n";
         return;
     }
-    open my $more, '>>', $file or die "cannot write $file: $!\n";
-    print {$more} $text;
-    close $more or die "cannot write $file: $!\n";
+    append($file, $text);
     return;
 }
 
 sub id { my ($found) = @_; return "$found->{ino}:$found->{ctime}" }
 
 # Returns the number of entries of the mirror whose deletion was granted within the last hour and not carried out yet. $except:
-# databases that the present pass counts itself. The work grows with the recent deletions, not with what exists.
+# databases that the present pass counts itself. Ends the grant of a database that has come back: its next deletion is another one.
+# The work grows with the recent deletions, not with what exists.
 sub pending {
     my ($file, $source, $target, $now, $except) = @_;
     return 0 if ((stat $file)[9] // 0) <= $now - OLD;
-    my ($entries, %granted) = (0);
+    my ($entries, $ended, %granted) = (0, '');
     for (split /\0/, slurp($file)) { $granted{$3} = $2 if /\A(\d+) (\d+:\d+) (.+)\z/s && $1 > $now - OLD }
     delete @granted{@$except};
     for my $unit (keys %granted) {
         my $there = $target->look($unit) // next;
-        next if $granted{$unit} ne id($there) || $source->look($unit);
-        $entries += 1 + grep { $target->look("$unit$_") } '-wal', '-journal';
+        next if $granted{$unit} ne id($there);
+        if ($source->look($unit)) { $ended .= "$now " . NEVER . " $unit\0" }
+        else                      { $entries += 1 + grep { $target->look("$unit$_") } '-wal', '-journal' }
+    }
+    if ($ended ne '') {
+        # Without room for that it is tried again with the next pass.
+        eval { my $lock = lock_grants($file); append($file, $ended); 1 } or warn $@;
     }
     return $entries;
+}
+
+sub append {
+    my ($file, $text) = @_;
+    open my $more, '>>', $file or die "cannot write $file: $!\n";
+    print {$more} $text;
+    close $more or die "cannot write $file: $!\n";
+    return;
 }
 
 sub lock_grants {
