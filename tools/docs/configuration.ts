@@ -138,8 +138,8 @@ export async function configuration(): Promise<string> {
 
 <!-- Written by \`npm run docs\` from infra/config.ts and tools/docs/examples.ts. -->
 
-For operators: all settings of a stack. They are in its file, \`stacks/Pulumi.NAME.yaml\`. Only \`hosts\` is required. An unknown setting or a
-value out of bounds is refused before any host is contacted; one message lists all faults.
+For operators: all settings of a stack. They are in its file, \`stacks/Pulumi.NAME.yaml\`. Only \`hosts\` is required. The
+program refuses an unknown setting or a value out of bounds before it contacts any host; one message lists all faults.
 
 \`\`\`yaml
 config:
@@ -177,10 +177,10 @@ They apply to one run and to all hosts of the stack. An empty variable counts as
 
 ${variableTable()}
 
-## What cannot be set
+## Not configurable
 
-rsync's \`--archive\` is always on. Of its other options, those that produce an exact mirror are accepted, each with its value in
-the same text: ${supportedRsyncOptions.map(code).join(", ")}. All others are refused by name, most of them with
+rsync's \`--archive\` is always on. Of rsync's other options, the program accepts those that produce an exact mirror, each with its value in
+the same text: ${supportedRsyncOptions.map(code).join(", ")}. It refuses all others by name, most of them with
 the damage they would do to the mirror, such as ${refusedRsyncOptions
     .filter((name) => ["--dry-run", "--remove-source-files", "--exclude", "--quiet", "--size-only"].includes(name))
     .map(code)

@@ -56,7 +56,7 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
       wholeFile: { value: false },
       rsyncOptions: {
         value: ["--delete", "--delete-after", "--bwlimit=50M"],
-        bounds: "long options of rsync that leave an exact mirror: see [the list](#what-cannot-be-set)",
+        bounds: "long options of rsync that leave an exact mirror: see [the list](#not-configurable)",
       },
       inotifyMode: { value: "CloseWrite", fallback: "CloseWrite or Modify; lsyncd's own when sqliteSafe is false" },
     },
