@@ -4,7 +4,7 @@ import { optionsWithoutDatabases } from "./rsync-options";
 import * as field from "./schema";
 import { parseJump, readIdentity, sshHost, type SshHost, type SshLookup } from "./ssh-config";
 
-/** What can be set for the whole stack and, over it, for one host. */
+/** The settings for the whole stack that a host can override. */
 const mirrorShape = {
   source: field.volumePath.describe("Directory to mirror: the mount point of the primary volume."),
   target: field.volumePath.describe("Directory of the mirror: the mount point of the secondary volume."),
@@ -349,7 +349,7 @@ function usable(key: string, passphrase: string | undefined): boolean {
   }
 }
 
-// What opens a host. Other secrets are encrypted at their files and commands.
+// The secrets of logins. Other secrets are encrypted at their files and commands.
 const keys = ["privateKey", "privateKeyPassphrase", "password", "becomePassword"];
 
 /**

@@ -5,7 +5,7 @@ import { libDirectory, paths } from "./paths";
 import { plainRsyncOptions } from "./rsync-options";
 import { contentOf, sourceOf, type Context } from "./render";
 
-/** What must restart when a file changes. A restart of lsyncd costs a full pass over the volume. */
+/** The service that must restart when a file changes. A restart of lsyncd costs a full pass over the volume. */
 export type Restart = "lsyncd" | "monitor" | "none";
 
 /** A file that the program installs on a host. */
@@ -250,7 +250,7 @@ export function renderFiles(host: HostSettings): RenderedFile[] {
     }));
 }
 
-/** What an activation compares with the host: a line for each file with its mode, SHA-256, restart and path. */
+/** The manifest that an activation compares with the host: a line for each file with its mode, SHA-256, restart and path. */
 export function manifest(files: RenderedFile[]): string {
   return files
     .map(({ mode, content, restart, path }) =>

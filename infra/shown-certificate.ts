@@ -17,7 +17,7 @@ const longest = 35_000;
 // Bytes of all that is said before the certificate: two packets, and lines in front of the version.
 const most = 3 * longest;
 
-// What any server of today has one of. Nothing is ever encrypted with it.
+// Every current server offers one of these. Nothing is ever encrypted with them.
 const ciphers = "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes256-ctr";
 const macs = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512";
 const exchanges = ["curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256"];

@@ -22,7 +22,7 @@ export interface SshHost {
 /** Looks up a host in ~/.ssh/config; `fallback` provides missing settings. */
 export type SshLookup = (address: string, fallback: { port: number; user: string }) => SshHost;
 
-// What ssh falls back to when there is no IdentityFile: its own list would look like one that was written.
+// Replaces ssh's default list of identity files, which would look like one from the configuration.
 const noIdentity = "/nonexistent/lsyncd-as-code";
 
 /**

@@ -34,7 +34,7 @@ export interface Login {
   password?: string;
 }
 
-/** What ssh2 needs for that; `agent` is a socket's path. */
+/** The options of ssh2 for that; `agent` is a socket's path. */
 export type LoginOptions = ConnectConfig & { authHandler: AuthenticationType[]; agent?: string };
 
 /** The login methods, in the order of the official plugin: private key, password (also for questions of the host), agent. */

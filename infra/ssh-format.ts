@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-/** What is read ends before it should. */
+/** The data ends too early. */
 export class CutShort extends Error {}
 
 /** Reads SSH's binary format (RFC 4251). Throws CutShort for what ends too early. */

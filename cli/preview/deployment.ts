@@ -72,7 +72,7 @@ const markOf = ({ settings = "" }: Parts): string | undefined => mark.exec(setti
 const scripts = ({ login = "", settings = "", program = "" }: Parts): string =>
   login + settings.replace(mark, "") + program;
 
-/** What an activation changes on a host: its files, and the script that activates them. */
+/** The changes of an activation on a host: its files, and the script that activates them. */
 export function deploymentChanges(step: Step): Change[] {
   if (unmade.includes(step.op)) return [];
   const old = text(step.old, "stdin");

@@ -3,7 +3,7 @@ import { createInterface } from "node:readline";
 import { readExpectedPass } from "../../infra/drift";
 import { visible } from "../../infra/text";
 
-/** What the engine would do to one resource. Inputs that are secret are the symbol `secret`, never their value. */
+/** The engine's planned step for one resource. Secret inputs are the symbol `secret`, never their value. */
 export interface Step {
   /** `same`, `create`, `update`, `delete`, … (the engine's names). */
   op: string;

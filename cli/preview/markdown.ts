@@ -206,7 +206,7 @@ function findings({ hosts }: StackReport): string[] {
   return [...about("refuses"), ...about("could not be run"), ...about("warns")];
 }
 
-/** What changes on the hosts that exist already, with the names of the hosts: equal changes once, what restarts lsyncd first. */
+/** The changes on existing hosts, with the hosts' names: equal changes once, those that restart lsyncd first. */
 export function changesOf({ hosts }: StackReport): { change: Change; names: string }[] {
   const all = hosts
     .filter(({ outcome }) => outcome === "changed")

@@ -14,19 +14,19 @@ export interface Change {
   lines?: Lines;
   /** Why there are no lines. */
   note?: string;
-  /** What a deployment restarts because of the change. */
+  /** The service that a deployment restarts because of the change. */
   restart?: Exclude<Restart, "none">;
 }
 
 /** The result of a host's preflight in this preview. */
 export type PreflightResult = "passed" | "passed with warnings" | "refused" | "could not be run" | "is not needed";
 
-/** What would happen to one host. */
+/** The outcome for one host. */
 export interface HostReport {
   host: string;
   outcome: "new" | "changed" | "removed" | "unchanged";
   changes: Change[];
-  /** What a deployment would restart: `lsyncd` costs a full pass over the volume. */
+  /** The services that a deployment would restart: `lsyncd` costs a full pass over the volume. */
   restarts: Exclude<Restart, "none">[];
   /** The expected duration of a full pass in seconds, from the durations that the host has recorded. */
   pass?: number;
@@ -40,7 +40,7 @@ export interface Finding {
   text: string;
 }
 
-/** What would happen to a stack. */
+/** The outcome for a stack. */
 export interface StackReport {
   stack: string;
   /** Whether the preview finished without an error. */

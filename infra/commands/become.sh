@@ -42,7 +42,7 @@ become() {
     rm -rf "$begun"
     printf '%s\n' "$marker"
     cat
-    # What sudo itself prints is a lecture at most; what the command prints there comes with the rest.
+    # sudo itself prints a lecture at most; the command's own errors come with its output.
   } | sudo -S -k -p '' -- bash -c "exec 2>&1; echo $marker; until [ \"\$line\" = $marker ]; do IFS= read -r line || exit 1; done; $TAKE" "$@" 2>/dev/null |
     {
       IFS= read -r line

@@ -9,7 +9,7 @@ import { assignments, fragment, script } from "./script";
 export { becauseOf, withoutReason } from "./script";
 export { announcement, asRoot, lend, passwordMissing, passwordRefused } from "./become";
 
-/** What a remote command runs when its resource is made or changed, and when it is destroyed. */
+/** The scripts of a remote command: for creating or changing its resource, and for destroying it. */
 export interface HostCommand {
   create: string;
   delete?: string;
@@ -63,7 +63,7 @@ export function leaveWaivers(identity: Identity, deployment: string, waived: Wai
 /** The files that look at a host, for the preflight and for the activation. */
 const checks = ["volume.sh", "failover.sh", "report.sh", "inotify.sh", "foreign.sh", "neighbours.sh", "checks.sh"];
 
-/** What they need to know. */
+/** Their arguments. */
 function checked(identity: Identity) {
   const { address, port, smtp, requireEncryption, acceptVolumes } = identity.host;
   return {

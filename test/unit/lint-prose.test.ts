@@ -1,4 +1,4 @@
-import { commentsOf, habitsIn, messagesOf, proseOfPage } from "../../tools/lint/prose";
+import { commentFindings, commentsOf, habitsIn, messagesOf, proseOfPage } from "../../tools/lint/prose";
 
 const words = (text: string) => habitsIn("page", text).map((line) => line.replace(/: write .*/, ""));
 
@@ -31,4 +31,10 @@ it("in a TypeScript program, messages are checked, and keys and code are not", (
 
 it.each(["What came of the run", "Nobody asked for it", "It is in the way of others"])("finds %j", (text) => {
   expect(words(text)).toHaveLength(1);
+});
+
+it("finds a comment that opens with its object, and no question", () => {
+  const source = "/** What it prints. */\n# What is it?\n  // What differs\nWhat x\n# It prints what it finds.\n";
+  const lines = commentFindings("page", source).map((line) => line.split(": ")[0]);
+  expect(lines).toEqual(["page:1", "page:3"]);
 });

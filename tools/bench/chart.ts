@@ -3,7 +3,7 @@ import { escapeXml } from "../../cli/xml";
 /** Bars in groups: for each group one of each series. */
 export interface BarChart {
   title: string;
-  /** What the bars measure, with its unit. */
+  /** The quantity of the bars, with its unit. */
   axis: string;
   groups: string[];
   /** A value for each group; undefined leaves its place empty. */

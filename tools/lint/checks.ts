@@ -74,7 +74,7 @@ const nothing = /^$/;
 const rendered = (samples: Sample[], language: Language): Text[] =>
   samples.flatMap(({ name, files }, index) =>
     files
-      // What is the same on all hosts is checked once.
+      // Files that are the same on all hosts are checked once.
       .filter((file) => languageOf(file) === language && (index === 0 || sourceOf(file.path).rendered))
       .map(({ path, content }) => ({ name: `${name}${path}`, text: content })),
   );

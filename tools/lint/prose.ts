@@ -64,6 +64,22 @@ export function messagesOf(source: string): string {
   );
 }
 
+/** Comments that open with their object: "What differs from …". */
+function openingsIn(name: string, comments: string): string[] {
+  return comments.split("\n").flatMap((line, index) => {
+    const [, words] = /^\s*(?:#|\/\/|\/?\*\*?) (What [a-z][^?]*)$/.exec(line) ?? [];
+    return words === undefined
+      ? []
+      : [`${name}:${String(index + 1)}: ${JSON.stringify(words.slice(0, 60))}: write subject, verb, object`];
+  });
+}
+
+/** The findings in a program's comments. */
+export function commentFindings(name: string, source: string): string[] {
+  const comments = commentsOf(source);
+  return [...habitsIn(name, comments), ...openingsIn(name, comments)];
+}
+
 /** Pages that are written from runs on hosts, whose words are those of the tests. */
 const recorded = ["docs/reliability.md", "docs/alerts-samples.md"];
 
@@ -84,7 +100,7 @@ export function proseFindings(root: string, files: string[]): string {
       );
       return [...habitsIn(file, prose), ...good];
     }),
-    ...sources.flatMap((file) => habitsIn(file, commentsOf(read(file)))),
+    ...sources.flatMap((file) => commentFindings(file, read(file))),
     ...spoken.flatMap((file) => habitsIn(file, messagesOf(read(file)))),
   ].join("\n");
 }

@@ -22,7 +22,7 @@ import type { Tools } from "./tools";
 import { check, commitsOf, type Finding, type Latencies, startWriters, type Writer } from "./workload";
 
 /**
- * What disrupts the mirror. kill: a random process of it gets SIGKILL before a sample, and lsyncd is started again. full: its
+ * A disruption of the mirror. kill: a random process of it gets SIGKILL before a sample, and lsyncd is started again. full: its
  * disk fills up in the middle. power: its disk loses its power at each sample, and what was not on it.
  */
 export const disruptions = ["kill", "full", "power"] as const;
@@ -68,7 +68,7 @@ const BIG_EVERY = 25;
 const DISK = 600;
 /** The same when it is not: enough for big databases and their copies. Its image is sparse. */
 const LARGE_DISK = 4000;
-/** What copying costs at a moment is the most that was found in so many tries before it: as far back as a copy is made. */
+/** The cost of copying at a moment is the maximum of so many earlier measurements: as far back as a copy takes. */
 const PROBES = 4;
 /** Seconds in which a restarted mirror has checked everything. */
 const RECOVERY = 4;

@@ -1,9 +1,9 @@
 import { isPlainObject, type Properties, sameValue, type Value } from "./values";
 
-/** What happened to one property. */
+/** The change of one property. */
 export type Change = "add" | "delete" | "update";
 
-/** What differs between the inputs of the last deployment and the new ones. */
+/** The differences between the inputs of the last deployment and the new ones. */
 export interface Difference {
   /** Each changed property by its path, such as `environment.LANG` or `triggers[0]`. */
   changes: Map<string, Change>;

@@ -7,7 +7,7 @@ import type { Variable } from "./ssh/environment";
 import { execute, type Outcome } from "./ssh/execute";
 import { type Properties, reveal, unknown } from "./values";
 
-/** What every operation on a resource needs besides the resource. */
+/** The context of every operation on a resource. */
 export interface Context {
   urn: string;
   /** Aborts with the reason when the engine cancels or the operation's time is over. */
@@ -123,7 +123,7 @@ function refusal(name: string): string {
 
 /** Cuts a stream of text into lines. */
 class Lines {
-  /** What follows the last line break so far. */
+  /** The text after the last line break so far. */
   rest = "";
 
   add(text: string): string[] {

@@ -8,7 +8,7 @@ export interface Properties {
 const SIGNATURE = "4dabf18193072939515e22adb298388d";
 const SECRET = "1b47061264138c4ac30d75fd1eb44270";
 
-/** What stands for a value not known yet during a preview; one sentinel for each type (sdk/go/common/resource/plugin/rpc.go). */
+/** Placeholders for a value not known yet during a preview; one sentinel for each type (sdk/go/common/resource/plugin/rpc.go). */
 const UNKNOWN_STRING = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 const UNKNOWN = new Set([
   UNKNOWN_STRING,

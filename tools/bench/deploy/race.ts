@@ -15,7 +15,7 @@ export interface Race {
   /** Milliseconds of a round trip. */
   rtt: number;
   rounds: number;
-  /** What is measured. */
+  /** The measured works. */
   works: Work[];
   /** A command that each measured command is run through, such as one that waits until the machine is quiet. */
   through: string[];

@@ -2,7 +2,7 @@ import type { Conditions } from "../results";
 import type { SshUse } from "./sshd";
 
 /**
- * What is measured, in this order: a first deployment to clean hosts, a run that finds nothing changed, and one with one setting
+ * The measured works, in this order: a first deployment to clean hosts, a run that finds nothing changed, and one with one setting
  * changed (lsyncd's delay, which restarts lsyncd).
  */
 export const works = ["first", "nothing", "change"] as const;

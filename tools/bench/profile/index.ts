@@ -39,7 +39,7 @@ function byProgram(programs: [commandLine: string, cpu: number][]): Map<string, 
   return sums;
 }
 
-/** What the engine does beside its work, by the function that does it. */
+/** The engine's overhead, by function. */
 const engineWork = {
   log: /\s([\d.]+)%\s+\S*logging\.VerboseLogger\.Infof(?: .*)?$/m,
   state: /\s([\d.]+)%\s+\S*backend\.\(\*SnapshotManager\)\.saveSnapshot(?: .*)?$/m,

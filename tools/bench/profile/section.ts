@@ -10,7 +10,7 @@ export interface ProfileResults {
   steps: { title: string; seconds: number[]; cpu: number[] }[];
   /** CPU seconds of each run, by the program that used them, and the bytes of the stack's state; by the number of hosts. */
   programs: { hosts: number; cpu: Record<string, number[]>; state: number }[];
-  /** What the engine uses its CPU time for, by the number of hosts and the work, if Go's pprof was installed. */
+  /** The parts of the engine's CPU time, by the number of hosts and the work, if Go's pprof was installed. */
   engineUse: { hosts: number; nothing: EngineShares; change: EngineShares }[];
 }
 

@@ -13,7 +13,7 @@ export type Acceleration = "kvm" | "tcg";
 /** Time limit for a kernel under KVM to start its first program, in milliseconds; it takes two or three seconds where KVM works. */
 const probeMs = 20_000;
 
-/** What the kernel prints when it has started and hands over. */
+/** The kernel's message when it starts its first program. */
 const started = "Run /init as init process";
 
 /** The arguments of QEMU that choose it. */

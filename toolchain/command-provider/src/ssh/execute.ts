@@ -17,7 +17,7 @@ export interface Listener {
   onRefused: (variable: Variable) => void;
 }
 
-/** What a command left behind. */
+/** The results of a command. */
 export interface Outcome {
   stdout: string;
   stderr: string;

@@ -10,7 +10,7 @@ use LsyncdAsCode::Paths   ();
 # Paths that are left out at most (arguments are limited), and bytes of one that a message shows at each end.
 use constant { MOST => 200, SHOWN => 120 };
 
-# What is left out, out of what rsync says (flist.c of rsync 3.2 to 3.5): the directories that hold such paths, and the entries whose path is too
+# Parses rsync's messages (flist.c of rsync 3.2 to 3.5) for the skipped entries: the directories that hold such paths, and the entries whose path is too
 # long only with that of the volume before it, $root.
 sub entries {
     my ($root, @said) = @_;

@@ -84,7 +84,7 @@ sub within {
     return 0;
 }
 
-# What was deleted with all that was in it: adds the databases that its mirror holds. Returns whether that is all there is to know. It
+# A deleted directory: adds the databases that its mirror holds. Returns whether that is all there is to know. It
 # costs a look at that directory of the mirror, and at nothing else.
 sub gone {
     my ($self, $path, $deleted, $header) = @_;

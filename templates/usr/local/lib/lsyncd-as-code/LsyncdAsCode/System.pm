@@ -27,7 +27,7 @@ my %NUMBERS = (
         fadvise64 => 223, fsync => 82, fallocate => 47, prctl => 167, exit_group => 94,
     },
 );
-# What this perl was built for, which need not be what the kernel is.
+# The architecture of this perl, which may differ from the kernel's.
 my $SYS = $NUMBERS{ $Config::Config{archname} =~ s/-.*//sr };
 die "This machine is neither x86_64 nor aarch64: the numbers of its system calls are not known.\n"
     unless $SYS && length(pack 'p', undef) == 8;
@@ -189,7 +189,7 @@ sub sync { my ($handle) = @_; fsync($handle) or die "cannot sync: $!\n"; return 
 # Ends this process at once, without anything that it inherited being finished or removed: for a child that did not exec.
 sub leave { my ($code) = @_; syscall $SYS->{exit_group}, $code + 0; die "exit_group: $!\n" }
 
-# What localtime or gmtime returned, for people.
+# The result of localtime or gmtime, for people.
 sub date_time { my ($s, $m, $h, $day, $month, $year) = @_; return sprintf '%04d-%02d-%02d %02d:%02d:%02d', $year + 1900, $month + 1, $day, $h, $m, $s }
 
 1;

@@ -21,7 +21,7 @@ sub new {
     return bless { volumes => $volumes, option => $option, shell => $shell, late => backlog() }, $class;
 }
 
-# What the worker has still to do: path as printed => [seconds since, cause].
+# The worker's pending databases: path as printed => [seconds since, cause].
 sub backlog {
     my (undef, @lines) = split /\n/, slurp(state_file('status.tsv'));
     return { map { my ($since, $why, $path) = split /\t/; ($path => [ now_ns() / 1e9 - $since, $why ]) } @lines };
@@ -45,7 +45,7 @@ sub check {
     my ($self, $path) = @_;
     my ($kind, $what, $late) = eval { $self->look_at($path) };
     ($kind, $what) = ('unchecked', $@ =~ s/\s+\z//r) if $@;
-    # What is late is on its way.
+    # A pending database is not a fault.
     return defined $kind ? { kind => $kind, what => $what, path => $path, of => 'database', same => $late ? 0 : 1 } : undef;
 }
 
