@@ -34,27 +34,28 @@ describe("the host", () => {
     await install();
     await host.monitor();
     // The limit of a user namespace is a real one, and does not affect the whole machine.
-    await host.sh(`mkdir -p ${source}/many; cd ${source}/many; mkdir -p $(seq 20); cd /
-      mount -o remount,rw,bind /proc/sys 2>/dev/null
-      cat >/usr/local/bin/few-watches <<'END'
+    await host.sh(`mkdir -p ${source}/many /run/limits /usr/lib/real; (cd ${source}/many && mkdir -p $(seq 20))
+      mount --bind /proc/sys/user /run/limits; mount -o remount,bind,rw /run/limits
+      systemctl stop lsyncd; mv /usr/bin/lsyncd /usr/lib/real/lsyncd
+      cat >/usr/bin/lsyncd <<'END'
 #!/bin/sh
-echo 10 >/proc/sys/user/max_inotify_watches && exec /usr/local/lib/lsyncd-as-code/lsyncd-supervisor
+exec unshare --user --map-root-user sh -c 'echo 10 >/run/limits/max_inotify_watches && exec /usr/lib/real/lsyncd "$@"' sh "$@"
 END
-      chmod 755 /usr/local/bin/few-watches
+      chmod 755 /usr/bin/lsyncd
       mkdir -p /run/systemd/system/lsyncd.service.d
-      printf '[Service]\\nRestrictNamespaces=no\\nExecStart=\\nExecStart=/usr/bin/unshare --user --map-root-user /usr/local/bin/few-watches\\n' >/run/systemd/system/lsyncd.service.d/zz.conf
-      systemctl daemon-reload; systemctl restart lsyncd; ${until(`grep "Error: .*inotify watches" ${log}`)}`);
+      printf '[Service]\\nRestrictNamespaces=no\\n' >/run/systemd/system/lsyncd.service.d/zz.conf
+      systemctl daemon-reload; systemctl start lsyncd; ${until(`grep "Error: .*inotify watches" ${log}`)}`);
     const { code, lines } = await host.monitor();
     const journal = await host.sh("journalctl -u lsyncd -n 30 -o cat");
-    await host.sh(`rm -r /run/systemd/system/lsyncd.service.d /usr/local/bin/few-watches; rm -r ${source}/many
-      systemctl daemon-reload; systemctl restart lsyncd`);
+    await host.sh(`systemctl stop lsyncd; mv /usr/lib/real/lsyncd /usr/bin/lsyncd; umount /run/limits
+      rm -r /run/systemd/system/lsyncd.service.d ${source}/many; systemctl daemon-reload; systemctl start lsyncd`);
     await host.synced();
     expect(journal).toContain("out of inotify watches");
     expect(code).toBe(1);
     expect(lines.log).toMatch(/^PROBLEM .*Error: .*inotify watches/);
     expect(server.subjects).toContain(alertSubject);
     expect(issues(await server.mail(server.mails.length))).toContain("inotify watches");
-  }, 90_000);
+  }, 180_000);
 
   it("with a full /var: one alert is sent all the same, and one on recovery", async () => {
     await install();
@@ -226,7 +227,8 @@ describe("a first pass without progress", () => {
     await install();
     await host.sh(`touch /tmp/hold
       (while [ -e /tmp/hold ]; do pkill -STOP -x rsync; sleep 0.01; done) >/dev/null 2>&1 &
-      systemctl restart lsyncd; ${until("grep -E '^active *Init' /var/log/lsyncd/lsyncd.status")}`);
+      systemctl stop lsyncd; rm -f /var/log/lsyncd/lsyncd.status; systemctl start lsyncd
+      ${until("grep -E '^active *Init' /var/log/lsyncd/lsyncd.status")}`);
     const first = await host.monitor();
     // As if five minutes had passed.
     await host.sh(`cd ${state}/alerts; read -r work at <first-pass; echo "$work $((at - 301))" >first-pass`);
@@ -423,6 +425,8 @@ describe("names and addresses with special characters", () => {
     expect(mail?.message.subject).toMatch(
       /^\[ALERT\] Lsyncd Health Check Failed on a-Bcc--eve-example\.org[A-Za-z0-9._-]*$/,
     );
+    // One more alert than expected: its problems are the reason.
+    if (others[0]?.message.subject === alertSubject) throw new Error(issues(others[0]));
     expect(others.map(({ message }) => message.subject)).toEqual([recoveredSubject, alertSubject, recoveredSubject]);
   }, 120_000);
 
