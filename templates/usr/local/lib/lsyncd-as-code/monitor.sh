@@ -117,16 +117,19 @@ look() {
 # For `npm run status` (cli/status/report.ts): a run that writes no probe, sends nothing and keeps no state. Prints lines
 # "value<TAB>NAME<TAB>TEXT", "check<TAB>NAME<TAB>VERDICT<TAB>TEXT" and, of the last run, "last<TAB>LINE"; at the end "end".
 report() {
-  local name line paused_until='' deployed
+  local name line paused_until='' deployed looked=0
   printing=0
   probing=0
   if [[ -d $run_dir/state ]]; then state=$run_dir/state; else state=$kept_state; fi
   state_kept=1
   if [[ -e $run_dir/running ]] && flock -n -s "$run_dir/monitor.lock" true; then export interrupted=1; fi
   deployed=$(last_deployment)
-  if ! deploying; then look; fi
-  # A deployment that began meanwhile has stopped what was checked.
-  if deploying || [[ $(last_deployment) != "$deployed" ]]; then
+  if ! deploying; then
+    looked=1
+    look
+  fi
+  # Nothing was checked, or a deployment that began meanwhile has stopped what was.
+  if ((looked == 0)) || deploying || [[ $(last_deployment) != "$deployed" ]]; then
     printf 'check\talerts\theld\t%s\n' "$deployment_text"
   else
     for name in volumes "${checks[@]}"; do
