@@ -48,10 +48,6 @@ export function judge(results: DeployResults): Verdict[] {
     const all = cell && ratios(cell.session, cell.samples, (tool) => tool !== ours);
     return all?.length ? median(all) : undefined;
   };
-  const seconds = (work: Work, count: number): number | undefined => {
-    const cell = own(work, count, 0);
-    return cell && median(cell.samples.map((sample) => sample.seconds));
-  };
   const every = results.sessions
     .flatMap(({ samples }) => samples)
     .filter((sample) => sample.tool === ours && samplesOf(results, sample)?.samples.includes(sample));
@@ -60,8 +56,11 @@ export function judge(results: DeployResults): Verdict[] {
     return values.length === 0 ? undefined : Math.max(...values);
   };
   const grown = (work: Work): number | undefined => {
-    const [eight, sixteen] = [seconds(work, 8), seconds(work, 16)];
-    return eight === undefined || sixteen === undefined ? undefined : sixteen / eight;
+    const [eight, sixteen] = [own(work, 8, 0), own(work, 16, 0)];
+    // Of one session: times of two days, or of two versions, say nothing about growth.
+    if (!eight || eight.session !== sixteen?.session) return undefined;
+    const [few, many] = [eight, sixteen].map(({ samples }) => median(samples.map((sample) => sample.seconds)));
+    return few === undefined || many === undefined ? undefined : many / few;
   };
   return [
     ...quick.flatMap(({ work, name, cells }) =>
