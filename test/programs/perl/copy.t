@@ -1,4 +1,4 @@
-# What sync_unit makes of one database, with the real SQLite at the other end. The mirror is opened as after the loss of the source.
+# sync_unit copies one database that the real SQLite writes. The mirror is opened as after the loss of the source.
 use strict;
 use warnings;
 use Test::More;
@@ -16,7 +16,7 @@ sub volumes {
     return;
 }
 
-# A connection of SQLite in a process of its own: each call runs statements and returns what the last one says.
+# An SQLite connection in its own process: each call runs statements and returns the result of the last one.
 sub connection {
     my ($name) = @_;
     my $pid = open2(my $out, my $in, 'python3', '-u', '-c', <<'END', "$source/$name");
@@ -38,7 +38,7 @@ try:
 except sqlite3.Error as e: print(e)
 END
 
-# Copies it, again while it says so; returns the state, or why it was deferred.
+# Copies it, and again while the result asks for it; returns the state, or the reason for deferring it.
 sub copied {
     my ($name, %options) = @_;
     my $done;
@@ -61,7 +61,7 @@ sub mirrored {
 my $SUM = 'select count(*), sum(i) from t';
 sub burst { my ($rows) = @_; return "with recursive n(i) as (select 1 union all select i + 1 from n where i < $rows) insert into t select i, randomblob(900) from n" }
 
-subtest 'the log was cut to its size limit after the last look: nothing tells how far it went' => sub {
+subtest 'the log was truncated to its size limit after the last copy: its earlier length is unknown' => sub {
     for my $kilobytes (100, 150) {
         volumes();
         my $sql = connection('a.sqlite');
@@ -70,17 +70,17 @@ subtest 'the log was cut to its size limit after the last look: nothing tells ho
         is(copied('a.sqlite'), 'copied', 'the first copy');
         $sql->(burst(5)) for 1 .. 2;
         copied('a.sqlite');
-        # A burst longer than the limit, checkpointed; the next commit restarts the log and cuts it.
+        # A burst longer than the limit, checkpointed; the next commit restarts the log and truncates it.
         $sql->(burst(40)) for 1 .. 20;
         $sql->('pragma wal_checkpoint', burst(1));
         is(copied('a.sqlite'), 'copied', "a limit of $kilobytes kB");
         is(mirrored('a.sqlite', $SUM), $sql->($SUM), 'the mirror has all rows');
-        # And cut, and grown again by the new log beyond where it was cut.
+        # Truncated, then grown beyond that length by the new log.
         $sql->(burst(30)) for 1 .. 10;
         $sql->('pragma wal_checkpoint');
         $sql->(burst(3)) for 1 .. 30;
         copied('a.sqlite');
-        is(mirrored('a.sqlite', $SUM), $sql->($SUM), 'again');
+        is(mirrored('a.sqlite', $SUM), $sql->($SUM), 'the mirror has all rows again');
     }
 };
 
@@ -95,16 +95,16 @@ subtest 'an empty database next to an old -wal is empty' => sub {
     cmp_ok(-s "$source/a.sqlite-wal", '>', 0, 'the -wal is there');
     copied('a.sqlite');
     system 'cp', "$source/a.sqlite$_", "$folder/same$_" for '', '-wal';
-    is(mirrored('a.sqlite', 'select count(*) from sqlite_schema'), run_sql("$folder/same", 'select count(*) from sqlite_schema'), 'as SQLite sees it');
+    is(mirrored('a.sqlite', 'select count(*) from sqlite_schema'), run_sql("$folder/same", 'select count(*) from sqlite_schema'), 'the mirror has the schema that SQLite reads');
 };
 
-subtest 'times that are not of today' => sub {
+subtest 'times in the past and in the future' => sub {
     for my $time ('2050-01-01 12:00:00.25', '1969-12-31 23:59:58.25', '1950-01-01 00:00:00.999999999', '2026-01-01 00:00:00.999999999') {
         for my $mode (qw(wal delete)) {
             volumes();
             run_sql("$source/a.sqlite", 'create table t (i, b)', burst(20), "pragma journal_mode = $mode");
             system 'touch', '-d', "$time UTC", "$source/a.sqlite";
-            # Beside it what a crash leaves.
+            # Beside it, the files of a crash.
             if ($mode eq 'wal') {
                 my $sql = connection('a.sqlite');
                 $sql->(burst(1));
@@ -113,7 +113,7 @@ subtest 'times that are not of today' => sub {
                 system 'touch', '-d', "$time UTC", map { "$source/a.sqlite$_" } '', '-wal', '-shm';
             }
             is(copied('a.sqlite'), 'copied', "$time in mode $mode is copied");
-            is(copied('a.sqlite'), 'same', 'once');
+            is(copied('a.sqlite'), 'same', 'and only once');
             is(stat_ns("$target/a.sqlite")->{mtime}, stat_ns("$source/a.sqlite")->{mtime}, 'with its time');
             is(mirrored('a.sqlite', $SUM), $mode eq 'wal' ? '21,211' : '20,210', 'and its rows');
             system 'touch', '-d', "$time UTC", "$folder/time";
@@ -133,18 +133,18 @@ subtest 'a database with holes keeps them' => sub {
             cmp_ok($blocks * 512, '<', (-s "$source/a.sqlite") / 2, 'the source has holes');
             select undef, undef, undef, 0.1;
             is(copied('a.sqlite', big => $big), 'copied', "mode $mode, " . ($big > 1 ? 'at once' : 'first without a lock'));
-            cmp_ok((stat "$target/a.sqlite")[12], '<', 2 * $blocks + 3000, 'the mirror has them too');
+            cmp_ok((stat "$target/a.sqlite")[12], '<', 2 * $blocks + 3000, 'so does the mirror');
             ok(!system('cmp', "$source/a.sqlite", "$target/a.sqlite"), 'and is equal');
         }
     }
 };
 
-subtest 'what is no SQLite database is mirrored as it is' => sub {
+subtest 'a file that is not an SQLite database is mirrored unchanged' => sub {
     volumes();
     my %content = (
         # DuckDB: a checksum, then its name; locked as long as it is open.
         'duck.db'      => "\x01" x 8 . 'DUCK' . "\0" x 12276,
-        'text.db'      => "a text that somebody named so\n" x 100,
+        'text.db'      => "a text file with this suffix\n" x 100,
         'text.db-journal' => "and its diary\n" x 50,
         'short.db'     => 'x',
         'orphan.db-wal' => 'a log without its database',
@@ -152,7 +152,7 @@ subtest 'what is no SQLite database is mirrored as it is' => sub {
         'old.db-journal' => 'a journal of nothing',
     );
     for my $name (keys %content) { open my $file, '>', "$source/$name" or die; print {$file} $content{$name}; close $file }
-    # A write of this very moment cannot be told from the next one.
+    # A write at this moment has the same timestamp as the next one.
     system 'touch', '-d', '2026-01-01 00:00:00.5', map { "$source/$_" } keys %content;
     my $locker = fork // die;
     if (!$locker) {
@@ -173,22 +173,22 @@ subtest 'what is no SQLite database is mirrored as it is' => sub {
     is(copied($_), 'same', "$_ is not copied again") for qw(duck.db text.db orphan.db);
     unlink "$source/text.db-journal", "$source/orphan.db-shm";
     copied($_) for qw(text.db orphan.db);
-    ok(-e "$target/$_", "$_ is the gate's to delete") for qw(text.db-journal orphan.db-shm);
-    ok(-e "$target/orphan.db-wal", 'what is still there stays');
+    ok(-e "$target/$_", "$_ is left for the gate to delete") for qw(text.db-journal orphan.db-shm);
+    ok(-e "$target/orphan.db-wal", 'a file that still exists in the source is kept');
     # It becomes a database.
     unlink "$source/text.db";
     run_sql("$source/text.db", 'create table t (i, b)', burst(3));
     copied('text.db');
-    is(mirrored('text.db', $SUM), '3,6', 'then it is one');
+    is(mirrored('text.db', $SUM), '3,6', 'once it is a database, it is copied as one');
     unlink "$source/orphan.db-wal";
     run_sql("$source/orphan.db", 'create table t (i, b)', burst(4));
     copied('orphan.db');
-    is(mirrored('orphan.db', $SUM), '4,10', 'and so is the other');
+    is(mirrored('orphan.db', $SUM), '4,10', 'so is the other');
 };
 
-subtest 'an encrypted database is one: it is copied under its locks' => sub {
+subtest 'an encrypted database is copied under its locks' => sub {
     volumes();
-    # Two pages of what looks like noise.
+    # Two pages of random bytes.
     open my $file, '>', "$source/secret.db" or die;
     print {$file} map { chr int rand 256 } 1 .. 8192;
     close $file;
@@ -201,14 +201,14 @@ subtest 'an encrypted database is one: it is copied under its locks' => sub {
     }
     push @held, [$locker];
     pause(0.02) until -e "$folder/locked";
-    is(copied('secret.db'), 'locked', 'not while a writer has its lock');
+    is(copied('secret.db'), 'locked', 'it is not copied while a writer holds the lock');
     kill KILL => $locker;
     waitpid $locker, 0;
-    is(copied('secret.db'), 'copied', 'then it is');
+    is(copied('secret.db'), 'copied', 'it is copied after that');
 };
 
 volumes();
-subtest 'a rollback database that is larger than the free space is brought up to date page by page' => sub {
+subtest 'a rollback database that is larger than the free space is updated page by page' => sub {
     volumes();
     system('mount', '-t', 'tmpfs', '-o', 'size=40M', 'room', $target) == 0 or die 'cannot mount';
     my $db = connection('a.db');
@@ -231,7 +231,7 @@ subtest 'a rollback database that is larger than the free space is brought up to
     $db->('update t set b = randomblob(3900)');
     $done = $again->();
     is "$done->{state} $done->{why}", 'deferred space', 'what changes all of it waits for room';
-    ok run_sql("$target/a.db", 'pragma integrity_check') eq 'ok', 'with its last copy whole';
+    ok run_sql("$target/a.db", 'pragma integrity_check') eq 'ok', 'the last copy stays complete';
     undef $db;
     kill KILL => $_->[0] and waitpid $_->[0], 0 for splice @held;
     system 'umount', '-l', $target;

@@ -16,7 +16,7 @@ use LsyncdAsCode::Gate::Restore ();
 use LsyncdAsCode::System ();
 use LsyncdAsCode::Gate::Tally ();
 
-# What is held with the default limits: 100 entries or 20 percent, whichever is more, within ten minutes.
+# The default limits: 100 entries or 20 percent, whichever is more, within ten minutes.
 sub judge {
     my %given = (known => 500, pending => 0, @_);
     return LsyncdAsCode::Gate::judge(
@@ -26,43 +26,43 @@ sub judge {
 }
 sub held { return judge(@_)->{would} // '' }
 
-is(held(removed => 100), '', 'a hundred of 500 go');
+is(held(removed => 100), '', '100 of 500 are deleted');
 is(held(removed => 101), '101 of its 500 files and directories would have been deleted within ten minutes', '101 of 500 are held');
-is(held(known => 5000, removed => 1000), '', 'a fifth of 5000 goes');
+is(held(known => 5000, removed => 1000), '', 'a fifth of 5000 is deleted');
 isnt(held(known => 5000, removed => 1001), '', 'one more than a fifth is held');
-is(held(known => 5000, removed => 4000, added => 3500), '', 'what is renamed does not count');
-isnt(held(known => 450, past => [ [ 9500, 500, 0 ] ], removed => 60), '', 'what went within ten minutes counts as well');
-is(held(known => 450, past => [ [ 9300, 500, 0 ], [ 9390, 450, 0 ] ], removed => 60), '', 'what went longer ago does not');
-is(held(known => 450, past => [ [ 9500, 900, 0 ] ]), '', 'a pass that takes nothing is not held for others');
+is(held(known => 5000, removed => 4000, added => 3500), '', 'a renamed file does not count');
+isnt(held(known => 450, past => [ [ 9500, 500, 0 ] ], removed => 60), '', 'earlier deletions within ten minutes count as well');
+is(held(known => 450, past => [ [ 9300, 500, 0 ], [ 9390, 450, 0 ] ], removed => 60), '', 'older deletions do not');
+is(held(known => 450, past => [ [ 9500, 900, 0 ] ]), '', 'a pass without deletions is not held because of earlier passes');
 
-like(held(emptied => 101), qr/\A101 of its 500 .* deleted or emptied/, 'what is emptied counts with what is deleted');
-isnt(held(past => [ [ 9900, 500, 60 ] ], emptied => 50, removed => 60), '', 'both add up');
-is(held(past => [ [ 9000, 500, 0 ], [ 9900, 500, 60 ] ], emptied => 60, refilled => 60), '', 'a file that is filled again is none that is lost');
-isnt(held(past => [ [ 9000, 500, 0 ], [ 9900, 500, 60 ] ], emptied => 60), '', 'two passes that empty files add up');
+like(held(emptied => 101), qr/\A101 of its 500 .* deleted or emptied/, 'emptied and deleted files are added up');
+isnt(held(past => [ [ 9900, 500, 60 ] ], emptied => 50, removed => 60), '', 'over several passes, too');
+is(held(past => [ [ 9000, 500, 0 ], [ 9900, 500, 60 ] ], emptied => 60, refilled => 60), '', 'a file that is filled again is not lost');
+isnt(held(past => [ [ 9000, 500, 0 ], [ 9900, 500, 60 ] ], emptied => 60), '', 'two passes that empty files are added up');
 
-is(held(known => 20, removed => 15), '', 'three quarters of a small mirror go');
+is(held(known => 20, removed => 15), '', 'three quarters of a small mirror are deleted');
 like(held(known => 20, removed => 16), qr/\Anearly all of it, 16 of its 20/, 'four fifths are held');
-is(held(known => 1, removed => 1, files => 1, bytes => 100), '', 'one small file goes');
+is(held(known => 1, removed => 1, files => 1, bytes => 100), '', 'one small file is deleted');
 isnt(held(known => 1, removed => 1, files => 1, bytes => 1 << 20), '', 'one large file is held');
-is(held(known => 1, removed => 1, files => 0, bytes => 0), '', 'what holds nothing is no loss');
-isnt(held(known => 400, removed => 380, limit => 1_000_000), '', 'nearly everything is held whatever the limit is');
+is(held(known => 1, removed => 1, files => 0, bytes => 0), '', 'an entry without content is not a loss');
+isnt(held(known => 400, removed => 380, limit => 1_000_000), '', 'nearly everything is held at any limit');
 isnt(held(known => 10, past => [ [ 9900, 20, 0 ] ], removed => 6), '', 'in several passes as well');
 
 isnt(held(known => 10, past => [ [ 9900, 20, 0 ] ], removed => 6, pending => 10, total => sub { 20 }), '', 'also if the worker has yet to delete what was allowed');
 isnt(held(known => undef, past => [ [ 9800, 20, 0 ], [ 9900, 10, 0 ] ], removed => 6, pending => 10, total => sub { 20 }), '', 'and without a number of entries');
 
-is(held(altered => 100, known => 150), '', 'a hundred altered files go');
+is(held(altered => 100, known => 150), '', '100 altered files pass');
 like(held(altered => 101, known => 150), qr/\A101 of its 150 files would have been rewritten/, '101 of 150 are held');
-is(held(altered => 101, known => 500), '', 'less than half of all go');
-is(held(altered => 101, known => undef), '', 'also where the file system does not count');
+is(held(altered => 101, known => 500), '', 'less than half of all files pass');
+is(held(altered => 101, known => undef), '', 'on a file system that does not count its files, too');
 
 is(held(databases => 3, lost_together => sub { 'all 3 databases of a' }), 'all 3 databases of a would have been lost (deleted, emptied or made unrecognisable)',
-    'databases that go together are held');
+    'databases lost together are held');
 
 is_deeply(judge(known => undef, past => [ [ 9990, 7, 0 ] ], removed => 9, files => 0, bytes => 0)->{memory}, [ [ 9990, 7, 0 ], [ 10_000, -2, 0 ] ],
-    'without a number of entries the differences are remembered, also below zero');
+    'on a file system that does not count its files, the differences are stored, also below zero');
 {
-    # Each pass begins with what the one before it has written.
+    # Each pass starts from the record of the previous one.
     my $file = File::Temp->new;
     my @passes = map {
         my $pass = judge(known => undef, past => [ LsyncdAsCode::Gate::past("$file", 10_000) ], removed => 30);
@@ -70,9 +70,9 @@ is_deeply(judge(known => undef, past => [ [ 9990, 7, 0 ] ], removed => 9, files 
         $pass->{would} // '';
     } 1 .. 4;
     is_deeply(\@passes, [ '', '', '', '120 of its files and directories would have been deleted within ten minutes' ],
-        'without a number of entries small deletions add up');
+        'and small deletions are added up');
 }
-is(scalar @{ judge(known => 5, past => [ [ 10_000, 5, 0 ] ])->{memory} }, 1, 'one line a second is remembered');
+is(scalar @{ judge(known => 5, past => [ [ 10_000, 5, 0 ] ])->{memory} }, 1, 'one line per second is stored');
 
 # What was altered, and a clock that was set back since.
 {
@@ -89,21 +89,21 @@ isnt(LsyncdAsCode::Gate::hash('a'), LsyncdAsCode::Gate::hash('b'), 'hashes diffe
 # Permissions.
 my $tally = { removed => 200, emptied => 0, altered => [] };
 my $name = LsyncdAsCode::Gate::Permit::name(5, $tally);
-is($name, 'held 5 lost 200 altered 0', 'a permission names what was held');
+is($name, 'held 5 lost 200 altered 0', 'a permission names the held deletions');
 my $permit = { at => 5, lost => 200, altered => 0 };
-ok(LsyncdAsCode::Gate::Permit::covers($permit, $tally), 'it covers that');
+ok(LsyncdAsCode::Gate::Permit::covers($permit, $tally), 'it covers them');
 ok(LsyncdAsCode::Gate::Permit::covers($permit, { %$tally, removed => 220 }), 'and a tenth more');
-ok(!LsyncdAsCode::Gate::Permit::covers($permit, { %$tally, removed => 221 }), 'and no more than that');
-ok(!LsyncdAsCode::Gate::Permit::covers($permit, { %$tally, altered => [ 1 .. 11 ] }), 'nor another loss');
-ok(LsyncdAsCode::Gate::Permit::covers({}, { %$tally, removed => 1e6 }), 'an empty one is for whatever its pass takes');
+ok(!LsyncdAsCode::Gate::Permit::covers($permit, { %$tally, removed => 221 }), 'but not more');
+ok(!LsyncdAsCode::Gate::Permit::covers($permit, { %$tally, altered => [ 1 .. 11 ] }), 'nor another kind of loss');
+ok(LsyncdAsCode::Gate::Permit::covers({}, { %$tally, removed => 1e6 }), 'an empty permission covers a whole pass');
 
 # Generations.
 is(LsyncdAsCode::Gate::Generation::refuses(undef, undef), undef, 'no generation anywhere: a first pass');
 is(LsyncdAsCode::Gate::Generation::refuses(7, undef), undef, 'a new mirror');
-is(LsyncdAsCode::Gate::Generation::refuses(7, 7), undef, 'the same');
+is(LsyncdAsCode::Gate::Generation::refuses(7, 7), undef, 'equal generations');
 is(LsyncdAsCode::Gate::Generation::refuses(8, 7), undef, 'a source that is ahead');
 like(LsyncdAsCode::Gate::Generation::refuses(6, 7), qr/older than its mirror/, 'a source that is behind');
-like(LsyncdAsCode::Gate::Generation::refuses(undef, 7), qr/has no generation/, 'a source that has none');
+like(LsyncdAsCode::Gate::Generation::refuses(undef, 7), qr/has no generation/, 'a source without a generation');
 
 # Deletions that were granted to the worker count until it has carried them out.
 {
@@ -127,31 +127,32 @@ like(LsyncdAsCode::Gate::Generation::refuses(undef, 7), qr/has no generation/, '
 }
 
 # What is kept of deleted files.
+# Kept deleted files.
 my $root = File::Temp::tempdir(CLEANUP => 1);
 my $kept = LsyncdAsCode::Gate::Kept->new($root, 2);
 my $target = LsyncdAsCode::Gate::Volume->new($root);
 mkdir "$root/d" or die;
 for my $name ('d/a', 'b') { open my $file, '>', "$root/$name" or die; print {$file} $name; close $file }
-ok($kept->take($target, 'd', 2) && $kept->take($target, 'b', 1), 'two entries are taken');
-is($kept->count, 4, 'and counted, with the directory that was made for them');
+ok($kept->take($target, 'd', 2) && $kept->take($target, 'b', 1), 'two entries are kept');
+is($kept->count, 4, 'and counted, with the directory created for them');
 my ($hour) = $kept->hours;
-ok(-f "$root/.lsyncd-as-code/deleted/$hour/d/a" && !-e "$root/d", 'they have their paths');
+ok(-f "$root/.lsyncd-as-code/deleted/$hour/d/a" && !-e "$root/d", 'below their paths');
 rename "$root/.lsyncd-as-code/deleted/$hour", "$root/.lsyncd-as-code/deleted/2020-01-01T00" or die;
 open my $file, '>', "$root/b" or die; close $file;
 $kept->take($target, 'b', 1);
 {
     open my $quiet, '>&', \*STDERR or die;
     close STDERR; my $said = ''; open STDERR, '>', \$said or die;
-    is($kept->make_room, '2020-01-01T00', 'without room the oldest goes first');
+    is($kept->make_room, '2020-01-01T00', 'without room the oldest is deleted first');
     open STDERR, '>&', $quiet or die;
-    like($said, qr/\Arsync: the target is full: .* 2020-01-01T00/, 'and that is said where the monitor reads it');
+    like($said, qr/\Arsync: the target is full: .* 2020-01-01T00/, 'and the monitor can read this');
 }
-is($kept->count, 2, 'and counts no more');
-is($kept->purge(time), 0, 'what is young stays');
-is($kept->purge(time + 3 * 86_400), 1, 'what is older than its days goes');
-is($kept->make_room, undef, 'then nothing is left to give up');
+is($kept->count, 2, 'it is no longer counted');
+is($kept->purge(time), 0, 'a recent entry is kept');
+is($kept->purge(time + 3 * 86_400), 1, 'an expired entry is deleted');
+is($kept->make_room, undef, 'then nothing is left to delete');
 chmod 0755, "$root/.lsyncd-as-code";
-ok(!eval { LsyncdAsCode::Gate::Kept->new($root, 2) } && $@ =~ /not for root alone/, 'a directory that others may enter is refused');
+ok(!eval { LsyncdAsCode::Gate::Kept->new($root, 2) } && $@ =~ /not for root alone/, 'a directory that others can enter is refused');
 
 # A process that was in a deleted directory can still exchange its entries, at any moment while they are restored.
 sub restored {
@@ -194,9 +195,10 @@ sub restored {
 }
 
 # Beside a directory that has taken a database's place: a file with one of SQLite's suffixes is somebody's own.
+# Beside a directory that has taken a database's place: a file with one of SQLite's suffixes is an ordinary file.
 mkdir "$root/was.db";
 for my $suffix (qw(-wal -journal)) { open my $file, '>', "$root/was.db$suffix" or die; print {$file} 'notes'; close $file }
-ok(LsyncdAsCode::Gate::Ask::delete_database($root, undef, 'was.db', "$root/grants", 0), 'a directory is no database');
-ok(-f "$root/was.db-wal" && -f "$root/was.db-journal", 'nothing beside it goes without the gate');
+ok(LsyncdAsCode::Gate::Ask::delete_database($root, undef, 'was.db', "$root/grants", 0), 'a directory is not a database');
+ok(-f "$root/was.db-wal" && -f "$root/was.db-journal", 'nothing beside it is deleted without the gate');
 
 done_testing();

@@ -1,5 +1,5 @@
-# The queue's files: what is appended is read once, in order; what is done is gone for the next worker; a file that is half done is
-# written anew, and the places that were remembered follow.
+# The queue's files: each record is read once, in order; the next worker does not see finished records; a half finished file is
+# rewritten, and stored positions follow.
 use strict;
 use warnings;
 use Test::More;
@@ -14,31 +14,31 @@ sub paths { return join ' ', map { $_->{path} } @_ }
 enqueue('queue', 1.5, [ "a", "b c", "d\ne" ]);
 my $queue = open_queue('queue');
 is(more($queue), 3, 'all are counted');
-is(paths(peek($queue, 2)), 'a b c', 'a look does not take them');
+is(paths(peek($queue, 2)), 'a b c', 'peek leaves them in the queue');
 my @taken = take($queue, 2);
 is(paths(@taken), 'a b c', 'taken in order');
 is($taken[0]{since}, '1.500', 'with their time');
 is($queue->{unread}, 1, 'one is left');
 enqueue('queue', 2, ['f']);
-is(more($queue), 2, 'what is added is counted');
+is(more($queue), 2, 'added records are counted');
 is(paths(take($queue, 10)), "d\ne f", 'and taken');
 is($queue->{unread}, 0, 'none is left');
-is(record_at($queue, $taken[1]{at})->{path}, 'b c', 'a record is found again by its place');
+is(record_at($queue, $taken[1]{at})->{path}, 'b c', 'a record is found by its position');
 dead($queue, $_) for @taken;
 settle_dead($queue);
-is(record_at($queue, $taken[1]{at}), undef, 'what is done is gone from the file');
-is(paths(take(open_queue('queue'), 10)), "d\ne f", 'a worker that starts anew sees what is not done');
-ok(!finished(open_queue('queue')), 'a queue with something left is not finished');
-ok(finished($queue), 'one without is');
+is(record_at($queue, $taken[1]{at}), undef, 'a finished record is removed from the file');
+is(paths(take(open_queue('queue'), 10)), "d\ne f", 'a new worker finds the unfinished records');
+ok(!finished(open_queue('queue')), 'a queue with unfinished records is not finished');
+ok(finished($queue), 'a queue without any is');
 is(-s $file, 0, 'and is empty');
 
-# As an older version wrote it, with a record that a kill has cut short, and NULs that a power cut has left.
+# In the format of an older version, with a record truncated by a kill, and NULs from a power cut.
 CopierState::put($file, "\0" x 5000 . "\0001700000000.123 old.sqlite\0" . "\0001700000000.1" . "\0001700000001.000 next.sqlite\0" . "\0001700");
 $queue = open_queue('queue');
 more($queue);
-is(paths(take($queue, 10)), 'old.sqlite next.sqlite', 'torn records are passed over');
+is(paths(take($queue, 10)), 'old.sqlite next.sqlite', 'torn records are skipped');
 
-# Many, in all sizes of a step, some of them longer than the piece that is read at once.
+# Many records, in steps of all sizes; some records are longer than one read.
 for my $step (1, 7, 1000) {
     CopierState::put($file, '');
     my @names = map { sprintf 'u%05d/%s.sqlite', $_, 'x' x ($_ % 300) } 1 .. 3000;
@@ -51,7 +51,7 @@ for my $step (1, 7, 1000) {
     is($queue->{unread}, 0, 'and the count is right');
 }
 
-# A random history: what is taken is done at some time, in any order; the rest is never lost, through every rewriting of the file.
+# A random history: taken records are finished later, in any order; no other record is lost when the file is rewritten.
 my $seed = $ENV{PROPERTY_SEED} // time;
 srand $seed;
 diag("seed $seed");
@@ -71,10 +71,10 @@ for my $turn (1 .. 300) {
     $_->{at} = LsyncdAsCode::Waiting::new_place($map, $_->{at}) for values %open;
     for my $path (keys %open) { record_at($queue, $open{$path}{at})->{path} eq $path or fail("$path has moved to another place") }
 }
-cmp_ok($rewritten, '>', 1, 'the file was written anew');
-cmp_ok(-s $file, '<', 4 << 20, 'so it stays small');
+cmp_ok($rewritten, '>', 1, 'the file was rewritten');
+cmp_ok(-s $file, '<', 4 << 20, 'and stays small');
 my $left = open_queue('queue');
-is(join(' ', sort map { $_->{path} } take($left, 1e6)), join(' ', sort keys %expected), 'what is left is what is not done');
+is(join(' ', sort map { $_->{path} } take($left, 1e6)), join(' ', sort keys %expected), 'only unfinished records are left');
 
 {
     local *LsyncdAsCode::State::lock_file;

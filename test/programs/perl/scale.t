@@ -1,4 +1,4 @@
-# What the worker does for one database does not grow with how many wait: counted in syncs, bytes and looks, not in time.
+# The worker's effort for one database does not grow with the number of waiting ones: counted in syncs, bytes and checks, not in time.
 use strict;
 use warnings;
 use Test::More;
@@ -14,7 +14,7 @@ use LsyncdAsCode::Worker ();
 my $folder = CopierState::make();
 my ($source, $target) = map { "$folder/$_" } qw(source target);
 
-# A database to the copier: no page of it is ever read.
+# A database for the copier: none of its pages is ever read.
 sub database { my ($name, $byte) = @_; CopierState::put("$source/$name", "SQLite format 3\0\x10\0\1\1\0" . ($byte x 4075)); return $name }
 
 # Counts in a file, because the worker's children count as well.
@@ -43,21 +43,21 @@ enqueue('queue.pass', 1, \@many);
 waitpid begin_worker(), 0;
 is(arrived(@many), 1000, 'a pass copies all');
 is(counted('sync'), 0, 'without a sync for any of them');
-cmp_ok(counted('syncfs'), '<=', 2 * 1000 / LsyncdAsCode::Worker::PASS_BATCH, 'two for a batch');
+cmp_ok(counted('syncfs'), '<=', 2 * 1000 / LsyncdAsCode::Worker::PASS_BATCH, 'two syncs of the file system per batch');
 
-# Changes: a round is a batch as well, and a few are synced one by one.
+# Changes: a round is also a batch; a few changes are synced one by one.
 unlink glob "$folder/count.*";
 enqueue('queue', 1, [ map { database($_, 'b') } @many[ 0 .. 199 ] ]);
 waitpid begin_worker(), 0;
-cmp_ok(counted('syncfs'), '<=', 4, 'a round of 200 changes');
-is(counted('sync'), 0, 'none of them alone');
+cmp_ok(counted('syncfs'), '<=', 4, 'a round of 200 changes needs at most four');
+is(counted('sync'), 0, 'and no sync of a single file');
 unlink glob "$folder/count.*";
 enqueue('queue', 1, [ map { database($_, 'c') } @many[ 0 .. 2 ] ]);
 waitpid begin_worker(), 0;
-is(counted('syncfs'), 0, 'three changes wait for nobody else on the volume');
-cmp_ok(counted('sync'), '>', 0, 'they are synced all the same');
+is(counted('syncfs'), 0, 'three changes do not wait for other writes on the volume');
+cmp_ok(counted('sync'), '>', 0, 'they are synced');
 
-# What changes while a pass is copied does not wait behind it.
+# A change during a pass does not wait behind the pass.
 my @first = map { database(sprintf('p%05d.sqlite', $_), 'a') } 1 .. 4000;
 enqueue('queue.pass', 1, \@first);
 my $worker = begin_worker();
@@ -68,7 +68,7 @@ open my $wake, '+<', "$folder/state/wake" or die $!;
 syswrite $wake, '.';
 for (1 .. 4000) { last if -e "$target/changed.sqlite"; pause(0.005) }
 my $between = arrived(@first) - $before;
-# What is under way is finished, and each process may have begun one batch more.
+# Running batches are finished, and each process may have begun one more.
 cmp_ok($between, '<=', 3 * LsyncdAsCode::Worker::passes_at_once() * LsyncdAsCode::Worker::PASS_BATCH, "a change is copied while a pass waits ($between of 4000 came first)");
 waitpid $worker, 0;
 is(arrived(@first), 4000, 'and the pass is copied to its end');
@@ -95,19 +95,19 @@ for my $round (1 .. 3) {
     peek($queue, 1000);
     LsyncdAsCode::Queue::dead($queue, $_) for @taken;
     settle_dead($queue);
-    ok(!defined compact($queue), "round $round: nothing is written anew");
-    cmp_ok($read, '<=', 3 << 16, "round $round: reads what it takes and lists ($read of $whole bytes)");
-    cmp_ok($written, '<=', 200 * 60, "round $round: writes what is done ($written bytes)");
+    ok(!defined compact($queue), "round $round: the file is not rewritten");
+    cmp_ok($read, '<=', 3 << 16, "round $round: reads only the records it takes and lists ($read of $whole bytes)");
+    cmp_ok($written, '<=', 200 * 60, "round $round: writes only the finished records ($written bytes)");
 }
 
-# What waits for another try: the oldest are found by a look at those and no others.
+# Databases waiting for another try: finding the oldest checks only those.
 my ($looks, $paths) = (0, 0);
 my $waiting = LsyncdAsCode::Waiting->new(sub { $paths++; return $names[ $_[0] / 2 ] });
 $waiting->defer($names[$_], 1.7e9 + $_ / 100, 2 * $_, 100 + $_ % 50, 'locked', 'a writer holds the lock') for 1 .. $#names;
 ($looks, $paths) = (0, 0);
-is(scalar $waiting->oldest(1000, sub { $looks++; return 1 }), 1000, 'the oldest of a hundred thousand');
-is($looks, 1000, 'by as many looks');
-is(scalar(my @due = $waiting->due(200, 100)), 100, 'what is due');
+is(scalar $waiting->oldest(1000, sub { $looks++; return 1 }), 1000, 'the oldest of 100,000');
+is($looks, 1000, 'one check for each');
+is(scalar(my @due = $waiting->due(200, 100)), 100, '100 are due');
 $waiting->remove($names[ $_ / 2 ]) for @due;
-cmp_ok($paths, '<=', 200, "by the paths of those ($paths)");
+cmp_ok($paths, '<=', 200, "only their paths are read ($paths)");
 done_testing;

@@ -1,4 +1,4 @@
-# What waits for another try: due in order, oldest first in the status, and cheap in memory.
+# Databases waiting for another try: due in order, oldest first in the status, and cheap in memory.
 use strict;
 use warnings;
 use Test::More;
@@ -9,7 +9,7 @@ my $seed = $ENV{PROPERTY_SEED} // time;
 srand $seed;
 diag("seed $seed");
 
-# Beside a plain list: the same at each step of a random history.
+# Compared with a plain list at each step of a random history.
 my (%model, $number, %by_ref);
 my $waiting = LsyncdAsCode::Waiting->new(sub { return $by_ref{ $_[0] } });
 my $now = 1000;
@@ -26,7 +26,7 @@ for my $turn (1 .. 3000) {
     }
     my @due = $waiting->due($now, 20);
     my @all = grep { $model{$_}{due} <= $now - 1 / 50 } keys %model;
-    ok(@due == 20 || !grep({ my $path = $_; !grep { $_ == $model{$path}{ref} } @due } @all) || fail("turn $turn: one that is due does not come"), 'due') if $turn % 100 == 0;
+    ok(@due == 20 || !grep({ my $path = $_; !grep { $_ == $model{$path}{ref} } @due } @all) || fail("turn $turn: one that is due is missing"), 'due') if $turn % 100 == 0;
     for my $ref (@due) {
         my $path = $by_ref{$ref} // fail("turn $turn: $ref is nobody's");
         $model{$path}{due} <= $now or fail("turn $turn: $path comes too early");
@@ -48,13 +48,13 @@ my @wanted = (sort { $model{$a}{since} <=> $model{$b}{since} } keys %model)[ 0 .
 is(join(' ', sort { $model{$a}{since} <=> $model{$b}{since} } @oldest), join(' ', @wanted), 'the oldest ones');
 
 @by_ref{8e6 .. 8e6 + 6000} = ('new', map { "n$_" } 1 .. 6000);
-is($waiting->defer('new', 1.7e9, 8e6, 0, 'error', 'this'), 1, 'the first reason is news');
+is($waiting->defer('new', 1.7e9, 8e6, 0, 'error', 'this'), 1, 'the first reason is new');
 is($waiting->defer('new', 1.7e9, 8e6, 0, 'error', 'this'), '', 'the same one is not');
 is($waiting->defer('new', 1.7e9, 8e6, 0, 'error', 'that'), 1, 'another one is');
 $waiting->defer("n$_", 1.7e9, 8e6 + $_, 0, 'space', "needs $_ MB") for 1 .. 6000;
-is($waiting->entry('n6000')->{why}, 'space', 'with thousands of reasons each keeps its cause');
+is($waiting->entry('n6000')->{why}, 'space', 'each of thousands keeps its reason');
 
-# Memory: a process of its own for each number, as nothing else tells what one database costs.
+# Memory: each number has its own process, because only that shows the cost of one database.
 sub kilobytes { my ($many) = @_; my $code = <<'END';
 use LsyncdAsCode::Waiting; sub path { sprintf 'mail/user-%06d/database-of-a-customer.sqlite', $_[0] / 2 } my $w = LsyncdAsCode::Waiting->new(\&path);
 for my $i (1 .. $ARGV[0]) { my $path = path($i * 2); $w->defer($path, 1.7e9 + $i / 100, $i * 2, 100 + ($i % 500) / 50, 'locked', 'a writer holds the lock') }
@@ -65,5 +65,5 @@ END
 }
 my $each = (kilobytes(200_000) - kilobytes(1000)) * 1024 / 199_000;
 diag(sprintf '%.0f bytes each', $each);
-cmp_ok($each, '<=', 100, 'at most 100 bytes for each that waits');
+cmp_ok($each, '<=', 100, 'at most 100 bytes per waiting database');
 done_testing;

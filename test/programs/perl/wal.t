@@ -35,13 +35,13 @@ for my $page (512, 4096, 65536) {
     is($frames, int $frames, 'the frames fill the file');
     is(valid_frames($wal, $header, 0), $frames, 'all of them are valid');
     my $shm = shm_header(opened("$name-shm"));
-    is($shm->{frames}, $frames, 'as many as the wal-index says');
+    is($shm->{frames}, $frames, 'as many as in the wal-index');
     is($shm->{salts}, $header->{salts}, 'with the same salts');
 
-    # The last frame of a transaction is cut off: what counts ends with the commit before.
+    # The last frame of a transaction is cut off: the valid frames end with the commit before it.
     truncate $wal, (-s $wal) - 1;
     my $fewer = valid_frames($wal, $header, 0);
-    cmp_ok($fewer, '<', $frames, 'a frame that is cut short does not count');
+    cmp_ok($fewer, '<', $frames, 'a truncated frame does not count');
     cmp_ok($fewer, '>', 0, 'the commits before it do');
 
     # One bit anywhere in a frame ends the walk before it.
@@ -51,7 +51,7 @@ for my $page (512, 4096, 65536) {
         is(valid_frames($wal, $header, 0), 0, "a bit in byte $at of the first frame");
         with_byte($wal, $place, $was);
     }
-    is(valid_frames($wal, $header, 0), $fewer, 'and all is as before');
+    is(valid_frames($wal, $header, 0), $fewer, 'restored, the frames are valid again');
 }
 
 # From the middle, with the running checksum of the frame before.
@@ -62,10 +62,10 @@ for my $page (512, 4096, 65536) {
     for my $from (1 .. $all) {
         is(valid_frames($wal, $header, $from, unpack 'N2', sums_of($wal, $header, $from)) || $from, $all, "from frame $from") if $from % 7 == 1 || $from == $all;
     }
-    isnt(valid_frames($wal, $header, 2, 1, 2), $all, 'not with another checksum');
+    isnt(valid_frames($wal, $header, 2, 1, 2), $all, 'another checksum is rejected');
 }
 
-# What is no header.
+# Invalid headers.
 {
     open my $wal, '+>', "$folder/none" or die;
     is(wal_header($wal), undef, 'an empty file');
@@ -74,7 +74,7 @@ for my $page (512, 4096, 65536) {
     my $good = read_at(opened('p4096-wal'), 0, 32);
     write_at($wal, 0, substr $good, 0, 31);
     truncate $wal, 31;
-    is(wal_header($wal), undef, 'a header that is cut short');
+    is(wal_header($wal), undef, 'a truncated header');
     for my $page (0, 256, 1000, 131072) {
         write_at($wal, 0, substr($good, 0, 8) . pack('N', $page) . substr $good, 12);
         is(wal_header($wal), undef, "a page size of $page");
@@ -82,11 +82,11 @@ for my $page (512, 4096, 65536) {
     is(shm_header($wal), undef, 'a -shm that is too short');
 }
 
-# A checksum as the documentation's text says it, both byte orders, with an overflow.
+# A checksum as documented by SQLite, in both byte orders, with an overflow.
 is_deeply([ checksum([ 1, 2, 3, 4 ], 0, 0) ], [ 7, 14 ], 'a checksum by hand');
 is_deeply([ checksum([ 0xffffffff, 0xffffffff ], 1, 1) ], [ 1, 1 ], 'sums wrap at 32 bits');
 
-# The frames written into the main file make what SQLite's own checkpoint makes.
+# Writing the frames into the main file gives the same bytes as SQLite's own checkpoint.
 {
     sql('c', 'pragma journal_mode = wal', 'pragma wal_autocheckpoint = 0', 'create table t (i, b)', 'insert into t values (1, zeroblob(30000))',
         'delete from t', 'vacuum', 'insert into t values (2, randomblob(9000))');
@@ -96,6 +96,6 @@ is_deeply([ checksum([ 0xffffffff, 0xffffffff ], 1, 1) ], [ 1, 1 ], 'sums wrap a
     apply_frames($wal, $header, valid_frames($wal, $header, 0), $main);
     sql('c', 'pragma wal_checkpoint(truncate)');
     my ($ours, $theirs) = map { my $h = opened($_); read_at($h, 0, -s $h) } 'ours', 'c';
-    ok($ours eq $theirs, 'apply_frames writes what a checkpoint writes');
+    ok($ours eq $theirs, 'apply_frames writes the same bytes as a checkpoint');
 }
 done_testing();

@@ -1,4 +1,4 @@
-# A call that comes while the worker ends finds it alive and starts none: what it queued is copied all the same, and at once.
+# A call while the worker is ending finds it alive and starts none: the database it queued is still copied at once.
 use strict;
 use warnings;
 use Test::More;
@@ -15,7 +15,7 @@ my ($source, $target) = map { "$folder/$_" } qw(source target);
 
 sub database { my ($name) = @_; CopierState::put("$source/$name", "SQLite format 3\0\x10\0\1\1\0" . 'a' x 4075); return $name }
 
-# What a call of an lsyncd does before it starts or wakes the worker.
+# The part of an lsyncd's call before it starts or wakes the worker.
 sub queued {
     my ($pid, @names) = @_;
     my @id = map { my $s = stat_ns("$_/."); "$s->{dev}:$s->{ino}" } $source, $target;
@@ -24,7 +24,7 @@ sub queued {
     return;
 }
 sub calls { queued(@_); LsyncdAsCode::Start::start_worker(); return }
-# The worker, as Start.pm runs it, until it ends. Its last report of what waits stands for the moment before it lets go of its lock.
+# The worker, as Start.pm runs it, until it ends. Its last report of the waiting databases marks the moment before it releases its lock.
 sub work_with {
     my ($at_its_end) = @_;
     my $pid = fork // die "fork: $!";
@@ -43,18 +43,18 @@ POSIX::mkfifo("$folder/state/wake", 0600);
 queued($$, 'first.sqlite');
 work_with(sub { calls($$, 'second.sqlite') });
 ok(-e "$target/first.sqlite", 'an idle worker ends');
-ok(-e "$target/second.sqlite", 'and copies what a call queues while it does');
+ok(-e "$target/second.sqlite", 'and copies a database that a call queues at that moment');
 
-# lsyncd was restarted: the worker of the one before ends, and a call of the next one finds it so.
+# lsyncd was restarted: the previous lsyncd's worker is ending when the next one calls.
 my $lsyncd = fork // die "fork: $!";
 if (!$lsyncd) { exec 'sleep', '600' or POSIX::_exit(1) }
 queued($lsyncd, 'third.sqlite');
 kill KILL => $lsyncd;
 waitpid $lsyncd, 0;
 work_with(sub { calls($$, 'fourth.sqlite') });
-ok(-e "$target/$_.sqlite", "$_: the next lsyncd's work is done by the worker of the one before") for qw(third fourth);
+ok(-e "$target/$_.sqlite", "$_: the previous lsyncd's worker also serves the next lsyncd") for qw(third fourth);
 
-# And one without an lsyncd leaves the mirror alone.
+# A worker without an lsyncd does not change the mirror.
 my $gone = fork // die "fork: $!";
 if (!$gone) { POSIX::_exit(0) }
 my $began = LsyncdAsCode::Run::start_time($gone);
