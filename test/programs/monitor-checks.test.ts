@@ -47,7 +47,7 @@ describe("service", () => {
   const dead = "unit_processes() { :; }; ";
 
   it.each([
-    ["a living lsyncd", alive({ MainPID: 77 }), "ok - lsyncd.service is running, process 77"],
+    ["a running lsyncd", alive({ MainPID: 77 }), "ok - lsyncd.service is running, process 77"],
     [
       "a unit that is active without a process",
       alive({ SubState: "exited" }) + "; kill -KILL $lsyncd; wait $lsyncd 2>/dev/null; " + dead,
@@ -69,7 +69,7 @@ describe("service", () => {
       "problem service lsyncd.service is not installed",
     ],
     [
-      "a unit that starts again",
+      "a unit that restarts",
       unit({ ActiveState: "activating", SubState: "auto-restart" }),
       "skipped - it is being started (auto-restart, last result success), see restarts",
     ],
@@ -121,7 +121,7 @@ describe("monitor", () => {
     ["a run 5 minutes ago", ran(310) + timer("active enabled"), "ok - the last run was 5 minutes ago"],
     ["no run for 20 minutes", ran(1201) + timer("active enabled"), "problem monitor no check ran for 20 minutes"],
     [
-      "a run that was cut short",
+      "an interrupted run",
       ran(10) + timer("active enabled") + "; interrupted=1",
       "problem monitor the previous run was interrupted",
     ],

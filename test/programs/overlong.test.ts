@@ -47,7 +47,7 @@ const resync = async () => (await readdir(at("run"))).includes("resync");
 
 it.each([
   ["long names", "d".repeat(200), 25],
-  ["names with what is special to rsync", "d[*]\\?".repeat(30), 27],
+  ["names with characters special to rsync", "d[*]\\?".repeat(30), 27],
 ])("is left out and reported once; the pass is complete and deletes: %s", async (_, name, count) => {
   await shell("echo {1..9} | tee source/{1..9} >/dev/null");
   expect(await pass()).toMatchObject({ code: 0, text: "" });

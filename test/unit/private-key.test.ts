@@ -117,7 +117,7 @@ describe("a key of ssh-keygen", () => {
       openssh("none", "sk-ssh-ed25519@openssh.com"),
       "is of a security key (sk-ssh-ed25519@openssh.com)",
     ],
-    ["cut short", openssh("none").replace(/\n.*\n/, "\nb3BlbnNzaC1r\n"), "is cut short"],
+    ["truncated", openssh("none").replace(/\n.*\n/, "\nb3BlbnNzaC1r\n"), "is cut short"],
     [
       "of DSA",
       "-----BEGIN DSA PRIVATE KEY-----\nAAAA\n-----END DSA PRIVATE KEY-----",
