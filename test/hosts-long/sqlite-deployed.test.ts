@@ -89,7 +89,7 @@ describe("databases that an application keeps open and writes to", () => {
     await caughtUp(20);
     await on(d.host, `printf broken | dd of=${d.host.target}/accounts.sqlite bs=1 seek=4100 conv=notrunc status=none`);
     const { code, stdout } = await execOn(d.host, "lsyncd-verify --full", { allowFailure: true });
-    expect([code, stdout]).toEqual([1, expect.stringMatching(/^FAULT accounts.sqlite: SQLite says: /m) as string]);
+    expect([code, stdout]).toEqual([1, expect.stringMatching(/^FAULT accounts.sqlite: SQLite reports: /m) as string]);
     await application("start");
     await caughtUp(20);
   });
@@ -125,7 +125,7 @@ describe("scheduled verification", () => {
     await caughtUp(20);
     await on(d.host, `printf broken | dd of=${d.host.target}/accounts.sqlite bs=1 seek=4100 conv=notrunc status=none`);
     await on(d.host, "systemctl start lsyncd-verify.service");
-    expect(await monitor()).toMatch(/^PROBLEM +verify +1 faults in the mirror at .*: accounts.sqlite: SQLite says/m);
+    expect(await monitor()).toMatch(/^PROBLEM +verify +1 faults in the mirror at .*: accounts.sqlite: SQLite reports/m);
     await application("start");
     await caughtUp(20);
     await on(d.host, "systemctl start lsyncd-verify.service");

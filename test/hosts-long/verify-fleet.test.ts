@@ -75,7 +75,7 @@ describe("npm run verify", () => {
     const { code, stdout } = await verify();
     expect(stdout).toMatch(/^sqlite-1 +fine /m);
     expect(stdout).toMatch(/^sqlite-2 +faults +2 +1 +1 +0 /m);
-    expect(stdout).toMatch(/^sqlite-2: fault: a\.sqlite: SQLite says: /m);
+    expect(stdout).toMatch(/^sqlite-2: fault: a\.sqlite: SQLite reports: /m);
     expect(code).toBe(1);
   });
 

@@ -180,7 +180,7 @@ describe("missing information", () => {
     await program({ rsyncProgram: at("bin/rsync"), copyProgram: at("bin/rsync") });
     const { code, text } = await pass(301);
     expect(code).toBe(12); // lsyncd tries again
-    expect(text).toContain("rsync could not say what it would delete");
+    expect(text).toContain("rsync could not list what it would delete");
     expect(await mirrored()).toHaveLength(300);
   });
 

@@ -146,7 +146,7 @@ with open("target/a.sqlite", "r+b") as f:
     await shell(mix("page % 2"));
     expect(await verify()).toMatchObject({
       code: 1,
-      findings: [expect.stringMatching(/^FAULT a\.sqlite: SQLite says: /)],
+      findings: [expect.stringMatching(/^FAULT a\.sqlite: SQLite reports: /)],
     });
   });
 
@@ -282,7 +282,7 @@ describe("a repair", () => {
     await shell(
       "cp -p target/a.sqlite good; dd if=/dev/urandom of=target/a.sqlite bs=512 seek=20 count=40 conv=notrunc status=none; touch -r good target/a.sqlite",
     );
-    expect((await verify()).findings).toEqual([expect.stringMatching(/^FAULT a\.sqlite: SQLite says: /)]);
+    expect((await verify()).findings).toEqual([expect.stringMatching(/^FAULT a\.sqlite: SQLite reports: /)]);
     expect(await repair()).toMatchObject({ code: 0, summary: "1 files, 1 databases: 0 faults, 0 not checked" });
     await shell("cmp source/a.sqlite target/a.sqlite");
   });

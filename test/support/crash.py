@@ -100,7 +100,7 @@ def mirrored():
             raise Fault("%d rows are no committed state" % rows)
         return rows
     except sqlite3.DatabaseError as error:
-        raise Fault("SQLite says: %s" % error)
+        raise Fault("SQLite reports: %s" % error)
     finally:
         connection.close()
 

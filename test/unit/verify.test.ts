@@ -17,11 +17,11 @@ describe("a host's verification output", () => {
   it("names each finding", () => {
     const report = finished(
       1,
-      "FAULT a.sqlite: SQLite says: malformed\nUNCHECKED b.db: too little space\n2 files, 2 databases: 1 faults, 1 not checked\n",
+      "FAULT a.sqlite: SQLite reports: malformed\nUNCHECKED b.db: too little space\n2 files, 2 databases: 1 faults, 1 not checked\n",
     );
     expect(report.result).toBe("faults");
     expect(report.findings).toEqual([
-      { kind: "fault", text: "a.sqlite: SQLite says: malformed" },
+      { kind: "fault", text: "a.sqlite: SQLite reports: malformed" },
       { kind: "unchecked", text: "b.db: too little space" },
     ]);
   });

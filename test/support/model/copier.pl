@@ -29,7 +29,7 @@ for my $name (qw(rename_file remove_file create_file set_mark set_times set_attr
 }
 
 # Now and then there is no room for a whole copy.
-replace(need_space => sub { my $original = shift; return rand() < 0.15 ? LsyncdAsCode::Result::deferred('space', 'said so') : $original->(@_) });
+replace(need_space => sub { my $original = shift; return rand() < 0.15 ? LsyncdAsCode::Result::deferred('space', 'by chance') : $original->(@_) });
 
 sub attempt {
     my $volume = directory($target);

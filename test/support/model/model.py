@@ -439,7 +439,7 @@ class History:
         except sqlite3.DatabaseError as error:
             if "no such table" in str(error) and 0 in self.states:
                 return 0
-            raise Fault("SQLite says of the mirror: %s" % error)
+            raise Fault("SQLite reports of the mirror: %s" % error)
         finally:
             if c:
                 c.close()

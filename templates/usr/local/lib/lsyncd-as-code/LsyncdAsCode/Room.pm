@@ -151,15 +151,15 @@ sub quota_key {
     return fstat_ns($directory)->{dev} . ":$project";
 }
 
-# Bytes that a new file in a directory can have, $most at most, to a MiB: a quota is not in what statfs says.
+# The size in bytes that a new file in a directory can have, rounded down to a MiB, at most $most. (statfs does not report quotas.)
 sub allocatable {
     my ($directory, $most) = @_;
-    # Without a name, because the directory is the user's. A file system without such files says nothing.
+    # A file without a name, because the directory is the user's. Some file systems have no such files: then the limit is unknown.
     my $file = scratch_file($directory) or return $!{ENOSPC} || $!{EDQUOT} ? 0 : $most;
     my ($low, $high) = (0, $most >> 20);
     while ($low < $high) {
         my $middle = ($low + $high + 1) >> 1;
-        # Nor does one that cannot allocate.
+        # The same holds where fallocate is not supported.
         if   (syscall(number_of('fallocate'), fileno $file, 0, 0, $middle << 20) == 0 || $!{EOPNOTSUPP}) { $low = $middle }
         else                                                                                          { $high = $middle - 1 }
         truncate $file, 0;
@@ -226,12 +226,14 @@ sub planned {
     return @paths;
 }
 
+# Frees the space of a half-written file in the mirror. Its size is then wrong, so the next pass copies it again.
 sub give_back {
     my ($self, $path) = @_;
     my ($above, $name) = $path =~ m{\A(?:(.*)/)?([^/]+)\z}s or return;
     my $directory = open_beneath($self->{target}, $above // '') or return;
     sysopen my $file, fd_path($directory) . "/$name", O_WRONLY | O_NOFOLLOW | O_NONBLOCK or return;
-    truncate $file, 0 if -f $file;
+    # Never a file with a second name: the directory is the user's.
+    truncate $file, 0 if -f $file && (stat _)[3] == 1;
     return;
 }
 

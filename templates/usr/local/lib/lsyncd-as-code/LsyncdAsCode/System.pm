@@ -181,7 +181,7 @@ sub sync_file_system {
     return;
 }
 
-# Brings an open file or directory to the disk (fsync(2)). Returns whether it was; $! says why not.
+# Brings an open file or directory to the disk (fsync(2)). Returns whether it succeeded; otherwise $! holds the reason.
 sub fsync { my ($handle) = @_; return syscall($SYS->{fsync}, fileno($handle) + 0) == 0 }
 
 sub sync { my ($handle) = @_; fsync($handle) or die "cannot sync: $!\n"; return }

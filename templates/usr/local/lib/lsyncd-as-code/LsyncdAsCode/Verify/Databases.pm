@@ -85,14 +85,14 @@ sub look_at {
         $self->empty;
         image($directory, $name, $self->private_path . '/mirror') or return ('unchecked', 'the mirror changes all the time');
         my $answer = $self->ask_sqlite($self->private_path . '/mirror');
-        return ('fault', "SQLite says: $answer") if $answer ne 'ok';
+        return ('fault', "SQLite reports: $answer") if $answer ne 'ok';
         return unless $option->{checksum};
     }
     my ($kind, $what) = $self->compare_with_source($path);
     return $kind ? ($kind, ($plain ? '' : 'encrypted or no database, compared by content: ') . $what) : ();
 }
 
-# Asks SQLite about a private copy. Returns what it says, "ok" if all is well.
+# Asks SQLite to check a private copy. Returns its answer, "ok" if it found no fault.
 sub ask_sqlite {
     my ($self, $path) = @_;
     my $pid = open(my $answer, '-|') // die "cannot fork: $!\n";

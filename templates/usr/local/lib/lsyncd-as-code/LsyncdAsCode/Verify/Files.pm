@@ -9,7 +9,7 @@ use LsyncdAsCode::Private qw(excludes);
 use LsyncdAsCode::State  qw(setting);
 use LsyncdAsCode::System qw(pause);
 
-# Types, sizes, times to the nanosecond, links, devices and owners. (Modes are mirrored only when lsyncd's options say so.)
+# Types, sizes, times to the nanosecond, links, devices and owners. (Modes are mirrored only with the matching option of lsyncd.)
 my @COMPARE = qw(-rltgoD --omit-dir-times --modify-window=-1);
 
 # Compares everything. Returns { files, databases, differing, complaints }: a number, paths, items of LsyncdAsCode::Itemize that are
@@ -36,7 +36,7 @@ sub compare {
     return \%result;
 }
 
-# Whether a difference is one. The time of what has no content of its own says nothing about it.
+# Whether a difference counts. The time of an entry without content of its own (link, device, special file) does not.
 sub counts {
     my ($item) = @_;
     return 0 if !$item->{changed};
