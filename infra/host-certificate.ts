@@ -1,5 +1,5 @@
 import { createPublicKey, verify, type JsonWebKey } from "node:crypto";
-import { CutShort, fingerprint, lengthAnd, Reader } from "./ssh-format";
+import { Truncated, fingerprint, lengthAnd, Reader } from "./ssh-format";
 
 /** The certificate authorities in known_hosts for a host whose key is not listed: keys as type and text. */
 export interface Authorities {
@@ -36,11 +36,11 @@ interface Certificate {
   signed: Buffer;
 }
 
-/** Reads a certificate of a type in certificateTypes (PROTOCOL.certkeys of OpenSSH). Throws UnusableCertificate, and CutShort. */
+/** Reads a certificate of a type in certificateTypes (PROTOCOL.certkeys of OpenSSH). Throws UnusableCertificate, and Truncated. */
 function parse(blob: Buffer): Certificate {
   const reader = new Reader(blob);
   const name = reader.text();
-  if (!certificateTypes.includes(name)) throw new UnusableCertificate(`is no certificate of a host (${name})`);
+  if (!certificateTypes.includes(name)) throw new UnusableCertificate(`is not a host certificate (${name})`);
   const plain = name.slice(0, -suffix.length);
   reader.string();
   const parts = plain === "ssh-ed25519" ? [reader.string()] : [reader.string(), reader.string()];
@@ -57,7 +57,7 @@ function parse(blob: Buffer): Certificate {
   const authority = reader.string();
   const signed = blob.subarray(0, reader.position);
   const signature = reader.string();
-  if (!reader.ended) throw new UnusableCertificate("has something behind its signature");
+  if (!reader.ended) throw new UnusableCertificate("has extra data after its signature");
   const plainKey = Buffer.concat([plain, ...parts].map(lengthAnd));
   return { plainKey, type, principals, after, before, critical, authority, signature, signed };
 }
@@ -68,7 +68,7 @@ const curves: Record<string, { crv: string; hash: string; bytes: number }> = {
   "ecdsa-sha2-nistp521": { crv: "P-521", hash: "sha512", bytes: 66 },
 };
 
-// With SHA-1 (ssh-rsa) nothing is signed that anybody takes, see CASignatureAlgorithms in ssh_config(5).
+// OpenSSH accepts no SHA-1 signatures (ssh-rsa), see CASignatureAlgorithms in ssh_config(5).
 const rsaHashes: Record<string, string> = { "rsa-sha2-256": "sha256", "rsa-sha2-512": "sha512" };
 
 const publicKey = (jwk: JsonWebKey) => createPublicKey({ key: jwk, format: "jwk" });
@@ -104,7 +104,7 @@ function isSigned(authority: Buffer, signature: Buffer, signed: Buffer): boolean
     const [e, n] = [key.string(), key.string()];
     return verify(hash, signed, publicKey({ kty: "RSA", e: url(e), n: url(n) }), bytes);
   }
-  throw new UnusableCertificate(`is signed in a way that is not taken here (${type}, ${how})`);
+  throw new UnusableCertificate(`has an unsupported kind of signature (${type}, ${how})`);
 }
 
 const day = (seconds: number): string =>
@@ -119,7 +119,7 @@ export function certifiedKey(blob: Buffer, name: string, known: Authorities, now
   try {
     return check(blob, name, known, now);
   } catch (error) {
-    throw error instanceof CutShort ? new UnusableCertificate("is cut short") : error;
+    throw error instanceof Truncated ? new UnusableCertificate("is truncated") : error;
   }
 }
 
@@ -127,12 +127,14 @@ function check(blob: Buffer, name: string, { authorities, revoked }: Authorities
   const one = parse(blob);
   const [key, authority] = [asLine(one.plainKey), asLine(one.authority)];
   if (!authorities.includes(authority))
-    throw new UnusableCertificate(`is signed by ${fingerprint(one.authority)}, which is no authority for this host`);
-  if (revoked.includes(authority)) throw new UnusableCertificate("is signed by an authority that is revoked");
-  if (revoked.includes(key)) throw new UnusableCertificate("is of a key that is revoked");
+    throw new UnusableCertificate(
+      `is signed by ${fingerprint(one.authority)}, which is not an authority for this host`,
+    );
+  if (revoked.includes(authority)) throw new UnusableCertificate("is signed by a revoked authority");
+  if (revoked.includes(key)) throw new UnusableCertificate("certifies a revoked key");
   if (!isSigned(one.authority, one.signature, one.signed))
     throw new UnusableCertificate("is not signed by the authority that it names");
-  if (one.type !== 2) throw new UnusableCertificate("is of a user, not of a host");
+  if (one.type !== 2) throw new UnusableCertificate("is for a user, not for a host");
   if (!one.principals.includes(name.toLowerCase()))
     throw new UnusableCertificate(
       one.principals.length === 0
@@ -142,6 +144,7 @@ function check(blob: Buffer, name: string, { authorities, revoked }: Authorities
   const seconds = now.getTime() / 1000;
   if (seconds < one.after) throw new UnusableCertificate(`is valid only from ${day(one.after)}`);
   if (seconds >= one.before) throw new UnusableCertificate(`has expired (${day(one.before)})`);
-  if (one.critical.length > 0) throw new UnusableCertificate("has a critical option, of which a host has none");
+  if (one.critical.length > 0)
+    throw new UnusableCertificate("has a critical option, which a host certificate must not have");
   return key;
 }

@@ -30,14 +30,14 @@ export function loginKey(text: string, passphrase?: string): LoginKey {
       break;
     default:
       throw new UnusableKey(
-        `is no key that ssh takes any more${kind === undefined ? "" : ` (${kind})`}: make one with ssh-keygen -t ed25519`,
+        `is not a private key that ssh supports${kind === undefined ? "" : ` (${kind})`}: create one with ssh-keygen -t ed25519`,
       );
   }
   return { privateKey: key, ...(passphrase === undefined ? {} : { privateKeyPassword: passphrase }) };
 }
 
 function needPassphrase(passphrase: string | undefined): string {
-  if (passphrase === undefined) throw new UnusableKey("is encrypted, and there is no privateKeyPassphrase for it");
+  if (passphrase === undefined) throw new UnusableKey("is encrypted, but privateKeyPassphrase is not set");
   return passphrase;
 }
 
@@ -51,7 +51,7 @@ function checkOpenssh(key: string, passphrase: string | undefined): void {
   let at = magic.length;
   const next = (): Buffer => {
     if (body.toString("latin1", 0, magic.length) !== magic || at + 4 > body.length)
-      throw new UnusableKey("is cut short, or no OpenSSH key");
+      throw new UnusableKey("is truncated, or not an OpenSSH key");
     const length = body.readUInt32BE(at);
     at += 4 + length;
     return body.subarray(at - length, at);
@@ -63,13 +63,13 @@ function checkOpenssh(key: string, passphrase: string | undefined): void {
   const type = next();
   const name = type.toString("latin1", 4, 4 + (type.length > 4 ? type.readUInt32BE(0) : 0));
   if (name.startsWith("sk-"))
-    throw new UnusableKey(`is of a security key (${name}), which must be touched: use it through an ssh-agent`);
+    throw new UnusableKey(`belongs to a security key (${name}), which requires a touch: use it through an ssh-agent`);
   if (cipher === "none") return;
   needPassphrase(passphrase);
   if (!ciphers.includes(cipher))
     throw new UnusableKey(
-      `is encrypted with ${cipher}, which only ssh itself reads: encrypt a copy of it otherwise ` +
-        `(ssh-keygen -p -Z aes256-ctr -f COPY), and set that`,
+      `is encrypted with ${cipher}, which only ssh itself can read: re-encrypt a copy ` +
+        `(ssh-keygen -p -Z aes256-ctr -f COPY), and store that copy`,
     );
 }
 
@@ -79,14 +79,14 @@ function fromPkcs8(key: string, encrypted: boolean, passphrase: string | undefin
   try {
     read = createPrivateKey({ key, format: "pem", ...given });
   } catch {
-    throw new UnusableKey(encrypted ? "is not opened by its privateKeyPassphrase" : "is damaged");
+    throw new UnusableKey(encrypted ? "cannot be decrypted with its privateKeyPassphrase" : "is damaged");
   }
   const { asymmetricKeyType: type = "?", asymmetricKeyDetails: details } = read;
   if (type === "rsa") return read.export({ type: "pkcs1", format: "pem" }).toString();
   if (type === "ec" && /^(prime256v1|secp384r1|secp521r1)$/.test(details?.namedCurve ?? ""))
     return read.export({ type: "sec1", format: "pem" }).toString();
   if (type === "ed25519") return opensshEd25519(read);
-  throw new UnusableKey(`is of a type that ssh does not take (${details?.namedCurve ?? type})`);
+  throw new UnusableKey(`has a type that ssh does not support (${details?.namedCurve ?? type})`);
 }
 
 /** An Ed25519 key in OpenSSH's own form, not encrypted: the only one that everything here reads (PROTOCOL.key of OpenSSH). */

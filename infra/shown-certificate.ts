@@ -41,10 +41,10 @@ function agreed(theirs: Reader): string {
   theirs.take(17);
   const offered = theirs.text().split(",");
   const exchange = exchanges.find((one) => offered.includes(one));
-  if (exchange === undefined) throw new Error("it agrees on no exchange of keys");
+  if (exchange === undefined) throw new Error("it supports no key exchange method of this program");
   const keys = theirs.text().split(",");
   if (!certificateTypes.some((type) => keys.includes(type)))
-    throw new UnusableCertificate(`is not there: it shows only ${keys.join(", ")}`);
+    throw new UnusableCertificate(`is missing: the server offers only ${keys.join(", ")}`);
   return exchange;
 }
 

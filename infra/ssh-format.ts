@@ -1,14 +1,14 @@
 import { createHash } from "node:crypto";
 
 /** The data ends too early. */
-export class CutShort extends Error {}
+export class Truncated extends Error {}
 
-/** Reads SSH's binary format (RFC 4251). Throws CutShort for what ends too early. */
+/** Reads SSH's binary format (RFC 4251). Throws Truncated for what ends too early. */
 export class Reader {
   private at = 0;
   constructor(private readonly bytes: Buffer) {}
   take(length: number): Buffer {
-    if (this.at + length > this.bytes.length) throw new CutShort("is cut short");
+    if (this.at + length > this.bytes.length) throw new Truncated("is truncated");
     this.at += length;
     return this.bytes.subarray(this.at - length, this.at);
   }

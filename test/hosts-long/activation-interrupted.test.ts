@@ -43,7 +43,7 @@ describe("a first deployment", () => {
 describe("a change", () => {
   it("is made through the cutter", async () => {
     await c.change();
-    c.cutter.mend();
+    c.cutter.restore();
     succeeded(await c.d.stack.up());
     whole = { connections: c.cutter.connections, bytes: c.cutter.bytes };
     expect(await faultsOf(c.d.host)).toBe("");
@@ -79,7 +79,7 @@ describe("a change", () => {
     "whose host dies %i ms into the activation is completed by the next `up`",
     async (milliseconds) => {
       await c.change();
-      c.cutter.mend();
+      c.cutter.restore();
       const before = await installed(c.d.host);
       const up = c.d.stack.up();
       await on(

@@ -195,7 +195,7 @@ describe("beyond the documented triggers", () => {
       ${host.noteVolumes()}
       systemctl start lsyncd`);
     await host.synced();
-    // The kernel remembers what it was told for a second.
+    // The kernel caches attributes of a FUSE file system for a second.
     await host.sh("pkill -STOP -x bindfs; sleep 2");
     const runs = [await host.monitor(), await host.monitor()];
     await host.sh(`pkill -CONT -x bindfs; systemctl stop lsyncd; for try in $(seq 50); do umount ${target} && break; sleep 0.2; done

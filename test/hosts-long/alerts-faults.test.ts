@@ -71,7 +71,7 @@ END
         head -c 128M /dev/zero >$place/ballast 2>/dev/null || true
       done`);
     const runs = [await host.monitor(), await host.monitor()];
-    const told = server.subjects;
+    const sent = server.subjects;
     await host.sh("rm -f /var/lib/lsyncd-as-code/ballast /var/log/ballast; systemctl start lsyncd");
     const last = await host.synced().then(() => host.monitor());
     await host.sh(`systemctl stop lsyncd
@@ -81,7 +81,7 @@ END
       expect(code).toBe(1);
       expect(lines.monitor).toMatch(/^PROBLEM \/var\/lib\/lsyncd-as-code\/alerts cannot be written/);
     }
-    expect(told).toEqual([alertSubject]);
+    expect(sent).toEqual([alertSubject]);
     expect(last.code).toBe(0);
     expect(server.subjects).toEqual([alertSubject, recoveredSubject]);
   }, 120_000);
@@ -473,8 +473,8 @@ describe("the mail server", () => {
 
   it.each(["421 at the greeting", "451 after the text", "550 after the text", "cut connection"] as const)(
     "that answers with %s: the mail is kept, reported, and sent when possible",
-    async (trouble) => {
-      const bad = await MailServer.start({ address, trouble });
+    async (failure) => {
+      const bad = await MailServer.start({ address, failure });
       await install({ smtp: { ...plain(), port: bad.port } });
       await host.sh("systemctl stop lsyncd; sleep 6");
       const runs = [await host.monitor(), await host.monitor()];
@@ -499,7 +499,7 @@ describe("the mail server", () => {
   }, 90_000);
 
   it("that never accepts one mail does not block the hourly one", async () => {
-    const bad = await MailServer.start({ address, trouble: "550 after the text" });
+    const bad = await MailServer.start({ address, failure: "550 after the text" });
     await install({ smtp: { ...plain(), port: bad.port } });
     await host.sh("systemctl stop lsyncd; sleep 6");
     const start = realNow();

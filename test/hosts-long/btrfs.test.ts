@@ -42,9 +42,9 @@ afterAll(async () => {
 describe("the preflight", () => {
   it("refuses two subvolumes of one file system", async () => {
     const { host } = d;
-    await on(host, `mkdir -p /mnt/twin && mount -t btrfs ${primary.device} /mnt/twin`);
-    expect(failed(await d.stack.preview([], { LSYNCD_TARGET: "/mnt/twin" }))).toContain("are on the same file system");
-    await on(host, "umount /mnt/twin");
+    await on(host, `mkdir -p /mnt/same && mount -t btrfs ${primary.device} /mnt/same`);
+    expect(failed(await d.stack.preview([], { LSYNCD_TARGET: "/mnt/same" }))).toContain("are on the same file system");
+    await on(host, "umount /mnt/same");
   });
 
   it("refuses a target that is read-only by a property of its subvolume", async () => {

@@ -58,8 +58,8 @@ it("a machine with two entries is deployed as one of them, and the other is refu
   const [type, key] = (await on(one, "cat /etc/ssh/ssh_host_ecdsa_key.pub")).split(" ");
   const cutter = await Cutter.before(one);
   try {
-    const twin = { ...cutter.through, name: "alias", hostKey: `${type} ${key}` };
-    const entries = [{ ...one, name: "mail-1" }, twin];
+    const alias = { ...cutter.through, name: "alias", hostKey: `${type} ${key}` };
+    const entries = [{ ...one, name: "mail-1" }, alias];
     await d.stack.configure(entries, {}, { alias: { delay: 9 } });
     const refusal = "This machine is already deployed as mail-1, reached at";
     expect(failed(await d.stack.preview())).toContain(refusal);

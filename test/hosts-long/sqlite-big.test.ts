@@ -53,13 +53,13 @@ test("a big database that changes continuously is copied for its share of the ti
   await fullPass();
   for (let i = 0; i < 600 && !status().includes("pending\t0"); i += 1) await sleep(100);
   const writer = write(file, many / 3);
-  const [began, seen, told] = [Date.now(), new Set<number>(), new Set<string>()];
+  const [began, seen, reasons] = [Date.now(), new Set<number>(), new Set<string>()];
   const took: number[] = [];
   const look = setInterval(() => {
     // Each copy has the timestamp of its source.
     seen.add(statSync(path.join(target, "a.sqlite")).mtimeMs);
     const [, why = "", , reason = ""] = /^.*\ta\.sqlite\t.*$/m.exec(status())?.[0].split("\t") ?? [];
-    told.add(why);
+    reasons.add(why);
     const seconds = /its last copy took ([\d.]+) s/.exec(reason)?.[1];
     if (seconds !== undefined) took.push(Number(seconds));
   }, 100);
@@ -70,7 +70,7 @@ test("a big database that changes continuously is copied for its share of the ti
     await end(writer);
   }
   const elapsed = (Date.now() - began) / 1000;
-  expect([...told]).toContain("throttled");
+  expect([...reasons]).toContain("throttled");
   // The first of them was there before, and the last may have just been made.
   const copies = seen.size - 2;
   expect(copies).toBeGreaterThan(0);

@@ -129,8 +129,8 @@ it("a pull request gets one comment, which its next push updates", async () => {
 it("a refusing preflight fails the check, and the comment gives the reason", async () => {
   await change({ delay: 7, target: "/mnt/nothing" });
   expect((await preview()).code).not.toBe(0);
-  const [, told] = await comment();
-  expect(told).toContain("/mnt/nothing does not exist");
+  const [, text] = await comment();
+  expect(text).toContain("/mnt/nothing does not exist");
 });
 
 it("a push to main deploys only the stacks that it affects", async () => {

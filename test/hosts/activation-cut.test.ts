@@ -54,7 +54,8 @@ describe("a deployment that is interrupted during the swap", () => {
     await c.completes();
     await row({
       injected: "Host killed in the middle of the swap",
-      happened: "undone by itself at boot, and told by mail; the old deployment mirrored; the next `up` completed it",
+      happened:
+        "undone by itself at boot, and reported by mail; the old deployment mirrored; the next `up` completed it",
       lost: await c.lost(),
     });
   });

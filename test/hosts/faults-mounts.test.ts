@@ -33,12 +33,12 @@ describe("both disks", () => {
     const { source, target } = host.volumes;
     await on(host, "systemctl stop lsyncd");
     await on(host, `echo newer >${host.source}/only-in-source`);
-    const wanted = await content(host, host.source);
+    const expected = await content(host, host.source);
     await setVolumes(host, { source: target, target: source });
     await on(host, "systemctl start lsyncd");
     await new Promise((resolve) => setTimeout(resolve, 6_000));
     expect(await stopped(host, 1)).toBeLessThan(1);
-    expect(await content(host, host.target)).toBe(wanted);
+    expect(await content(host, host.target)).toBe(expected);
     await setVolumes(host, { source, target });
     await mirrors(host);
     await identical(host);

@@ -32,7 +32,7 @@ afterAll(async () => {
 });
 
 /** A manual change, what a preview says of it, and how to check that it was repaired. */
-const changes: [change: string, told: string, look: string, repaired: string][] = [
+const changes: [change: string, shown: string, look: string, repaired: string][] = [
   [
     "echo '-- by nobody' >>/etc/lsyncd/lsyncd.conf.lua",
     "/etc/lsyncd/lsyncd.conf.lua has other content",
@@ -112,7 +112,7 @@ describe("the number of connections to a host", () => {
 it("is shown completely by a preview", async () => {
   for (const [change] of changes) await on1(change);
   const text = succeeded(await d.stack.preview());
-  for (const [, told] of changes) expect(text).toContain(told);
+  for (const [, shown] of changes) expect(text).toContain(shown);
   // For a file, including the changed lines, in the direction of the repair.
   expect(text).toMatch(/^ +---? by nobody$/m);
   expect(text).toMatch(/~ 2 to update/);

@@ -47,9 +47,9 @@ async function perl(lines: string): Promise<string> {
 }
 
 /** Waits for a state of a mirrored database that the copier reaches by retrying. */
-async function eventually(name: string, wanted: string): Promise<void> {
-  for (let i = 0; i < 100 && (await rows(name).catch(() => "")) !== wanted; i += 1) await sleep(100);
-  expect([await rows(name), status()]).toEqual([wanted, expect.anything()]);
+async function eventually(name: string, expected: string): Promise<void> {
+  for (let i = 0; i < 100 && (await rows(name).catch(() => "")) !== expected; i += 1) await sleep(100);
+  expect([await rows(name), status()]).toEqual([expected, expect.anything()]);
 }
 
 /** Interrupts the copier at each of its steps, in each kind of copy. */
@@ -78,7 +78,7 @@ describe("locks", () => {
       ...copierModules,
       "-e",
       `open(my $h, "<", $ARGV[0]) or die; lock_shared($h, 1) or die "no lock";
-       open(my $told, ">", "$ARGV[0].locked"); close $told; sleep 4; kill KILL => $$`,
+       open(my $mark, ">", "$ARGV[0].locked"); close $mark; sleep 4; kill KILL => $$`,
       file,
     ]).catch(() => undefined);
     while (!existsSync(`${file}.locked`)) await sleep(50);

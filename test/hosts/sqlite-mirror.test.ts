@@ -308,10 +308,10 @@ test("does not treat a directory that cannot be opened as deleted", async () => 
 });
 
 test("lsyncd-verify runs at the lowest priority", async () => {
-  const told = path.join(root, "priority");
-  writeFileSync(path.join(root, "guard"), `#!/bin/sh\n{ nice; ionice -p $$; } >${told}\n`);
+  const priority = path.join(root, "priority");
+  writeFileSync(path.join(root, "guard"), `#!/bin/sh\n{ nice; ionice -p $$; } >${priority}\n`);
   await verify();
-  expect(readFileSync(told, "utf8")).toBe("19\nidle\n");
+  expect(readFileSync(priority, "utf8")).toBe("19\nidle\n");
 });
 
 test("lsyncd-verify distinguishes an intact mirror from a damaged one, and reads only what it must", async () => {

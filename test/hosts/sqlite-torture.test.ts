@@ -18,7 +18,7 @@ test("at any moment, every database in the mirror is intact, committed and recen
     ...quickly,
   });
   expect(faults).toEqual([]);
-  // Late is by what is promised, and what the mirror has told and the machine took for copying in this very run. Where others
+  // The allowed age comes from the documented limit, the lag that the mirror reported, and the time that copying took in this run. Where others
   // use the machine too, a copy may wait for a processor: one in twenty, and none for long. The long mode takes none.
   expect(late.length).toBeLessThan(findings.length / 20);
   expect(late.filter(({ behind = 0, allowed = 0 }) => behind > 3 * allowed)).toEqual([]);

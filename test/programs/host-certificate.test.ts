@@ -145,9 +145,14 @@ describe("refuses what ssh refuses", () => {
     ["one that is not valid yet", ["-h", "-n", name, "-V", "+1h:+2h"], /certificate is valid only from \d{4}-/],
     ["one for another host", ["-h", "-n", "mail.example.com"], /is for mail\.example\.com, not for db\.example\.com/],
     ["one for a pattern", ["-h", "-n", "*.example.com"], /is for \*\.example\.com, not for db/],
-    ["one of a user", ["-n", name], /certificate is of a user/],
-    ["one of another authority", taken, /is signed by SHA256:\S+, which is no authority/, () => authority("ca-ecdsa")],
-    ["a revoked key", taken, /is of a key that is revoked/, () => `${authority()}\n${revoked(file("host"))}`],
+    ["one of a user", ["-n", name], /certificate is for a user/],
+    [
+      "one of another authority",
+      taken,
+      /is signed by SHA256:\S+, which is not an authority/,
+      () => authority("ca-ecdsa"),
+    ],
+    ["a revoked key", taken, /certifies a revoked key/, () => `${authority()}\n${revoked(file("host"))}`],
   ])("%s", async (_, options, why, known = authority) => {
     await serving(options, async (sshd) => {
       const text = await reached(connectionOf(sshd, known()));
@@ -172,7 +177,7 @@ describe("refuses what ssh refuses", () => {
       taken,
       async (sshd) => {
         expect(await reached(connectionOf(sshd, authority()))).toMatch(
-          /its certificate is not there: it shows only ssh-ed25519$/,
+          /its certificate is missing: the server offers only ssh-ed25519$/,
         );
         expect(ssh(sshd)).not.toBe("in");
       },
@@ -184,16 +189,18 @@ describe("refuses what ssh refuses", () => {
 it("refuses a certificate with any single byte changed", async () => {
   const shown = await serving(taken, () => Promise.resolve(readFileSync(file("shown-cert.pub"), "utf8")));
   const blob = Buffer.from(shown.split(" ")[1] ?? "", "base64");
-  const wanted = { authorities: [keyOf(file("ca-ed25519"))], revoked: [] };
+  const authorities = { authorities: [keyOf(file("ca-ed25519"))], revoked: [] };
   const now = new Date();
-  expect(certifiedKey(blob, name, wanted, now)).toBe(keyOf(file("host")));
+  expect(certifiedKey(blob, name, authorities, now)).toBe(keyOf(file("host")));
   for (let at = 0; at < blob.length; at++) {
     const spoiled = Buffer.from(blob);
     spoiled.writeUInt8(blob.readUInt8(at) ^ 1, at);
-    expect(() => certifiedKey(spoiled, name, wanted, now)).toThrow(UnusableCertificate);
-    expect(() => certifiedKey(blob.subarray(0, at), name, wanted, now)).toThrow(UnusableCertificate);
+    expect(() => certifiedKey(spoiled, name, authorities, now)).toThrow(UnusableCertificate);
+    expect(() => certifiedKey(blob.subarray(0, at), name, authorities, now)).toThrow(UnusableCertificate);
   }
-  expect(() => certifiedKey(Buffer.concat([blob, blob]), name, wanted, now)).toThrow(/something behind its signature/);
+  expect(() => certifiedKey(Buffer.concat([blob, blob]), name, authorities, now)).toThrow(
+    /extra data after its signature/,
+  );
 });
 
 it("refuses a certificate without a host name, which ssh accepts for every host", async () => {
@@ -211,8 +218,8 @@ it("does not accept a stolen certificate: the connection requires its key", asyn
   const one = await prepareSshd(folder, ["127.0.0.1"]);
   await one.start();
   try {
-    const wanted = { authorities: [keyOf(file("ca-ed25519"))], revoked: [] };
-    const hostKey = certifiedKey(Buffer.from(text, "base64"), name, wanted, new Date());
+    const authorities = { authorities: [keyOf(file("ca-ed25519"))], revoked: [] };
+    const hostKey = certifiedKey(Buffer.from(text, "base64"), name, authorities, new Date());
     expect(type).toBe("ssh-ed25519-cert-v01@openssh.com");
     const connection = { host: "127.0.0.1", port: one.port, user: one.user, privateKey: one.privateKey, hostKey };
     await expect(runRemote(connection, "echo in", "")).rejects.toThrow(/its key SHA256:\S+ is not the known one/);

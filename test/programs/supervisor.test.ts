@@ -57,7 +57,7 @@ async function showStatus(): Promise<NodeJS.ProcessEnv> {
   const receive = `my $socket = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0]) or die; open my $out, ">>", $ARGV[1] or die;
     $out->autoflush; while (defined $socket->recv(my $text, 4096)) { print {$out} "$text\\n" }`;
   receiver = spawn("perl", ["-MIO::Socket::UNIX", "-MIO::Handle", "-e", receive, at("notify"), at("shown")]);
-  await until("it can be told", () => exists("notify"));
+  await until("it can receive messages", () => exists("notify"));
   return { NOTIFY_SOCKET: at("notify") };
 }
 

@@ -59,7 +59,7 @@ export class Changes {
   /** Cuts off a change; the next deployment completes it, and no mixed state occurs in between. */
   async cutOff(cut: Cutter["cut"]): Promise<void> {
     await this.change();
-    this.cutter.mend();
+    this.cutter.restore();
     const before = await installed(this.d.host);
     this.cutter.cut = cut;
     failed(await this.d.stack.up());
@@ -90,7 +90,7 @@ export class Changes {
   async halfWay(): Promise<{ before: string; up: Promise<Finished> }> {
     const { host, stack } = this.d;
     await this.change();
-    this.cutter.mend();
+    this.cutter.restore();
     const before = await installed(host);
     await on(host, "rm -f /run/hung; touch /run/hang");
     const up = stack.up();
@@ -101,7 +101,7 @@ export class Changes {
 
   /** Deploys, expects a failure, and checks that the host is as before. Returns the output. */
   async unchanged(): Promise<string> {
-    this.cutter.mend();
+    this.cutter.restore();
     const before = await installed(this.d.host);
     const text = failed(await this.d.stack.up());
     expect(await installed(this.d.host)).toBe(before);
@@ -120,7 +120,7 @@ export class Changes {
   /** Deploys after an interruption, and checks that everything is complete and nothing was lost. */
   async completes(): Promise<void> {
     const { host, stack } = this.d;
-    this.cutter.mend();
+    this.cutter.restore();
     await stack.pulumi(["cancel", "--yes"], { allowFailure: true });
     succeeded(await stack.up());
     expect(await faultsOf(host)).toBe("");

@@ -340,10 +340,10 @@ def moments(scenario):
 
 
 def main():
-    wanted = sys.argv[4:]
+    selected = sys.argv[4:]
     results = {}
     for scenario in SCENARIOS:
-        if wanted and scenario.__name__ not in wanted:
+        if selected and scenario.__name__ not in selected:
             continue
         try:
             results[scenario.__name__] = {"moments": moments(scenario), "fault": None}

@@ -12,7 +12,7 @@ export interface Passed {
 
 /** A proxy to a host's SSH server that can cut connections. */
 export class Cutter {
-  /** Asked before bytes are handed on; true cuts every connection, and none can be made until `mend`. */
+  /** Asked before bytes are handed on; true cuts every connection, and none can be made until `restore`. */
   cut: (passed: Passed) => boolean = () => false;
   /** Called once, when the connections are cut. */
   onCut: () => void = () => undefined;
@@ -44,7 +44,7 @@ export class Cutter {
   }
 
   /** Lets everything pass again, and resets the counters. */
-  mend(): void {
+  restore(): void {
     this.isCut = false;
     this.cut = () => false;
     this.onCut = () => undefined;

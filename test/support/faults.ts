@@ -10,9 +10,9 @@ export async function files(host: SandboxHost, path: string): Promise<Map<string
   return new Map(lines.map((line) => [line.slice(66), line.slice(0, 64)]));
 }
 
-/** The number of files of `wanted` that are missing from `there` or differ. */
-export function missingFrom(there: Map<string, string>, wanted: Map<string, string>): number {
-  return [...wanted].filter(([path, hash]) => there.get(path) !== hash).length;
+/** The number of files of `expected` that are missing from `there` or differ. */
+export function missingFrom(there: Map<string, string>, expected: Map<string, string>): number {
+  return [...expected].filter(([path, hash]) => there.get(path) !== hash).length;
 }
 
 /**

@@ -76,7 +76,7 @@ export interface MailServerOptions {
   /** Allow a login without encryption. */
   plainLogin?: boolean;
   /** An error for every mail. */
-  trouble?: "421 at the greeting" | "451 after the text" | "550 after the text" | "cut connection";
+  failure?: "421 at the greeting" | "451 after the text" | "550 after the text" | "cut connection";
 }
 
 const refusal = (text: string, responseCode: number): Error => Object.assign(new Error(text), { responseCode });
@@ -103,7 +103,7 @@ export class MailServer {
       later = [],
       silent = false,
     } = options;
-    const { trouble, plainLogin = false } = options;
+    const { failure, plainLogin = false } = options;
     const settings: SMTPServerOptions = {
       secure: implicitTls,
       ...(certificate ? { key: certificate.key, cert: certificate.cert } : {}),
@@ -112,7 +112,7 @@ export class MailServer {
       // Enforced by the test server to show what a client does by itself: a login is refused unless encrypted.
       allowInsecureAuth: plainLogin,
       onConnect: (_session, answer) => {
-        answer(trouble === "421 at the greeting" && !sink.accepting ? refusal("try again later", 421) : null);
+        answer(failure === "421 at the greeting" && !sink.accepting ? refusal("try again later", 421) : null);
       },
       disableReverseLookup: true,
       onAuth: ({ username, password }, _session, answer) => {
@@ -130,10 +130,10 @@ export class MailServer {
         stream.on("end", () => {
           const raw = Buffer.concat(chunks);
           if (silent) return;
-          if (trouble !== undefined && !sink.accepting) {
-            if (trouble === "cut connection") {
+          if (failure !== undefined && !sink.accepting) {
+            if (failure === "cut connection") {
               for (const { _socket } of server.connections as Set<{ _socket: Socket }>) _socket.destroy();
-            } else answer(refusal("no", trouble === "451 after the text" ? 451 : 550));
+            } else answer(refusal("no", failure === "451 after the text" ? 451 : 550));
             return;
           }
           void simpleParser(raw).then((message) => {

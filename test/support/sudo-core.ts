@@ -104,9 +104,9 @@ export function testSudo({ release, sudoers, arrange }: Arrangement): void {
     const text = failed(finished);
     expect(await Promise.all(d.hosts.map(deployed))).toEqual([true, true, true, false]);
 
-    const told = text.match(/sudo on sqlite-\d refuses .*/g) ?? [];
-    expect(new Set(told).size).toBe(1);
-    expect(told[0]).toContain("sudo on sqlite-4 refuses the password for deploy. It was tried once");
+    const refused = text.match(/sudo on sqlite-\d refuses .*/g) ?? [];
+    expect(new Set(refused).size).toBe(1);
+    expect(refused[0]).toContain("sudo on sqlite-4 refuses the password for deploy. It was tried once");
     // sudo itself tries once: more attempts could lock the account.
     expect(await refusals(host(4))).toBe(1);
 

@@ -153,7 +153,7 @@ def run(source, chance):
             fill(source, chance, 100)
 
 
-def trouble(path):
+def problem(path):
     """Why a copy of a database is none of its committed states, or None."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
         copy = os.path.join(place, "copy.db")
@@ -203,7 +203,7 @@ def check(source, mirror):
             below = os.path.relpath(path, mirror)
             if name.endswith(".db"):
                 databases += 1
-                why = trouble(path)
+                why = problem(path)
                 if why:
                     broken.append(f"{below}: {why}")
     for path, below, data in ordinary(mirror):

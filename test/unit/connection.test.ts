@@ -30,7 +30,7 @@ it("refuses an unusable key once for all hosts that share it, without showing it
   const attempt = (): unknown =>
     connections(settingsOf({ hosts, privateKey: key.replaceAll("RSA", "DSA") }), () => undefined);
   expect(attempt).toThrow(
-    /\(1 fault\); no host was contacted:\n {2}- lsyncd:privateKey of sqlite-1: is no key that ssh takes/,
+    /\(1 fault\); no host was contacted:\n {2}- lsyncd:privateKey of sqlite-1: is not a private key that ssh supports/,
   );
   expect(attempt).not.toThrow(/hunter2/);
 });
@@ -116,9 +116,9 @@ describe("a bastion", () => {
   });
 
   it("lets hosts in two networks have the same address", () => {
-    const twin = { ...entry, name: "sqlite-2" };
-    expect(() => settingsOf({ hosts: [entry, { ...twin, bastion }] })).not.toThrow();
-    expect(() => settingsOf({ hosts: [entry, twin] })).toThrow(/is already used/);
+    const other = { ...entry, name: "sqlite-2" };
+    expect(() => settingsOf({ hosts: [entry, { ...other, bastion }] })).not.toThrow();
+    expect(() => settingsOf({ hosts: [entry, other] })).toThrow(/is already used/);
   });
 });
 

@@ -42,8 +42,8 @@ it("what users run needs only packages that an installation without devDependenc
         if (/\.(ts|cjs)$/.test(path) && !files.includes(path)) files.push(path);
       } else if (!name.startsWith("node:")) {
         const [scope = "", rest = ""] = name.split("/");
-        const wanted = scope.startsWith("@") ? `${scope}/${rest}` : scope;
-        if (!(wanted in dependencies)) missing.add(`${wanted} (${file})`);
+        const packageName = scope.startsWith("@") ? `${scope}/${rest}` : scope;
+        if (!(packageName in dependencies)) missing.add(`${packageName} (${file})`);
       }
     }
   }

@@ -118,9 +118,9 @@ describe("secrets", () => {
       "npx pulumi config set --secret privateKey --stack prod <~/.ssh/deploy",
     );
     const hosts = ["a", "b"].map((name) => ({ name, variables: { ansible_ssh_private_key_file: `/keys/${name}` } }));
-    const told = importHosts(hosts, { stack: "prod", user: "root" }).remarks.join("\n");
-    expect(told).toContain("--path 'hosts[0].privateKey' --stack prod </keys/a");
-    expect(told).toContain("--path 'hosts[1].privateKey' --stack prod </keys/b");
+    const listed = importHosts(hosts, { stack: "prod", user: "root" }).remarks.join("\n");
+    expect(listed).toContain("--path 'hosts[0].privateKey' --stack prod </keys/a");
+    expect(listed).toContain("--path 'hosts[1].privateKey' --stack prod </keys/b");
   });
 });
 

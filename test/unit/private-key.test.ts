@@ -64,7 +64,7 @@ describe("a key in PKCS#8", () => {
     const of = (make: () => { privateKey: { export: (format: never) => unknown } }): string =>
       String(make().privateKey.export(plain as never));
     expect(() => loginKey(of(() => generateKeyPairSync("x25519")))).toThrow(
-      /is of a type that ssh does not take \(x25519\)/,
+      /has a type that ssh does not support \(x25519\)/,
     );
     expect(() => loginKey(of(() => generateKeyPairSync("ec", { namedCurve: "secp256k1" })))).toThrow(/\(secp256k1\)/);
     expect(() => loginKey("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")).toThrow("is damaged");
@@ -75,8 +75,8 @@ describe("a key in PKCS#8", () => {
       .ecdsa()
       .privateKey.export(encrypted as never)
       .toString();
-    expect(() => loginKey(text, "another")).toThrow("is not opened by its privateKeyPassphrase");
-    expect(() => loginKey(text)).toThrow("is encrypted, and there is no privateKeyPassphrase for it");
+    expect(() => loginKey(text, "another")).toThrow("cannot be decrypted with its privateKeyPassphrase");
+    expect(() => loginKey(text)).toThrow("is encrypted, but privateKeyPassphrase is not set");
   });
 });
 
@@ -111,20 +111,28 @@ describe("a key of ssh-keygen", () => {
   );
 
   it.each([
-    ["encrypted without its passphrase", openssh("aes256-ctr"), "is encrypted, and there is no privateKeyPassphrase"],
+    ["encrypted without its passphrase", openssh("aes256-ctr"), "is encrypted, but privateKeyPassphrase is not set"],
     [
       "of a security key",
       openssh("none", "sk-ssh-ed25519@openssh.com"),
-      "is of a security key (sk-ssh-ed25519@openssh.com)",
+      "belongs to a security key (sk-ssh-ed25519@openssh.com)",
     ],
-    ["truncated", openssh("none").replace(/\n.*\n/, "\nb3BlbnNzaC1r\n"), "is cut short"],
+    ["truncated", openssh("none").replace(/\n.*\n/, "\nb3BlbnNzaC1r\n"), "is truncated"],
     [
       "of DSA",
       "-----BEGIN DSA PRIVATE KEY-----\nAAAA\n-----END DSA PRIVATE KEY-----",
-      "no key that ssh takes any more (DSA)",
+      "is not a private key that ssh supports (DSA)",
     ],
-    ["of another program", "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nAAAA", "no key that ssh takes any more"],
-    ["in PEM, encrypted", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", "is encrypted, and there is no"],
+    [
+      "of another program",
+      "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nAAAA",
+      "is not a private key that ssh supports",
+    ],
+    [
+      "in PEM, encrypted",
+      "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n",
+      "is encrypted, but privateKeyPassphrase",
+    ],
   ])("%s is refused, and not shown", (_what, key, message) => {
     expect(() => loginKey(key)).toThrow(message);
     expect(() => loginKey(key)).not.toThrow("AAAA");

@@ -24,16 +24,16 @@ async function forAnyHost(check: (cases: Case[]) => Promise<void>): Promise<void
   await assertBatch(admittedHost, (hosts) => check(hosts.map((host) => ({ host, files: renderFiles(host) }))));
 }
 
-const filesIn = (cases: Case[], wanted: Language): { host: HostSettings; file: RenderedFile }[] =>
+const filesIn = (cases: Case[], language: Language): { host: HostSettings; file: RenderedFile }[] =>
   cases.flatMap(({ host, files }) =>
     files
       // Files that are the same on all hosts contain no values.
-      .filter((file) => sourceOf(file.path).rendered && languageOf(file) === wanted)
+      .filter((file) => sourceOf(file.path).rendered && languageOf(file) === language)
       .map((file) => ({ host, file })),
   );
 
-const writtenIn = (cases: Case[], wanted: Language, helper: string): Written[] =>
-  filesIn(cases, wanted).flatMap(({ host, file }) => written(file, host, helper));
+const writtenIn = (cases: Case[], language: Language, helper: string): Written[] =>
+  filesIn(cases, language).flatMap(({ host, file }) => written(file, host, helper));
 
 it("the lsyncd configuration sets all settings in lsyncd", async () => {
   await forAnyHost(async (cases) => {

@@ -63,8 +63,8 @@ describe("npm run sandbox", () => {
       { action: "fail", name: "two", host: "sqlite-1", volume: "target", failing: "write" },
     ],
     [["ssh", "sqlite-1", "--", "ls"], { action: "ssh", name: "sandbox", host: "sqlite-1", command: ["ls"] }],
-  ])("%j", (argv, wish) => {
-    expect(readArguments(argv)).toEqual(wish);
+  ])("%j", (argv, parsed) => {
+    expect(readArguments(argv)).toEqual(parsed);
   });
 
   test.each([

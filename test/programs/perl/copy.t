@@ -158,7 +158,7 @@ subtest 'a file that is not an SQLite database is mirrored unchanged' => sub {
     if (!$locker) {
         open my $file, '+<', "$source/duck.db" or die;
         fcntl $file, Fcntl::F_SETLK(), flock_struct(Fcntl::F_WRLCK(), 0, 0) or die;
-        open my $told, '>', "$folder/locked";
+        open my $mark, '>', "$folder/locked";
         sleep 60;
         POSIX::_exit(0);
     }
@@ -196,7 +196,7 @@ subtest 'an encrypted database is copied under its locks' => sub {
     if (!$locker) {
         open my $own, '+<', "$source/secret.db" or die;
         fcntl $own, Fcntl::F_SETLK(), flock_struct(Fcntl::F_WRLCK(), 0x40000000, 512) or die;
-        open my $told, '>', "$folder/locked";
+        open my $mark, '>', "$folder/locked";
         sleep 60;
     }
     push @held, [$locker];

@@ -44,8 +44,8 @@ for my $path (sort keys %model) {
     $entry->{since} == $model{$path}{since} && $entry->{tries} == $model{$path}{tries} && $entry->{reason} eq 'a writer' or fail("$path differs");
 }
 my @oldest = map { $by_ref{$_} } $waiting->oldest(10, sub { $model{ $by_ref{ $_[0] } } && $model{ $by_ref{ $_[0] } }{ref} == $_[0] });
-my @wanted = (sort { $model{$a}{since} <=> $model{$b}{since} } keys %model)[ 0 .. 9 ];
-is(join(' ', sort { $model{$a}{since} <=> $model{$b}{since} } @oldest), join(' ', @wanted), 'the oldest ones');
+my @expected = (sort { $model{$a}{since} <=> $model{$b}{since} } keys %model)[ 0 .. 9 ];
+is(join(' ', sort { $model{$a}{since} <=> $model{$b}{since} } @oldest), join(' ', @expected), 'the oldest ones');
 
 @by_ref{8e6 .. 8e6 + 6000} = ('new', map { "n$_" } 1 .. 6000);
 is($waiting->defer('new', 1.7e9, 8e6, 0, 'error', 'this'), 1, 'the first reason is new');

@@ -3,7 +3,7 @@
 #   perl -I LIBRARY -I test/support copier.pl SOURCE TARGET NAME     lines: "copy SEED", "kill SEED N": ended before its
 #                                                                    Nth step, or "cut SEED N": at its Nth system call that changes something
 #
-# Times are told apart after 12 ms instead of 50, and nothing is synced: a process that is killed loses nothing of what it wrote. A lock
+# Two times count as different after 12 ms instead of 50, and nothing is synced: a process that is killed loses nothing of what it wrote. A lock
 # that somebody holds is asked for once: nobody else runs meanwhile.
 use strict;
 use warnings;

@@ -285,14 +285,14 @@ class History:
                 pass
             os._exit(0)
         os.close(send)
-        with os.fdopen(receive) as told:
-            self.hear(told)
+        with os.fdopen(receive) as reports:
+            self.hear(reports)
         os.waitpid(pid, 0)
         self.after_death(lonely)
 
-    def hear(self, told):
+    def hear(self, reports):
         """What a process said of its commits before it was killed."""
-        for line in told:
+        for line in reports:
             what, number, state = line.split()
             self.states[int(number)] = state
             if what == "done":
@@ -357,8 +357,8 @@ class History:
             pass
         os.write(start, b".")
         os.close(start)
-        with os.fdopen(receive) as told:
-            self.hear(told)
+        with os.fdopen(receive) as reports:
+            self.hear(reports)
         died = os.WIFSIGNALED(os.waitpid(pid, 0)[1])
         if self.trace:
             print("    call", at, "killed" if died else "not reached", "within a commit" if self.maybe else "")
