@@ -16,8 +16,8 @@ export function missingFrom(there: Map<string, string>, expected: Map<string, st
 }
 
 /**
- * Waits until source and target hold the same files with the same content, and says how long that took, in seconds. When lsyncd-wait says
- * that all is mirrored, they must be the same at once; a host of an earlier version has none, and a held mirror may be the same too.
+ * Waits until source and target hold the same files with the same content, and returns how long that took, in seconds. When lsyncd-wait
+ * reports that all is mirrored, they must be the same at once; a host of an earlier version has none, and a held mirror may be the same too.
  */
 export async function identical(host: SandboxHost, seconds = 60): Promise<number> {
   const began = Date.now();
@@ -58,11 +58,13 @@ export async function mirrors(host: SandboxHost, seconds = 60): Promise<number> 
   const began = Date.now();
   const token = `alive-${String(Math.random()).slice(2)}`;
   await on(host, `echo ${token} >${host.source}/alive`);
+  // Again while it cannot wait yet, because a volume or its own directory is not back.
   await eventually(
-    async () => (await on(host, `cat ${host.target}/alive`, { allowFailure: true })) === token,
+    async () => (await attempt(host, `lsyncd-wait --timeout ${seconds} ${host.source}/alive`)).code === 0,
     seconds,
     async () => on(host, "systemctl status lsyncd --no-pager -n 30", { allowFailure: true }),
   );
+  expect(await on(host, `cat ${host.target}/alive`)).toBe(token);
   return Math.round((Date.now() - began) / 100) / 10;
 }
 
