@@ -164,7 +164,7 @@ describe("the state directory", () => {
     [
       "read-only",
       // Made read-only before it is mounted at its place: a later change of the mount would not reach lsyncd's private mounts.
-      `mkdir -p /run/read-only && mount --bind ${state} /run/read-only && mount -o remount,bind,ro /run/read-only &&
+      `mkdir -p /run/read-only && mount --bind ${state} /run/read-only && mount --make-private /run/read-only && mount -o remount,bind,ro /run/read-only &&
        mount --bind /run/read-only ${state} && umount /run/read-only`,
       /^PROBLEM +monitor +\S+ cannot be written[^]*^PROBLEM +log .* Retrying a list/m,
       "lsyncd tried again and again, which the monitor reported; mirrored when it could be written again",
