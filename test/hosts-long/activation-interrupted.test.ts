@@ -56,7 +56,7 @@ describe("a change", () => {
       await c.cutOff(({ bytes }) => bytes >= (whole.bytes * percent) / 100);
       await row({
         injected: `Connection cut after ${percent} % of the bytes of a change`,
-        happened: "old or new in force, the next `up` completed it",
+        happened: "the old or the new one was in force; the next `up` completed it",
         lost: await c.lost(),
       });
     },

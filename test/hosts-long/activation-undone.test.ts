@@ -88,7 +88,7 @@ describe("a failing deployment", () => {
     await c.completes();
     await row({
       injected: "A unit that fails to start",
-      happened: "undone; the old deployment ran on",
+      happened: "undone; the old deployment kept running",
       lost: await c.lost(),
     });
   });
@@ -115,7 +115,7 @@ describe("a disk that rejects writes", () => {
     await c.completes();
     await row({
       injected: `A deployment when ${injected}`,
-      happened: "not made, or undone; the old one ran on",
+      happened: "rejected or undone; the old one kept running",
       lost: await c.lost(),
     });
   });

@@ -110,7 +110,7 @@ describe("the mirror", () => {
     await identical(host);
     await row({
       injected: "btrfs: another subvolume of the same disk mounted in place of the source",
-      happened: "lsyncd ended and waited; the mirror was left alone",
+      happened: "lsyncd ended and waited; the mirror was not touched",
       lost: await lost(),
     });
   });
@@ -126,8 +126,8 @@ describe("the mirror", () => {
     await mirrors(host, 120);
     await identical(host, 120);
     await row({
-      injected: "btrfs: a file larger than the target's room, removed later",
-      happened: "lsyncd mirrored on",
+      injected: "btrfs: a file larger than the target's free space, removed later",
+      happened: "lsyncd went on mirroring",
       lost: await lost(),
     });
   });
@@ -170,7 +170,7 @@ describe("a replaced disk", () => {
     await identical(host);
     await row({
       injected: "btrfs: the primary replaced by another disk, with the same data in a subvolume of the same name",
-      happened: "refused until it was accepted; mirrored since",
+      happened: "refused until it was accepted; then mirrored",
       lost: await lost(),
     });
   });

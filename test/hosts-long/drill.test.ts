@@ -46,7 +46,7 @@ function expectAll(account: Account, way: Way): void {
 const record = (injected: string, { losses, recoverySeconds }: Account): Promise<void> =>
   row({
     injected,
-    happened: `the application ran again after ${recoverySeconds.toFixed(0)} s; of its databases at most the last ${Math.max(...losses.map(({ seconds }) => seconds)).toFixed(1)} s had not reached the mirror`,
+    happened: `the application ran again after ${recoverySeconds.toFixed(0)} s; at most the last ${Math.max(...losses.map(({ seconds }) => seconds)).toFixed(1)} s of its databases had not reached the mirror`,
     lost: 0,
   });
 

@@ -179,7 +179,7 @@ describe("something mounted inside the target", () => {
     await identical(host);
     await row({
       injected: "Another directory mounted inside the target",
-      happened: "lsyncd ended and waited; what is mounted there was left alone",
+      happened: "lsyncd ended and waited; the mounted directory was not touched",
       lost: missingFrom(await files(host, host.target), await files(host, host.source)),
     });
   });

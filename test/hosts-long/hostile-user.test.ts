@@ -55,7 +55,7 @@ it.each([
   expect(await on(host, `grep -rl --devices=skip 'root only' ${host.source} ${host.target} || true`)).toBe("");
   await row({
     injected: `${String(seconds)} s of swapped directories, links, FIFOs and hard links against ${what}`,
-    happened: "nothing outside of the volumes changed, by checksum, owner and mode",
+    happened: "nothing outside the volumes changed, by checksum, owner and mode",
     lost: 0,
   });
 });

@@ -87,7 +87,7 @@ it("a machine with two entries is deployed as one of them, and the other is refu
     await identical(one);
     await row({
       injected: "Two entries of a stack that lead to one machine, by different addresses and host keys",
-      happened: "one in force, the other refused; taking out the one that lost left the machine as it was",
+      happened: "one in force, the other refused; removing the refused one did not touch the machine",
       lost: missingFrom(await files(one, one.target), await files(one, one.source)),
     });
   } finally {

@@ -68,7 +68,7 @@ describe("lsyncd-failover", () => {
     expect(await content(host, host.target)).toBe(inUse);
     await row({
       injected: "Failover begun; then a start by hand, a reboot and a deployment",
-      happened: "lsyncd did not run, the mirror in use stayed as it was",
+      happened: "lsyncd did not run, and the mirror in use was not touched",
       lost: 0,
     });
   });
@@ -114,7 +114,7 @@ describe("a replaced primary", () => {
     expect(missingFrom(await files(host, host.target), before)).toBeLessThanOrEqual(1); // alive
     await row({
       injected: "The primary replaced by an empty disk, restored from the mirror, accepted",
-      happened: "refused while it was empty and until it was accepted; mirrored since",
+      happened: "refused while it was empty and until it was accepted; then mirrored",
       lost: await lost(),
     });
   });
@@ -197,7 +197,7 @@ describe("a mirror that becomes the primary", () => {
     // The deployment finds everything as recorded.
     succeeded(await d.stack.preview());
     await row({
-      injected: "The mirror made the primary, an empty disk its mirror (lsyncd-failover end --reverse)",
+      injected: "The mirror becomes the primary, and an empty disk its mirror (lsyncd-failover end --reverse)",
       happened: "refused while the disk held data; then mirrored the other way",
       lost: await lost(),
     });

@@ -46,7 +46,7 @@ describe("packages reinstalled, as an upgrade does", () => {
     expect(succeeded(await c.d.stack.preview(["--refresh"]))).not.toMatch(/has other content|is not enabled/);
     await row({
       injected: "lsyncd and rsync installed again (apt-get install --reinstall) while it mirrors",
-      happened: "mirrored on, with the deployment's own files and units",
+      happened: "it went on mirroring, with the deployment's own files and units",
       lost: await c.lost(),
     });
   });
@@ -95,7 +95,7 @@ describe("packages reinstalled, as an upgrade does", () => {
     await identical(host);
     await row({
       injected: "The same during a failover",
-      happened: "the mirror in use stayed as it was",
+      happened: "the mirror in use was not touched",
       lost: await c.lost(),
     });
   });
@@ -125,10 +125,9 @@ describe("a newer package of lsyncd with a configuration file at our path", () =
     expect(await faultsOf(host)).toBe("");
     await identical(host);
     await row({
-      injected:
-        "lsyncd upgraded to a package that brings a configuration file of its own, with nobody to answer dpkg's question",
+      injected: "lsyncd upgraded to a package with its own configuration file, without a terminal for dpkg's question",
       happened:
-        "the deployment's file stayed and it mirrored on; a deployment was refused until the package was configured",
+        "the deployment's file stayed, and lsyncd went on mirroring; a deployment was refused until the package was configured",
       lost: await c.lost(),
     });
   });
@@ -160,14 +159,14 @@ describe("systemctl daemon-reload in the middle of a deployment", () => {
 
 describe("the state directory", () => {
   it.each([
-    ["without room", full(state), /^ok +log /m, "mirrored, at the latest when there was room"],
+    ["full", full(state), /^ok +log /m, "mirrored, at the latest when space was free again"],
     [
       "read-only",
       // Made read-only before it is mounted at its place: a later change of the mount would not reach lsyncd's private mounts.
       `mkdir -p /run/read-only && mount --bind ${state} /run/read-only && mount --make-private /run/read-only && mount -o remount,bind,ro /run/read-only &&
        mount --bind /run/read-only ${state} && umount /run/read-only`,
       /^PROBLEM +monitor +\S+ cannot be written[^]*^PROBLEM +log .* Retrying a list/m,
-      "lsyncd tried again and again, which the monitor reported; mirrored when it could be written again",
+      "lsyncd kept retrying, which the monitor reported; mirrored once the directory was writable again",
     ],
   ])(
     "%s does not stop mirroring for good: changes made meanwhile are mirrored afterwards at the latest",
@@ -229,7 +228,7 @@ describe("inotify watches used up", () => {
     await row({
       injected: "The kernel's inotify watches used up",
       happened:
-        "lsyncd ended and was started again every 10 s, and that was reported; mirrored everything when there were enough",
+        "lsyncd was restarted every 10 s, which was reported; everything was mirrored once there were enough watches",
       lost: await c.lost(),
     });
   });

@@ -54,8 +54,7 @@ describe("a deployment that is interrupted during the swap", () => {
     await c.completes();
     await row({
       injected: "Host killed in the middle of the swap",
-      happened:
-        "undone by itself at boot, and reported by mail; the old deployment mirrored; the next `up` completed it",
+      happened: "the host undid it at boot and sent a mail; the old deployment mirrored; the next `up` completed it",
       lost: await c.lost(),
     });
   });
@@ -87,7 +86,7 @@ describe("a change", () => {
     await c.cutOff(({ connection }) => connection >= connections);
     await row({
       injected: "Connection cut as the activation begins",
-      happened: "old or new in force, the next `up` completed it",
+      happened: "the old or the new one was in force; the next `up` completed it",
       lost: await c.lost(),
     });
   });
@@ -111,7 +110,7 @@ describe("a change", () => {
     await c.completes();
     await row({
       injected: "A setting that rsync refuses",
-      happened: "undone, with rsync's words; the old deployment ran on",
+      happened: "undone, with rsync's error in the message; the old deployment kept running",
       lost: await c.lost(),
     });
   });

@@ -108,7 +108,7 @@ describe("kill -9", () => {
       );
       await row({
         injected: `kill -9 of ${name} in the middle of a copy`,
-        happened: "the copy was made again",
+        happened: "the copy was repeated",
         lost: missingFrom(
           new Map([["f", await on(host, `sha256sum <${host.target}/killed-${name}`)]]),
           new Map([["f", await on(host, `sha256sum <${host.source}/killed-${name}`)]]),
@@ -138,8 +138,8 @@ describe("a full target", () => {
     await on(host, `rm ${host.source}/too-large`);
     await eventually(async () => !(await exists(`${host.target}/too-large`)), 60);
     await row({
-      injected: "A file larger than the target's room, made smaller later",
-      happened: "it was left out and reported, all else was mirrored, and it once it fitted",
+      injected: "A file larger than the target's free space, made smaller later",
+      happened: "it was skipped and reported, everything else was mirrored, and it followed once it fit",
       lost: (await lost()) - 1, // mail/a/7.eml, which another test holds fast
     });
   });
@@ -161,7 +161,7 @@ describe("a full target", () => {
     );
     expect(await exists(`${host.target}/old`)).toBe(false);
     await row({
-      injected: "A large file replaced by another for which the target has no room beside the first (--delete-after)",
+      injected: "A large file replaced by another, without free space on the target for both (--delete-after)",
       happened: "the pass was repeated with deletions first",
       lost: (await lost()) - 1,
     });
@@ -200,7 +200,7 @@ describe("a file that rsync could not write (exit code 23)", () => {
     expect(await on(host, `cat ${host.target}/mail/a/7.eml`)).toBe("changed");
     await row({
       injected: "A file that cannot be written in the mirror for a while (rsync ends with 23)",
-      happened: `mirrored ${seconds} s after it could be`,
+      happened: `mirrored ${seconds} s after it became writable`,
       lost: await lost(),
     });
   });
@@ -237,7 +237,7 @@ describe("the source", () => {
     expect(missingFrom(now, before)).toBeLessThanOrEqual(100);
     await row({
       injected: `Most files of the source ${how} (300)`,
-      happened: "the mirror was stopped and held",
+      happened: "mirroring stopped, and the mirror was held",
       lost: 0,
     });
     await on(host, `rsync -aX --acls --delete /srv/before/ ${host.source}/ && rm -r /srv/before && lsyncd-release`);
@@ -260,7 +260,7 @@ describe("the source", () => {
     expect((await attempt(host, "lsyncd-release")).output).toContain("lsyncd-release --accept-source");
     await row({
       injected: "A source that was set back in time (a restored snapshot)",
-      happened: "the mirror was stopped and held until someone accepted it",
+      happened: "mirroring stopped, and the mirror was held until an operator accepted the source",
       lost: missingFrom(await files(host, host.target), before),
     });
     await on(host, "lsyncd-release --accept-source");
@@ -283,7 +283,7 @@ describe("the source", () => {
     expect(missingFrom(await files(host, host.target), before)).toBe(0);
     await row({
       injected: `The source emptied (rm -rf, ${before.size} files)`,
-      happened: "the mirror was stopped and held until someone looked",
+      happened: "mirroring stopped, and the mirror kept every file",
       lost: missingFrom(await files(host, host.target), before),
     });
     // Restored as the alert and the documentation describe.

@@ -44,7 +44,7 @@ describe("both disks", () => {
     await identical(host);
     await row({
       injected: "Source and target disks exchanged",
-      happened: "lsyncd waited; mirrored when they were as deployed again",
+      happened: "lsyncd waited; it mirrored once they were back in their places",
       lost: missingFrom(await files(host, host.target), await files(host, host.source)),
     });
   });
@@ -102,7 +102,7 @@ describe("a disk mounted over the directory that both volumes are mounted in", (
     await identical(host);
     await row({
       injected: "Another disk mounted over /mnt, with old copies of both volumes' directories on it",
-      happened: `lsyncd ended within ${ended} s and waited; the disk was left alone`,
+      happened: `lsyncd ended within ${ended} s and waited; the disk was not touched`,
       lost: missingFrom(await files(host, host.target), await files(host, host.source)),
     });
   });

@@ -52,7 +52,7 @@ describe("a host that the Ansible playbook deployed", () => {
     );
     await row({
       injected: "A host that the Ansible playbook deployed, taken over",
-      happened: `no skipping of safety; ${gap / 10} s without lsyncd; no old file left`,
+      happened: `LSYNCD_SKIP_SAFETY was not needed; lsyncd was down for ${gap / 10} s; no old file was left`,
       lost: missingFrom(await files(host, host.target), await files(host, host.source)),
     });
   });
