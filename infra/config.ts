@@ -104,7 +104,7 @@ const accessShape = {
   password: field.login.password.optional().describe("Login password, used after or instead of a private key."),
   becomePassword: field.becomePassword.optional().describe("Password for sudo, if it asks for one."),
   bastion: field.bastion.optional().describe("Jump host: its address, port, user and login."),
-  sshConfig: field.flag.describe("Take what is not set here from ~/.ssh/config."),
+  sshConfig: field.flag.describe("Read settings that are missing here from ~/.ssh/config."),
 };
 
 /** Defaults for logging in. */
@@ -113,7 +113,7 @@ const accessDefaults = { port: 22, user: "root", sshConfig: false };
 const mirror = z.strictObject(mirrorShape);
 const common = mirror.extend(accessShape).partial();
 const host = common.extend({
-  name: field.hostName.describe("Name of the host in previews and in the exports."),
+  name: field.hostName.describe("Name of the host in previews and in the stack's outputs."),
   address: field.hostAddress.describe("DNS name or IP address to connect to."),
   hostKey: field.publicKey
     .optional()

@@ -14,7 +14,10 @@ interface Loaded {
 
 /** The modes of `npm run bench`. To add one: a line here, and a section in sections.ts for its results. */
 export const modes: Record<string, Mode> = {
-  deploy: { about: "deploys, beside Ansible and pyinfra (the default)", load: () => require("./deploy") as Loaded },
+  deploy: {
+    about: "deploys, compared with Ansible and pyinfra (the default)",
+    load: () => require("./deploy") as Loaded,
+  },
   host: { about: "what the mirror costs on its host", load: () => require("./host") as Loaded },
   hundred: {
     about: "what a hundred hosts cost the machine that deploys",
@@ -22,7 +25,7 @@ export const modes: Record<string, Mode> = {
   },
   profile: { about: "where the time of a run that changes nothing goes", load: () => require("./profile") as Loaded },
   sqlite: {
-    about: "what mirroring databases costs, and what the mirror is worth at any moment",
+    about: "what mirroring databases costs, and whether the mirror opens at any moment",
     load: () => require("./sqlite") as Loaded,
   },
   many: {

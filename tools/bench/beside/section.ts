@@ -23,7 +23,7 @@ export const besideSection: Section = {
     const { conditions, runs } = raw as BesideResults;
     const order = ({ way, databases }: Beside): number => databases * ways.length + ways.indexOf(way);
     const heads = [
-      ...["copied by", "databases", "commits a second, wanted", "made"],
+      ...["copied by", "databases", "target commits a second", "achieved"],
       ...["behind: median, s", "99 of 100 within, s", "most, s", "copies that open", "CPU, % of a core", "memory, MB"],
     ];
     const rows = [...runs].sort((a, b) => order(a) - order(b)).map(row);

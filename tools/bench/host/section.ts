@@ -71,8 +71,8 @@ export const hostSections: Record<string, Section> = {
         ` The kernel keeps ${figure(kernelEach)} bytes more for each (${Object.entries(kernel)
           .map(([name, bytes]) => `\`${name}\` ${bytes}`)
           .join(", ")}), ${megabytes(kernelEach * 10_000)} MB for ten thousand.`,
-      `On that line, ${databases} databases in directories of their own need ${at(databases)} MB in lsyncd, ` +
-        `${megabytes(kernelEach * databases)} MB in the kernel, and ${figure(databases * seconds)} s at each start, beside the time that rsync takes to compare the files.`,
+      `At this rate, ${databases} databases in directories of their own need ${at(databases)} MB in lsyncd, ` +
+        `${megabytes(kernelEach * databases)} MB in the kernel, and ${figure(databases * seconds)} s at each start, in addition to the time that rsync takes to compare the files.`,
     ];
   }),
   burst: section("burst", ({ files, before, most, seconds }) => [

@@ -46,7 +46,7 @@ export const manySection: Section = {
         ),
         markdownTable(
           [
-            ...["databases", "in", "commits a second, wanted", "made"],
+            ...["databases", "in", "target commits a second", "achieved"],
             ...["behind: median, s", "99 of 100 within, s", "most, s"],
             ...[
               "most delays",
@@ -54,7 +54,7 @@ export const manySection: Section = {
               "CPU, % of a core",
               "lsyncd, MB",
               "copier, MB",
-              "p99 beside no mirror",
+              "p99 relative to no mirror",
             ],
           ],
           rates,

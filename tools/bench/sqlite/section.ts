@@ -34,8 +34,8 @@ export const sqliteSections: Record<string, Section> = {
         "copied under locks, MB/s",
         "rsync, MB/s",
         "rsync --fsync, MB/s",
-        "time beside rsync",
-        "beside rsync --fsync",
+        "time relative to rsync",
+        "relative to rsync --fsync",
       ],
       runs.map(({ megabytes, journal, safe, rsync, rsyncSynced }) => [
         `${megabytes} MB, ${journal === "wal" ? "WAL" : "rollback journal"}`,
@@ -68,7 +68,7 @@ export const sqliteSections: Record<string, Section> = {
       markdownTable(
         [
           ...["database", "mirrored by", "p50, ms", "p99, ms", "slowest, ms"],
-          ...["transactions beside no mirror", "bytes to the target per byte committed"],
+          ...["transactions relative to no mirror", "bytes to the target per byte committed"],
         ],
         rows,
         2,
