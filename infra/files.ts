@@ -77,6 +77,7 @@ const catalogue: (ManagedFile & {
   perlModule("Disk"),
   { name: "volume-disk", path: `${libDirectory}/volume-disk`, mode: "0755", restart: "none" },
   { name: "gate", path: `${libDirectory}/LsyncdAsCode/Gate.pm`, mode: "0644", restart: "none" },
+  { name: "gate-age", path: `${libDirectory}/LsyncdAsCode/Gate/Age.pm`, mode: "0644", restart: "none" },
   { name: "gate-ask", path: `${libDirectory}/LsyncdAsCode/Gate/Ask.pm`, mode: "0644", restart: "none" },
   { name: "gate-delete", path: `${libDirectory}/LsyncdAsCode/Gate/Delete.pm`, mode: "0644", restart: "none" },
   { name: "gate-generation", path: `${libDirectory}/LsyncdAsCode/Gate/Generation.pm`, mode: "0644", restart: "none" },

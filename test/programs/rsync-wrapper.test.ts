@@ -528,9 +528,21 @@ describe("deleted files that are kept", () => {
   });
 
   it("go when their days are over", async () => {
-    await shell("cd target/.lsyncd-as-code/deleted && mv * 2020-01-01T00");
+    const record = "target/.lsyncd-as-code/deleted.ages";
+    const hour = (await shell("ls target/.lsyncd-as-code/deleted")).stdout.trim();
+    const [boot, uptime] = (await readFile(at(record), "utf8")).split(" ");
+    await writeFile(at(record), `${boot} ${uptime} ${2 * 86_400}\n${hour} 0\n`);
+    expect((await pass(38)).code).toBe(0);
+    expect(await kept()).toHaveLength(8);
+    await writeFile(at(record), `${boot} ${uptime} ${2 * 86_400 + 3600}\n${hour} 0\n`);
     expect((await pass(38)).code).toBe(0);
     expect(await kept()).toEqual([]);
+  });
+
+  it("stay if the clock that named them was wrong, or is", async () => {
+    await shell("cd target/.lsyncd-as-code/deleted && mv * 1970-01-01T00");
+    expect((await pass(38)).code).toBe(0);
+    expect(await kept()).toHaveLength(8);
   });
 
   it("are both kept when deleted twice within an hour", async () => {

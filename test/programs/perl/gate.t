@@ -5,6 +5,7 @@ use Fcntl qw(O_DIRECTORY O_RDONLY);
 use File::Temp ();
 use POSIX ();
 use LsyncdAsCode::Gate ();
+use LsyncdAsCode::Gate::Age ();
 use LsyncdAsCode::Gate::Ask ();
 use LsyncdAsCode::Gate::Generation ();
 use LsyncdAsCode::Gate::Delete ();
@@ -96,6 +97,20 @@ ok(LsyncdAsCode::Gate::Permit::covers($permit, { %$tally, removed => 220 }), 'an
 ok(!LsyncdAsCode::Gate::Permit::covers($permit, { %$tally, removed => 221 }), 'but not more');
 ok(!LsyncdAsCode::Gate::Permit::covers($permit, { %$tally, altered => [ 1 .. 11 ] }), 'nor another kind of loss');
 ok(LsyncdAsCode::Gate::Permit::covers({}, { %$tally, removed => 1e6 }), 'an empty permission covers a whole pass');
+{
+    my $allow = File::Temp->new;
+    my $valid = sub {
+        my ($ahead) = @_;
+        open my $file, '>', "$allow" or die; close $file;
+        utime time + $ahead, time + $ahead, "$allow";
+        return LsyncdAsCode::Gate::Permit::read("$allow", time) ? 1 : 0;
+    };
+    is($valid->(-86_300), 1, 'a permission is valid for a day');
+    is($valid->(-86_500), 0, 'and no longer');
+    is($valid->(10), 1, 'a clock that is corrected by seconds does not end it');
+    is($valid->($_), 0, "one of a clock that was $_ s ahead is not valid") for 3600, 2 * 86_400, 10 * 365 * 86_400;
+    ok(!-e "$allow", 'and goes');
+}
 
 # Generations.
 is(LsyncdAsCode::Gate::Generation::refuses(undef, undef), undef, 'no generation anywhere: a first pass');
@@ -148,9 +163,42 @@ $kept->take($target, 'b', 1);
     like($said, qr/\Arsync: the target is full: .* 2020-01-01T00/, 'and the monitor can read this');
 }
 is($kept->count, 2, 'it is no longer counted');
-is($kept->purge(time), 0, 'a recent entry is kept');
-is($kept->purge(time + 3 * 86_400), 1, 'an expired entry is deleted');
-is($kept->make_room, undef, 'then nothing is left to delete');
+is($kept->purge, 0, 'a recent entry is kept');
+
+# Only the time for which the host is up counts, and no clock.
+my ($up, $boot) = (LsyncdAsCode::Gate::Age::uptime(), 'first');
+no warnings 'redefine';
+local *LsyncdAsCode::Gate::Age::uptime = sub { return $up };
+local *LsyncdAsCode::Gate::Age::boot   = sub { return $boot };
+sub purged { my ($hours) = @_; $up += $hours * 3600; return LsyncdAsCode::Gate::Kept->new($root, 2)->purge }
+sub at_hour {
+    my ($hour, $name) = @_;
+    local *LsyncdAsCode::Gate::Kept::hour_of = sub { return $hour };
+    open my $file, '>', "$root/$name" or die; close $file;
+    my $kept = LsyncdAsCode::Gate::Kept->new($root, 2);
+    $kept->take($target, $name, 1);
+    $kept->save;
+    return;
+}
+my $place = "$root/.lsyncd-as-code/deleted";
+is(purged(0), 0, 'entries without a record begin now');
+at_hour('1970-01-01T00', 'c');
+at_hour('2046-01-01T00', 'd');
+is(purged(47), 0, 'an entry that a clock far behind has named is kept for its days');
+at_hour('1970-01-01T00', 'e');
+is(join(' ', LsyncdAsCode::Gate::Kept->new($root, 2)->hours), "$hour 2046-01-01T00 1970-01-01T00", 'the order is that of their age, not of their names');
+is(purged(3), 2, 'what is over its days is deleted, also if a clock far ahead has named it');
+ok(-e "$place/1970-01-01T00/e", 'what was added since is not');
+$boot = 'second'; $up = 1e6;
+is(purged(0), 0, 'the time of another boot, or another host, does not count');
+is(purged(46), 1, 'but what it was kept for in an earlier one does');
+at_hour('2020-01-01T00', 'f');
+unlink "$root/.lsyncd-as-code/deleted.ages" or die;
+is(purged(1000), 0, 'without a record nothing is deleted');
+is(purged(50), 1, 'until its days have passed again');
+is(LsyncdAsCode::Gate::Kept->new($root, 2)->make_room, undef, 'then nothing is left to delete');
+at_hour('2020-01-01T00', 'f');
+is(LsyncdAsCode::Gate::Kept->new($root, 0)->purge, 1, 'nothing is kept for no days');
 chmod 0755, "$root/.lsyncd-as-code";
 ok(!eval { LsyncdAsCode::Gate::Kept->new($root, 2) } && $@ =~ /not for root alone/, 'a directory that others can enter is refused');
 

@@ -1,12 +1,14 @@
 # Deleted files that are kept for some days (setting keepDeletedDays): on the target, in root's own directory (Private.pm),
-# below the hour of their deletion, under their former path. `lsyncd-undelete` lists and restores them.
+# below the hour of their deletion, under their former path. `lsyncd-undelete` lists and restores them. The hour is a name for people,
+# by a clock that may have been wrong: Age.pm records how long they have been kept.
 package LsyncdAsCode::Gate::Kept;
 use strict;
 use warnings;
 use Errno ();
 use Fcntl qw(:DEFAULT :mode);
 use LsyncdAsCode::Paths ();
-use LsyncdAsCode::Beneath qw(absent);
+use LsyncdAsCode::Beneath   qw(absent);
+use LsyncdAsCode::Gate::Age ();
 use LsyncdAsCode::Private qw(inside private read_file write_file);
 use LsyncdAsCode::System  qw(fd_path stat_ns O_CLOEXEC);
 
@@ -21,6 +23,7 @@ sub new {
     return $self unless $private;
     $self->{place} = inside($private, PLACE, $days > 0) // return $self;
     $self->{count} = (read_file($private, COUNT) // '') =~ /\A(\d+)$/ ? $1 + 0 : 0;
+    $self->{age} = LsyncdAsCode::Gate::Age->new($private);
     return $self;
 }
 
@@ -32,12 +35,14 @@ sub hour_of { my ($time) = @_; my (undef, undef, $h, $day, $month, $year) = gmti
 # The number of entries kept here: they do not belong to the mirror.
 sub count { my ($self) = @_; return $self->{count} }
 
-# The hours with kept entries, the oldest first.
+# The hours with kept entries, those kept for the longest time first.
 sub hours {
     my ($self) = @_;
     return () unless $self->{place};
     opendir my $names, fd_path($self->{place}) . '/.' or die "cannot read what is kept: $!\n";
-    my @hours = sort grep { /\A\d{4}-\d\d-\d\dT\d\d(?:\.\d+)?\z/ } readdir $names;
+    my @hours = grep { /\A\d{4}-\d\d-\d\dT\d\d(?:\.\d+)?\z/ } readdir $names;
+    my %age = map { $_ => $self->{age}->of($_) } @hours;
+    @hours = sort { $age{$b} <=> $age{$a} || $a cmp $b } @hours;
     return @hours;
 }
 
@@ -59,10 +64,12 @@ sub move {
     my $hour = hour_of(time);
     for (my $number = 1;; $number++) {
         my $into = $self->{place};
-        for my $part ($number == 1 ? $hour : "$hour.$number", grep { length } split m{/}, $above) { $into = $into && $self->directory($into, $part) }
+        my $below = $number == 1 ? $hour : "$hour.$number";
+        for my $part ($below, grep { length } split m{/}, $above) { $into = $into && $self->directory($into, $part) }
         # A second deletion of a path within the hour is kept beside the first.
         next if !$into || stat_ns(fd_path($into) . "/$name");
         rename fd_path($from) . "/$name", fd_path($into) . "/$name" or die "cannot keep $path: $!\n";
+        $self->{age}->added($below);
         last;
     }
     $self->{count} += $entries;
@@ -84,14 +91,17 @@ sub save {
     my ($self) = @_;
     return unless $self->{private} && $self->{place};
     write_file($self->{private}, COUNT, "$self->{count}\n");
+    $self->{age}->save($self->hours);
     return;
 }
 
 # Removes expired entries. Returns the number of removed hours.
 sub purge {
-    my ($self, $now) = @_;
-    my $oldest = hour_of($now - $self->{days} * 86_400);
-    return $self->drop(grep { substr($_, 0, 13) lt $oldest } $self->hours);
+    my ($self) = @_;
+    my @hours = $self->hours;
+    my $dropped = $self->drop(grep { $self->{age}->is_over($_, $self->{days}) } @hours);
+    $self->{age}->save(@hours) if !$dropped;
+    return $dropped;
 }
 
 # Removes the oldest hour; returns it, or undef when nothing is left. Prints a message in rsync's format, which the monitor

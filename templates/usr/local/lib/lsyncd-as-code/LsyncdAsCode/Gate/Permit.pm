@@ -5,8 +5,8 @@ package LsyncdAsCode::Gate::Permit;
 use strict;
 use warnings;
 
-# Seconds for which a permission is valid.
-use constant WAITS => 86_400;
+# Seconds for which a permission is valid; and seconds by which its time may be ahead of a clock that is being corrected.
+use constant { WAITS => 86_400, AHEAD => 60 };
 # The allowed growth of the loss since it was held: this many, or this many percent.
 use constant MORE => 10;
 
@@ -25,7 +25,8 @@ sub read {    ## no critic (ProhibitBuiltinHomonyms)
     my $written = (stat $file)[9];
     my $line = <$file> // '';
     close $file;
-    if ($now - $written >= WAITS) { unlink $path; return undef }
+    # A time further ahead is of a clock that was wrong. It would be valid for that much longer.
+    if ($now - $written >= WAITS || $written - $now > AHEAD) { unlink $path; return undef }
     return $line =~ /^held (\d+) lost (\d+) altered (\d+)$/ ? { at => $1, lost => $2, altered => $3 } : {};
 }
 

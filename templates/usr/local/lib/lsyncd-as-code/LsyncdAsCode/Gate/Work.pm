@@ -101,7 +101,7 @@ sub delete {    ## no critic (ProhibitBuiltinHomonyms)
     my ($self) = @_;
     return if $self->{done}++;
     $self->remove($self->{tally}{after}, leave => { map { $_ => 1 } @{ $self->{tally}{units} } });
-    if ($self->{kept}->keeps || $self->{kept}->hours) { $self->{kept}->purge(time) }
+    if ($self->{kept}->keeps || $self->{kept}->hours) { $self->{kept}->purge }
     while ($self->is_full && $self->make_room) { }
     return;
 }
