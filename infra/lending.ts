@@ -69,7 +69,7 @@ export async function lendOn(
       let said = "";
       const onText = (text: string): void => {
         said += text;
-        if (said.length > mostSaid) reject(new NotLent("it printed without end", undefined));
+        if (said.length > mostSaid) reject(new NotLent("it printed too much", undefined));
         if (/^ready$/m.test(said)) resolve(/^password asked: true$/m.test(said));
       };
       channel.setEncoding("utf8").on("data", onText);

@@ -75,18 +75,18 @@ export function plainRsyncOptions(options: string[]): string[] {
 const ownOutput = "the mirror's guard reads what rsync prints, and would no longer see a mass deletion";
 const ownList = "lsyncd itself passes rsync the list of files";
 const elsewhere = "the mirror is local";
-const owners = "files of the mirror would belong to others, who could not use them after a failover";
-const unlinked = "links of the mirror would not be those of the source";
+const owners = "files in the mirror would have other owners, and would not be usable after a failover";
+const unlinked = "links in the mirror would differ from those in the source";
 const leftOut = "some files would not be mirrored";
 const nothing = "nothing would be mirrored";
 const unnoticed = "changed files of the same size would not be noticed";
-const late = "what is not done by then would not be mirrored";
-const setting = (name: string): string => `it is a setting of its own: ${name}`;
+const late = "the rest would not be mirrored after that time";
+const setting = (name: string): string => `use the setting ${name} instead`;
 
 /** Options that are refused for a specific reason. */
 const breaking: Record<string, string> = {
-  "--append": "it leaves changed files as they are in the mirror",
-  "--append-verify": "it leaves changed files as they are in the mirror",
+  "--append": "it does not update changed files in the mirror",
+  "--append-verify": "it does not update changed files in the mirror",
   "--archive": "it is always set",
   "--backup": "it leaves old versions in the mirror",
   "--backup-dir": "it leaves old versions in the mirror",
@@ -107,8 +107,8 @@ const breaking: Record<string, string> = {
   "--del": "write --delete-during",
   "--delete-excluded":
     "lsyncd passes rsync single changes by excluding everything else, which this option would delete",
-  "--delete-missing-args": "a source that is not there would empty the mirror",
-  "--dirs": "what is in directories would not be mirrored",
+  "--delete-missing-args": "a missing source would empty the mirror",
+  "--dirs": "the content of directories would not be mirrored",
   "--dry-run": nothing,
   "--exclude": ownList,
   "--exclude-from": ownList,
@@ -195,7 +195,7 @@ export function rsyncOptionFault(option: string): string | undefined {
   const why = Object.hasOwn(breaking, name) ? breaking[name] : undefined;
   if (why !== undefined) return `${name} is not supported: ${why}`;
   if (!Object.hasOwn(supported, name))
-    return `${name} is not supported: it is none of the options that are known to leave an exact mirror (docs/configuration.md)`;
+    return `${name} is not supported: it is not one of the options known to produce an exact mirror (docs/configuration.md)`;
   const pattern = supported[name];
   if (pattern === none) return value === none ? undefined : `${name} takes no value`;
   // A value in the next word would be whatever lsyncd puts there, such as the source.
@@ -212,8 +212,8 @@ export function rsyncOptionConflicts(options: string[]): string[] {
   const twice = [...new Set(names.filter((name, index) => names.indexOf(name) !== index))];
   const when = moments.filter((name) => names.includes(name));
   return [
-    ...twice.map((name) => `${name} is there twice`),
-    ...(when.length > 1 ? [`only one of ${when.join(", ")} can be there`] : []),
+    ...twice.map((name) => `${name} is set twice`),
+    ...(when.length > 1 ? [`only one of ${when.join(", ")} can be set`] : []),
   ];
 }
 

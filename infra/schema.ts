@@ -45,12 +45,11 @@ export const volumePath = z
     else if (path === "/") refuse("must be the mount point of a volume");
     else if (parts.some((part) => part === "" || part === "." || part === ".."))
       refuse("must be written without //, . or ..");
-    else if (systemDirectories.includes(`/${parts[0] ?? ""}`))
-      refuse("must not be, or be inside, a directory of the system");
+    else if (systemDirectories.includes(`/${parts[0] ?? ""}`)) refuse("must not be, or be inside, a system directory");
     else if (!path.isWellFormed()) refuse("must be valid Unicode");
     else if (mountUnit(path).length > longestUnit)
       refuse(
-        `must be shorter: systemd's name for its mount would have ${String(mountUnit(path).length)} characters of ${String(longestUnit)}`,
+        `must be shorter: systemd's name for its mount would have ${String(mountUnit(path).length)} characters, and ${String(longestUnit)} are allowed`,
       );
   });
 
@@ -120,9 +119,9 @@ export const smtp = z
     if (value.password !== undefined && value.passwordCommand !== undefined)
       refuse("passwordCommand", "must not be set together with password");
     const secret = value.password ?? value.passwordCommand;
-    if (value.user === undefined && secret !== undefined) refuse("user", "is missing: there is a password for it");
+    if (value.user === undefined && secret !== undefined) refuse("user", "is missing, although a password is set");
     if (value.user !== undefined && secret === undefined)
-      refuse("password", "is missing, and so is passwordCommand: user needs one of them");
+      refuse("password", "must be set, or else passwordCommand, because user is set");
     if (value.tls === "off" && secret !== undefined && !/^(localhost|127(\.\d+){3}|::1)$/.test(value.host))
       refuse("tls", "must not be off with a password: it would cross the network unprotected");
   });
@@ -177,7 +176,7 @@ export const calendar = z
  */
 export const volumeIds = z.array(
   z.string().regex(/^([A-Za-z0-9-]{4,64}(\/[^\x00-\x1f\x7f]*)?|[a-z0-9._-]{1,32}:[^\x00-\x1f\x7f]{1,255})$/, {
-    error: "must be the UUID of a file system as blkid prints it, or what a refusal said",
+    error: "must be the UUID of a file system as blkid prints it, or the identity that a refusal printed",
   }),
   { error: "must be a list of UUIDs" },
 );
@@ -193,9 +192,9 @@ export const hostAddress = z
   .regex(/^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,253}[A-Za-z0-9:])?$/, { error: "must be a host name or an IP address" });
 
 /** A login name that Debian's adduser allows. */
-export const userName = z
-  .string({ error: "must be a login name" })
-  .regex(/^[a-z_][a-z0-9_-]{0,31}$/, { error: "must be a login name: small letters, digits, dashes and underscores" });
+export const userName = z.string({ error: "must be a login name" }).regex(/^[a-z_][a-z0-9_-]{0,31}$/, {
+  error: "must be a login name: lower-case letters, digits, dashes and underscores",
+});
 
 /** A host's public key as in known_hosts or ssh_host_*_key.pub: its type and its base64 text. */
 export const publicKey = z

@@ -241,7 +241,7 @@ async function connect(to: Endpoint, who: string, clients: Client[], silent: boo
         hostVerifier: (shown: Buffer) => {
           if (shown.equals(known.blob)) return true;
           refusal =
-            `its key ${fingerprint(shown)} is not the known one ` +
+            `its key ${fingerprint(shown)} does not match the known one ` +
             `(${fingerprint(known.blob)}): another machine answers, or the host was reinstalled`;
           return false;
         },

@@ -31,7 +31,7 @@ export const hostStatus = z.strictObject({
   behind: count.describe("Seconds that the oldest of them has waited."),
   databases: z
     .strictObject({
-      waiting: count.describe("Databases that wait to be copied."),
+      waiting: count.describe("Databases waiting to be copied."),
       behind: count.describe("Seconds that the oldest of them has waited."),
     })
     .optional(),

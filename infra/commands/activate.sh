@@ -92,7 +92,7 @@ take_kept() { # path new
       return
     fi
   done
-  fail "$1 is not there, which the preflight leaves. Send it again: npm run up -- --replace '**-preflight'"
+  fail "$1 is missing, although the preflight stores it. Send it again: npm run up -- --replace '**-preflight'"
 }
 
 # --- verify: each file by the program that will read it ----------------------------------------------------------------
@@ -384,7 +384,7 @@ show_journal() {
 # --- deploy and remove ----------------------------------------------------------------------------------------------
 
 lock() {
-  take_deployment_lock "$LOCK_WAIT" || fail "another run works on this host for more than $LOCK_WAIT s. Wait for it, then run \`pulumi up\` again."
+  take_deployment_lock "$LOCK_WAIT" || fail "another run has been working on this host for more than $LOCK_WAIT s. Wait for it, then run \`pulumi up\` again."
 }
 
 activate() {
@@ -496,7 +496,7 @@ deactivate() {
   systemctl stop lsyncd-monitor.service 2>/dev/null
   systemctl stop lsyncd.service 2>/dev/null
   if running lsyncd.service; then
-    fail "lsyncd could not be stopped, nothing was removed."
+    fail "lsyncd could not be stopped, so nothing was removed."
     return 1
   fi
   systemctl disable --quiet lsyncd.service 2>/dev/null

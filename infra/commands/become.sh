@@ -105,7 +105,7 @@ explain() {
     esac
     ;;
   *"must have a tty"*)
-    echo "sudo on $HOST wants a terminal (requiretty), and there is none. Exempt the user in its sudoers: Defaults:$LOGIN !requiretty"
+    echo "sudo on $HOST requires a terminal (requiretty), and there is none. Exempt the user in its sudoers: Defaults:$LOGIN !requiretty"
     ;;
   *"not in the sudoers file"* | *"not allowed to"* | *"may not run sudo"* | *"afraid I can't do that"*)
     echo "$LOGIN may not run bash as root with sudo on $HOST. Allow it in its sudoers, or log in as another user (lsyncd:user)"

@@ -21,7 +21,7 @@ function encode(text: string): string {
 /** The parts as the JSON object that unpack.pl reads. Throws for a name that is not plain and for a NUL character. */
 export function bundle(parts: Parts): string {
   const members = Object.entries(parts).map(([name, text]) => {
-    if (!partName.test(name)) throw new Error(`${JSON.stringify(name)} is no name of a part`);
+    if (!partName.test(name)) throw new Error(`${JSON.stringify(name)} is not a valid part name`);
     return `${encode(name)}:${encode(text)}`;
   });
   return `{${members.join(",\n")}}`;

@@ -127,7 +127,7 @@ check_volume() { # role path
   fi
   real=$(realpath -- "$2")
   if is_system "$real"; then
-    refuse "The $1 $2 resolves to $real, a directory of the system."
+    refuse "The $1 $2 resolves to $real, a system directory."
     return 1
   elif [ "$real" != "$2" ]; then
     # A path through a link can be redirected without a change of the mounts.
@@ -329,9 +329,9 @@ check_watches() {
     # It cannot be raised here. Counting ends at the limit.
     directories=$(count_directories "$limit")
     if [ "$directories" -ge "$limit" ]; then
-      refuse "The source has $limit directories or more, and fs.inotify.max_user_watches allows to watch only $limit. It cannot be changed from here (a container?): raise it on the machine outside."
+      refuse "The source has $limit directories or more, and fs.inotify.max_user_watches allows only $limit watches. It cannot be changed from here (a container?): raise it on the machine outside the container."
     else
-      warn "fs.inotify.max_user_watches is $limit and cannot be raised from here (a container?). It is enough for the $directories directories that there are now."
+      warn "fs.inotify.max_user_watches is $limit and cannot be raised from here (a container?). It is enough for the current $directories directories."
     fi
   fi
   free=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo)

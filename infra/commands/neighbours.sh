@@ -69,7 +69,7 @@ check_schedules() {
         refuse "$name copies to the target as well: $line
 lsyncd would delete what it copies, or it what lsyncd copies. Remove that line."
       elif [[ $line == *fsfreeze* && ($line == *"$SOURCE"* || $line == *"$TARGET"*) ]]; then
-        warn "$name freezes a volume ($line): while it is frozen nothing is mirrored, and an alert says so."
+        warn "$name freezes a volume ($line): while it is frozen, nothing is mirrored, and an alert reports this."
       elif [[ $line =~ $own_lsyncd ]]; then
         refuse "$name starts a lsyncd of its own: $line
 Two of them would work on the same files. Remove that line."
@@ -135,7 +135,7 @@ folds_case() { # device
 check_file_system() { # role path type device
   case "$3" in
   autofs)
-    refuse "The $1 $2 is mounted on demand (x-systemd.automount, autofs): any access would mount it, even after you have unmounted it. Mount it without."
+    refuse "The $1 $2 is mounted on demand (x-systemd.automount, autofs): any access would mount it, even after you have unmounted it. Mount it without that option."
     ;;
   overlay | aufs)
     refuse "The $1 $2 is a layered file system ($3): changes below it raise no event. Use the underlying volume."

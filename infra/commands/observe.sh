@@ -46,7 +46,7 @@ observe_packages() {
 # the script is linked.
 start_at_boot() { # name UnitFileState
   if [ "$2" != generated ]; then
-    printf '%s' "${2:-not there}"
+    printf '%s' "${2:-missing}"
   elif compgen -G "/etc/rc[S5].d/S[0-9][0-9]$1" >/dev/null; then
     printf enabled
   else
@@ -93,7 +93,7 @@ observe_watches() {
 
 observe() {
   if [ ! -e "$STATE/manifest" ]; then
-    found "$STATE" "does not say what was deployed"
+    found "$STATE" "does not record what was deployed"
     return
   fi
   observe_files

@@ -70,7 +70,7 @@ remove_ours() {
     return 0
   fi
   if [ -e "$STATE/manifest" ] || [ -e "$STATE/transaction/phase" ]; then
-    printf 'Packages on %s: a deployment that was interrupted is still in force there, nothing was removed. Run pulumi up to complete it, then pulumi destroy.\n' "$HOST"
+    printf 'Packages on %s: a deployment that was interrupted is still in force there, so nothing was removed. Run pulumi up to complete it, then pulumi destroy.\n' "$HOST"
     return 1
   fi
   lock || return 1
@@ -93,7 +93,7 @@ remove_ours() {
     apt_get purge "${ours[@]}" >/dev/null || return 1
     printf 'Packages on %s: removed %s.\n' "$HOST" "${ours[*]}"
   fi
-  [ "${#kept[@]}" -eq 0 ] || printf 'Packages on %s: %s stay, other packages need them.\n' "$HOST" "${kept[*]}"
+  [ "${#kept[@]}" -eq 0 ] || printf 'Packages on %s: %s stay, because other packages need them.\n' "$HOST" "${kept[*]}"
   rm -f "$STATE/packages"
 }
 

@@ -37,7 +37,7 @@ describe("a failing deployment", () => {
     );
     const text = failed(await c.d.stack.up());
     await damage;
-    expect(text).toContain("/etc/lsyncd/alerts.conf is not there, which the preflight leaves");
+    expect(text).toContain("/etc/lsyncd/alerts.conf is missing, although the preflight stores it");
     expect(text).toContain("Nothing was changed on sqlite-1");
     succeeded(await c.d.stack.up(["--skip-preview", "--replace", "**-preflight"]));
     expect(await on(c.d.host, "grep -c ping/one /etc/lsyncd/alerts.conf")).toBe("1");

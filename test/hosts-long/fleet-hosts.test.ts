@@ -38,7 +38,7 @@ describe("a fleet with faulty hosts", () => {
     expect(await Promise.all([3, 4].map(state))).not.toContain("active");
     expect(text).toMatch(/error: sqlite-2 could not be reached, .*: root@127\.\S+ port \d+: connect ECONNREFUSED/);
     expect(text).toMatch(
-      /error: sqlite-3 could not be reached, .*: root@127\.\S+ port \d+: its key \S+ is not the known one/,
+      /error: sqlite-3 could not be reached, .*: root@127\.\S+ port \d+: its key \S+ does not match the known one/,
     );
     expect(text).toMatch(/sqlite-4-activation\):[\s\S]*No space left on device/);
     expect(text).not.toMatch(/sqlite-1-\S+\):\s+error/);
@@ -56,7 +56,7 @@ describe("a fleet with faulty hosts", () => {
       drift: [],
     });
     expect(all["sqlite-2"]?.problems[0]).toContain("cannot be reached");
-    expect(all["sqlite-3"]?.problems[0]).toContain("is not the known one");
+    expect(all["sqlite-3"]?.problems[0]).toContain("does not match the known one");
     expect(all["sqlite-4"]?.healthy).toBe(false);
   });
 

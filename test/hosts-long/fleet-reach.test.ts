@@ -84,7 +84,7 @@ it("does the same for npm run status, and refuses a wrong key of the bastion", a
   );
   const refused = await runTool(d.stack, "cli/status.ts", []);
   expect(refused.code).toBe(1);
-  expect(refused.stdout).toMatch(/the bastion jump@\S+ port \d+: its key SHA256:\S+ is not the known one/);
+  expect(refused.stdout).toMatch(/the bastion jump@\S+ port \d+: its key SHA256:\S+ does not match the known one/);
 });
 
 it("logs in with the keys of an ssh-agent", async () => {

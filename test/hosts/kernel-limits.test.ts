@@ -52,7 +52,7 @@ describe("the limit on inotify watches", () => {
   it("is refused if it is too low and cannot be raised", async () => {
     const cannot = `WATCHES_FILE=/nonexistent; watches_limit() { echo 1; }; mkdir -p '${folder}/a/b'; check_watches`;
     expect(await shell(cannot, 1, 1000)).toMatch(
-      /^refuses: The source has 1 directories or more, and fs\.inotify\.max_user_watches allows to watch only 1\./,
+      /^refuses: The source has 1 directories or more, and fs\.inotify\.max_user_watches allows only 1 watches\./,
     );
   });
 });

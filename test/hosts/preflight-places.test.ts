@@ -32,7 +32,7 @@ it("refuses paths that lead elsewhere, all in one message each", async () => {
   expect(same).toContain(`Source ${host.source} and target /mnt/same are the same directory, ${host.source}`);
   expect(same).toContain(`The target /mnt/same is reached through a symbolic link to ${host.source}.`);
   expect(await refused({ LSYNCD_SOURCE: "/mnt/etc" })).toContain(
-    "The source /mnt/etc resolves to /etc, a directory of the system.",
+    "The source /mnt/etc resolves to /etc, a system directory.",
   );
   await on(host, `mkdir -p ${host.source}/inside && ln -s ${host.source}/inside /mnt/into`);
   expect(await refused({ LSYNCD_TARGET: "/mnt/into" })).toContain(
@@ -103,11 +103,11 @@ it("refuses too few inotify watches that cannot be raised, and warns if they suf
   await limit(5);
   await on(host, `mount --bind /run/watches ${file} && mount -o remount,bind,ro ${file}`);
   expect(await refused()).toContain(
-    "The source has 5 directories or more, and fs.inotify.max_user_watches allows to watch only 5. It cannot be changed from here (a container?): raise it on the machine outside.",
+    "The source has 5 directories or more, and fs.inotify.max_user_watches allows only 5 watches. It cannot be changed from here (a container?): raise it on the machine outside the container.",
   );
   await limit(50);
   expect(succeeded(await d.stack.preview())).toMatch(
-    /fs\.inotify\.max_user_watches is 50 and cannot be raised from here.*It is enough for the \d+ directories that there are now/,
+    /fs\.inotify\.max_user_watches is 50 and cannot be raised from here.*It is enough for the current \d+ directories/,
   );
   await limit(600_000);
   expect(succeeded(await d.stack.preview())).not.toContain("max_user_watches");

@@ -168,7 +168,7 @@ describe("connections", () => {
     const places = systemPlaces.filter((place) => place !== "/var/log/lsyncd");
     const before = await listing(d.host, ...places);
     const text = failed(await d.stack.up());
-    expect(text).toMatch(/error: sqlite-1 could not be reached, .*: its key SHA256:\S+ is not the known one/);
+    expect(text).toMatch(/error: sqlite-1 could not be reached, .*: its key SHA256:\S+ does not match the known one/);
     expect(text).not.toContain("infra/");
     expect(await listing(d.host, ...places)).toBe(before);
     await d.configure();

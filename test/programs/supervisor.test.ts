@@ -107,7 +107,7 @@ it("fails when lsyncd exits by itself", async () => {
   await until("lsyncd runs", () => exists("started"));
   await writeFile(at("end"), "");
   expect(await ended).toBe(9);
-  expect(said).toContain("lsyncd ended by itself: exit code 9");
+  expect(said).toContain("lsyncd exited on its own: exit code 9");
 });
 
 it("starts a full pass after one that left files behind, and after one that was killed", async () => {

@@ -62,7 +62,7 @@ describe("checking the inputs", () => {
   });
 
   test.each<[Properties, string]>([
-    [{}, "connection is missing: it says which host to run on"],
+    [{}, "connection is missing: it selects the host"],
     [{ connection: { hostKey } }, "connection.host is missing: it is the address to connect to"],
     [
       { connection: { host: "192.0.2.1" } },

@@ -119,7 +119,7 @@ describe("configuration errors", () => {
       "lsyncd:hosts[0].ports: unknown setting (typo?)",
       "lsyncd:hosts[1].port: must be a whole number from 1 to 65535",
       "lsyncd:hosts[1].rsyncOptions[1]: --dry-run is not supported: nothing would be mirrored",
-      'lsyncd:hosts[1].source: must not be, or be inside, a directory of the system, not "/etc"',
+      'lsyncd:hosts[1].source: must not be, or be inside, a system directory, not "/etc"',
     ]);
   });
 

@@ -95,9 +95,9 @@ describe("a permitted option", () => {
   });
 
   it.each([
-    [["--inplace", "--inplace"], "--inplace is there twice"],
-    [["--bwlimit=1M", "--bwlimit=2M"], "--bwlimit is there twice"],
-    [["--delete-before", "--delete-after"], "only one of --delete-before, --delete-after can be there"],
+    [["--inplace", "--inplace"], "--inplace is set twice"],
+    [["--bwlimit=1M", "--bwlimit=2M"], "--bwlimit is set twice"],
+    [["--delete-before", "--delete-after"], "only one of --delete-before, --delete-after can be set"],
   ])("is not looked for in %j", (options, message) => {
     expect(messages(options)).toEqual([message]);
   });

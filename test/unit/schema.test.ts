@@ -32,14 +32,20 @@ describe("volumePath", () => {
     ["/mnt/../etc", "must be written without //, . or .."],
     ["/mnt/./x", "must be written without //, . or .."],
     ["/mnt//x", "must be written without //, . or .."],
-    ["/etc", "must not be, or be inside, a directory of the system"],
-    ["/var/lib/x", "must not be, or be inside, a directory of the system"],
-    ["/usr/", "must not be, or be inside, a directory of the system"],
+    ["/etc", "must not be, or be inside, a system directory"],
+    ["/var/lib/x", "must not be, or be inside, a system directory"],
+    ["/usr/", "must not be, or be inside, a system directory"],
     ["/mnt/a\nb", "must not contain control characters such as a newline"],
     ["/mnt/a\0", "must not contain control characters such as a newline"],
     ["/mnt/\ud800", "must be valid Unicode"],
-    [`/mnt/${"x".repeat(246)}`, "must be shorter: systemd's name for its mount would have 256 characters of 255"],
-    [`/mnt/${"é".repeat(32)}`, "must be shorter: systemd's name for its mount would have 266 characters of 255"],
+    [
+      `/mnt/${"x".repeat(246)}`,
+      "must be shorter: systemd's name for its mount would have 256 characters, and 255 are allowed",
+    ],
+    [
+      `/mnt/${"é".repeat(32)}`,
+      "must be shorter: systemd's name for its mount would have 266 characters, and 255 are allowed",
+    ],
   ])("refuses %j", (path, message) => {
     expect(messages(schema.volumePath, path)).toEqual([expect.stringMatching(/, not ".*"$/)]);
     expect(messages(schema.volumePath, path)[0]).toContain(message);
@@ -172,8 +178,8 @@ describe("smtp", () => {
 
   it.each([
     [{ user: "u", password: "p", passwordCommand: "c" }, "must not be set together with password"],
-    [{ password: "hunter2" }, "is missing: there is a password for it"],
-    [{ user: "u" }, "is missing, and so is passwordCommand: user needs one of them"],
+    [{ password: "hunter2" }, "is missing, although a password is set"],
+    [{ user: "u" }, "must be set, or else passwordCommand, because user is set"],
     [{ user: "u", password: "hunter2", tls: "off" }, "must not be off with a password"],
     [{ user: "u", password: "hunter2\nauth off" }, "must be one line without control characters"],
     [{ user: "u", password: "hunter2".repeat(100) }, "must be shorter (480 bytes)"],

@@ -54,7 +54,7 @@ const silent: Log = () => undefined;
 function checkName(name: string): void {
   if (!/^[a-z][a-z0-9-]{0,30}$/.test(name))
     throw new Error(
-      `A sandbox's name begins with a letter and is made of small letters, digits and dashes: not "${name}"`,
+      `A sandbox's name begins with a letter and consists of lower-case letters, digits and dashes: not "${name}"`,
     );
 }
 

@@ -39,7 +39,7 @@ export const commandInputs: Fields = {
   logging: { type: "string", oneOf: ["stdout", "stderr", "stdoutAndStderr", "none"] },
   environment: { type: "map" },
   addPreviousOutputInEnv: { type: "boolean" },
-  connection: { type: "object", required: "it says which host to run on", secret: true, fields: connection },
+  connection: { type: "object", required: "it selects the host", secret: true, fields: connection },
 };
 
 /** Where and how to log in. Times are in seconds; a dialErrorLimit of -1 tries for ever. */

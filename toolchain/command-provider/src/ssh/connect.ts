@@ -53,7 +53,7 @@ export async function connect(endpoint: Endpoint, signal: AbortSignal, via?: Dup
     hostVerifier: (presented: Buffer) => {
       if (presented.equals(expected.blob)) return true;
       refusal = new FinalError(
-        `host key mismatch: the host shows ${fingerprint(presented)}, expected is ${fingerprint(expected.blob)}. ` +
+        `host key mismatch: the host shows ${fingerprint(presented)}, but the expected key is ${fingerprint(expected.blob)}. ` +
           "Either the host was reinstalled and you must update hostKey, or another machine answers in its place",
       );
       return false;

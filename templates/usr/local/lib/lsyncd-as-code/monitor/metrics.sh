@@ -47,8 +47,8 @@ metrics() {
   metric lsyncd_check_healthy "Whether a check of the monitor found nothing; left out while it is held or skipped." "${healthy[@]}"
   metric lsyncd_lag_seconds "For how long the oldest change waits to be mirrored." \
     'kind="files"' "${values[behind_seconds]:-}" 'kind="databases"' "${values[databases_behind_seconds]:-}"
-  metric lsyncd_databases_waiting "Databases that wait to be copied, by cause." "${families[@]}"
-  metric lsyncd_databases_waiting_all "Databases that wait to be copied." "" "${values[databases_waiting]:-}"
+  metric lsyncd_databases_waiting "Databases waiting to be copied, by cause." "${families[@]}"
+  metric lsyncd_databases_waiting_all "Databases waiting to be copied." "" "${values[databases_waiting]:-}"
   metric lsyncd_delays "Changes that lsyncd has not mirrored yet." "" "${values[backlog]:-}"
   metric lsyncd_restarts_last_hour "Restarts of lsyncd by systemd within the last hour." "" "${values[restarts_last_hour]:-}"
   metric lsyncd_last_pass_timestamp_seconds "When the last pass over everything was complete." "" "$pass_ended"
