@@ -199,6 +199,79 @@ is(purged(50), 1, 'until its days have passed again');
 is(LsyncdAsCode::Gate::Kept->new($root, 2)->make_room, undef, 'then nothing is left to delete');
 at_hour('2020-01-01T00', 'f');
 is(LsyncdAsCode::Gate::Kept->new($root, 0)->purge, 1, 'nothing is kept for no days');
+
+# What the application's user makes in its directories of the mirror is moved with them.
+sub nested {
+    my ($top, $many) = @_;
+    my $pid = fork // die;
+    if (!$pid) {
+        chdir $top or POSIX::_exit(1);
+        for (1 .. $many) { mkdir 'd' and chdir 'd' or POSIX::_exit(1) }
+        open my $file, '>', 'file' or POSIX::_exit(1);
+        POSIX::_exit(0);
+    }
+    waitpid $pid, 0;
+    return $? == 0;
+}
+# Runs in a process with few open files; returns whether it succeeded, in time and without a warning.
+sub with_few_files {
+    my ($test) = @_;
+    my $pid = fork // die;
+    if (!$pid) {
+        # setrlimit(2): RLIMIT_NOFILE is 7, and the number of prlimit64 is that of this machine.
+        my ($number, $limit) = ({ x86_64 => 302, aarch64 => 261 }->{ (POSIX::uname())[4] }, pack 'Q2', 64, 64);
+        syscall($number, 0, 7, $limit, 0) == 0 or POSIX::_exit(3);
+        alarm 60;
+        local $SIG{__WARN__} = sub { syswrite STDOUT, "# @_"; POSIX::_exit(2) };
+        POSIX::_exit(eval { $test->() } ? 0 : 1);
+    }
+    waitpid $pid, 0;
+    return $? == 0;
+}
+sub dropped { my ($how) = @_; return with_few_files(sub { return $how->(LsyncdAsCode::Gate::Kept->new($root, 2)) }) }
+my $silent = sub {
+    my ($kept) = @_;
+    open STDERR, '>', '/dev/null' or die;
+    my $many = 0;
+    while (defined $kept->make_room) { return 0 if ++$many > 5 }
+    return $many;
+};
+for my $how ([ 'by its days', sub { $up += 50 * 3600; return LsyncdAsCode::Gate::Kept->new($root, 2)->purge } ], [ 'for room', $silent ]) {
+    my ($name, $drop) = @$how;
+    mkdir "$root/dir" or die;
+    mkdir "$root/dir/.lsyncd-rsync.dir" or die;
+    for ('.lsyncd-rsync.file', '.lsyncd-rsync.dir/file') { open my $file, '>', "$root/dir/$_" or die; close $file }
+    nested("$root/dir", 300) or die;
+    my $kept = LsyncdAsCode::Gate::Kept->new($root, 2);
+    $kept->take($target, 'dir', 3);
+    $kept->save;
+    purged(0);
+    ok(dropped($drop), "what is kept is deleted $name, also with the copier's names and nested directories in it");
+    is_deeply([ glob "$place/*" ], [], 'whole');
+}
+# A process that was in a directory makes a new file in it, whenever one is deleted.
+{
+    at_hour('2020-01-01T00', 'f');
+    at_hour('2020-01-01T01', 'g');
+    purged(0);
+    my $remove = \&LsyncdAsCode::Gate::Delete::remove;
+    my $many = 0;
+    local *LsyncdAsCode::Gate::Delete::remove = sub { $remove->(@_); if ($_[0] =~ m{/f[0-9]*\z}) { open my $file, '>', "$place/2020-01-01T00/f" . ++$many or die; close $file } return };
+    my $kept = LsyncdAsCode::Gate::Kept->new($root, 2);
+    open my $errors, '>&', \*STDERR or die;
+    open STDERR, '>', '/dev/null' or die;
+    is($kept->make_room, '2020-01-01T01', 'the next hour is deleted then');
+    is($kept->make_room, undef, 'and the first one is not tried for ever');
+    open STDERR, '>&', $errors or die;
+    is($many, 1, 'but once');
+}
+{
+    my ($source, $mirror) = map { File::Temp::tempdir(CLEANUP => 1) } 1 .. 2;
+    mkdir("$mirror/top") && nested("$mirror/top", 300) or die;
+    my @volumes = map { LsyncdAsCode::Gate::Volume->new($_) } $source, $mirror;
+    ok(with_few_files(sub { return !LsyncdAsCode::Gate::Delete::all(@volumes, [ { path => 'top', entries => 302 } ]) }), 'nested directories are deleted from the mirror');
+    ok(!-e "$mirror/top", 'all of them');
+}
 chmod 0755, "$root/.lsyncd-as-code";
 ok(!eval { LsyncdAsCode::Gate::Kept->new($root, 2) } && $@ =~ /not for root alone/, 'a directory that others can enter is refused');
 

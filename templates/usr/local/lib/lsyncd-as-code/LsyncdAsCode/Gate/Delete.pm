@@ -3,12 +3,10 @@
 package LsyncdAsCode::Gate::Delete;
 use strict;
 use warnings;
-use Errno qw(EEXIST ENOTEMPTY);
-use Fcntl qw(:DEFAULT :mode);
+use Errno qw(EEXIST ENOENT ENOTEMPTY);
 use LsyncdAsCode::Paths ();
-use LsyncdAsCode::Beneath qw(absent remove);
+use LsyncdAsCode::Beneath     qw(remove);
 use LsyncdAsCode::Gate::Names qw(base_of is_temporary);
-use LsyncdAsCode::System  qw(fd_path stat_ns O_CLOEXEC);
 
 # Deletes a list of { path, entries }. $replaced: the source has something else in their place. $leave: a set of databases that
 # the worker deletes. $kept: where they are kept, undef for nowhere (Gate/Kept.pm). Returns the paths that were left, because
@@ -34,31 +32,29 @@ sub one {
     my $leave = $how{leave} // {};
     my $whole = !grep { $_ eq $path || index($_, "$path/") == 0 } keys %$leave;
     return 1 if $how{kept} && $whole && $how{kept}->take($target, $path, $item->{entries});
-    my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my $budget = $item->{entries};
-    my $directory = $target->directory($above) // return 1;
-    return take($directory, $name, $path, \$budget, { %how, leave => $leave, target => $target });
+    return take($target, $path, \$budget, { %how, leave => $leave });
 }
 
-# Deletes one name in an open directory, and all its contents, within the budget. Returns true if it is gone, except for files
-# left to the worker.
+# Deletes a path of a volume, and all its contents, within the budget. Returns true if it is gone, except for files left to the
+# worker. Few directories are open at a time: a user can nest them deeper than the number of files that a process can open.
+# $how: see `all`; everything: also the copier's names.
 sub take {
-    my ($directory, $name, $path, $budget, $how) = @_;
-    my $place = fd_path($directory) . "/$name";
-    my $there = stat_ns($place) // return 1;
-    return 1 if is_temporary($path) || is_left($path, $how->{leave});
-    return 0 if --$$budget < 0;
-    if (!S_ISDIR($there->{mode})) {
-        remove($place) unless $how->{kept} && $how->{kept}->take($how->{target}, $path, 1);
-        return 1;
+    my ($volume, $path, $budget, $how) = @_;
+    my ($all, @next) = (1, $path);
+    while (defined(my $one = pop @next)) {
+        if (ref $one) {
+            my $place = $volume->place($$one) // next;
+            rmdir $place or $! == ENOTEMPTY or $! == EEXIST or $! == ENOENT or die "cannot remove the directory $$one: $!\n";
+            next;
+        }
+        my $there = $volume->look($one) // next;
+        next if !$how->{everything} && is_temporary($one) || is_left($one, $how->{leave});
+        if (--$$budget < 0) { $all = 0; next }
+        # A directory comes again after its content.
+        if    ($there->{type} eq 'd') { push @next, \"$one", map { "$one/$_" } $volume->names($one) }
+        elsif (!$how->{kept} || !$how->{kept}->take($volume, $one, 1)) { remove($volume->place($one) // next) }
     }
-    sysopen my $inside, $place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC or return !defined absent($path);
-    opendir my $names, fd_path($inside) . '/.' or die "cannot read $path: $!\n";
-    my @names = grep { $_ ne '.' && $_ ne '..' } readdir $names;
-    closedir $names;
-    my $all = 1;
-    for my $one (@names) { take($inside, $one, "$path/$one", $budget, $how) or $all = 0 }
-    rmdir $place or $! == ENOTEMPTY or $! == EEXIST or die "cannot remove the directory $path: $!\n";
     return $all;
 }
 

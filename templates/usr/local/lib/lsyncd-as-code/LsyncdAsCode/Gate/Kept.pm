@@ -7,8 +7,10 @@ use warnings;
 use Errno ();
 use Fcntl qw(:DEFAULT :mode);
 use LsyncdAsCode::Paths ();
-use LsyncdAsCode::Beneath   qw(absent);
-use LsyncdAsCode::Gate::Age ();
+use LsyncdAsCode::Beneath qw(absent);
+use LsyncdAsCode::Gate::Age    ();
+use LsyncdAsCode::Gate::Delete ();
+use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Private qw(inside private read_file write_file);
 use LsyncdAsCode::System  qw(fd_path stat_ns O_CLOEXEC);
 
@@ -105,28 +107,34 @@ sub purge {
 }
 
 # Removes the oldest hour; returns it, or undef when nothing is left. Prints a message in rsync's format, which the monitor
-# reports from the journal.
+# reports from the journal. Each hour is tried once, because a process that was in a deleted directory can fill it again.
 sub make_room {
     my ($self) = @_;
-    my ($hour) = $self->hours;
-    return undef unless defined $hour;
-    print {*STDERR} "rsync: the target is full: the deleted files of $hour (UTC) were given up before their time\n";
-    $self->drop($hour);
-    return $hour;
+    for my $hour ($self->hours) {
+        next if $self->{tried}{$hour}++;
+        print {*STDERR} "rsync: the target is full: the deleted files of $hour (UTC) were given up before their time\n";
+        return $hour if $self->drop($hour);
+    }
+    return undef;
 }
 
+# Removes hours, with everything in them. Returns how many are gone.
 sub drop {
     my ($self, @hours) = @_;
     return 0 unless @hours;
+    my $gone = 0;
     for my $hour (@hours) {
         my $budget = 1e15;
         my $before = $budget;
-        LsyncdAsCode::Gate::Delete::take($self->{place}, $hour, $hour, \$budget, { leave => {} });
+        my $volume = LsyncdAsCode::Gate::Volume->new($self->{place});
+        eval { LsyncdAsCode::Gate::Delete::take($volume, $hour, \$budget, { leave => {}, everything => 1 }); 1 }
+            or warn "cannot delete what was kept at $hour: $@";
         $self->{count} -= $before - $budget;
+        $gone++ unless stat_ns(fd_path($self->{place}) . "/$hour");
     }
     $self->{count} = 0 if $self->{count} < 0 || !$self->hours;
     $self->save;
-    return scalar @hours;
+    return $gone;
 }
 
 1;
