@@ -115,10 +115,11 @@ export const borrows = ({ user }: Pick<HostSettings, "user">): boolean => user !
  */
 export function announcements(stack: string, host: HostSettings, files: RenderedFile[], waived: Waiver[]): string[] {
   const identity = { stack, host };
+  const mark = commands.markOf(identity, files);
   const steps = [
-    commands.preflight(identity, files),
+    commands.preflight(identity, files, mark),
     commands.installPackages(identity),
-    commands.activate(identity, files),
+    commands.activate(identity, files, mark),
   ];
   const looks = [
     commands.leaveWaivers(identity, digest(files), waived),

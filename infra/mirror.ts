@@ -85,11 +85,12 @@ export class Mirror extends pulumi.ComponentResource {
       );
     };
 
-    const preflight = command("preflight", commands.preflight(identity, files), [], {
+    const mark = commands.markOf(identity, files);
+    const preflight = command("preflight", commands.preflight(identity, files, mark), [], {
       stdin: hidden,
     });
     const packages = command("packages", commands.installPackages(identity), [preflight]);
-    const activation = command("activation", commands.activate(identity, files), [preflight, packages]);
+    const activation = command("activation", commands.activate(identity, files, mark), [preflight, packages]);
     stagedBefore(name, looked.staged, connection, this);
 
     this.state = pulumi.unsecret(activation.stdout).apply((stdout) => ({

@@ -10,8 +10,10 @@ trap '' HUP PIPE
 
 # Relative to the directory it starts in, the home directory of the user who logged in.
 STAGED=$PWD/$STAGED
-# Nothing here reads it: its change causes this run, see index.ts.
-: "${SECRETS-}"
+# The mark of all files with secrets, see index.ts: its change causes this run.
+: "${SECRETS:=}"
+# Its name beside the copies of what is in force.
+MARK=secrets-mark
 # The manifest of the deployment, a line per managed file: mode, SHA-256, what to restart, path. `collect` writes it.
 MANIFEST=
 # Seconds to wait for another run on this host, and for lsyncd to prove that it works.
@@ -81,17 +83,17 @@ collect() {
   done <<<"$CATALOGUE"
   MANIFEST=${MANIFEST%$'\n'}
   DEPLOYMENT=$(printf '%s' "$MANIFEST" | sha256sum | head -c 12)
+  printf '%s\n' "$SECRETS" >"$TRANSACTION/new/$MARK"
 }
 
-# A file with a secret: from what the preflight left, or else as it is in force.
+# A file with a secret: from what the preflight left. The copy of what is in force is the same only under the same mark.
 take_kept() { # path new
-  local candidate
-  for candidate in "$KEPT/$ID$1" "$STATE/files$1" "$1"; do
-    if [ -f "$candidate" ]; then
-      cp -- "$candidate" "$2"
-      return
-    fi
-  done
+  local from=$KEPT/$ID$1
+  if [ ! -f "$from" ] && [ "$(cat "$STATE/files/$MARK" 2>/dev/null)" = "$SECRETS" ]; then from=$STATE/files$1; fi
+  if [ -f "$from" ]; then
+    cp -- "$from" "$2"
+    return
+  fi
   fail "$1 is missing, although the preflight stores it. Send it again: npm run up -- --replace '**-preflight'"
 }
 

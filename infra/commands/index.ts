@@ -86,11 +86,12 @@ const secretsOf = (files: RenderedFile[]): RenderedFile[] => files.filter(({ sec
 /**
  * Looks at the host and refuses what would lose data; keeps the files with secrets there for the activation, which shows
  * all others. DEPLOYMENT, a digest, makes it run again when anything changes. It is made of secret files as well, so it is in
- * the standard input: the text of a command that fails is shown.
+ * the standard input: the text of a command that fails is shown. With another SECRETS the activation accepts only files that
+ * were sent again, so it is here too.
  */
-export function preflight(identity: Identity, files: RenderedFile[]): HostCommand {
+export function preflight(identity: Identity, files: RenderedFile[], mark = markOf(identity, files)): HostCommand {
   const contents = secretsOf(files).map(({ path, content }) => [path, content] as const);
-  const values = { ...checked(identity), DEPLOYMENT: digest(files), KEPT: keptDirectory };
+  const values = { ...checked(identity), DEPLOYMENT: digest(files), KEPT: keptDirectory, ...mark };
   const kept = contents.length === 0 ? [] : assignments("kept", new Map(contents));
   const text = script(values, [...checks, "output.sh", "preflight.sh"], kept);
   const { command, stdin } = asRoot(identity.host, "preflight", text);
@@ -112,17 +113,16 @@ export function installPackages(identity: Identity): HostCommand {
 /**
  * Puts the files into force, all or nothing, after the checks of the preflight once more; on destroy removes all that was
  * installed. The files are parts of one bundle, under their paths; those with secrets the preflight has left on the host.
- * SECRETS is a mark that is another one when such a file is.
+ * SECRETS is a mark that is another one when such a file is; without new ones, those in force are used only if they have it.
  */
-export function activate(identity: Identity, files: RenderedFile[]): HostCommand {
-  const secrets = secretsOf(files);
+export function activate(identity: Identity, files: RenderedFile[], mark = markOf(identity, files)): HostCommand {
   const rest = {
     TEST_ALERT: identity.host.testAlert,
     STAGED: staged(identity),
     LIBRARY: libDirectory,
     ALERTS: paths.alertsRunDirectory,
     KEPT: keptDirectory,
-    ...(secrets.length === 0 ? {} : { SECRETS: markOf(identity, secrets) }),
+    ...mark,
   };
   const { command, stdin } = bundleAsRoot(identity.host, "activate", {
     settings: script({ ...checked(identity), ...rest }, []) + "\ndeclare -A content=()\n",
@@ -134,17 +134,20 @@ export function activate(identity: Identity, files: RenderedFile[]): HostCommand
 }
 
 /**
- * A mark that is another one when a file with a secret is another. It is shown, so it must not let anyone try passwords: it
- * needs the private key to be made, or where there is none a tenth of a second for each try (scrypt).
+ * The variable with a mark that is another one when a file with a secret is another; none without such files. It is shown, so it
+ * must not let anyone try passwords: it needs the private key to be made, or where there is none a tenth of a second for each try
+ * (scrypt).
  */
-function markOf({ host }: Identity, files: RenderedFile[]): string {
-  const texts = manifest(files);
+export function markOf({ host }: Identity, files: RenderedFile[]): { SECRETS?: string } {
+  const secrets = secretsOf(files);
+  if (secrets.length === 0) return {};
+  const texts = manifest(secrets);
   const { privateKey, password = "", name } = host;
   const mark =
     privateKey === undefined
       ? scryptSync(texts, `${name} ${password}`, 16, { N: 1 << 15, maxmem: 1 << 26 })
       : createHmac("sha256", privateKey).update(texts).digest();
-  return mark.toString("hex").slice(0, 16);
+  return { SECRETS: mark.toString("hex").slice(0, 16) };
 }
 
 /** The managed files as an activation reads them: mode, what to restart, whether it was sent or kept, path. */

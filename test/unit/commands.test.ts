@@ -163,6 +163,9 @@ describe("activation", () => {
     expect(one.stdin).toMatch(mark);
     expect(one.stdin).not.toBe(other.stdin);
     expect({ ...one, stdin: one.stdin.replace(mark, "") }).toEqual({ ...other, stdin: other.stdin.replace(mark, "") });
+    // With another mark the activation accepts only what is sent again.
+    const host = hostOf({ heartbeatUrl: "https://example.com/ping/1" });
+    expect(commands.preflight({ ...identity, host }, renderFiles(host)).stdin).toContain(mark.exec(one.stdin)?.[0]);
     // The mark is keyed with a secret, so it cannot be used to test guesses of a password.
     const [a, b] = ["k1", "k2"].map((key) => mark.exec(of("https://example.com/ping/1", key).stdin)?.[0]);
     expect(a).not.toBe(b);
