@@ -100,18 +100,18 @@ export class Changes {
   }
 
   /** Deploys, expects a failure, and checks that the host is as before. Returns the output. */
-  async unchanged(): Promise<string> {
+  async unchanged(stack = this.d.stack): Promise<string> {
     this.cutter.restore();
     const before = await installed(this.d.host);
-    const text = failed(await this.d.stack.up());
+    const text = failed(await stack.up());
     expect(await installed(this.d.host)).toBe(before);
     expect(await faultsOf(this.d.host)).toBe("");
     return text;
   }
 
   /** The same, and checks that the host mirrors. */
-  async rolledBack(): Promise<string> {
-    const text = await this.unchanged();
+  async rolledBack(stack = this.d.stack): Promise<string> {
+    const text = await this.unchanged(stack);
     await mirrors(this.d.host);
     await identical(this.d.host);
     return text;
