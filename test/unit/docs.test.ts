@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
+import { statusText } from "../../cli/status/report";
 import { defaults, readSettings } from "../../infra/config";
 import { renderFiles } from "../../infra/files";
 import { fencedBlocks, shellBlocks } from "../../tools/docs/blocks";
@@ -93,12 +94,9 @@ describe.each(pages)("%s", (page) => {
   const kind = generated.find(([one]) => one === page)?.[1];
 
   it("names its readers in its first line, or the command that writes it", () => {
-    if (page.startsWith("docs/decisions/")) return;
     const [, first = ""] = /^# .+\n+(?:<!--.*-->\n+)*(.+)/.exec(text) ?? [];
-    const readers = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].includes(page)
-      ? /./
-      : /^For (?:operators|those|everyone|newcomers|contributors)/;
-    expect(first).toMatch(readers);
+    const readers = /^For (?:operators|those|everyone|newcomers|contributors)/;
+    expect(first).toMatch(page === "README.md" ? /./ : readers);
   });
 
   it("has at most 250 lines, unless a command writes it", () => {
@@ -189,6 +187,26 @@ describe("the pictures of a terminal", () => {
     expect(config?.content).toContain(`${changed.trim()}\n`);
     expect(text).toContain(config?.path ?? "?");
     expect(text).toMatch(/^ +hosts +what changes +what restarts +full pass +preflight$/m);
+  });
+
+  it.each([screens.preview, screens.comment])("%s shows only lines that the file has today", (file) => {
+    const lines = linesOf(file).map((line) => line.trim());
+    const excerpt = lines.slice(lines.findIndex((line) => line.startsWith("@@ ")) + 1).filter((line) => line !== "");
+    const source = excerpt.findIndex((line) => line.startsWith("source = "));
+    const shown = excerpt.slice(Math.max(source, 0), Math.max(source, 0) + 6).filter((line) => !line.startsWith("-  "));
+    const [config] = renderFiles(hostOf({ source: defaults.source, target: defaults.target, delay: 5 })).filter(
+      ({ name }) => name === "config",
+    );
+    const today = (config?.content ?? "").split("\n").map((line) => line.trim());
+    expect(shown).toHaveLength(5);
+    expect(today).toEqual(expect.arrayContaining(shown.map((line) => line.replace(/^\+ +/, ""))));
+  });
+
+  it("of the status shows today's columns", () => {
+    const [header = ""] = statusText([]).split("\n");
+    const columnsOf = (line: string) => line.trim().split(/ {2,}/);
+    const shown = linesOf(screens.status).map(columnsOf);
+    expect(shown.some((line) => line.join() === columnsOf(header).join())).toBe(true);
   });
 
   it("shows the colours of the output, and escapes XML characters", () => {

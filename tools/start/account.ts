@@ -20,9 +20,9 @@ export function account(
 ): string[] {
   const seconds = (arrived.milliseconds / 1000).toFixed(1);
   const tries: [string, string][] = [
-    [`npm run sandbox -- ssh ${name} -- systemctl status lsyncd`, "look at the service"],
-    [`npm run sandbox -- ssh ${name} -- umount ${source}`, "take the source away: the mirror stays as it is"],
-    ["LSYNCD_TARGET=/mnt/elsewhere npm start", "a wrong setting: see what the preflight says"],
+    [`npm run sandbox -- ssh ${name} -- systemctl status lsyncd`, "show the service"],
+    [`npm run sandbox -- ssh ${name} -- umount ${source}`, "unmount the source: the mirror is not touched"],
+    ["LSYNCD_TARGET=/mnt/elsewhere npm start", "a wrong setting: the preflight refuses it"],
     ["npm run sandbox -- down", "remove the sandbox"],
   ];
   const width = Math.max(...tries.map(([command]) => command.length));
