@@ -105,7 +105,7 @@ async function seen(during: () => Promise<void>): Promise<{ versions: string[]; 
   return { versions: stdout.trim().split("\n"), wrong: answers.map((answer) => answer.stdout).join("") };
 }
 
-it("nobody sees a mix of versions, and nothing of the old version is left", async () => {
+it("no program sees a mix of versions, and nothing of the old version is left", async () => {
   const stack = d.sameStack(copy);
   await become("one");
   succeeded(await stack.up());

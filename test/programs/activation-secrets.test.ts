@@ -53,7 +53,7 @@ it("the one that the preflight has left comes first", async () => {
   expect(await collect("m2")).toMatchObject({ taken: "two" });
 });
 
-it("a repair, for which the preflight sends nothing, takes the copy of what is in force", async () => {
+it("a repair, for which the preflight sends nothing, uses the copy in force", async () => {
   await leave("one");
   await collect("m1");
   expect(await collect("m1")).toMatchObject({ taken: "one" });

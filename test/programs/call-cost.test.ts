@@ -120,7 +120,7 @@ describe("the guard", () => {
     expect(started("trace").filter((name) => name === "perl")).toEqual(["perl", "perl"]);
   });
 
-  it("goes by those records", async () => {
+  it("uses those records", async () => {
     for (const records of [
       ["in-use since", ""],
       ["", "in-use since"],

@@ -126,7 +126,7 @@ it("the worker deletes databases, with their directory", async () => {
   await eventually(async () => (await mirrored()).join(" ") === "1.sqlite 3.sqlite 4.sqlite 5.sqlite 6.sqlite");
 });
 
-it("a -wal beside a directory that takes a database's place goes, counted by the gate", async () => {
+it("a -wal beside a directory that replaces a database is removed, counted by the gate", async () => {
   await shell("touch source/1.sqlite-wal");
   const writer = python(
     "c=sqlite3.connect('1.sqlite', isolation_level=None); c.execute('pragma journal_mode=wal'); c.execute('insert into t values(1)'); time.sleep(60)",
@@ -146,7 +146,7 @@ it("a -wal beside a directory that takes a database's place goes, counted by the
   expect(await mirrored()).not.toContain("1.sqlite-wal");
 });
 
-it("a file beside one that is only named like a database is counted before it goes", async () => {
+it("a file beside one that is only named like a database is counted before it is removed", async () => {
   await shell("echo text >source/a.sqlite; for n in wal journal; do echo mine >source/a.sqlite-$n; done");
   expect(await events("a.sqlite", "a.sqlite-wal", "a.sqlite-journal")).toBe(0);
   await eventually(async () => (await mirrored()).join(" ").includes("a.sqlite a.sqlite-journal a.sqlite-wal"));

@@ -108,7 +108,7 @@ it("waits for the databases of its path that were queued so far, and not for lat
 it.each([
   ["held", 3, "the mirror is held"],
   ["failover", 3, "the mirror is held"],
-  ["nothing", 1, "not mirrored within 1 s, it still waits for a new file to arrive"],
+  ["nothing", 1, "not mirrored within 1 s, still waiting for a new file to arrive"],
 ])("%s: exits with %i", async (mark, code, message) => {
   if (mark !== "nothing") await writeFile(host.at(`state/${mark}`), "");
   const ended = await wait("--timeout", "1");

@@ -498,7 +498,7 @@ describe("moving", () => {
     expect(await left()).toBe("0");
   });
 
-  it("is no problem while something is being copied, for up to an hour", async () => {
+  it("is not a problem while something is being copied, for up to an hour", async () => {
     const works = `${still} work_done() { echo $RANDOM$RANDOM; }; `;
     const since = (minutes: number) => `echo $(($(ticks) / 100 - ${minutes * 60})) >"$state/busy-since"; `;
     expect(only(await host.check("moving", works))).toBe(
@@ -510,7 +510,7 @@ describe("moving", () => {
     );
   });
 
-  it("is no problem for days during a first pass that makes progress", async () => {
+  it("is not a problem for days during a first pass that makes progress", async () => {
     await host.write({ "lsyncd.status": "active Init\n" });
     const moved = (work: number, ago: number) =>
       `${still} work_done() { echo 7; }; echo "${work} $(($(ticks) / 100 - ${ago}))" >"$state/first-pass"; `;
@@ -577,7 +577,7 @@ describe("exceptions", () => {
     expect(only(await host.check("exceptions"))).toContain("which is incomplete");
   });
 
-  it("names a brake that holds, and what is permitted, until they end", async () => {
+  it("reports what is held or permitted, until it ends", async () => {
     await host.write({ held: "500 of 600 files would have been deleted\nmore\n", allow: "", accept: "" });
     const settings = 'held_file="$folder/held" allow_file="$folder/allow" accept_file="$folder/accept"';
     const { findings } = await host.check("exceptions", settings);

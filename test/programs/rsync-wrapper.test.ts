@@ -527,7 +527,7 @@ describe("deleted files that are kept", () => {
     expect(await kept()).toHaveLength(8);
   });
 
-  it("go when their days are over", async () => {
+  it("are deleted when their days have passed", async () => {
     const record = "target/.lsyncd-as-code/deleted.ages";
     const hour = (await shell("ls target/.lsyncd-as-code/deleted")).stdout.trim();
     const [boot, uptime] = (await readFile(at(record), "utf8")).split(" ");

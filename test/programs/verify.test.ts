@@ -52,7 +52,7 @@ const everyType = `mkdir source/d; echo x >source/f; ln -s f source/L; mkfifo so
 import socket; socket.socket(socket.AF_UNIX).bind("source/s")'; mknod source/c c 1 3; mknod source/b b 7 99`;
 
 describe("every type of file", () => {
-  it("that is equal on both sides is no fault, including symbolic links", async () => {
+  it("that is equal on both sides is not a fault, including symbolic links", async () => {
     await shell(everyType);
     await mirror();
     await shell("touch -h -d 2001-01-01 target/L");

@@ -45,35 +45,35 @@ metrics() {
   done
   metric lsyncd_up "Whether lsyncd runs." "" "$up"
   metric lsyncd_check_healthy "Whether a check of the monitor found nothing; left out while it is held or skipped." "${healthy[@]}"
-  metric lsyncd_lag_seconds "For how long the oldest change waits to be mirrored." \
+  metric lsyncd_lag_seconds "Age of the oldest change that is not mirrored yet." \
     'kind="files"' "${values[behind_seconds]:-}" 'kind="databases"' "${values[databases_behind_seconds]:-}"
   metric lsyncd_databases_waiting "Databases waiting to be copied, by cause." "${families[@]}"
   metric lsyncd_databases_waiting_all "Databases waiting to be copied." "" "${values[databases_waiting]:-}"
   metric lsyncd_delays "Changes that lsyncd has not mirrored yet." "" "${values[backlog]:-}"
   metric lsyncd_restarts_last_hour "Restarts of lsyncd by systemd within the last hour." "" "${values[restarts_last_hour]:-}"
-  metric lsyncd_last_pass_timestamp_seconds "When the last pass over everything was complete." "" "$pass_ended"
-  metric lsyncd_last_pass_duration_seconds "How long it took." "" "$pass_seconds"
+  metric lsyncd_last_pass_timestamp_seconds "When the last full pass was complete." "" "$pass_ended"
+  metric lsyncd_last_pass_duration_seconds "Duration of the last full pass." "" "$pass_seconds"
   metric lsyncd_verify_timestamp_seconds "When lsyncd-verify last finished." "" "${values[verify_finished]:-}"
-  metric lsyncd_verify_faults "Faults that it found in the mirror." "" "${values[verify_faults]:-}"
-  metric lsyncd_verify_unchecked "Files that it could not check." "" "${values[verify_unchecked]:-}"
+  metric lsyncd_verify_faults "Faults that the last lsyncd-verify found in the mirror." "" "${values[verify_faults]:-}"
+  metric lsyncd_verify_unchecked "Files that the last lsyncd-verify could not check." "" "${values[verify_unchecked]:-}"
   metric lsyncd_deletions_held "Whether the mirror is held: a mass deletion, or a source that is older than its mirror." "" "$([[ -e $held_file ]] && echo 1 || echo 0)"
   # The volumes may know of a failover that a restored root disk has forgotten.
   failover=${values[failover]:-}
-  metric lsyncd_failover "Whether the mirror is in use in the place of the source." "" "${failover:+$([[ $failover == mirroring ]] && echo 0 || echo 1)}"
+  metric lsyncd_failover "Whether the mirror is in use in place of the source." "" "${failover:+$([[ $failover == mirroring ]] && echo 0 || echo 1)}"
   if [[ -n $failover ]]; then
     metric lsyncd_failover_state "The state of a failover: mirroring, in-use, restoring or done." "state=$(metric_label "$failover")" 1
   fi
   metric lsyncd_watches "Directories that lsyncd watches." "" "${values[watches]:-}"
-  metric lsyncd_watches_limit "Directories that it may watch." "" "${values[watches_limit]:-}"
+  metric lsyncd_watches_limit "Directories that lsyncd may watch." "" "${values[watches_limit]:-}"
   metric lsyncd_memory_bytes "Anonymous memory of lsyncd and its children." "" "${values[memory_bytes]:-}"
-  metric lsyncd_memory_limit_bytes "Memory that its unit may have." "" "${values[memory_limit_bytes]:-}"
+  metric lsyncd_memory_limit_bytes "Memory limit of lsyncd's unit." "" "${values[memory_limit_bytes]:-}"
   metric lsyncd_mirror_size_bytes "Size of the target's file system." "" "${values[disk_size_bytes]:-}"
-  metric lsyncd_mirror_free_bytes "What is free of it." "" "${values[disk_free_bytes]:-}"
-  metric lsyncd_mirror_used_percent "How full it is, in percent." "" "${values[disk_percent]:-}"
-  metric lsyncd_mirror_inodes_used_percent "How many of its inodes are used, in percent." "" "${values[inodes_percent]:-}"
+  metric lsyncd_mirror_free_bytes "Free space of the target's file system." "" "${values[disk_free_bytes]:-}"
+  metric lsyncd_mirror_used_percent "Used space of the target's file system, in percent." "" "${values[disk_percent]:-}"
+  metric lsyncd_mirror_inodes_used_percent "Used inodes of the target's file system, in percent." "" "${values[inodes_percent]:-}"
   digest=$(deployment_digest)
   if [[ -n $digest ]]; then
-    metric lsyncd_deployment_info "What is deployed: another digest is another deployment." "digest=$(metric_label "$digest")" 1
+    metric lsyncd_deployment_info "Always 1; the digest changes with each deployment." "digest=$(metric_label "$digest")" 1
   fi
   metric lsyncd_alerts_paused "Whether alerts are paused." "" "$1"
   metric lsyncd_monitor_timestamp_seconds "When the monitor last finished a run." "" "$EPOCHSECONDS"
