@@ -171,8 +171,11 @@ it("all of them are held, and none is deleted by anybody", async () => {
   expect(await mirrored()).toHaveLength(6);
 });
 
-it("deletions that the worker has yet to carry out count with later ones", async () => {
-  await shell("rm marks/entries; printf '#!/bin/sh\\necho IUsed; echo 106\\n' >bin/df");
+it.each([
+  ["and once", 106, "4 of its 106"],
+  ["and once without a number of entries", 0, "4 of its"],
+])("deletions that the worker has yet to carry out count with later ones, %s", async (_, entries, held) => {
+  await shell(`rm marks/entries; printf '#!/bin/sh\\necho IUsed; echo ${entries}\\n' >bin/df`);
   await writeSettings(at("settings"), { ...given(), deletionLimit: 3, deletionShare: 1 });
   await sleep(3000); // the idle worker ends
   const busy = spawn("flock", [at("state/worker.lock"), "sleep", "60"], { stdio: "inherit" });
@@ -185,7 +188,7 @@ it("deletions that the worker has yet to carry out count with later ones", async
     expect(await mirrored()).toHaveLength(6);
     await shell("rm source/{3,4}.sqlite");
     expect(await events("3.sqlite", "4.sqlite")).toBe(1);
-    expect((await shell("cat output")).stdout).toContain("4 of its 106 files and directories would have been deleted");
+    expect((await shell("cat output")).stdout).toContain(`${held} files and directories would have been deleted`);
   } finally {
     busy.kill("SIGKILL");
   }

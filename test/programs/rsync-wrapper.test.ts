@@ -419,6 +419,69 @@ describe("a database", () => {
   });
 });
 
+describe("a pass that fails and is repeated", () => {
+  const most = (from: number, to: number) => range(from, to).map((name) => `/${name}`);
+  /** Calls with an rsync that copies nothing and exits with this code. */
+  const failing = async (code: number, action: () => Promise<{ code: number }>) => {
+    await writeFile(at("fails"), String(code));
+    expect((await action()).code).toBe(code);
+    await rm(at("fails"));
+  };
+
+  beforeEach(async () => {
+    await script(
+      "bin/rsync",
+      `[[ "$*" == *--dry-run* || ! -e '${at("fails")}' ]] && exec /usr/bin/rsync "$@"\nexit $(<'${at("fails")}')`,
+    );
+    await program({ rsyncProgram: at("bin/rsync"), copyProgram: at("bin/rsync") });
+    await fillWith("{1..300}");
+    expect((await pass(0)).code).toBe(0);
+  });
+
+  it.each(["events", "a pass over everything"])(
+    "counts deletions once without a number of entries: by %s",
+    async (how) => {
+      await shell("rm source/{1..60}");
+      const again = () => (how === "events" ? events(["/", ...most(1, 60)], 0) : pass(0));
+      for (let i = 0; i < 3; i++) await failing(12, again);
+      expect((await again()).code).toBe(0);
+      expect(await mirrored()).toHaveLength(240);
+      // They count with later ones.
+      await shell("rm source/{61..120}");
+      expect((await events(["/", ...most(61, 120)], 0)).code).toBe(1);
+    },
+  );
+
+  it.each([12, 23])("does not count new files that never arrive against deletions: exit code %s", async (code) => {
+    await shell("rm source/{1..60}");
+    expect((await events(["/", ...most(1, 60)], 0)).code).toBe(0);
+    await fillWith("{1001..1100}");
+    await failing(code, () => events(["/", ...most(1001, 1100)], 0));
+    await shell("rm source/{61..120}");
+    expect((await events(["/", ...most(61, 120)], 0)).code).toBe(1);
+    expect(await mirrored()).toHaveLength(240);
+  });
+
+  it.each([0, 302])("counts emptied files once (number of entries: %s)", async (entries) => {
+    await shell("rm -f run/entries; for i in source/{1..60}; do : >$i; done");
+    const again = () => events(["/", ...most(1, 60)], entries);
+    for (let i = 0; i < 3; i++) await failing(12, again);
+    expect((await again()).code).toBe(0);
+    await shell("for i in source/{61..120}; do : >$i; done");
+    expect((await events(["/", ...most(61, 120)], entries)).code).toBe(1);
+  });
+
+  it("counts a directory that a file replaces once", async () => {
+    await shell("mkdir source/d && cp source/{1..60} source/d/");
+    expect((await pass(0)).code).toBe(0);
+    await shell("rm -f run/entries; rm -r source/d; echo x >source/d");
+    for (let i = 0; i < 3; i++) await failing(12, () => events(["/", "/d", "/d/", "/d/***"], 0));
+    expect((await events(["/", "/d", "/d/", "/d/***"], 0)).code).toBe(0);
+    await shell("rm source/{1..60}");
+    expect((await events(["/", ...most(1, 60)], 0)).code).toBe(1);
+  });
+});
+
 describe("a permission to delete", () => {
   beforeEach(async () => {
     await fillWith("{1..400}");

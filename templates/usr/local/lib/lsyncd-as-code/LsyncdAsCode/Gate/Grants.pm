@@ -60,6 +60,15 @@ sub pending {
     return $entries;
 }
 
+# Returns how many of these databases were granted within the last hour, and are still there: they were counted then.
+sub counted {
+    my ($file, $target, $units, $now) = @_;
+    return 0 if !@$units || ((stat $file)[9] // 0) <= $now - OLD;
+    my %granted;
+    for (split /\0/, slurp($file)) { $granted{$3} = $2 if /\A(\d+) (\d+:\d+) (.+)\z/s && $1 > $now - OLD }
+    return scalar grep { my $there = $granted{$_} && $target->look($_); $there && $granted{$_} eq id($there) } @$units;
+}
+
 sub append {
     my ($file, $text) = @_;
     open my $more, '>>', $file or die "cannot write $file: $!\n";

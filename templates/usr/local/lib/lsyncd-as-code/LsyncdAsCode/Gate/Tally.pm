@@ -9,6 +9,7 @@
 #   altered             paths of files that are not recognised any more (see `changed` and `renamed`)
 #   databases           { path => 1 } of those that go, are emptied or not recognised any more
 #   new_databases       how many come
+#   emptied_files       the files that lose all they hold: { path, found }, as they are in the mirror
 #   after, before       what is to be deleted, and what before rsync runs, because something else comes in its place:
 #                       { path, entries } each
 #   units               databases among `after` that the copier's worker deletes once what it copies is done
@@ -29,7 +30,7 @@ sub new {
     return bless {
         source => $source, target => $target, is_database => $is_database, copier => $copier, repaired => $repaired // {},
         removed => 0, added => 0, emptied => 0, refilled => 0, files => 0, bytes => 0, new_databases => 0,
-        altered => [], databases => {}, after => [], before => [], units => [], gone => [], come => [],
+        altered => [], emptied_files => [], databases => {}, after => [], before => [], units => [], gone => [], come => [],
     }, $class;
 }
 
@@ -176,6 +177,7 @@ sub empties {
     my ($self, $path, $there) = @_;
     return if $there->{type} ne 'f' || $there->{size} == 0;
     $self->{emptied}++;
+    push @{ $self->{emptied_files} }, { path => $path, found => $there };
     $self->loses($path, $there);
     return;
 }

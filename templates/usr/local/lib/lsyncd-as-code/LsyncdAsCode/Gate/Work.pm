@@ -2,6 +2,7 @@
 package LsyncdAsCode::Gate::Work;
 use strict;
 use warnings;
+use LsyncdAsCode::Gate ();
 use LsyncdAsCode::Gate::Delete ();
 use LsyncdAsCode::Gate::Grants ();
 use LsyncdAsCode::Gate::Kept   ();
@@ -36,18 +37,59 @@ sub tally { my ($self) = @_; return $self->{tally} }
 # many are kept deleted files.
 sub used {
     my ($self) = @_;
+    $self->{uncounted} = 1;
     return (undef, $self->{kept}->count) if !is_whole(($self->{pass}->roots)[1]);
     open my $df, '-|', 'df', '--output=iused', '--', $self->{pass}->target or return (undef, 0);
     my (undef, $line) = <$df>;
     close $df;
-    return ($line && $line =~ /(\d+)/ && $1 > 0 ? $1 : undef, $self->{kept}->count);
+    my $used = $line && $line =~ /(\d+)/ && $1 > 0 ? $1 : undef;
+    $self->{uncounted} = !defined $used;
+    return ($used, $self->{kept}->count);
 }
 
 # Returns the number of entries that earlier passes have granted to the worker, and that it has yet to delete: those are lost already.
+# Without a number of entries, those of this pass that were granted before are in the sum, and are not counted again.
 sub pending {
     my ($self, $now) = @_;
     return 0 unless $self->{copier};
+    my $tally = $self->{tally};
+    $tally->{removed} -= LsyncdAsCode::Gate::Grants::counted($self->{grants}, $self->{target}, $tally->{units}, $now) if $self->{uncounted};
     return LsyncdAsCode::Gate::Grants::pending($self->{grants}, @$self{qw(source target)}, $now, $self->{tally}{units});
+}
+
+# Takes what a pass has not done out of the gate's last record ($memory: its file), because the pass is repeated, and counts it again. New
+# files that never arrive would make up for deletions.
+sub correct {
+    my ($self, $memory) = @_;
+    my ($tally, $target) = @$self{qw(tally target)};
+    $target->forget;
+    my ($there, $missing) = (0, 0);
+    if ($self->{uncounted}) {
+        my %worker = map { $_ => 1 } @{ $tally->{units} };
+        my $count = sub {
+            my ($item) = @_;
+            my $many = 0;
+            $target->walk($item->{path}, sub { $many++ unless $worker{ $_[0] } || LsyncdAsCode::Gate::Names::is_temporary($_[0]); return $many >= $item->{entries} });
+            return $many;
+        };
+        for my $item (@{ $tally->{after} }) { $there += $count->($item) unless LsyncdAsCode::Gate::Names::is_probe($item->{path}) }
+        # Something replaces the path itself, which was not counted.
+        for my $item (@{ $tally->{before} }) { my $many = $count->($item); $there += $many - 1 if $many }
+        $missing = grep { !$target->look($_) } @{ $tally->{come} };
+    }
+    my $full = 0;
+    for my $file (@{ $tally->{emptied_files} }) {
+        my ($is, $was) = ($target->look($file->{path}), $file->{found});
+        $full++ if $is && $is->{ino} == $was->{ino} && $is->{size} == $was->{size} && $is->{mtime} == $was->{mtime};
+    }
+    return if $there == $missing && !$full;
+    open my $file, '<', $memory or return;
+    my @lines = <$file>;
+    close $file;
+    return unless @lines && $lines[-1] =~ /\A(\d+) (-?\d+) (-?\d+)\n\z/;
+    $lines[-1] = join(' ', $1, $2 + $there - $missing, $3 - $full) . "\n";
+    LsyncdAsCode::Gate::replace($memory, join '', @lines);
+    return;
 }
 
 # Returns true if a path is in a mount of a whole file system. In a bind mount of one of its directories, what others create beside it
