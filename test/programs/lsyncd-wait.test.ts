@@ -101,8 +101,15 @@ it("waits for the databases of its path that were queued so far, and not for lat
   for (const name of await readdir(host.at("source"))) await run("cp", [host.at(`source/${name}`), host.at("target")]);
   expect((await elsewhere).code).toBe(0);
   expect(await waits(waiting)).toBe(true);
-  await queue([600, "mail/a.sqlite"]);
+  await queue([4, "mail/a.sqlite"]);
   expect((await waiting).code).toBe(0);
+  // Queued before, by a clock that was ahead then.
+  await queue([600, "mail/a.sqlite"]);
+  const behind = wait("--timeout", "3");
+  await sleep(500);
+  for (const name of await readdir(host.at("source"))) await run("cp", [host.at(`source/${name}`), host.at("target")]);
+  const { code, stderr } = await behind;
+  expect([code, stderr]).toEqual([1, expect.stringContaining("databases to be copied")]);
 });
 
 it.each([

@@ -1,5 +1,5 @@
 import { readdirSync } from "node:fs";
-import { appendFile, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { appendFile, readFile, rename, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { run } from "../../toolchain/run";
@@ -402,6 +402,20 @@ it("databases: reports those that are behind by cause, and names the oldest", as
   ]);
 });
 
+it("reports databases in time if the clock was ahead when they were queued", async () => {
+  const at = (seconds: number) => host.check("databases", `now=${now + seconds}; ${alive()}`);
+  await host.write({ "state/sqlite/status.tsv": `${now + 86_400 * 3650}.5\tlocked\ta.sqlite\tbusy\n` });
+  expect(only(await at(0))).toMatch(/^ok/);
+  expect((await at(200)).values).toMatchObject({ databases_behind_seconds: "200" });
+  expect(only(await at(301))).toBe(
+    "problem stale-databases-locked 1 databases are behind in the mirror (locked): a.sqlite for 301 s (busy)",
+  );
+  await rm(host.at("state/sqlite/status.tsv"));
+  await at(302);
+  await host.write({ "state/sqlite/status.tsv": `${now + 86_400}.5\tlocked\tb.sqlite\tbusy\n` });
+  expect(only(await at(302))).toMatch(/^ok/);
+});
+
 describe("verify", () => {
   const fine = "systemctl() { return 1; }";
   const finished = (faults: number, unchecked: number) =>
@@ -571,6 +585,26 @@ describe("exceptions", () => {
       /^problem failover-long there has been no second copy for 3 d: the mirror is in use/,
     );
   });
+
+  it.each([3600, 2 * 86_400, 3650 * 86_400])(
+    "reports it in time if the clock was %s s ahead when it began",
+    async (ahead) => {
+      await host.write({ "state/failover": mark });
+      await utimes(host.at("state/failover"), now + ahead, now + ahead);
+      const after = (days: number) => ({ LSYNCD_MONITOR_NOW: String(now + days * 86_400 + 60) });
+      expect(only(await host.check("exceptions", "", after(0)))).toContain("held - the mirror is in use");
+      expect(only(await host.check("exceptions", "", after(0.5)))).toContain("held - the mirror is in use");
+      expect(only(await host.check("exceptions", "", after(1.1)))).toMatch(
+        /^problem failover-long there has been no second copy for 1 d/,
+      );
+      // A later one begins anew.
+      await rm(host.at("state/failover"));
+      await host.check("exceptions", "", after(1.2));
+      await host.write({ "state/failover": mark });
+      await utimes(host.at("state/failover"), now + 2 * ahead + 3 * 86_400, now + 2 * ahead + 3 * 86_400);
+      expect(only(await host.check("exceptions", "", after(1.5)))).toContain("held - the mirror is in use");
+    },
+  );
 
   it("reports a half-finished restore", async () => {
     await host.write({ "state/failover": mark.replace("in-use", "restoring") });

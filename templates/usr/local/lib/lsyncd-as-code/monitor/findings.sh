@@ -14,6 +14,24 @@ unknown() { printf 'unknown\t%s\t%s\n' "$(one_line "$1")" "$(one_line "$2")"; }
 # measure NAME TEXT: prints a value of a check, for `npm run status` and the metrics; nothing if TEXT is empty.
 measure() { if [[ -n $2 ]]; then printf 'value\t%s\t%s\n' "$1" "$(one_line "$2")"; fi; }
 
+# seconds_since NAME TIME: sets `seconds` to the time since then. If TIME is in the future, because the clock was wrong when it was recorded,
+# they count from when that was first seen under this name: otherwise no alert would be sent until TIME.
+seconds_since() {
+  local seen=$2
+  if ((seen > now + 60)); then
+    seen=$(number_in "$state/$1-ahead" "$now")
+    ((0 < seen && seen <= now)) || seen=$now
+    [[ -e $work/remember/$1-ahead ]] || put "$work/remember/$1-ahead" "$seen"
+  fi
+  seconds=$((now - seen))
+}
+
+# Forgets that, if no time in the future was seen in this run.
+none_ahead() { # NAME
+  if [[ -e $work/remember/$1-ahead || $(number_in "$state/$1-ahead" 0) == 0 ]]; then return; fi
+  put "$work/remember/$1-ahead" 0
+}
+
 findings=()
 unknowns=()
 keys=()
