@@ -41,6 +41,16 @@ describe("begin", () => {
     expect((await host.failover(["begin"])).code).toBe(0);
   });
 
+  it.each([
+    [0, 2, "lsyncd is still running"],
+    [65534, 0, "can be used now"],
+  ])("a process named lsyncd that user %s has started: exits with %i", async (user, code, text) => {
+    await host.shell("rm bin/pgrep");
+    const started = `perl -e '$) = $> = ${user}; $0 = "lsyncd"; sleep 60' & sleep 0.5; "$@"`;
+    const apart = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "bash", "-c", started, "bash"];
+    expect(await host.failover(["begin"], apart)).toEqual({ code, text: expect.stringContaining(text) as string });
+  });
+
   it("works on a full root disk, also after lsyncd was stopped", async () => {
     await host.shell(`mount -t tmpfs -o size=64k,nr_inodes=100 full state; printf 'target\\ttmpfs:volume-two\\n' >state/volumes
       dd if=/dev/zero of=state/filler bs=4k 2>/dev/null || true`);

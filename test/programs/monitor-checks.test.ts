@@ -525,13 +525,23 @@ describe("moving", () => {
   });
 
   it("is not a problem for days during a first pass that makes progress", async () => {
-    await host.write({ "lsyncd.status": "active Init\n" });
+    await host.write({ "lsyncd.status": "Sync1 source=/s/\nThere are 2 delays\nactive Init \nwait   Modify /a\n" });
     const moved = (work: number, ago: number) =>
       `${still} work_done() { echo 7; }; echo "${work} $(($(ticks) / 100 - ${ago}))" >"$state/first-pass"; `;
     expect(only(await host.check("moving", moved(6, 7200)))).toBe("ok - the first full pass is running");
     expect(only(await host.check("moving", moved(7, 300)))).toBe(
       "problem moving-stuck the first full pass is running, but has not moved for 5 minutes",
     );
+  });
+
+  it("is no first pass because a file is named like one in lsyncd's status", async () => {
+    // As recorded from lsyncd 2.2.3 with a file "a<newline>active Init ".
+    await host.write({
+      "lsyncd.status":
+        "Sync1 source=/s/\nThere are 2 delays\nwait   Create /a\nactive Init \nwait   Modify /a\nactive Init \n",
+    });
+    const late = `${still} work_done() { echo $RANDOM$RANDOM; }; echo $(($(ticks) / 100 - 3660)) >"$state/busy-since"; `;
+    expect(only(await host.check("moving", late))).toMatch(/^problem moving-slow/);
   });
 
   it.each([

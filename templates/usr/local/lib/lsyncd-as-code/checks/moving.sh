@@ -37,10 +37,15 @@ gone() {
 # A reason that holds until that pass ends.
 first_pass="the first full pass is running"
 
+# Succeeds during a first full pass. It is the first of lsyncd's changes; a later line can come from a file name with a newline.
+in_first_pass() {
+  grep -m 1 -a -A 1 -E '^There are [0-9]+ delays$' "$lsyncd_status" 2>/dev/null | tail -n 1 | grep -a -qE '^(active|wait|block) *Init'
+}
+
 # Prints the reason if the mirror is only slow; fails otherwise.
 busy() {
   local pid name run_state session
-  if grep -m 1 -a -qE '^(active|wait|block) *Init' "$lsyncd_status" 2>/dev/null; then
+  if in_first_pass; then
     echo "$first_pass"
     return
   elif [[ $(work_done) != "$1" ]]; then
