@@ -8,7 +8,7 @@ import { PretendedVolumes } from "../support/failover";
 let host: PretendedVolumes;
 const everywhere = (state: string) => ({ root: state, source: state, target: state });
 
-beforeAll(() => needPrograms("rsync"), installTime);
+beforeAll(() => needPrograms("rsync", "python3"), installTime);
 beforeEach(async () => {
   host = await PretendedVolumes.make();
   await host.shell(`echo old >source/a; echo same >source/b; cp -a source/. target/`);
@@ -128,6 +128,26 @@ describe("end --keep target", () => {
       expect(await host.shell("cat source/a")).toBe("old\n");
     } finally {
       user.kill();
+    }
+  });
+
+  it("refuses while a process whose first thread has ended has an open file", async () => {
+    await inUse();
+    const program = `import ctypes, os, threading, time
+def use():
+    with open("${host.at("target")}/a") as file: time.sleep(60)
+threading.Thread(target=use).start()
+print("ready", flush=True)
+time.sleep(0.3)
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[os.uname().machine], 0)`;
+    const user = spawn("python3", ["-c", program], { stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      await host.shell(`until grep -q 'State:.Z' /proc/${String(user.pid)}/status; do sleep 0.1; done`);
+      const { code, text } = await host.failover(["end", "--keep", "target"]);
+      expect([code, text]).toEqual([1, expect.stringMatching(`process ${String(user.pid)} \\(.*\\) has .*/a open`)]);
+      expect(await host.shell("cat source/a")).toBe("old\n");
+    } finally {
+      user.kill("SIGKILL");
     }
   });
 
