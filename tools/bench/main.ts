@@ -23,7 +23,7 @@ async function main(args: string[]): Promise<number> {
   // Options alone are those of the mode that is meant when none is named.
   const [name, rest] = first.startsWith("-") ? ["deploy", args] : [first, args.slice(1)];
   const mode = modes[name];
-  if (!mode) throw new UsageError(`"${name}" is none of ${Object.keys(modes).join(", ")}`);
+  if (!mode) throw new UsageError(`"${name}" is not one of ${Object.keys(modes).join(", ")}`);
   return mode.load().main(rest);
 }
 

@@ -32,7 +32,7 @@ function bounds(key: string, schema: Schema, example: Pick<Example, "bounds"> | 
   if (schema.enum) return schema.enum.map(code).join(", ");
   if (schema.minimum !== undefined && schema.maximum !== undefined) return `${schema.minimum} to ${schema.maximum}`;
   if (schema.properties) return "see below";
-  throw new Error(`tools/docs/examples.ts: say what the bounds of ${key} are`);
+  throw new Error(`tools/docs/examples.ts: the bounds of ${key} are missing`);
 }
 
 const shown = (value: unknown): string =>

@@ -93,7 +93,7 @@ export function belowByPath(name: string, text: string): string[] {
   const patterns = language.goes(path, language.volume);
   return statements
     .filter((statement) => patterns.some((pattern) => pattern.test(statement.text)))
-    .map(({ text: found, line }) => `${name}:${String(line)}: goes below a volume by a path: ${found.trim()}`);
+    .map(({ text: found, line }) => `${name}:${String(line)}: uses a path below a volume: ${found.trim()}`);
 }
 
 /**

@@ -58,9 +58,9 @@ export async function reserveEndpoint(dir: string): Promise<Endpoint> {
 export async function claimEndpoint(endpoint: Endpoint, dir: string): Promise<void> {
   const { address, port } = endpoint;
   if (!(await claim(address, dir)))
-    throw new Error(`Another sandbox host has the address ${address} by now. Make this sandbox anew.`);
+    throw new Error(`Another sandbox host now has the address ${address}. Create this sandbox again.`);
   if (!(await isFree(endpoint)))
-    throw new Error(`Something else listens on ${address} port ${port} (ss -ltnp). Make this sandbox anew.`);
+    throw new Error(`Something else listens on ${address} port ${port} (ss -ltnp). Create this sandbox again.`);
 }
 
 /** The folders of all hosts that have an address on this machine, of all users. */

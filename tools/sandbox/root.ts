@@ -17,7 +17,7 @@ export async function mountRoot(host: SandboxHost): Promise<void> {
   if (copied || isMounted(host.root)) return;
   const image = readSandboxState(host.sandbox)?.image ?? "";
   if (!existsSync(image))
-    throw new Error(`${host.name}: its image ${image} is gone. Take the sandbox down and make it anew.`);
+    throw new Error(`${host.name}: its image ${image} is gone. Take the sandbox down and create it again.`);
   const [upper, work] = layersOf(host.dir);
   await asRoot("mkdir", ["-p", upper, work, host.root]);
   const escape = (path: string): string => path.replaceAll(/[\\:,]/g, "\\$&");

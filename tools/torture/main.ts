@@ -23,7 +23,7 @@ async function main(): Promise<number> {
   const samples = Number(values.samples);
   const disruption = disruptions.find((one) => one === values.disrupt);
   if (values.disrupt !== undefined && disruption === undefined)
-    throw new Error(`"${values.disrupt}" is none of ${disruptions.join(", ")}`);
+    throw new Error(`"${values.disrupt}" is not one of ${disruptions.join(", ")}`);
   const result = await torture({
     tools: await prepareTools(),
     writers: writers(values.long),

@@ -17,13 +17,13 @@ const usage = `Deploys to the same sandbox hosts with this program and with othe
 
   --hosts    numbers of hosts
   --rtt      milliseconds of a round trip to a host
-  --runs     rounds of each; all tools have their turn in each round
-  --works    what is measured; a first deployment is made in any case
-  --tools    who takes part
+  --runs     rounds of each; each round runs all tools
+  --works    what to measure; a first deployment is always made
+  --tools    which tools to measure
   --through  each measured command is run through this one, such as "flock /run/quiet" on a machine that others use
 
-Results are kept after each number of hosts, beside those of earlier runs: a part that is measured anew takes the place of what
-was there. Write the page from them: npm run bench -- write`;
+Results are stored after each number of hosts, with those of earlier runs: a new measurement of a part replaces the earlier one.
+Write the page from them: npm run bench -- write`;
 
 /** Measures the tools, and stores the results. */
 export async function main(args: string[]): Promise<number> {

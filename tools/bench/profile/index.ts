@@ -12,7 +12,7 @@ import { conditions, writeResults } from "../results";
 import { inSandbox } from "../sandbox";
 import type { EngineShares, ProfileResults } from "./section";
 
-const usage = `Where the time of a run that changes nothing goes: the commands that it is made of, each measured alone.
+const usage = `Measures the parts of a run that changes nothing, each alone.
 
   npm run bench -- profile [--runs 3] [--through COMMAND]`;
 

@@ -9,7 +9,7 @@ import { workloads, writers } from "./writers";
 
 const partNames = ["copies", "writers", "moments"] as const;
 
-const usage = `What mirroring databases costs, and what a mirror is worth that is stopped at a random moment.
+const usage = `Measures what mirroring databases costs, and whether a mirror that is stopped at a random moment opens.
 
   npm run bench -- sqlite [--parts ${partNames.join(",")}] [--megabytes 8,64,500] [--runs 3] [--seconds 20] [--samples 100]
 

@@ -56,7 +56,7 @@ async function sweep(log: Log): Promise<void> {
       if (complete && (!owner || isAlive(owner))) continue;
       // One that is being made belongs to a process that lives.
       if (!complete && owner && isAlive(owner)) continue;
-      log(`Removing ${host.name} of sandbox ${name}, which nobody uses any more`);
+      log(`Removing ${host.name} of sandbox ${name}, which is no longer used`);
       await destroyVm(host);
     }
   }
