@@ -416,6 +416,18 @@ it("reports databases in time if the clock was ahead when they were queued", asy
   expect(only(await at(302))).toMatch(/^ok/);
 });
 
+it.each([3600, 2 * 86_400, 3650 * 86_400])(
+  "a pause made while the clock was %s s ahead ends when it is set back",
+  async (ahead) => {
+    await host.write({ "state/alerts/paused": `${now + ahead} ${now + ahead + 7200}\n` });
+    const paused = async (at: number) =>
+      (await host.bash("paused && echo paused", { LSYNCD_MONITOR_NOW: String(at) })).stdout.trim();
+    expect(await paused(now + ahead + 60)).toBe("paused");
+    expect(await paused(now)).toBe("");
+    expect(await paused(now + ahead + 60)).toBe("");
+  },
+);
+
 describe("verify", () => {
   const fine = "systemctl() { return 1; }";
   const finished = (faults: number, unchecked: number) =>

@@ -42,11 +42,14 @@ choose_state() {
   mkdir -p "$state/spool"
 }
 
-# Succeeds if alerts are paused now. Checks the start too: a clock that was set back must not make a pause last years.
+# Succeeds if alerts are paused now. A pause that begins in the future ends: the clock was set back since. It must neither last years
+# nor silence alerts again when its time comes.
 paused() {
   local from until
   if [[ -r $state/paused ]]; then read -r from until <"$state/paused"; fi
-  [[ ${from:-} =~ ^[0-9]{1,15}$ && ${until:-} =~ ^[0-9]{1,15}$ ]] && ((from <= now && now < until)) && paused_until=$until
+  [[ ${from:-} =~ ^[0-9]{1,15}$ && ${until:-} =~ ^[0-9]{1,15}$ ]] || return 1
+  if ((from > now)); then rm -f "$state/paused"; fi
+  ((from <= now && now < until)) && paused_until=$until
 }
 
 # recent TIME: succeeds if TIME is less than an interval ago. A time in the future is not: the clock was wrong then.
