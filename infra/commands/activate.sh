@@ -51,15 +51,16 @@ each_file() {
 
 # Writes all files into the transaction, with their modes, and makes the manifest.
 collect() {
-  local mode restart from path new folder='' hash
-  local news=() line sums=()
-  local -A modes=()
+  local mode restart from path new folder hash
+  local news=() same sums=()
+  local -A modes=() folders=()
+  while IFS=' ' read -r mode restart from path; do
+    folder=$TRANSACTION/new$path
+    folders[${folder%/*}]=
+  done <<<"$CATALOGUE"
+  mkdir -p -- "${!folders[@]}" || return 1
   while IFS=' ' read -r mode restart from path; do
     new=$TRANSACTION/new$path
-    if [ "${new%/*}" != "$folder" ]; then
-      folder=${new%/*}
-      mkdir -p "$folder" || return 1
-    fi
     if [ "$from" = kept ]; then
       take_kept "$path" "$new" || return 1
     elif [ -n "${content[$path]+x}" ]; then
@@ -72,7 +73,8 @@ collect() {
     news+=("$new")
   done <<<"$CATALOGUE"
   for mode in "${!modes[@]}"; do
-    xargs -d '\n' chmod -- "$mode" <<<"${modes[$mode]%$'\n'}" || return 1
+    mapfile -t same <<<"${modes[$mode]%$'\n'}"
+    chmod -- "$mode" "${same[@]}" || return 1
   done
   mapfile -t sums < <(sha256sum -- "${news[@]}")
   [ "${#sums[@]}" -eq "${#news[@]}" ] || return 1
@@ -82,7 +84,8 @@ collect() {
     MANIFEST+="$mode $hash $restart $path"$'\n'
   done <<<"$CATALOGUE"
   MANIFEST=${MANIFEST%$'\n'}
-  DEPLOYMENT=$(printf '%s' "$MANIFEST" | sha256sum | head -c 12)
+  DEPLOYMENT=$(printf '%s' "$MANIFEST" | sha256sum)
+  DEPLOYMENT=${DEPLOYMENT:0:12}
   printf '%s\n' "$SECRETS" >"$TRANSACTION/new/$MARK"
 }
 
@@ -310,11 +313,15 @@ stale_units() {
   $changed_units || systemctl show -p NeedDaemonReload --value lsyncd.service lsyncd-monitor.timer lsyncd-monitor.service | grep -qx yes
 }
 
+# Enables a unit. systemctl makes systemd reload its units up to three times, also when it changes nothing.
+enable() { # unit
+  if $changed_units || ! enabled "$1"; then systemctl enable --quiet "$1" 2>&1; fi
+}
+
 start() {
   local since=0
   if stale_units; then systemctl daemon-reload || return 1; fi
-  systemctl enable --quiet lsyncd-monitor.timer 2>&1 || return 1
-  $operator_stopped || systemctl enable --quiet lsyncd.service 2>&1 || return 1
+  enable lsyncd-monitor.timer && { $operator_stopped || enable lsyncd.service; } || return 1
   if $changed_monitor || ! running lsyncd-monitor.timer; then
     systemctl restart lsyncd-monitor.timer || return 1
   fi
@@ -346,7 +353,7 @@ works_on() { # nanoseconds before, nanoseconds now
 # lsyncd works when it has begun to mirror and the first pass has ended, or has not failed for a while: an rsync that
 # refuses its options ends at once, and lsyncd with it.
 prove() { # size of the log before the start
-  local up start deadline pid began=0 new used=0 before
+  local up start deadline pid began=0 new used=0 before now
   read_uptime
   start=$up deadline=$((up + PROOF))
   pid=$(systemctl show -p MainPID --value lsyncd.service)
@@ -355,7 +362,8 @@ prove() { # size of the log before the start
       remind "lsyncd on $HOST was deployed, and does not mirror: $(head -n 1 "$STATE/held")"
       return 0
     fi
-    if ! running lsyncd.service || [ "$(systemctl show -p MainPID --value lsyncd.service)" != "$pid" ]; then
+    now=$(systemctl show -p MainPID -p ActiveState lsyncd.service)
+    if [[ $now != *ActiveState=active* && $now != *ActiveState=reloading* || $'\n'$now$'\n' != *$'\n'"MainPID=$pid"$'\n'* ]]; then
       fail "lsyncd did not keep running."
       return 1
     fi
@@ -367,7 +375,7 @@ prove() { # size of the log before the start
       [ $((up - began)) -lt "$STEADY" ] || return 0
       ;;
     esac
-    sleep 0.1
+    sleep 0.2
     read_uptime
     if [ "$up" -ge "$deadline" ] && [ $((up - start)) -lt "$PROOF_MOST" ]; then
       before=$used
@@ -522,8 +530,14 @@ deactivate() {
 
 # The stack's outputs: one line each.
 report() {
-  printf 'lsyncd: %s since %s\n' "$(systemctl show -p ActiveState --value lsyncd.service)" "$(systemctl show -p ActiveEnterTimestamp --value lsyncd.service)"
-  printf 'timer: %s\n' "$(systemctl show -p ActiveState --value lsyncd-monitor.timer)"
+  local key value unit=lsyncd
+  local -A now=()
+  # An empty line separates the units.
+  while IFS='=' read -r key value; do
+    if [ -n "$key" ]; then now[$unit.$key]=$value; else unit=timer; fi
+  done < <(systemctl show -p ActiveState -p ActiveEnterTimestamp lsyncd.service lsyncd-monitor.timer)
+  printf 'lsyncd: %s since %s\n' "${now[lsyncd.ActiveState]-}" "${now[lsyncd.ActiveEnterTimestamp]-}"
+  printf 'timer: %s\n' "${now[timer.ActiveState]-}"
   printf 'version: %s\n' "$(lsyncd --version 2>/dev/null | sed -n 's/^Version: //p')"
 }
 

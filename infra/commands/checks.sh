@@ -76,9 +76,15 @@ package_lock() {
 
 # Conditions that would make the installation of packages fail half-way.
 check_packages() {
-  local package missing=() holder waited=0
+  local package missing=() holder waited=0 status version
+  local -A installed=()
+  # shellcheck disable=SC2086 # words
+  while read -r package status version; do
+    [ "$status" != installed ] || installed[$package]=$version
+  done < <(dpkg-query -W -f '${Package} ${db:Status-Status} ${Version}\n' rsync $PACKAGES 2>/dev/null)
+  check_rsync "${installed[rsync]-}"
   for package in $PACKAGES; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    [ -n "${installed[$package]-}" ] || missing+=("$package")
   done
   [ "${#missing[@]}" -gt 0 ] || return 0
   while holder=$(package_lock) && [ -n "$holder" ] && [ "$waited" -lt "$LOOK" ]; do
@@ -96,12 +102,10 @@ check_packages() {
 # of the volumes became that user's within seconds (docs/decisions/0012-who-is-trusted.md).
 SAFE_RSYNC=3.5
 
-check_rsync() {
-  local version
-  version=$(dpkg-query -W -f '${Version}' rsync 2>/dev/null)
-  [ -n "$version" ] || return 0
-  if dpkg --compare-versions "$version" lt "$SAFE_RSYNC"; then
-    warn "rsync $version lets any user who can write to the volumes obtain root's files by swapping links. Upgrade it to $SAFE_RSYNC or newer: apt-get update && apt-get install rsync (on Debian 12 from bookworm-security)"
+check_rsync() { # version
+  [ -n "$1" ] || return 0
+  if dpkg --compare-versions "$1" lt "$SAFE_RSYNC"; then
+    warn "rsync $1 lets any user who can write to the volumes obtain root's files by swapping links. Upgrade it to $SAFE_RSYNC or newer: apt-get update && apt-get install rsync (on Debian 12 from bookworm-security)"
   fi
 }
 
@@ -117,7 +121,7 @@ is_system() { # path
 }
 
 check_volume() { # role path
-  local real root inside
+  local real inside devices mount_root mount_type mount_device mount_options
   if [ ! -e "$2" ]; then
     refuse "The $1 $2 does not exist. Create the mount point and mount the $1 volume there."
     return 1
@@ -133,16 +137,16 @@ check_volume() { # role path
     # A path through a link can be redirected without a change of the mounts.
     refuse "The $1 $2 is reached through a symbolic link to $real. Set $1 to that path."
     return 1
-  elif ! volume_identity "$2" >/dev/null; then
+  elif ! mounted_at "$2"; then
     refuse "The $1 $2 is not mounted: it is a directory of the file system $(findmnt -n -o TARGET -T "$2"). Unlock and mount the $1 volume there."
     return 1
   fi
-  root=$(findmnt -n -o FSROOT --mountpoint "$2" | tail -n 1)
-  if [ "$(stat -c %d -- "$2")" = "$(stat -c %d /)" ] && is_system "$root"; then
-    refuse "The $1 $2 is $root of the system's own file system (a bind mount)."
+  mapfile -t devices < <(stat -c %d -- "$2" /)
+  if [ "${devices[0]-}" = "${devices[1]-}" ] && is_system "$mount_root"; then
+    refuse "The $1 $2 is $mount_root of the system's own file system (a bind mount)."
     return 1
   fi
-  if ! writable "$2"; then
+  if [ ! -w "$2" ] || [[ ,$mount_options, == *,ro,* ]]; then
     refuse "The $1 $2 is mounted read-only. A file system that was remounted so after an error needs fsck first; otherwise: mount -o remount,rw $(quoted "$2")"
   fi
   if inside=$(mounted_inside "$2"); then
@@ -165,10 +169,10 @@ check_encryption() { # role path
 
 # Where the two directories are, whatever is mounted there.
 check_places() {
-  local source_real target_real
+  local source_real target_real real
   [ -d "$SOURCE" ] && [ -d "$TARGET" ] || return 0
-  source_real=$(realpath -- "$SOURCE")
-  target_real=$(realpath -- "$TARGET")
+  mapfile -t real < <(realpath -- "$SOURCE" "$TARGET")
+  source_real=${real[0]-} target_real=${real[1]-}
   if [ "$source_real" = "$target_real" ]; then
     refuse "Source $SOURCE and target $TARGET are the same directory, $source_real."
   elif [[ $target_real == "${source_real%/}"/* ]]; then
@@ -179,13 +183,13 @@ check_places() {
 }
 
 check_pair() {
-  local needed free file_system
+  local needed free file_system devices
   file_system=$(file_system_of "$source_id")
-  if [ "$file_system" = "$(file_system_of "$target_id")" ] || [ "$(stat -c %d -- "$SOURCE")" = "$(stat -c %d -- "$TARGET")" ]; then
+  mapfile -t devices < <(stat -c %d -- "$SOURCE" "$TARGET")
+  if [ "$file_system" = "$(file_system_of "$target_id")" ] || [ "${devices[0]-}" = "${devices[1]-}" ]; then
     refuse "Source $SOURCE and target $TARGET are on the same file system ($file_system): losing one loses both. A cloned disk needs a new UUID."
   fi
-  needed=$(df -B1 --output=used -- "$SOURCE" | tail -n 1 | tr -dc 0-9)
-  free=$(df -B1 --output=size -- "$TARGET" | tail -n 1 | tr -dc 0-9)
+  { read -r _; read -r needed _; read -r _ free; } < <(df -B1 --output=used,size -- "$SOURCE" "$TARGET")
   if [ "${needed:-0}" -gt "${free:-0}" ]; then
     refuse "The target $TARGET is too small: its size is $(numfmt --to=iec "$free"), the source uses $(numfmt --to=iec "$needed")."
   fi
@@ -211,7 +215,8 @@ for_settings() {
 # Whether a configuration is the one that this program has installed, unchanged.
 is_ours() { # path
   local now hash path
-  now=$(sha256sum -- "$1" | cut -d ' ' -f 1)
+  now=$(sha256sum -- "$1")
+  now=${now%% *}
   while IFS=' ' read -r _ hash _ path; do
     if [ "$path" = "$1" ] && [ "$hash" = "$now" ]; then return 0; fi
   done < <(cat "$STATE/manifest" 2>/dev/null)
@@ -322,7 +327,7 @@ count_directories() { # most
 }
 
 check_watches() {
-  local wanted limit directories free most
+  local wanted limit directories key free most
   wanted=$(watches_wanted "$SOURCE")
   limit=$(watches_limit)
   if [ "$limit" -lt "$wanted" ] && [ ! -w "$WATCHES_FILE" ]; then
@@ -334,9 +339,9 @@ check_watches() {
       warn "fs.inotify.max_user_watches is $limit and cannot be raised from here (a container?). It is enough for the current $directories directories."
     fi
   fi
-  free=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo)
-  directories=$(df --output=iused -- "$SOURCE" 2>/dev/null | tail -n 1 | tr -dc 0-9)
-  if [ $((${directories:-0} * BYTES_PER_WATCH / 1024)) -gt "$free" ]; then
+  while read -r key free _; do [ "$key" != MemAvailable: ] || break; done </proc/meminfo
+  directories=$(inodes_used "$SOURCE")
+  if [ $((directories * BYTES_PER_WATCH / 1024)) -gt "$free" ]; then
     # Only directories are watched, but all inodes could be directories: count before refusing.
     most=$((free * 1024 / BYTES_PER_WATCH))
     if [ "$(count_directories $((most + 1)))" -gt "$most" ]; then
@@ -355,7 +360,6 @@ check_all() {
   local both=true
   check_host
   check_packages
-  check_rsync
   check_volume source "$SOURCE" || both=false
   check_volume target "$TARGET" || both=false
   check_places

@@ -6,18 +6,26 @@ NEIGHBOURS=${ROOT-}
 # Whether the directory $2 is $1 or in it.
 within() { [[ $2 == "$1" || $2 == "${1%/}"/* ]]; }
 
-# The lines of a file that are no comments.
-active_lines() { grep -avE '^[[:space:]]*(#|$)' -- "$1" 2>/dev/null; }
+# Sets `lines` to the lines of a file that are no comments, without starting a program: a host has dozens of such files.
+read_lines() {
+  local line
+  lines=()
+  [ -f "$1" ] && [ -r "$1" ] || return 0
+  while IFS= read -r line || [ -n "$line" ]; do
+    [[ $line =~ ^[[:space:]]*(#|$) ]] || lines+=("$line")
+  done <"$1"
+}
 
 # logrotate reads all of its directory but these, and ends with an error when two entries name one file: then nothing at
 # all is rotated that night.
 check_logrotate() {
-  local file line pattern patterns
+  local file line lines pattern patterns
   for file in "$NEIGHBOURS"/etc/logrotate.conf "$NEIGHBOURS"/etc/logrotate.d/*; do
     case "$file" in
     */lsyncd-as-code | *~ | *,v | *.bak | *.cfsaved | *.disabled | *.dpkg-* | *.rpm* | *.swp | *.ucf-*) continue ;;
     esac
-    while IFS= read -r line; do
+    read_lines "$file"
+    for line in "${lines[@]}"; do
       # The files of an entry stand before its brace, or on lines of their own.
       read -ra patterns <<<"${line%%\{*}"
       for pattern in "${patterns[@]}"; do
@@ -27,7 +35,7 @@ check_logrotate() {
         refuse "${file#"$NEIGHBOURS"} rotates $LOG as well: with two entries for one file, logrotate.service fails every night. Remove it: rm ${file#"$NEIGHBOURS"}"
         continue 3
       done
-    done < <(active_lines "$file")
+    done
   done
 }
 
@@ -58,13 +66,14 @@ copies_to_target() { # line
 }
 
 check_schedules() {
-  local file line name
+  local file line lines name
   # lsyncd with a configuration or an option of its own; and what starts Debian's unit.
   local own_lsyncd='(^|[[:space:]=/"])lsyncd[[:space:]]+(-|/[^[:space:]]+\.(lua|conf))'
   local starts_unit='(systemctl|service|invoke-rc\.d|init\.d).*(start[^;&|]*lsyncd|lsyncd[^;&|]*start)'
   while IFS= read -r file; do
     name=${file#"$NEIGHBOURS"}
-    while IFS= read -r line; do
+    read_lines "$file"
+    for line in "${lines[@]}"; do
       if copies_to_target "$line"; then
         refuse "$name copies to the target as well: $line
 lsyncd would delete what it copies, or it what lsyncd copies. Remove that line."
@@ -77,7 +86,7 @@ Two of them would work on the same files. Remove that line."
         warn "$name starts lsyncd too: $line
 What you stop would be started again. Its unit restarts it by itself, and the monitor reports it: remove that line."
       fi
-    done < <(active_lines "$file")
+    done
   done < <(scheduled_files)
 }
 
@@ -95,18 +104,17 @@ check_updatedb() {
 # systemd-tmpfiles can remove old files in /run: locks and the state of alerts.
 check_tmpfiles() {
   local type path age file
-  while read -r file type path _ _ _ age _; do
-    case "$type" in [dDevqQ]*) ;; *) continue ;; esac
-    case "$age" in '' | -) continue ;; esac
-    # shellcheck disable=SC2053 # a pattern
-    if [[ $path == /run || $path == /run/lsyncd* || ($path == *[*?]* && /run/lsyncd-as-code == $path) ]]; then
-      warn "$file makes systemd-tmpfiles remove files in $path that are older than $age: alerts would be repeated. Remove the age there."
-    fi
-  done < <(
-    for file in "$NEIGHBOURS"/etc/tmpfiles.d/*.conf "$NEIGHBOURS"/usr/lib/tmpfiles.d/*.conf; do
-      active_lines "$file" | sed "s#^#${file#"$NEIGHBOURS"} #"
-    done
-  )
+  for file in "$NEIGHBOURS"/etc/tmpfiles.d/*.conf "$NEIGHBOURS"/usr/lib/tmpfiles.d/*.conf; do
+    [ -f "$file" ] && [ -r "$file" ] || continue
+    while read -r type path _ _ _ age _ || [ -n "$type" ]; do
+      case "$type" in [dDevqQ]*) ;; *) continue ;; esac
+      case "$age" in '' | -) continue ;; esac
+      # shellcheck disable=SC2053 # a pattern
+      if [[ $path == /run || $path == /run/lsyncd* || ($path == *[*?]* && /run/lsyncd-as-code == $path) ]]; then
+        warn "${file#"$NEIGHBOURS"} makes systemd-tmpfiles remove files in $path that are older than $age: alerts would be repeated. Remove the age there."
+      fi
+    done <"$file"
+  done
 }
 
 # Docker and containerd mount a file system for each container in their directory.
@@ -121,14 +129,16 @@ check_containers() {
       fi
     done
   done < <(
-    sed -nE 's#.*"data-root"[[:space:]]*:[[:space:]]*"([^"]*)".*#/etc/docker/daemon.json\t\1#p' "$NEIGHBOURS"/etc/docker/daemon.json 2>/dev/null
-    sed -nE "s#^[[:space:]]*root[[:space:]]*=[[:space:]]*[\"']([^\"']*)[\"'].*#/etc/containerd/config.toml\t\1#p" "$NEIGHBOURS"/etc/containerd/config.toml 2>/dev/null
+    [ ! -f "$NEIGHBOURS"/etc/docker/daemon.json ] ||
+      sed -nE 's#.*"data-root"[[:space:]]*:[[:space:]]*"([^"]*)".*#/etc/docker/daemon.json\t\1#p' "$NEIGHBOURS"/etc/docker/daemon.json 2>/dev/null
+    [ ! -f "$NEIGHBOURS"/etc/containerd/config.toml ] ||
+      sed -nE "s#^[[:space:]]*root[[:space:]]*=[[:space:]]*[\"']([^\"']*)[\"'].*#/etc/containerd/config.toml\t\1#p" "$NEIGHBOURS"/etc/containerd/config.toml 2>/dev/null
   )
 }
 
 # Whether names in a file system differ by case only as on every other. Prints nothing of one that is not ext4.
 folds_case() { # device
-  dumpe2fs -h -- "$1" 2>/dev/null | sed -n 's/^Filesystem features://p' | grep -qw casefold
+  [[ $'\n'$(dumpe2fs -h -- "$1" 2>/dev/null) =~ $'\n''Filesystem features:'[^$'\n']*' casefold'([[:space:]]|$) ]]
 }
 
 # File systems that cannot be mirrored, or hold a mirror.
@@ -156,17 +166,18 @@ check_file_system() { # role path type device
 
 # A mount on demand lies below the one that it has made.
 mounted_on_demand() { # path
-  local point type
-  while read -r point type; do
+  local point rest
+  while read -r _ _ _ _ point rest; do
     printf -v point '%b' "$point"
-    if [ "$point" = "$1" ] && [ "$type" = autofs ]; then return 0; fi
-  done < <(sed -E 's/^[^ ]+ [^ ]+ [^ ]+ [^ ]+ ([^ ]+) .* - ([^ ]+) .*/\1 \2/' "${MOUNTINFO:-/proc/self/mountinfo}")
+    rest=${rest#* - }
+    if [ "$point" = "$1" ] && [ "${rest%% *}" = autofs ]; then return 0; fi
+  done <"${MOUNTINFO:-/proc/self/mountinfo}"
   return 1
 }
 
 check_file_systems() {
-  # shellcheck disable=SC2034 # mounted_at sets all three
-  local role path mount_root mount_type mount_device
+  # shellcheck disable=SC2034 # mounted_at sets all four
+  local role path mount_root mount_type mount_device mount_options
   for role in source target; do
     path=$SOURCE
     [ "$role" = source ] || path=$TARGET

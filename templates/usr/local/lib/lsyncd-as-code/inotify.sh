@@ -9,14 +9,22 @@ WATCHES_FILE=/proc/sys/fs/inotify/max_user_watches
 # This name sorts before other files, so a limit that is set elsewhere wins.
 WATCHES_SYSCTL=/etc/sysctl.d/10-lsyncd-as-code.conf
 
+# Prints the inodes in use on the file system of a path; 0 if it does not count them.
+inodes_used() { # path
+  local used=
+  { read -r _; read -r used; } < <(df --output=iused -- "$1" 2>/dev/null)
+  [[ $used =~ ^[0-9]+$ ]] || used=0
+  printf '%s' "$used"
+}
+
 watches_wanted() { # path
   local used
-  used=$(df --output=iused -- "$1" 2>/dev/null | tail -n 1 | tr -dc 0-9)
-  used=$((${used:-0} + ${used:-0} / 2))
+  used=$(inodes_used "$1")
+  used=$((used + used / 2))
   if [ "$used" -gt "$WATCHES_FLOOR" ]; then printf '%s' "$used"; else printf '%s' "$WATCHES_FLOOR"; fi
 }
 
-watches_limit() { cat "$WATCHES_FILE"; }
+watches_limit() { printf '%s' "$(<"$WATCHES_FILE")"; }
 
 # Raises the limit to what the volume at $1 needs, now and after each boot; never lowers it. Where it cannot be raised
 # (a container) it stays as it is: the preflight has reported whether that suffices.

@@ -2,7 +2,7 @@
 # Identifies the volume mounted at a path. The preflight, the activation and the host's guard share this file, so
 # that all of them mean the same volume.
 
-# Sets mount_root, mount_type and mount_device to what is mounted at $1; returns 1 if nothing is. Uses the mount that
+# Sets mount_root, mount_type, mount_device and mount_options to what is mounted at $1; returns 1 if nothing is. Uses the mount that
 # opening the path reaches: the mount table still lists a volume that a later mount over /mnt hides.
 mounted_at() {
   local key value id=none point root rest
@@ -13,10 +13,13 @@ mounted_at() {
     # The kernel escapes blanks and similar characters, as in \040.
     printf -v point '%b' "$point"
     printf -v mount_root '%b' "$root"
+    mount_options=${rest%% *}
     rest=${rest#* - }
     mount_type=${rest%% *}
     rest=${rest#* }
     printf -v mount_device '%b' "${rest%% *}"
+    # Those of the mount, and those of its file system.
+    mount_options+=,${rest#* }
     # A symbolic link leads elsewhere: the volume is not mounted at this path.
     [ "$point" = "$1" ]
     return
@@ -27,7 +30,7 @@ mounted_at() {
 # Sets volume_id to the identity of the volume mounted at $1: its file system's UUID and, for a bind mount, the directory
 # in it. Returns 1 if nothing is mounted there.
 identify_volume() {
-  local mount_root mount_type mount_device uuid
+  local mount_root mount_type mount_device mount_options uuid
   mounted_at "$1" || return 1
   # Read from the device itself: caches can still describe the previous disk.
   uuid=$(blkid --probe --match-tag UUID --output value -- "$mount_device" 2>/dev/null)
@@ -74,13 +77,14 @@ mounted_inside() {
 
 # Succeeds if the volume mounted at $1 is writable. A subvolume can be read-only whatever its mount options are.
 writable() {
-  [ -w "$1" ] && ! findmnt -n -o OPTIONS --mountpoint "$1" | tail -n 1 | grep -qE '(^|,)ro(,|$)'
+  local mount_root mount_type mount_device mount_options
+  [ -w "$1" ] && mounted_at "$1" && [[ ,$mount_options, != *,ro,* ]]
 }
 
 # Succeeds if the volume mounted at $1 is on dm-crypt. Sets mount_device.
 encrypted() {
-  local mount_root mount_type
-  mounted_at "$1" && lsblk -n -s -l -o TYPE -- "$mount_device" 2>/dev/null | grep -qx 'crypt'
+  local mount_root mount_type mount_options
+  mounted_at "$1" && [[ $'\n'$(lsblk -n -s -l -o TYPE -- "$mount_device" 2>/dev/null)$'\n' == *$'\n'crypt$'\n'* ]]
 }
 
 # Root's own directory at the root of a volume, which holds no data of anybody's: LsyncdAsCode::Private.
