@@ -21,8 +21,11 @@ const functions = fragment("activate.sh").replace(/\nmain "\$@"\n$/, "\n");
 async function prove(log: [at: number, line: string][], { endsAt = 1000, jump = 0, proof = 6 } = {}) {
   const script = `STATE='${folder}' HOST=sqlite-1 STAGED=none LOG='${folder}/log'; ${functions}
     PROOF=${proof} PROOF_MOST=${proof} STEADY=2 looks=0; : >"$LOG"
-    systemctl() { if ((looks < ${endsAt})); then echo 7; else echo 8; fi; }
-    running() { return 0; }
+    systemctl() {
+      local pid=7
+      ((looks < ${endsAt})) || pid=8
+      case "$*" in *ActiveState*) printf 'MainPID=%s\\nActiveState=active\\n' "$pid" ;; *) echo "$pid" ;; esac
+    }
     sleep() {
       looks=$((looks + 1))
       case $looks in ${log.map(([at, line]) => `${at}) echo '${line}' >>"$LOG" ;;`).join(" ")} esac
