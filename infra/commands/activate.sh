@@ -103,7 +103,7 @@ take_kept() { # path new
 # --- verify: each file by the program that will read it ----------------------------------------------------------------
 
 verify_one() { # mode hash restart path
-  local new=$TRANSACTION/new$4 copy output
+  local new=$TRANSACTION/new$4 copy output first=
   is_changed "$4" || return 0
   case "$4" in
   "$CONFIG")
@@ -113,10 +113,11 @@ verify_one() { # mode hash restart path
     output=$(lsyncd -nodaemon "$copy" 2>&1) || fail "lsyncd refuses $4:"$'\n'"$output"
     ;;
   *.service | *.timer | *.conf)
-    verify_unit "$new" "$4"
+    $units_verified || verify_units "$4" || return 1
     ;;
   *)
-    case "$(head -n 1 "$new")" in
+    IFS= read -r first <"$new"
+    case "$first" in
     '#!/bin/bash'* | '#!/bin/sh'* | '# shellcheck shell=bash') output=$(bash -n "$new" 2>&1) || fail "bash refuses $4:"$'\n'"$output" ;;
     '#!/usr/bin/perl'*) output=$(perl -c "$new" 2>&1) || fail "perl refuses $4:"$'\n'"$output" ;;
     esac
@@ -124,30 +125,50 @@ verify_one() { # mode hash restart path
   esac
 }
 
-verify_unit() { # file path
-  local folder=$TRANSACTION/units name=${2##*/} output unit
+# All units at once, because each call of systemd-analyze costs a tenth of a second. If it finds a fault, each alone, to name its file.
+units_verified=false
+verify_all() {
+  if verify_units "${changed_files[@]}" >/dev/null; then units_verified=true; fi
+  each_file verify_one
+}
+
+verify_units() { # path...
+  local folder=$TRANSACTION/units output path unit units=()
   rm -rf "$folder"
   mkdir -p "$folder" || return 1
+  for path in "$@"; do
+    unit=
+    place_unit "$folder" "$path"
+    [ -z "$unit" ] || units+=("$folder/$unit")
+  done
+  [ "${#units[@]}" -gt 0 ] || return 0
+  output=$(systemd-analyze verify "${units[@]}" 2>&1) || { fail "systemd refuses $*:"$'\n'"$output"; return; }
+  # Unknown settings and bad values are only warnings to it, but they are faults of ours.
+  if printf '%s\n' "$output" | grep -F "$folder/"; then fail "systemd warns about $*, see above."; fi
+}
+
+# Copies a unit or drop-in for systemd-analyze, with what it belongs to. Sets `unit` to the unit's name; leaves it for other files.
+place_unit() { # folder path
+  local new=$TRANSACTION/new$2 name=${2##*/} to service
   # Our programs are not in place yet; whether they are is seen when the unit starts.
   local plain='s#/usr/local/(lib|bin)/[A-Za-z0-9./_-]*#/bin/true#g'
   case "$2" in
   /etc/systemd/system/*.d/*.conf)
     unit=${2%.d/*}
     unit=${unit##*/}
-    mkdir -p "$folder/$unit.d"
-    sed -E "$plain" "$1" >"$folder/$unit.d/$name"
-    printf '[Service]\nExecStart=/bin/true\n' >"$folder/$unit"
+    to=$1/$unit.d/$name service=$unit
+    mkdir -p "$1/$unit.d"
     ;;
   /etc/systemd/system/*)
     unit=$name
-    sed -E "$plain" "$1" >"$folder/$name"
-    [ "${name##*.}" != timer ] || printf '[Service]\nExecStart=/bin/true\n' >"$folder/${name%.timer}.service"
+    to=$1/$name service=
+    [ "${name##*.}" != timer ] || service=${name%.timer}.service
     ;;
   *) return 0 ;;
   esac
-  output=$(systemd-analyze verify "$folder/$unit" 2>&1) || { fail "systemd refuses $2:"$'\n'"$output"; return; }
-  # Unknown settings and bad values are only warnings to it, but they are faults of ours.
-  if printf '%s\n' "$output" | grep -F "$folder/"; then fail "systemd warns about $2, see above."; fi
+  sed -E "$plain" "$new" >"$to"
+  # The service may be among the new files itself.
+  [ -z "$service" ] || [ -e "$1/$service" ] || printf '[Service]\nExecStart=/bin/true\n' >"$1/$service"
 }
 
 # --- swap ---------------------------------------------------------------------------------------------------------------
@@ -198,11 +219,21 @@ is_changed() { # path
   return 1
 }
 
-# Next to where it belongs and on the disk, so that only a rename is left to do.
+# Next to where they belong and on the disk, so that only renames are left to do.
+prepare() {
+  local mode path new=()
+  local -A folders=()
+  while IFS=' ' read -r mode _ _ path; do
+    if is_changed "$path" && ! goes_together "$path"; then folders[${path%/*}]= new+=("$path.new"); fi
+  done <<<"$MANIFEST"
+  [ "${#new[@]}" -gt 0 ] || return 0
+  mkdir -p -- "${!folders[@]}" && each_file prepare_one && sync -- "${new[@]}"
+}
+
 prepare_one() { # mode hash restart path
   is_changed "$4" && ! goes_together "$4" || return 0
   # Without -T, which rust-coreutils does not have: so a directory of that name is handled first.
-  mkdir -p "${4%/*}" && [ ! -d "$4.new" ] && install -o root -g root -m "$1" -- "$TRANSACTION/new$4" "$4.new" && sync -- "$4.new"
+  [ ! -d "$4.new" ] && install -o root -g root -m "$1" -- "$TRANSACTION/new$4" "$4.new"
 }
 
 swap_one() { # mode hash restart path
@@ -216,21 +247,26 @@ swap_one() { # mode hash restart path
 together=false
 goes_together() { case "$1" in "$LIBRARY"/*) $together ;; *) return 1 ;; esac; } # path
 
-# In a first deployment there are no readers. If no program changes, the renames of single files are enough.
+# In a first deployment the folder is renamed. If no program changes, the renames of single files are enough.
 prepare_library() {
   local path
   rm -rf -- "$LIBRARY.new" || return 1
-  [ -d "$LIBRARY" ] && [ ! -L "$LIBRARY" ] || return 0
+  if [ -L "$LIBRARY" ] || { [ -e "$LIBRARY" ] && [ ! -d "$LIBRARY" ]; }; then return 0; fi
   for path in "${changed_files[@]}"; do case "$path" in "$LIBRARY"/*) together=true ;; esac; done
   ! $together || { cp -a -- "$TRANSACTION/new$LIBRARY" "$LIBRARY.new" && find "$LIBRARY.new" -type d -exec chmod 0755 -- {} +; }
 }
 
 # Where folders cannot be exchanged, its files are renamed one by one as well.
 swap_library() {
-  if ! $together || exchange_library "$TRANSACTION/new"; then return 0; fi
+  if ! $together; then return 0; fi
+  if [ ! -e "$LIBRARY" ]; then
+    mkdir -p -- "${LIBRARY%/*}" && sync_tree "$LIBRARY.new" && mv -T -- "$LIBRARY.new" "$LIBRARY" && sync -- "${LIBRARY%/*}"
+    return
+  fi
+  if exchange_library "$TRANSACTION/new"; then return 0; fi
   together=false
   rm -rf -- "$LIBRARY.new"
-  each_file prepare_one
+  prepare
 }
 
 # The folders of what was swapped, once each.
@@ -281,7 +317,7 @@ swap() {
   # From here on lsyncd does not start until the swap is complete or undone, and this runs to its end.
   trap '' INT TERM
   phase swapping || return 1
-  prepare_library && each_file prepare_one || return 1
+  prepare_library && prepare || return 1
   # Nothing but renames from here on.
   swap_library && each_file swap_one && drop_settings_beside || return 1
   while IFS= read -r path; do
@@ -313,15 +349,21 @@ stale_units() {
   $changed_units || systemctl show -p NeedDaemonReload --value lsyncd.service lsyncd-monitor.timer lsyncd-monitor.service | grep -qx yes
 }
 
-# Enables a unit. systemctl makes systemd reload its units up to three times, also when it changes nothing.
-enable() { # unit
-  if $changed_units || ! enabled "$1"; then systemctl enable --quiet "$1" 2>&1; fi
+# Enables both units and reloads systemd's, at most once. Each `systemctl enable` would reload them as well, up to three times for
+# Debian's init script. Only a unit of ours can have another [Install] section than the one in force.
+enable_units() {
+  local reload=false
+  if $changed_units || ! enabled lsyncd-monitor.timer; then
+    systemctl enable --quiet --no-reload lsyncd-monitor.timer 2>&1 || return 1
+    reload=true
+  fi
+  if $reload || stale_units; then systemctl daemon-reload || return 1; fi
+  $operator_stopped || enabled lsyncd.service || systemctl enable --quiet lsyncd.service 2>&1
 }
 
 start() {
   local since=0
-  if stale_units; then systemctl daemon-reload || return 1; fi
-  enable lsyncd-monitor.timer && { $operator_stopped || enable lsyncd.service; } || return 1
+  enable_units || return 1
   if $changed_monitor || ! running lsyncd-monitor.timer; then
     systemctl restart lsyncd-monitor.timer || return 1
   fi
@@ -417,7 +459,7 @@ activate() {
     return 1
   fi
   note_changes
-  if ! each_file verify_one; then
+  if ! verify_all; then
     rm -rf "$TRANSACTION"
     say "Nothing was changed on $HOST."
     return 1

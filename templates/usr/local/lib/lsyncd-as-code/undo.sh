@@ -23,6 +23,9 @@ exchange() { # folder folder
     exit(syscall($number, -100, "$ARGV[0]", -100, "$ARGV[1]", 2) != 0)' -- "$@" 2>/dev/null
 }
 
+# Brings a folder with all that is in it to the disk.
+sync_tree() { find "$1" -depth -exec sync -- {} +; }
+
 # Puts the folder of all programs that was made at $LIBRARY.new into force, at once, with the settings below the given folder beside
 # them: its programs read these until /etc/lsyncd has the same (settings.sh). Fails if there is no way to do that.
 exchange_library() { # folder
@@ -31,7 +34,7 @@ exchange_library() { # folder
   for setting in "$1"/etc/lsyncd/*.conf; do
     [ ! -e "$setting" ] || cp -p -- "$setting" "$LIBRARY.new/settings/" || return 1
   done
-  find "$LIBRARY.new" -depth -exec sync -- {} + && exchange "$LIBRARY.new" "$LIBRARY" && sync -- "${LIBRARY%/*}"
+  sync_tree "$LIBRARY.new" && exchange "$LIBRARY.new" "$LIBRARY" && sync -- "${LIBRARY%/*}"
 }
 
 # Once /etc/lsyncd has them. A reader that finds one of them gone reads the same there.
