@@ -134,6 +134,20 @@ describe("a second run", () => {
     succeeded(await d.stack.up());
   });
 
+  it("with another delay, starts few programs on the host and makes systemd reload no units", async () => {
+    // In the host's own process namespace each process and thread has the next number.
+    const number = async (): Promise<number> => Number(await on(d.host, "bash -c 'echo $BASHPID'"));
+    const reloads = "journalctl _PID=1 -o cat --no-pager | grep -c '^Reloading' || true";
+    const before = await on(d.host, reloads);
+    const began = await number();
+    await d.configure({ delay: 4 });
+    succeeded(await d.stack.up());
+    expect((await number()) - began).toBeLessThan(650);
+    expect(await on(d.host, reloads)).toBe(before);
+    await d.configure({});
+    succeeded(await d.stack.up());
+  });
+
   it("with other recipients, restarts no process of lsyncd", async () => {
     const before = await mainPid();
     await d.configure({ alertRecipients: "someone@example.com, other@example.com" });

@@ -18,7 +18,7 @@ export async function inSandbox(size: { hosts: number; volumeSizeMb: number }, w
   const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-bench-"));
   try {
     // The packages that are deployed, and what Ansible needs on a host.
-    const packages = ["lsyncd", "python3", "python3-apt"];
+    const packages = ["lsyncd", "logrotate", "python3", "python3-apt"];
     const { hosts } = await sandboxUp({ name, owner: process.pid, ...size, packages, log: say });
     const [first, ...rest] = hosts;
     if (!first) throw new Error("the sandbox has no host");
