@@ -56,7 +56,7 @@ collect() {
   local -A modes=() folders=()
   while IFS=' ' read -r mode restart from path; do
     folder=$TRANSACTION/new$path
-    folders[${folder%/*}]=
+    folders[${folder%/*}]=''
   done <<<"$CATALOGUE"
   mkdir -p -- "${!folders[@]}" || return 1
   while IFS=' ' read -r mode restart from path; do
@@ -224,7 +224,7 @@ prepare() {
   local mode path new=()
   local -A folders=()
   while IFS=' ' read -r mode _ _ path; do
-    if is_changed "$path" && ! goes_together "$path"; then folders[${path%/*}]= new+=("$path.new"); fi
+    if is_changed "$path" && ! goes_together "$path"; then folders[${path%/*}]='' new+=("$path.new"); fi
   done <<<"$MANIFEST"
   [ "${#new[@]}" -gt 0 ] || return 0
   mkdir -p -- "${!folders[@]}" && each_file prepare_one && sync -- "${new[@]}"
@@ -413,7 +413,8 @@ prove() { # size of the log before the start
     case "$new" in
     *"Startup of "*" finished."*) return 0 ;;
     *"recursive startup rsync: "*)
-      [ "$began" -gt 0 ] || began=$up
+      # On a busy machine it has perhaps not begun yet.
+      if [ "$began" -eq 0 ] || ! pgrep -x rsync >/dev/null; then began=$up; fi
       [ $((up - began)) -lt "$STEADY" ] || return 0
       ;;
     esac

@@ -10,7 +10,7 @@ within() { [[ $2 == "$1" || $2 == "${1%/}"/* ]]; }
 read_lines() {
   local line
   lines=()
-  [ -f "$1" ] && [ -r "$1" ] || return 0
+  if [ ! -f "$1" ] || [ ! -r "$1" ]; then return 0; fi
   while IFS= read -r line || [ -n "$line" ]; do
     [[ $line =~ ^[[:space:]]*(#|$) ]] || lines+=("$line")
   done <"$1"
@@ -105,7 +105,7 @@ check_updatedb() {
 check_tmpfiles() {
   local type path age file
   for file in "$NEIGHBOURS"/etc/tmpfiles.d/*.conf "$NEIGHBOURS"/usr/lib/tmpfiles.d/*.conf; do
-    [ -f "$file" ] && [ -r "$file" ] || continue
+    if [ ! -f "$file" ] || [ ! -r "$file" ]; then continue; fi
     while read -r type path _ _ _ age _ || [ -n "$type" ]; do
       case "$type" in [dDevqQ]*) ;; *) continue ;; esac
       case "$age" in '' | -) continue ;; esac

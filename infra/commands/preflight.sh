@@ -5,6 +5,8 @@
 set -u
 exec </dev/null
 export LC_ALL=C.UTF-8
+# Nothing here reads it: its change causes this run, see index.ts.
+: "${SECRETS-}"
 
 preflight() {
   read_waivers

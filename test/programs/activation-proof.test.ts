@@ -18,7 +18,7 @@ const functions = fragment("activate.sh").replace(/\nmain "\$@"\n$/, "\n");
  * Runs the proof with an lsyncd that logs, in this many tenths of a second, the given line, or ends. With `jump` the clock is
  * set by so many seconds after the first look.
  */
-async function prove(log: [at: number, line: string][], { endsAt = 1000, jump = 0, proof = 6 } = {}) {
+async function prove(log: [at: number, line: string][], { endsAt = 1000, jump = 0, proof = 6, rsyncRuns = true } = {}) {
   const script = `STATE='${folder}' HOST=sqlite-1 STAGED=none LOG='${folder}/log'; ${functions}
     PROOF=${proof} PROOF_MOST=${proof} STEADY=2 looks=0; : >"$LOG"
     systemctl() {
@@ -26,6 +26,7 @@ async function prove(log: [at: number, line: string][], { endsAt = 1000, jump = 
       ((looks < ${endsAt})) || pid=8
       case "$*" in *ActiveState*) printf 'MainPID=%s\\nActiveState=active\\n' "$pid" ;; *) echo "$pid" ;; esac
     }
+    pgrep() { ${rsyncRuns}; }
     sleep() {
       looks=$((looks + 1))
       case $looks in ${log.map(([at, line]) => `${at}) echo '${line}' >>"$LOG" ;;`).join(" ")} esac
@@ -50,6 +51,10 @@ describe.each([0, 3600, -3600])("with a clock that is set by %s s", (jump) => {
     expect((await prove([[2, begins]], { jump })).code).toBe(0);
     const { code, stdout } = await prove([[2, begins]], { jump, endsAt: 5 });
     expect([code, stdout]).toEqual([1, expect.stringContaining("lsyncd did not keep running")]);
+  });
+
+  it("does not accept a first pass whose rsync has not begun, however long that takes", async () => {
+    expect((await prove([[2, begins]], { jump, rsyncRuns: false, proof: 4 })).code).toBe(1);
   });
 
   it("refuses an lsyncd that does not begin in time", async () => {
