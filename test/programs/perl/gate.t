@@ -200,7 +200,7 @@ is(LsyncdAsCode::Gate::Kept->new($root, 2)->make_room, undef, 'then nothing is l
 at_hour('2020-01-01T00', 'f');
 is(LsyncdAsCode::Gate::Kept->new($root, 0)->purge, 1, 'nothing is kept for no days');
 
-# What the application's user makes in its directories of the mirror is moved with them.
+# Entries that the application's user makes in its directories of the mirror are moved with them.
 sub nested {
     my ($top, $many) = @_;
     my $pid = fork // die;
