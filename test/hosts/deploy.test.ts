@@ -142,7 +142,7 @@ describe("a second run", () => {
     const began = await number();
     await d.configure({ delay: 4 });
     succeeded(await d.stack.up());
-    expect((await number()) - began).toBeLessThan(650);
+    expect((await number()) - began).toBeLessThan(900);
     expect(await on(d.host, reloads)).toBe(before);
     await d.configure({});
     succeeded(await d.stack.up());

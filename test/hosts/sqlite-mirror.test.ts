@@ -333,7 +333,7 @@ test("lsyncd-verify distinguishes an intact mirror from a damaged one, and reads
   expect(broken.code).toBe(1);
   for (const name of ["a.sqlite", "opaque.db", "extra"]) expect(broken.stdout).toContain(`FAULT ${name}: `);
   expect(broken.stdout).toMatch(
-    /^FAULT sealed\.db: encrypted or no database, compared by content: differs from the source/m,
+    /^FAULT sealed\.db: encrypted or not a database, compared by content: differs from the source/m,
   );
   expect(tree(target)).toEqual(["a.sqlite", "extra", "sealed.db"]);
 });

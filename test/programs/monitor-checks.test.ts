@@ -320,7 +320,7 @@ describe("journal", () => {
   });
 
   it.each([
-    "no room in the mirror for large: it needs 120 MB, 15 are free. All else is mirrored",
+    "no room in the mirror for large: it needs 120 MB, 15 are free. Everything else is mirrored",
     "cannot delete held from the mirror: cannot remove it: Operation not permitted",
     "the mirror could not be synced to the disk of /mnt/x: cannot sync the file system: Input/output error",
     "the generation was not raised: cannot write generation.new: Read-only file system",

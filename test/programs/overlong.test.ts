@@ -59,7 +59,7 @@ it.each([
   const reported = text
     .split("\n")
     .filter((line) =>
-      line.startsWith("rsync: not mirrored, as paths in it are longer than rsync can handle (4,095 bytes): "),
+      line.startsWith("rsync: not mirrored, because paths in it are longer than rsync supports (4,095 bytes): "),
     );
   expect(reported).toHaveLength(1);
   expect(reported[0]).toContain("d".repeat(name.startsWith("dd") ? 100 : 1));

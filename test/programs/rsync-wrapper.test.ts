@@ -85,7 +85,7 @@ describe("a directory of the source replaced by a symbolic link", () => {
     const { code, text } = how === "events" ? await events(link, 153) : await pass(153);
     expect(code).toBe(1);
     expect(text).toContain("the mirror was stopped");
-    expect(await held()).toContain("let it happen once with `lsyncd-release`");
+    expect(await held()).toContain("allow it once with `lsyncd-release`");
     expect(await mirrored("mail")).toHaveLength(150);
   });
 
@@ -629,7 +629,7 @@ describe("deleted files that are kept", () => {
     expect(list.text.trim().split("\n")).toHaveLength(5);
     expect((await undelete("restore", hour, "d")).text).toContain("7 files and directories were restored");
     expect(await readdir(at("source/d/e"))).toEqual(range(1, 5));
-    expect((await undelete("restore", hour, "d/e/2")).text).toContain("d/e/2 is there already");
+    expect((await undelete("restore", hour, "d/e/2")).text).toContain("d/e/2 already exists");
     expect((await undelete("restore", hour, "1")).code).toBe(0);
     expect((await undelete("restore", hour, "d/../1")).text).toContain("must not contain");
     expect((await undelete("restore", hour, "nothing")).text).toContain("nothing is not kept");

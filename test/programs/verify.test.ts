@@ -171,7 +171,7 @@ import sqlite3; c = sqlite3.connect("target/a.sqlite"); c.execute("update t set 
     );
     expect(await verify()).toMatchObject({
       code: 1,
-      findings: [expect.stringMatching(/^FAULT a\.sqlite: encrypted or no database, compared by content: .*differ/)],
+      findings: [expect.stringMatching(/^FAULT a\.sqlite: encrypted or not a database, compared by content: .*differ/)],
     });
   });
 });

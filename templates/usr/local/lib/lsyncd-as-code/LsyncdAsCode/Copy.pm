@@ -214,7 +214,7 @@ sub copy_rollback_unit {
     if ($source->{size} < $options->{big}) {
         # Under the lock it only reads: the mirror's file system may be slow to write, or to create a file.
         my $late = copy_sparse($unit->{main}, \@chunks, sub { return ticks() > $deadline ? 'late' : undef });
-        return deferred('slow', "copying it takes longer than writers may be blocked ($options->{lock_seconds} s)") if $late;
+        return deferred('slow', "copying it takes longer than writers may be blocked for ($options->{lock_seconds} s)") if $late;
     }
     else {
         # A big one is first copied without a lock. If no process wrote meanwhile, the copy is done; else only the chunks
@@ -232,7 +232,7 @@ sub copy_rollback_unit {
         $source = fstat_ns($unit->{main});
         if (!$settled || $before ne "$source->{ino} $source->{size} $source->{mtime}") {
             for (my $at = 0; $at < $source->{size}; $at += CHUNK) {
-                return deferred('slow', "comparing it takes longer than writers may be blocked ($options->{lock_seconds} s)")
+                return deferred('slow', "comparing it takes longer than writers may be blocked for ($options->{lock_seconds} s)")
                     if ticks() > $deadline;
                 my $data = read_at($unit->{main}, $at, CHUNK);
                 next if $data eq read_at($copy, $at, CHUNK);

@@ -82,7 +82,7 @@ sub end_permit {
 sub hold {
     my ($self, $would, $tally) = @_;
     my $at = time;
-    my $text = sprintf 'the mirror was stopped at %s: %s. Look at %s; if that is right, let it happen once with `lsyncd-release`',
+    my $text = sprintf 'the mirror was stopped at %s: %s. Check %s; if the deletion is intended, allow it once with `lsyncd-release`',
         date_time(localtime $at), $would, $self->{source};
     write_held($self->{held}, $text, LsyncdAsCode::Gate::Permit::name($at, $tally));
     warn "$text\n";
@@ -92,7 +92,7 @@ sub hold {
 # Holds the mirror because the source is older. No permission for a pass ends that.
 sub hold_older {
     my ($self, $why) = @_;
-    my $text = sprintf 'the mirror was stopped at %s: %s. If the source at %s is right all the same, mirror it with `lsyncd-release --accept-source`; to bring back what the mirror has: docs/disaster-recovery.md',
+    my $text = sprintf 'the mirror was stopped at %s: %s. If the source at %s is correct anyway, mirror it with `lsyncd-release --accept-source`; to restore the mirror's data: docs/disaster-recovery.md',
         date_time(localtime), $why, $self->{source};
     write_held($self->{held}, $text, 'older');
     warn "$text\n";

@@ -45,7 +45,7 @@ sub report {
     for my $path (grep { !$before{$_} } sort @paths) {
         my $shown = LsyncdAsCode::Paths::printable($path);
         $shown = substr($shown, 0, SHOWN) . '…' . substr $shown, -SHOWN if length $shown > 2 * SHOWN;
-        print {*STDERR} "rsync: not mirrored, as paths in it are longer than rsync can handle (4,095 bytes): $shown. Give a directory above it a shorter name\n";
+        print {*STDERR} "rsync: not mirrored, because paths in it are longer than rsync supports (4,095 bytes): $shown. Shorten the name of a directory above it\n";
     }
     return;
 }

@@ -42,7 +42,7 @@ sub update_pages {
     $source = fstat_ns($unit->{main});
     if (!$settled || $before ne "$source->{ino} $source->{size} $source->{mtime}") {
         $found = differing($unit->{main}, $mirror, $page, $log, $free, $deadline);
-        return deferred('slow', "comparing it takes longer than writers may be blocked ($options->{lock_seconds} s)") if !$found;
+        return deferred('slow', "comparing it takes longer than writers may be blocked for ($options->{lock_seconds} s)") if !$found;
         return $found if $found->{state};
     }
     my @after = map { file_id($unit->{directory}, "$unit->{name}$_") } '-wal', '-shm';
@@ -79,7 +79,7 @@ sub finish_earlier {
     absorb($log, $header, $target) if $header;
     remove_file(@$place);
     sync_directory($target->[0]);
-    return deferred('changed', 'an update that was cut short has been finished');
+    return deferred('changed', 'an interrupted update has been completed');
 }
 
 # Returns the page size in the header of a plain database (fileformat2.html, 1.3.2); undef for others, and if the file's size

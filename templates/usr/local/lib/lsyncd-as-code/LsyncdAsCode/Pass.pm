@@ -206,7 +206,7 @@ sub ask {
     my @said = map { chomp; $_ } <$errors>;
     if ($code != 0 && $code != PARTIAL && $code != VANISHED) {
         print {*STDERR} map { "$_\n" } @said;
-        warn "rsync could not list what it would delete (exit code $code), nothing was mirrored\n";
+        warn "rsync could not list what it would delete (exit code $code); nothing was mirrored\n";
         exit $code;
     }
     return (\@items, @said);

@@ -95,7 +95,7 @@ sub leave_out {
     my ($self, @files) = @_;
     for my $file ($self->lacking(@files)) {
         push @{ $self->{out} }, $file->{path};
-        warn sprintf "no room in the mirror for %s: it needs %d MB, %d are free. All else is mirrored\n",
+        warn sprintf "no room in the mirror for %s: it needs %d MB, %d are free. Everything else is mirrored\n",
             LsyncdAsCode::Paths::printable($file->{path}), $file->{need} / 1e6 + 1, $file->{free} / 1e6;
     }
     return;

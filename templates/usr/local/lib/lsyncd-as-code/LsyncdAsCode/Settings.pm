@@ -38,7 +38,7 @@ sub read_file {
     my (%values, $number);
     while (defined(my $line = <$handle>)) {
         $number++;
-        chomp $line or die "$file:$number: the line has no end; the file was cut short\n";
+        chomp $line or die "$file:$number: the line does not end; the file is truncated\n";
         next if $line =~ /\A(?:#|\z)/;
         my ($key, $text) = $line =~ /\A([a-z][a-z0-9_]*) = "((?:[^"\\\x00-\x1f\x7f]|\\\\|\\"|\\x[0-9a-f]{2})*)"\z/
             or die "$file:$number: not a setting; expected: name = \"value\"\n";

@@ -41,7 +41,7 @@ sub count { my ($self) = @_; return $self->{count} }
 sub hours {
     my ($self) = @_;
     return () unless $self->{place};
-    opendir my $names, fd_path($self->{place}) . '/.' or die "cannot read what is kept: $!\n";
+    opendir my $names, fd_path($self->{place}) . '/.' or die "cannot read the kept files: $!\n";
     my @hours = grep { /\A\d{4}-\d\d-\d\dT\d\d(?:\.\d+)?\z/ } readdir $names;
     my %age = map { $_ => $self->{age}->of($_) } @hours;
     @hours = sort { $age{$b} <=> $age{$a} || $a cmp $b } @hours;
@@ -83,7 +83,7 @@ sub directory {
     my ($self, $into, $part) = @_;
     my $path = fd_path($into) . "/$part";
     if    (mkdir $path, 0700) { $self->{count}++ }
-    elsif (!$!{EEXIST})       { die "cannot make a directory for what is kept: $!\n" }
+    elsif (!$!{EEXIST})       { die "cannot make a directory for the kept files: $!\n" }
     sysopen my $handle, $path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC or return absent($part);
     return $handle;
 }
@@ -112,7 +112,7 @@ sub make_room {
     my ($self) = @_;
     for my $hour ($self->hours) {
         next if $self->{tried}{$hour}++;
-        print {*STDERR} "rsync: the target is full: the deleted files of $hour (UTC) were given up before their time\n";
+        print {*STDERR} "rsync: the target is full: the deleted files of $hour (UTC) were removed early\n";
         return $hour if $self->drop($hour);
     }
     return undef;

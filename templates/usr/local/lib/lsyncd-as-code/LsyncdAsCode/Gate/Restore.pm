@@ -60,7 +60,7 @@ sub copy {
     my ($old, $new) = map { fd_path($_) . "/$name" } $from, $to;
     my $found = stat_ns($old) // return 0;
     my $mode  = $found->{mode};
-    die "$path is there already: nothing is written over it\n" if stat_ns($new);
+    die "$path already exists and is not overwritten\n" if stat_ns($new);
     if (S_ISLNK($mode)) {
         symlink readlink($old) // die("cannot read the link $path: $!\n"), $new or die "cannot make $path: $!\n";
         return 1;
@@ -76,7 +76,7 @@ sub copy {
         set_mtime(fd_path($made) . '/.', $found->{mtime});
         return $count;
     }
-    if (!S_ISREG($mode)) { print {*STDERR} "$path is neither a file, a directory nor a link: it was left out\n"; return 0 }
+    if (!S_ISREG($mode)) { print {*STDERR} "$path is neither a file, a directory nor a link: skipped\n"; return 0 }
     my $in = open_source($old) // die "$path was replaced while it was restored\n";
     $found = fstat_ns($in);
     sysopen my $out, $new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600 or die "cannot make $path: $!\n";

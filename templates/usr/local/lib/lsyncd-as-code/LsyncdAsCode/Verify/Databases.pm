@@ -83,13 +83,13 @@ sub look_at {
         my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
         my $directory = $volumes->directory('target', $above) // return;
         $self->empty;
-        image($directory, $name, $self->private_path . '/mirror') or return ('unchecked', 'the mirror changes all the time');
+        image($directory, $name, $self->private_path . '/mirror') or return ('unchecked', 'the mirror keeps changing');
         my $answer = $self->ask_sqlite($self->private_path . '/mirror');
         return ('fault', "SQLite reports: $answer") if $answer ne 'ok';
         return unless $option->{checksum};
     }
     my ($kind, $what) = $self->compare_with_source($path);
-    return $kind ? ($kind, ($plain ? '' : 'encrypted or no database, compared by content: ') . $what) : ();
+    return $kind ? ($kind, ($plain ? '' : 'encrypted or not a database, compared by content: ') . $what) : ();
 }
 
 # Asks SQLite to check a private copy. Returns its answer, "ok" if it found no fault.
@@ -125,7 +125,7 @@ sub compare_with_source {
         $self->empty;
         my $copied = snapshot($source, $name, "$private/source", $options);
         if ($copied->{state} eq 'deferred') { $why = $copied->{reason} }
-        elsif (!image($target, $name, "$private/mirror")) { $why = 'the mirror changes all the time' }
+        elsif (!image($target, $name, "$private/mirror")) { $why = 'the mirror keeps changing' }
         else {
             image($self->private, 'source', "$private/image");
             $why = difference("$private/image", "$private/mirror");
@@ -135,7 +135,7 @@ sub compare_with_source {
     }
     # Who writes all the time is never caught at the same commit; its age shows that the mirror follows.
     my $recent = grep { defined && $_ < $self->{option}{max_age} } map { $volumes->age("$path$_") } '', '-wal';
-    return $recent ? ('unchecked', "written all the time ($why)") : ('fault', "differs from the source: $why");
+    return $recent ? ('unchecked', "written continuously ($why)") : ('fault', "differs from the source: $why");
 }
 
 sub difference {
