@@ -92,7 +92,7 @@ sub hold {
 # Holds the mirror because the source is older. No permission for a pass ends that.
 sub hold_older {
     my ($self, $why) = @_;
-    my $text = sprintf 'the mirror was stopped at %s: %s. If the source at %s is correct anyway, mirror it with `lsyncd-release --accept-source`; to restore the mirror's data: docs/disaster-recovery.md',
+    my $text = sprintf 'the mirror was stopped at %s: %s. If the source at %s is correct anyway, mirror it with `lsyncd-release --accept-source`; to restore what the mirror has: docs/disaster-recovery.md',
         date_time(localtime), $why, $self->{source};
     write_held($self->{held}, $text, 'older');
     warn "$text\n";
