@@ -87,7 +87,7 @@ it("leaves out no more than the directory that holds it", async () => {
   );
   const { code, text } = await pass();
   expect([code, text]).toEqual([0, text]);
-  expect(text).toMatch(/^rsync: not mirrored, as paths .*\/both\. Give/m);
+  expect(text).toMatch(/^rsync: not mirrored, because paths .*\/both\. Shorten/m);
   // With the path of the volume before it, this one is too long.
   expect(text).toMatch(/^rsync: not mirrored, as paths .*\/t+\. Give/m);
   const names = (await shell("find target -mindepth 21 -printf '%f\\n'; cat target/other/file")).stdout
