@@ -118,7 +118,9 @@ test("500 MB with a rollback journal, written continuously: writers wait within 
     const copied = copy();
     await events("/a.sqlite");
     for (let i = 0; i < 300 && !status().includes("\tslow\t"); i += 1) await sleep(100);
-    expect(status()).toMatch(/\tslow\ta\.sqlite\t.*comparing it takes longer than writers may be blocked for \(0\.02 s\)/);
+    expect(status()).toMatch(
+      /\tslow\ta\.sqlite\t.*comparing it takes longer than writers may be blocked for \(0\.02 s\)/,
+    );
     expect(copy()).toEqual(copied);
     expect(await rows("a.sqlite")).toBe(`ok\n${many}`);
   } finally {

@@ -89,7 +89,7 @@ it("leaves out no more than the directory that holds it", async () => {
   expect([code, text]).toEqual([0, text]);
   expect(text).toMatch(/^rsync: not mirrored, because paths .*\/both\. Shorten/m);
   // With the path of the volume before it, this one is too long.
-  expect(text).toMatch(/^rsync: not mirrored, as paths .*\/t+\. Give/m);
+  expect(text).toMatch(/^rsync: not mirrored, because paths .*\/t+\. Shorten/m);
   const names = (await shell("find target -mindepth 21 -printf '%f\\n'; cat target/other/file")).stdout
     .split("\n")
     .filter(Boolean);

@@ -56,7 +56,9 @@ it("does not block other files: by events", async () => {
   // Partly done, to be tried again.
   expect(code).toBe(23);
   expect(await resync()).toBe(true);
-  expect(text).toMatch(/^no room in the mirror for b\[i\]g: it needs 3222 MB, \d+ are free\. Everything else is mirrored$/m);
+  expect(text).toMatch(
+    /^no room in the mirror for b\[i\]g: it needs 3222 MB, \d+ are free\. Everything else is mirrored$/m,
+  );
   expect(await mirrored()).toEqual(["a", "fits", "z"]);
 });
 
@@ -117,7 +119,9 @@ describe("on a file system with a quota, which has room (btrfs)", () => {
   it.each(["events", "a pass over everything"])("a file over it does not block the others: by %s", async (how) => {
     const { code, text } = how === "events" ? await events("/a", "/big", "/z") : await pass();
     expect(code).toBe(23);
-    expect(text).toMatch(/^no room in the mirror for big: it needs 91 MB, [345]\d are free\. Everything else is mirrored$/m);
+    expect(text).toMatch(
+      /^no room in the mirror for big: it needs 91 MB, [345]\d are free\. Everything else is mirrored$/m,
+    );
     expect(await mirrored()).toEqual(["a", "z"]);
     await shell("cmp source/a target/a; cmp source/z target/z");
     expect(await resync()).toBe(true);
