@@ -1,6 +1,7 @@
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fragment } from "../../infra/commands/script";
 import { run } from "../../toolchain/run";
 import { library, writeSettings } from "../support/host-settings";
 
@@ -190,6 +191,48 @@ describe("undo.sh, as lsyncd-undo runs it", () => {
     expect((await readFile(at("systemctl.log"), "utf8")).split("\n")).toEqual(
       expect.arrayContaining(["enable --quiet lsyncd.service", "--no-block restart lsyncd.service"]),
     );
+  });
+
+  // All that a deployment with every waiver writes: an older source must not be accepted by one that was undone.
+  const permissions = ["accept-source", "allow-deletion", "held"];
+  const recorded = async () => {
+    const texts = permissions.map((name) => readFile(at(`state/${name}`), "utf8").catch(() => "none"));
+    return (await Promise.all(texts)).join(" ");
+  };
+  const recordVolumes = () => {
+    const functions = fragment("activate.sh").replace(/\nmain "\$@"\n$/, "\n");
+    return run("bash", [
+      "-c",
+      `STATE='${at("state")}' HOST=sqlite-1 STAGED=none; ${functions}
+       recorded() { echo before; }
+       source_id=one target_id=two passed_over='LSYNCD_SKIP_SAFETY LSYNCD_EMPTY_SOURCE_ERASES_MIRROR' && record_volumes`,
+    ]);
+  };
+
+  it("takes back the permissions that the deployment gave", async () => {
+    await recordVolumes();
+    expect(await recorded()).toBe("  none");
+    expect((await undo()).code).toBe(0);
+    expect(await recorded()).toBe("none none none");
+  });
+
+  it("restores the permissions from before it with their time, and what was held", async () => {
+    const before = new Date(Date.now() - 3_600_000);
+    for (const name of permissions) {
+      await writeFile(at(`state/transaction/${name}.old`), `old ${name}`);
+      await utimes(at(`state/transaction/${name}.old`), before, before);
+    }
+    await recordVolumes();
+    expect((await undo()).code).toBe(0);
+    expect(await recorded()).toBe("old accept-source old allow-deletion old held");
+    for (const name of permissions) expect((await stat(at(`state/${name}`))).mtime).toEqual(before);
+  });
+
+  it("does not give a permission again that lsyncd has used since", async () => {
+    for (const name of permissions) await writeFile(at(`state/transaction/${name}.old`), `old ${name}`);
+    await rm(at("state/held"));
+    expect((await undo()).code).toBe(0);
+    expect(await recorded()).toBe("none none old held");
   });
 
   it("does nothing while a deployment holds its lock, and nothing when there is nothing to undo", async () => {

@@ -547,6 +547,20 @@ describe("a source that was set back in time", () => {
     expect((await readFile(at("target/1"), "utf8")).trim()).not.toBe("new");
   });
 
+  it.each([
+    ["a day ago", -86_401],
+    ["with a clock that was ahead", 3_600],
+  ])("is not accepted by a permission that was given %s", async (_, seconds) => {
+    await fillWith("{1..30}");
+    await pass(1);
+    await shell("echo 5 >target/.lsyncd-as-code/generation && touch run/accept");
+    const given = new Date(Date.now() + seconds * 1000);
+    await utimes(at("run/accept"), given, given);
+    expect((await pass(31)).code).toBe(1);
+    expect(await held()).toContain("the source is older than its mirror");
+    expect([await exists(at("run/accept")), await generation("target")]).toEqual([false, "5\n"]);
+  });
+
   it("a private directory that belongs to another user stops the pass", async () => {
     await fillWith("1");
     await shell("mkdir -m 777 source/.lsyncd-as-code");

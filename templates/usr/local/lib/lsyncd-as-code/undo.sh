@@ -9,7 +9,7 @@ TRANSACTION=$STATE/transaction
 # The directory of the programs; an activation creates the new one beside it.
 : "${LIBRARY:=/usr/local/lib/lsyncd-as-code}"
 # Files of the state directory that belong to a deployment: saved before a swap, restored with the other files.
-RECORDS=(manifest bundled id place volumes allow-deletion held)
+RECORDS=(manifest bundled id place volumes allow-deletion accept-source held)
 
 is_as_before() { # path
   [ ! -L "$TRANSACTION/old$1" ] && cmp -s "$TRANSACTION/old$1" "$1" &&
@@ -80,10 +80,17 @@ restore_old_files() {
   done < <(find "$TRANSACTION/old" ! -type d -print0)
 }
 
+# Whether a permission that was there before has been used since: it is valid once.
+was_used() { # record
+  case "$1" in allow-deletion | accept-source) [ ! -e "$STATE/$1" ] ;; *) return 1 ;; esac
+}
+
 restore_records() {
   local path
   for path in "${RECORDS[@]}"; do
-    if [ -e "$TRANSACTION/$path.old" ]; then
+    if was_used "$path"; then
+      continue
+    elif [ -e "$TRANSACTION/$path.old" ]; then
       ln -PfT -- "$TRANSACTION/$path.old" "$STATE/$path.new" && mv -fT -- "$STATE/$path.new" "$STATE/$path" || return 1
     elif [ "$path" != volumes ]; then
       # The record of the volumes stays: lsyncd may have begun to fill the target.

@@ -1,6 +1,7 @@
 # One-time permissions. A permission names what was held: when, and how much it would have removed. It is valid only for the
 # full pass with which lsyncd starts again. An empty one allows any losses in that pass: for a deployment that overrides a
-# refusal (LSYNCD_SKIP_SAFETY), the end of a failover, `lsyncd-release --ahead`.
+# refusal (LSYNCD_SKIP_SAFETY), the end of a failover, `lsyncd-release --ahead`. The file that accepts an older source is read here
+# as well, and expires like the others.
 package LsyncdAsCode::Gate::Permit;
 use strict;
 use warnings;
