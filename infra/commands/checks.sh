@@ -289,7 +289,7 @@ check_data() {
   if [ -z "$source_file" ] && [ -n "$target_file" ]; then
     text="The source $SOURCE is empty and the mirror is not (for example ${target_file#./}). Mirroring would delete what may be the only copy.
 If the primary was replaced, restore it first (docs/replace-the-primary.md#6-return-to-a-new-primary):
-  rsync -avP $t $s
+  rsync -avP --sparse $t $s
 If the mirror may really be emptied:
   LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true npx pulumi up --stack $(stack_name)"
     if waived LSYNCD_EMPTY_SOURCE_ERASES_MIRROR; then
@@ -306,7 +306,7 @@ If the mirror may really be emptied:
 Look at it, and back it up if you may need it:
   ls -la $t
   du -sh $t
-  rsync -avP $t /path/to/backup/
+  rsync -avP --sparse $t /path/to/backup/
 Then empty it, or let it be overwritten:
   LSYNCD_SKIP_SAFETY=true npx pulumi up --stack $(stack_name)"
   if waived LSYNCD_SKIP_SAFETY; then

@@ -96,7 +96,7 @@ describe("a replaced primary", () => {
     await d.configure({ acceptVolumes: [disk.uuid] });
     const text = failed(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "true" }));
     expect(text).toContain("The source /mnt/storage_do_1 is empty and the mirror is not");
-    expect(text).toContain("rsync -avP /mnt/storage_do_2/ /mnt/storage_do_1/");
+    expect(text).toContain("rsync -avP --sparse /mnt/storage_do_2/ /mnt/storage_do_1/");
 
     await d.configure({});
     expect(await on(host, "lsyncd-failover end --keep target")).toContain("accept it with lsyncd:acceptVolumes");

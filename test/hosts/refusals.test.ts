@@ -63,7 +63,7 @@ describe("the preflight", () => {
     for (const command of [
       "ls -la /mnt/storage_do_2/",
       "du -sh /mnt/storage_do_2/",
-      "rsync -avP /mnt/storage_do_2/ /path/to/backup/",
+      "rsync -avP --sparse /mnt/storage_do_2/ /path/to/backup/",
       `LSYNCD_SKIP_SAFETY=true npx pulumi up --stack ${d.name}`,
     ]) {
       expect(text).toContain(command);

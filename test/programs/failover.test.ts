@@ -110,6 +110,19 @@ describe("end --keep target", () => {
     expect(await host.read("lsyncd")).toBe("active\n");
   });
 
+  // More than the source has room for if its holes were written out: a grown database that was copied, and one that changed.
+  it("keeps the holes of sparse databases", async () => {
+    await host.shell("truncate -s 50M source/d.sqlite; cp -a --sparse=always source/d.sqlite target/");
+    await inUse();
+    await host.shell(`for name in c d; do
+      truncate -s 200M target/$name.sqlite
+      echo $name | dd of=target/$name.sqlite bs=1 seek=150000000 conv=notrunc status=none
+    done`);
+    const { code, text } = await host.failover(["end", "--keep", "target"]);
+    expect([code, text]).toEqual([0, expect.stringContaining("again.")]);
+    expect(await host.shell("diff -r source target; du -sm source | cut -f 1")).toBe("1\n");
+  });
+
   it("refuses afterwards, because no failover is active", async () => {
     const { code, text } = await host.failover(["end", "--keep", "target"]);
     expect([code, text]).toEqual([1, expect.stringContaining("is a mirror of")]);

@@ -38,7 +38,7 @@ describe("the steps of a drill page", () => {
       'find /mnt/storage_do_2 -name "*.sqlite" -exec sqlite3 {} "PRAGMA integrity_check;" \\;',
       "SQLITE_STORAGE_PATH=/mnt/storage_do_2",
       "pm2 restart all",
-      "rsync -avP --modify-window=-1 /mnt/storage_do_2/ /mnt/storage_do_1/",
+      "rsync -avP --sparse --modify-window=-1 /mnt/storage_do_2/ /mnt/storage_do_1/",
       "pulumi up",
     ].map((text) => commands.findIndex((command) => command.includes(text)));
     expect(at).not.toContain(-1);
