@@ -27,6 +27,7 @@ const packages = {
   "qemu-system-x86_64": "qemu-system-x86",
   rsync: "rsync",
   shellcheck: "shellcheck",
+  sqlite3: "sqlite3",
   ssh: "openssh-client",
   sshd: "openssh-server",
   "ssh-keygen": "openssh-client",

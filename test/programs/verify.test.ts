@@ -16,7 +16,7 @@ const shell = (text: string) => run("bash", ["-c", `set -e; cd '${folder}'; ${te
 const settings = (given: Record<string, unknown> = {}): Promise<void> =>
   writeSettings(at("settings"), { source: at("source"), target: at("target"), state: at("run"), ...given });
 
-beforeAll(() => needPrograms("rsync", "python3"), installTime);
+beforeAll(() => needPrograms("rsync", "python3", "sqlite3"), installTime);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-verify-"));
   await mkdir(at("source"));
@@ -122,6 +122,36 @@ const database = (path: string) =>
   shell(
     `python3 -c 'import sqlite3; c = sqlite3.connect("${path}"); c.execute("create table t (a)"); c.executemany("insert into t values (?)", [["x" * 900]] * 200); c.commit()'`,
   );
+
+/** A database whose CHECK constraint calls one of two functions: `edit` is also one of SQLite's shell. */
+const checked = (path: string, check: string) =>
+  run("python3", [
+    "-c",
+    `import sqlite3, sys
+c = sqlite3.connect(sys.argv[1])
+for name, arguments in (("edit", 2), ("of_the_application", 1)): c.create_function(name, arguments, lambda *given: 1)
+c.execute("create table t (a check (%s))" % sys.argv[2]); c.execute("insert into t values (1)"); c.commit()`,
+    at(path),
+    check,
+  ]);
+
+describe("a CHECK constraint of a database", () => {
+  it.each([["--checksum"], ["--full"]])("runs no program as root: %s", async (...option) => {
+    await checked("source/a.sqlite", `edit(a, 'touch ${at("ran")}; true')`);
+    await mirror();
+    expect(await verify(...option)).toMatchObject({ code: 0, findings: [] });
+    expect(await readdir(folder)).not.toContain("ran");
+    // This is what the constraint does when SQLite evaluates it.
+    await run("sqlite3", ["-batch", at("target/a.sqlite"), "PRAGMA quick_check"], { allowFailure: true });
+    expect(await readdir(folder)).toContain("ran");
+  });
+
+  it("may call a function of the application", async () => {
+    await checked("source/a.sqlite", "of_the_application(a)");
+    await mirror();
+    expect(await verify()).toMatchObject({ code: 0, findings: [] });
+  });
+});
 
 describe("a database copy mixed from two states, with the size and time of a good one", () => {
   /** Two committed states, the second in source/, the first in `old`. Every page of the table changes, and the tree grows. */

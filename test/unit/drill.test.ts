@@ -35,7 +35,7 @@ describe("the steps of a drill page", () => {
     const at = [
       "sudo systemctl stop lsyncd",
       "fsck -n -f /dev/mapper/nvme2n1",
-      'find /mnt/storage_do_2 -name "*.sqlite" -exec sqlite3 {} "PRAGMA integrity_check;" \\;',
+      'find /mnt/storage_do_2 -name "*.sqlite" -exec sqlite3 {} "PRAGMA ignore_check_constraints=ON; PRAGMA integrity_check;" \\;',
       "SQLITE_STORAGE_PATH=/mnt/storage_do_2",
       "pm2 restart all",
       "rsync -avP --sparse --modify-window=-1 /mnt/storage_do_2/ /mnt/storage_do_1/",
