@@ -253,8 +253,41 @@ prepare_library() {
   rm -rf -- "$LIBRARY.new" || return 1
   if [ -L "$LIBRARY" ] || { [ -e "$LIBRARY" ] && [ ! -d "$LIBRARY" ]; }; then return 0; fi
   for path in "${changed_files[@]}"; do case "$path" in "$LIBRARY"/*) together=true ;; esac; done
-  ! $together || { cp -a -- "$TRANSACTION/new$LIBRARY" "$LIBRARY.new" && find "$LIBRARY.new" -type d -exec chmod 0755 -- {} +; }
+  $together || return 0
+  cp -a -- "$TRANSACTION/new$LIBRARY" "$LIBRARY.new" && find "$LIBRARY.new" -type d -exec chmod 0755 -- {} + || return 1
+  if ! keep_foreign 2>/dev/null; then
+    together=false
+    rm -rf -- "$LIBRARY.new"
+  fi
 }
+
+# Puts what is neither of this deployment nor of the one before, so the operator's, into the new folder as well: as hard links, which
+# need no space, and a program that writes to such a file goes on. One call of cp for each of our folders that has such entries.
+# Fails where hard links are not possible.
+keep_foreign() (
+  shopt -s dotglob nullglob
+  umask 022
+  declare -A ours=(["$LIBRARY/settings"]='') folders=()
+  while IFS=' ' read -r _ _ _ path; do
+    [ -n "$path" ] || continue
+    ours[$path]=''
+    while [[ $path == "$LIBRARY"/* ]]; do
+      path=${path%/*}
+      ours[$path]='' folders[$path]=''
+    done
+  done <<<"$(cat "$STATE/manifest" 2>/dev/null)"$'\n'"$MANIFEST"
+  for folder in "${!folders[@]}"; do
+    if [ ! -d "$folder" ] || [ -L "$folder" ]; then continue; fi
+    others=()
+    for entry in "$folder"/*; do
+      # With .new, what an interrupted deployment has left.
+      [ -n "${ours[${entry%.new}]+x}" ] || others+=("$entry")
+    done
+    [ "${#others[@]}" -gt 0 ] || continue
+    to=$LIBRARY.new${folder#"$LIBRARY"}
+    mkdir -p -- "$to" && printf '%s\0' "${others[@]}" | xargs -0 cp -al -t "$to" -- || exit 1
+  done
+)
 
 # Where folders cannot be exchanged, its files are renamed one by one as well.
 swap_library() {

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fragment } from "../../infra/commands/script";
 import { run } from "../../toolchain/run";
 import { library } from "../support/host-settings";
 
@@ -89,6 +90,102 @@ it("each program makes sure first that it has one version of all libraries", asy
     // From the folder that it holds.
     expect(text.match(/^(?:source|\.) "\$library\/.*/gm)?.length ?? 0).toBeLessThan(2);
   }
+});
+
+describe("the files of an operator in the folder of all programs", () => {
+  const count = 300;
+  const functions = fragment("activate.sh").replace(/\nmain "\$@"\n$/, "\n");
+  // The deployment before has `program`, `LsyncdAsCode/Gone.pm` and `earlier/gone`; the new one `program` and `LsyncdAsCode/New.pm`.
+  const foreign = [
+    ".hidden",
+    "LsyncdAsCode/Own.pm",
+    "a\nb ]$(x)",
+    "dangling",
+    "earlier/own",
+    "own",
+    "own/deep",
+    "own/empty",
+  ];
+  beforeEach(async () => {
+    await run("bash", [
+      "-ec",
+      `mkdir -p '${folder}'/{bin,state/transaction/new'${folder}'/lib/LsyncdAsCode}; cd '${folder}'
+       mkdir -p lib/{LsyncdAsCode,earlier,settings,own/empty}; chmod 700 lib/own
+       for path in program LsyncdAsCode/Gone.pm earlier/gone; do
+         echo old >lib/$path; echo "0755 x none $PWD/lib/$path"
+       done >state/manifest
+       echo new >state/transaction/new"$PWD"/lib/program; echo new >state/transaction/new"$PWD"/lib/LsyncdAsCode/New.pm
+       echo old >lib/settings/mirror.conf; echo half >lib/program.new
+       for path in .hidden LsyncdAsCode/Own.pm $'a\\nb ]$(x)' earlier/own own/deep; do echo mine >"lib/$path"; done
+       ln -s /nowhere lib/dangling; chmod 640 lib/own/deep; chown 1000:1000 lib/own/deep
+       mkdir lib/own/many; touch lib/own/many/{1..${count}} lib/LsyncdAsCode/own-{1..${count}}
+       printf '#!/bin/sh\\n' >bin/systemctl
+       printf '#!/bin/sh\\necho >>"%s"\\nexec /bin/cp "$@"\\n' "$PWD/copies" >bin/cp; chmod +x bin/*`,
+    ]);
+  });
+
+  const env = () => ({ ...process.env, PATH: `${at("bin")}:${process.env.PATH ?? ""}`, LIBRARY: at("lib") });
+  /** Replaces the programs as a deployment does, after shell text; returns whether that was at once. */
+  const deploy = async (before = "") => {
+    const script = `STATE='${at("state")}' HOST=sqlite-1 STAGED=none; . '${library}/undo.sh'; ${functions}
+      MANIFEST="0755 x none $LIBRARY/program"$'\n'"0644 x none $LIBRARY/LsyncdAsCode/New.pm"
+      changed_files=("$LIBRARY/program" "$LIBRARY/LsyncdAsCode/New.pm"); ${before}
+      prepare_library && prepare && swap_library && each_file swap_one && drop_settings_beside && echo $together`;
+    return (await run("bash", ["-c", script], { env: env() })).stdout;
+  };
+  const list = async (name: string) =>
+    (
+      await run("bash", [
+        "-c",
+        `cd '${at(name)}' && find . -mindepth 1 ! -name 'own-*' ! -path '*/many*' -printf '%P\\0'`,
+      ])
+    ).stdout
+      .split("\0")
+      .filter(Boolean)
+      .sort();
+
+  it("are in the new folder, with their modes and owners, and what was ours is not", async () => {
+    const before = await stat(at("lib/own/deep"));
+    expect(await deploy()).toBe("true\n");
+    expect(await list("lib")).toEqual([...foreign, "LsyncdAsCode", "LsyncdAsCode/New.pm", "earlier", "program"].sort());
+    expect(await readFile(at("lib/program"), "utf8")).toBe("new\n");
+    // The same file: a program that writes to it goes on doing so.
+    expect(await stat(at("lib/own/deep"))).toMatchObject({ ino: before.ino, mode: before.mode, uid: 1000, gid: 1000 });
+    expect((await stat(at("lib/own"))).mode & 0o777).toBe(0o700);
+    for (const ours of ["lib", "lib/LsyncdAsCode", "lib/earlier"])
+      expect((await stat(at(ours))).mode & 0o777).toBe(0o755);
+    expect(await readdir(at("lib/own/many"))).toHaveLength(count);
+    expect((await readdir(at("lib/LsyncdAsCode"))).filter((name) => name.startsWith("own-"))).toHaveLength(count);
+    // The programs of the deployment, and three folders with files of the operator.
+    expect((await readFile(at("copies"), "utf8")).length).toBe(4);
+  });
+
+  it("are kept where hard links are not possible: the programs are replaced one by one", async () => {
+    const refuse = `cp() { case "$*" in -al*) return 1 ;; *) command cp "$@" ;; esac; }; xargs() { return 1; }`;
+    expect(await deploy(`install() { command cp "\${@: -2:1}" "\${@: -1}"; }; ${refuse}`)).toBe("false\n");
+    expect(await list("lib")).toEqual(expect.arrayContaining([...foreign, "LsyncdAsCode/New.pm"]));
+    expect(await readFile(at("lib/program"), "utf8")).toBe("new\n");
+  });
+
+  it("are kept by a deployment that is undone", async () => {
+    await run("bash", [
+      "-ec",
+      `cd '${at("state/transaction")}'; mkdir -p "old${at("lib")}"; cp -a '${at("lib")}'/{program,LsyncdAsCode,earlier} "old${at("lib")}"
+       rm "old${at("lib")}"/*/*[oO]wn*; echo '${at("lib/LsyncdAsCode/New.pm")}' >absent; : >units.old; echo swapping >phase`,
+    ]);
+    await deploy();
+    const undone = run(join(library, "lsyncd-undo"), [], {
+      env: {
+        ...env(),
+        ...{ LSYNCD_STATE: at("state"), LSYNCD_ALERT: at("no-alert"), LSYNCD_LOCK: at("locks/deployment") },
+      },
+    });
+    expect((await undone).code).toBe(0);
+    const old = ["LsyncdAsCode", "LsyncdAsCode/Gone.pm", "earlier", "earlier/gone", "program"];
+    expect(await list("lib")).toEqual([...foreign, ...old].sort());
+    expect(await readFile(at("lib/program"), "utf8")).toBe("old\n");
+    expect(await readdir(at("lib/own/many"))).toHaveLength(count);
+  });
 });
 
 describe("the undo of a deployment", () => {

@@ -23,8 +23,8 @@ exchange() { # folder folder
     exit(syscall($number, -100, "$ARGV[0]", -100, "$ARGV[1]", 2) != 0)' -- "$@" 2>/dev/null
 }
 
-# Brings a folder with all that is in it to the disk.
-sync_tree() { find "$1" -depth -exec sync -- {} +; }
+# Brings a folder with all that is in it to the disk. A link cannot be opened for that if it leads nowhere, and a FIFO has no data.
+sync_tree() { find "$1" -depth \( -type f -o -type d \) -exec sync -- {} +; }
 
 # Puts the folder of all programs that was made at $LIBRARY.new into force, at once, with the settings below the given folder beside
 # them: its programs read these until /etc/lsyncd has the same (settings.sh). Fails if there is no way to do that.
