@@ -261,7 +261,7 @@ describe("an interruption of the monitor", () => {
     await install();
     await host.monitor();
     // As if the last had been twelve minutes ago.
-    await host.sh(`cd ${state}/alerts; read -r boot at <last-run; echo "$boot $((at - 720))" >last-run`);
+    await host.sh(`cd /run/lsyncd-as-code/alerts; read -r at verdict <verdict; echo "$((at - 720)) $verdict" >verdict`);
     expect((await host.monitor()).lines.monitor).toMatch(/^PROBLEM no check ran for 12 minutes/);
     expect(issues(await server.mail(1))).toContain("monitor: no check ran for 12 minutes");
     expect((await host.monitor()).code).toBe(0);

@@ -111,15 +111,26 @@ describe("volumes", () => {
 });
 
 describe("monitor", () => {
-  const timer = (state: string, booted = 0) =>
+  const timer = (state: string, booted: number | string = 0) =>
     `systemctl() { case "$*" in *UserspaceTimestamp*) echo ${booted} ;; *) printf '%s\\n' ${state} ;; esac; }`;
-  const boot = "$(</proc/sys/kernel/random/boot_id)";
-  const ran = (ago: number) => `echo "${boot} $(($(ticks) / 100 - ${ago}))" >"$state/last-run"; `;
+  const ago = (seconds: number) => `$(($(ticks) / 100 - ${seconds}))`;
+  const ran = (seconds: number) => `echo "${ago(seconds)} 0" >"$run_dir/verdict"; : >"$state/last-run"; `;
+  // Microseconds after the boot of the machine, as of a container that began so long ago.
+  const booted = (seconds: number) => timer("active enabled", `${ago(seconds)}000000`);
 
   it.each([
     ["a first run", timer("active enabled", 9e15), "ok - first run"],
     ["a run 5 minutes ago", ran(310) + timer("active enabled"), "ok - the last run was 5 minutes ago"],
     ["no run for 20 minutes", ran(1201) + timer("active enabled"), "problem monitor no check ran for 20 minutes"],
+    ["the first run after a boot", `: >"$state/last-run"; ${booted(130)}`, "ok - the last run was 0 minutes ago"],
+    ["no run since a boot", `: >"$state/last-run"; ${booted(1330)}`, "problem monitor no check ran for 20 minutes"],
+    ["a run before a boot that kept /run", ran(9000) + booted(130), "ok - the last run was 0 minutes ago"],
+    ["a run before a boot of the machine", ran(-9000) + booted(130), "ok - the last run was 0 minutes ago"],
+    [
+      "the record of an earlier version",
+      `${ran(310)}echo "another-boot 12" >"$state/last-run"; ${booted(9000)}`,
+      "ok - the last run was 5 minutes ago",
+    ],
     [
       "an interrupted run",
       ran(10) + timer("active enabled") + "; interrupted=1",
@@ -127,6 +138,14 @@ describe("monitor", () => {
     ],
   ])("%s", async (_, before, expected) => {
     expect(only(await host.check("monitor", before))).toContain(expected);
+  });
+
+  it("finds the last run of the unit, which reads another boot_id in a container", async () => {
+    const before = `${booted(9000)}; echo other >"$folder/boot_id"
+      unshare --mount bash -c "mount --bind '$folder/boot_id' /proc/sys/kernel/random/boot_id || exit
+        $(declare -f real_ticks ticks put note_run); state='$state' run_dir='$run_dir' found=; note_run 0"
+      [[ -s $run_dir/verdict ]] || echo "nothing was recorded"`;
+    expect(only(await host.check("monitor", before))).toBe("ok - the last run was 0 minutes ago");
   });
 
   it("reports a stopped timer, and a state that cannot be saved", async () => {

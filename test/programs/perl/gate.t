@@ -165,6 +165,19 @@ $kept->take($target, 'b', 1);
 is($kept->count, 2, 'it is no longer counted');
 is($kept->purge, 0, 'a recent entry is kept');
 
+# A container boots while its host, whose boot_id a unit can read in it, goes on.
+sub boot_name {
+    open my $answer, '-|', @_, $^X, (map { "-I$_" } @INC), '-MLsyncdAsCode::Gate::Age', '-e', 'print LsyncdAsCode::Gate::Age::boot()' or die;
+    return readline($answer);
+}
+my $of_host = LsyncdAsCode::Gate::Age::boot();
+is(boot_name(), $of_host, 'one boot has one name');
+my @container = qw(unshare --pid --fork --mount-proc);
+my $of_container = boot_name(@container);
+ok($of_container =~ /\A[0-9a-f-]{36}\.\d+\z/ && $of_container ne $of_host, 'a container has its own');
+select undef, undef, undef, 0.02;
+isnt(boot_name(@container), $of_container, 'and after its boot another');
+
 # Only the time for which the host is up counts, and no clock.
 my ($up, $boot) = (LsyncdAsCode::Gate::Age::uptime(), 'first');
 no warnings 'redefine';

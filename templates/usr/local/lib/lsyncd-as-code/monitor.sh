@@ -94,7 +94,8 @@ finish() {
 # For check_monitor of the next run, and for `npm run status`: note_run VERDICT, its exit status.
 note_run() {
   put "$run_dir/verdict" "$(($(ticks) / 100)) $1$found"
-  put "$state/last-run" "$(</proc/sys/kernel/random/boot_id) $(($(ticks) / 100))"
+  # Only says that there was a run, before this boot or in it. An earlier version reads a "-" as no run.
+  put "$state/last-run" -
   rm -f "$run_dir/running"
 }
 

@@ -7,6 +7,7 @@ package LsyncdAsCode::Gate::Age;
 use strict;
 use warnings;
 use LsyncdAsCode::Private qw(read_file write_file);
+use LsyncdAsCode::Run     ();
 use LsyncdAsCode::System  qw(clock);
 
 # The file; and the seconds for which it is left as it is, because each write is synced.
@@ -60,11 +61,12 @@ sub save {
     return;
 }
 
-# The name of this boot of the host.
+# The name of this boot of the host. That of the kernel does not do in a container: lsyncd's unit reads its host's
+# (ProtectKernelTunables=), which stays the same when the container boots. The start of process 1 changes then.
 sub boot {
     open my $file, '<', '/proc/sys/kernel/random/boot_id' or die "cannot read the boot's name: $!\n";
     my ($name) = readline($file) =~ /\A(\S+)/;
-    return $name;
+    return "$name." . LsyncdAsCode::Run::start_time(1);
 }
 
 # Whole seconds since the boot.
