@@ -153,6 +153,57 @@ describe("a CHECK constraint of a database", () => {
   });
 });
 
+describe("a hostile database", () => {
+  const evil = (): Promise<unknown> => writeFile(at("evil.sh"), `#!/bin/sh\nid >'${at("proof")}'\n`, { mode: 0o755 });
+  const made = async (check: string): Promise<void> => {
+    const sql = `PRAGMA ignore_check_constraints=ON; CREATE TABLE t(a, CHECK(${check})); INSERT INTO t VALUES('x')`;
+    await run("/usr/bin/sqlite3", [at("source/a.sqlite"), sql]);
+    await shell("rm -f proof");
+    await mirror();
+  };
+
+  it.each(["quick_check", "integrity_check"])(
+    "runs no program when root verifies it, and makes it read no file: %s",
+    async (how) => {
+      await evil();
+      const options = how === "quick_check" ? [] : ["--full"];
+      await made(`edit(a, '${at("evil.sh")}') IS NOT NULL`);
+      expect(await verify(...options)).toMatchObject({ code: 0, findings: [] });
+      await shell("rm source/a.sqlite target/a.sqlite; mkfifo fifo");
+      await made(`length(readfile('${at("fifo")}')) >= 0`);
+      expect(await verify(...options)).toMatchObject({ code: 0, findings: [] });
+      expect(await readdir(folder)).not.toContain("proof");
+    },
+    30_000,
+  );
+
+  it("could not do so even if SQLite evaluated it, as the shell is confined to the copy", async () => {
+    await evil();
+    await shell("mkdir copy; echo secret >secret");
+    await run("/usr/bin/sqlite3", [at("copy/mirror"), "PRAGMA journal_mode=wal; CREATE TABLE t(a)"]);
+    const confined = (sql: string) =>
+      run(
+        "perl",
+        [
+          ...["-I", programs, "-MLsyncdAsCode::Verify::Sqlite", "-e"],
+          `opendir my $copy, $ARGV[0] or die; chdir $copy; LsyncdAsCode::Verify::Sqlite::limit($copy, '/usr/bin/sqlite3') or die 'no Landlock';
+         exec '/usr/bin/sqlite3', '-batch', '-init', '/dev/null', './mirror', $ARGV[1]`,
+          at("copy"),
+          sql,
+        ],
+        { allowFailure: true },
+      );
+    expect((await confined("insert into t values (1); select count(*) from t; PRAGMA quick_check")).stdout).toMatch(
+      /1\nok\s*$/,
+    );
+    await confined(`select edit('x', '${at("evil.sh")}')`);
+    expect(await readdir(folder)).not.toContain("proof");
+    expect((await confined(`select coalesce(readfile('${at("secret")}'), 'nothing')`)).stdout).not.toContain("secret");
+    await confined(`select writefile('${at("proof")}', 'x')`);
+    expect(await readdir(folder)).not.toContain("proof");
+  });
+});
+
 describe("a database copy mixed from two states, with the size and time of a good one", () => {
   /** Two committed states, the second in source/, the first in `old`. Every page of the table changes, and the tree grows. */
   const states = `python3 -c '

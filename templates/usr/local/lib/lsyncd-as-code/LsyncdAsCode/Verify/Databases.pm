@@ -3,20 +3,17 @@ package LsyncdAsCode::Verify::Databases;
 use strict;
 use warnings;
 use Fcntl qw(:mode);
-use POSIX ();
 use LsyncdAsCode::Beneath  qw(names open_source remove_file);
 use LsyncdAsCode::Names    qw(has_header);
 use LsyncdAsCode::Paths    ();
 use LsyncdAsCode::Private  qw(part);
 use LsyncdAsCode::Snapshot qw(image snapshot);
 use LsyncdAsCode::State    qw(setting slurp state_file BIG RESERVE);
-use LsyncdAsCode::System   qw(fd_path free_bytes now_ns pause read_at CHUNK);
+use LsyncdAsCode::System   qw(free_bytes now_ns pause read_at CHUNK);
+use LsyncdAsCode::Verify::Sqlite ();
 
 # The directory's name in root's own.
 use constant PLACE => 'verify';
-# A CHECK constraint can call edit() of SQLite's shell, which runs a program as the caller, root. It can also call a function that only
-# the application has.
-use constant UNCHECKED => 'PRAGMA ignore_check_constraints=ON; ';
 
 sub new {
     my ($class, $volumes, $option) = @_;
@@ -87,30 +84,13 @@ sub look_at {
         my $directory = $volumes->directory('target', $above) // return;
         $self->empty;
         image($directory, $name, $self->private_path . '/mirror') or return ('unchecked', 'the mirror keeps changing');
-        my $answer = $self->ask_sqlite($self->private_path . '/mirror');
+        my $answer = LsyncdAsCode::Verify::Sqlite::ask($self->{shell}, $self->private, 'mirror', $mirrored[7], $option->{full})
+            // return ('unchecked', 'SQLite did not answer in time');
         return ('fault', "SQLite reports: $answer") if $answer ne 'ok';
         return unless $option->{checksum};
     }
     my ($kind, $what) = $self->compare_with_source($path);
     return $kind ? ($kind, ($plain ? '' : 'encrypted or not a database, compared by content: ') . $what) : ();
-}
-
-# Asks SQLite to check a private copy. Returns its answer, "ok" if it found no fault.
-sub ask_sqlite {
-    my ($self, $path) = @_;
-    my $pid = open(my $answer, '-|') // die "cannot fork: $!\n";
-    if (!$pid) {
-        $ENV{HOME} = '/nonexistent';
-        open STDIN,  '<',  '/dev/null';
-        open STDERR, '>&', \*STDOUT;
-        my $ask = $self->{option}{full} ? 'PRAGMA integrity_check' : 'PRAGMA quick_check';
-        exec { $self->{shell} } $self->{shell}, '-batch', '-init', '/dev/null', $path, UNCHECKED . $ask or POSIX::_exit(127);
-    }
-    my $text = do { local $/ = undef; readline($answer) // '' };
-    close $answer;
-    # The shell names an -init file on its first line in some versions.
-    $text =~ s/\A-- Loading resources from [^\n]*\n//;
-    return $text =~ s/\s+\z//r;
 }
 
 # The committed state of the source, taken under its locks, beside the mirror's: nothing when they are equal, or what differs.
