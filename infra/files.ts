@@ -103,6 +103,13 @@ const catalogue: (ManagedFile & {
   { name: "supervisor", path: paths.supervisor, mode: "0755", restart: "lsyncd" },
   { name: "mirror", path: paths.mirrorProgram, mode: "0755", restart: "none" },
   {
+    name: "landlock",
+    path: `${libDirectory}/LsyncdAsCode/Landlock.pm`,
+    mode: "0644",
+    restart: "none",
+    when: ({ sqliteSafe, wholeFile }) => sqliteSafe || !wholeFile,
+  },
+  {
     name: "rsync-in-place",
     path: paths.rsyncInPlace,
     mode: "0755",
@@ -142,7 +149,7 @@ const catalogue: (ManagedFile & {
     when: ({ sqliteSafe }: HostSettings) => sqliteSafe,
   })),
   { name: "sqlite", path: paths.sqliteProgram, mode: "0755", restart: "lsyncd", when: ({ sqliteSafe }) => sqliteSafe },
-  ...["Report", "Volumes", "Files", "Databases", "Repair", ""].map((name) => ({
+  ...["Report", "Volumes", "Files", "Sqlite", "Databases", "Repair", ""].map((name) => ({
     ...perlModule(name === "" ? "Verify" : `Verify/${name}`),
     name: name === "" ? "verify-library" : `verify-${name.toLowerCase()}`,
     // No program that stays has it in its memory.
