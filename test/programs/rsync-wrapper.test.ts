@@ -355,6 +355,41 @@ describe("files that lose their content without being deleted", () => {
     await isHeld(how, /200 of its 30\d files would have been rewritten or renamed to another suffix/);
   });
 
+  it.each([
+    ["empty files, by events", "for i in {1..300}; do : >d/g$i; done", "events"],
+    ["empty files, by a pass over everything", "for i in {1..300}; do : >d/g$i; done", "pass"],
+    ["more directories", "mkdir -p d/g{1..300}/{cur,new,tmp}", "pass"],
+    ["links to nothing", "for i in {1..300}; do ln -s /nowhere d/g$i; done", "pass"],
+  ])("replaced under other names by %s: held", async (_, change, how) => {
+    await shell(`rm source/d/* && cd source && ${change}`);
+    const list = [...listed, ...range(1, 300).map((name) => `/d/g${name}`)];
+    expect((how === "events" ? await events(list, 302) : await pass(302)).code).toBe(1);
+    expect(await held()).toContain("300 of its 302 files and directories would have been deleted, emptied or replaced");
+    expect(await mirrored("d")).toHaveLength(300);
+  });
+
+  it("replaced by empty files in several passes within minutes: held, and a repeated pass counts once", async () => {
+    await script(
+      "bin/rsync",
+      `[[ "$*" == *--dry-run* || ! -e '${at("fails")}' ]] && exec /usr/bin/rsync "$@"\nexit 12`,
+    );
+    await program({ rsyncProgram: at("bin/rsync"), copyProgram: at("bin/rsync") });
+    const change = async (from: number, to: number) => {
+      await shell(`cd source/d && rm {${from}..${to}} && for i in {${from}..${to}}; do : >g$i; done`);
+      const names = range(from, to);
+      return () => events(gone("d", "d/", ...names.flatMap((name) => [`d/${name}`, `d/g${name}`])), 302);
+    };
+    const again = await change(1, 90);
+    await writeFile(at("fails"), "");
+    for (let i = 0; i < 3; i++) expect((await again()).code).toBe(12);
+    await rm(at("fails"));
+    expect((await again()).code).toBe(0);
+    expect((await (await change(91, 95))()).code).toBe(0);
+    expect((await (await change(96, 185))()).code).toBe(1);
+    expect(await held()).toContain("185 of its 302");
+    expect(await mirrored("d")).toHaveLength(300);
+  });
+
   it("renamed to another suffix: held", async () => {
     await shell("for i in source/d/{1..200}; do mv $i $i.locked; done");
     const list = [...listed, ...range(1, 200, ".locked").map((name) => `/d/${name}`)];
@@ -371,10 +406,23 @@ describe("files that lose their content without being deleted", () => {
     expect(await held()).toContain("200 of its");
   });
 
+  it("a move of them and of as many empty files passes", async () => {
+    await shell("touch source/d/e{1..300}");
+    expect((await pass(302)).code).toBe(0);
+    await shell("mv source/d source/new");
+    expect(await pass(602)).toEqual({ code: 0, text: "" });
+    expect(await mirrored("new")).toHaveLength(600);
+  });
+
   it.each([
     ["a log rotation", "mv d/1 d/1.old; for i in d/{2..60}; do mv $i $i.1; : >$i; done", 0],
     ["the flags of mails", "for i in d/{1..300}; do mv $i $i:2,S; done", 0],
     ["lines that are added to every file", "for i in d/*; do echo more >>$i; done", 0],
+    [
+      "a lock file for each renamed mail",
+      "for i in d/{1..300}; do mv $i $i:2,S; : >d/lock.${i#d/}; done; rm d/1:2,S",
+      0,
+    ],
     ["a batch of new files", "mkdir new; for i in new/{1..900}; do echo $i >$i; done", 0],
     ["a batch that replaces a third of all files", "for i in d/{1..100}; do head -c 40 /dev/urandom >$i; done", 0],
   ])("%s passes", async (_, change, code) => {
@@ -404,6 +452,53 @@ describe("a database", () => {
   it("may shrink by VACUUM after most rows were deleted", async () => {
     for (const name of all) await sql(name, "delete from t where rowid>1; vacuum");
     expect((await events(gone(...all), 5)).code).toBe(0);
+  });
+
+  describe("in a directory that is replaced by another", () => {
+    const names = range(1, 20, ".sqlite");
+    const listed = (...folders: string[]) => [
+      ...folders.flatMap((folder) => [folder, `${folder}/`, ...names.map((name) => `${folder}/${name}`)]),
+    ];
+    const replaced = () => events(gone(...listed("c", "n")), 30);
+
+    beforeEach(async () => {
+      await shell("mkdir source/c source/n");
+      await sql("c/1.sqlite", rows);
+      await shell("cd source/c && for i in {2..20}; do cp 1.sqlite $i.sqlite; done");
+      expect((await pass(10)).code).toBe(0);
+    });
+
+    it.each(["events", "a pass over everything"])("by new ones with an empty table is held: by %s", async (how) => {
+      await shell("rm source/c/*");
+      await sql("n/1.sqlite", "create table t(x)");
+      await shell("cd source/n && for i in {2..20}; do cp 1.sqlite $i.sqlite; done");
+      expect((how === "events" ? await replaced() : await pass(30)).code).toBe(1);
+      expect(await held()).toContain("all 20 databases of c would have been lost");
+      expect(await mirrored("c")).toHaveLength(20);
+    });
+
+    it("is a move if they are the same, or are written to meanwhile", async () => {
+      await shell("mv source/c/* source/n/");
+      for (const name of names) await sql(`n/${name}`, "delete from t where rowid>1000; create table u(x)");
+      await sql("n/1.sqlite", rows.replaceAll("into t", "into u").replace("create table t(x);", ""));
+      await sql("n/2.sqlite", "delete from t where rowid>1600; vacuum");
+      expect(await replaced()).toEqual({ code: 0, text: "" });
+      expect(await mirrored("c")).toEqual([]);
+      expect(await mirrored("n")).toHaveLength(20);
+    });
+
+    it("is a move if a -wal has their content", async () => {
+      await shell("rm source/c/*");
+      const fill = `import sqlite3, os
+for i in range(1, 21):
+    c = sqlite3.connect('%d.sqlite' % i, isolation_level=None); c.execute('pragma journal_mode=wal'); c.execute('pragma wal_autocheckpoint=0')
+    c.execute('create table t(x)'); c.execute('insert into t values(zeroblob(200000))')
+os._exit(0)`;
+      await run("python3", ["-c", fill], { cwd: at("source/n") });
+      const wal = names.flatMap((name) => [`/n/${name}-wal`, `/n/${name}-shm`]);
+      expect((await events([...gone(...listed("c", "n")), ...wal], 30)).code).toBe(0);
+      expect(await mirrored("c")).toEqual([]);
+    });
   });
 
   it("without any content left counts as lost: all of them are held", async () => {

@@ -21,8 +21,8 @@ use LsyncdAsCode::Gate::Tally ();
 sub judge {
     my %given = (known => 500, pending => 0, @_);
     return LsyncdAsCode::Gate::judge(
-        now => 10_000, past => [], limit => 100, share => 20, removed => 0, added => 0, emptied => 0, refilled => 0, files => 50, bytes => 1 << 30,
-        altered => 0, databases => 0, total => sub { return $given{known} // 1000 }, lost_together => sub { return undef }, %given,
+        now => 10_000, past => [], limit => 100, share => 20, removed => 0, added => 0, full => 0, new_full => 0,
+        emptied => 0, refilled => 0, files => 50, bytes => 1 << 30, altered => 0, databases => 0, total => sub { return $given{known} // 1000 }, lost_together => sub { return undef }, %given,
     );
 }
 sub held { return judge(@_)->{would} // '' }
@@ -32,14 +32,41 @@ is(held(removed => 101), '101 of its 500 files and directories would have been d
 is(held(known => 5000, removed => 1000), '', 'a fifth of 5000 is deleted');
 isnt(held(known => 5000, removed => 1001), '', 'one more than a fifth is held');
 is(held(known => 5000, removed => 4000, added => 3500), '', 'a renamed file does not count');
-isnt(held(known => 450, past => [ [ 9500, 500, 0 ] ], removed => 60), '', 'earlier deletions within ten minutes count as well');
-is(held(known => 450, past => [ [ 9300, 500, 0 ], [ 9390, 450, 0 ] ], removed => 60), '', 'older deletions do not');
-is(held(known => 450, past => [ [ 9500, 900, 0 ] ]), '', 'a pass without deletions is not held because of earlier passes');
+isnt(held(known => 450, past => [ [ 9500, 500, 0, 0 ] ], removed => 60), '', 'earlier deletions within ten minutes count as well');
+is(held(known => 450, past => [ [ 9300, 500, 0, 0 ], [ 9390, 450, 0, 0 ] ], removed => 60), '', 'older deletions do not');
+is(held(known => 450, past => [ [ 9500, 900, 0, 0 ] ]), '', 'a pass without deletions is not held because of earlier passes');
 
 like(held(emptied => 101), qr/\A101 of its 500 .* deleted or emptied/, 'emptied and deleted files are added up');
-isnt(held(past => [ [ 9900, 500, 60 ] ], emptied => 50, removed => 60), '', 'over several passes, too');
-is(held(past => [ [ 9000, 500, 0 ], [ 9900, 500, 60 ] ], emptied => 60, refilled => 60), '', 'a file that is filled again is not lost');
-isnt(held(past => [ [ 9000, 500, 0 ], [ 9900, 500, 60 ] ], emptied => 60), '', 'two passes that empty files are added up');
+isnt(held(past => [ [ 9900, 500, 60, 0 ] ], emptied => 50, removed => 60), '', 'over several passes, too');
+is(held(past => [ [ 9000, 500, 0, 0 ], [ 9900, 500, 60, 0 ] ], emptied => 60, refilled => 60), '', 'a file that is filled again is not lost');
+isnt(held(past => [ [ 9000, 500, 0, 0 ], [ 9900, 500, 60, 0 ] ], emptied => 60), '', 'two passes that empty files are added up');
+
+# 300 files with content that go, while as many or more empty ones come.
+my %nothing = (known => 305, removed => 300, full => 300);
+like(held(%nothing, added => $_), qr/\A300 of its 305 .* deleted, emptied or replaced by empty ones/, "$_ empty files replace no content") for 300, 1200;
+is(held(%nothing, added => 300, new_full => 300), '', 'files with content do');
+is(held(known => 605, removed => 350, full => 50, added => 300), '', 'empty files may be moved while others go');
+is(held(known => 305, removed => 1, full => 1, added => 900), '', 'one file may go while many directories come');
+isnt(held(known => 305, past => [ [ 9900, 305, 0, 60 ], [ 9950, 305, 0, 120 ] ], removed => 90, full => 90, added => 90), '', 'two passes are added up');
+# A job with an empty lock file: one pass for each of its steps. Returns after how many steps it is held, 0 for never.
+sub job {
+    my ($known, $passes, @steps) = @_;
+    my $past = [];
+    for my $pass (1 .. $passes) {
+        my %change  = %{ $steps[ $pass % @steps ] };
+        my $verdict = judge(known => $known, past => $past, files => 1, bytes => 1 << 20, %change);
+        return $pass if $verdict->{would};
+        $past = $verdict->{memory};
+        $known += ($change{added} // 0) - ($change{removed} // 0);
+    }
+    return 0;
+}
+my ($locks, $unlocks) = ({ removed => 1, full => 1, added => 1 }, { removed => 1 });
+is(job(6, 300, $unlocks, { added => 1, new_full => 1 }, $locks), 0, 'a file that is deleted and written again is not lost');
+is(job(6, 300, { added => 1, new_full => 1, removed => 1 }, $locks), 0, 'nor if that is the same pass');
+is(job(6, 300, { added => 1, new_full => 1 }, $locks), 0, 'nor if the empty file stays');
+is(job(300, 200, $unlocks, $locks), 0, 'a file that is deleted counts once');
+isnt(job(300, 204, $unlocks, $locks), 0, 'and counts');
 
 is(held(known => 20, removed => 15), '', 'three quarters of a small mirror are deleted');
 like(held(known => 20, removed => 16), qr/\Anearly all of it, 16 of its 20/, 'four fifths are held');
@@ -47,10 +74,10 @@ is(held(known => 1, removed => 1, files => 1, bytes => 100), '', 'one small file
 isnt(held(known => 1, removed => 1, files => 1, bytes => 1 << 20), '', 'one large file is held');
 is(held(known => 1, removed => 1, files => 0, bytes => 0), '', 'an entry without content is not a loss');
 isnt(held(known => 400, removed => 380, limit => 1_000_000), '', 'nearly everything is held at any limit');
-isnt(held(known => 10, past => [ [ 9900, 20, 0 ] ], removed => 6), '', 'in several passes as well');
+isnt(held(known => 10, past => [ [ 9900, 20, 0, 0 ] ], removed => 6), '', 'in several passes as well');
 
-isnt(held(known => 10, past => [ [ 9900, 20, 0 ] ], removed => 6, pending => 10, total => sub { 20 }), '', 'also if the worker has yet to delete what was allowed');
-isnt(held(known => undef, past => [ [ 9800, 20, 0 ], [ 9900, 10, 0 ] ], removed => 6, pending => 10, total => sub { 20 }), '', 'and without a number of entries');
+isnt(held(known => 10, past => [ [ 9900, 20, 0, 0 ] ], removed => 6, pending => 10, total => sub { 20 }), '', 'also if the worker has yet to delete what was allowed');
+isnt(held(known => undef, past => [ [ 9800, 20, 0, 0 ], [ 9900, 10, 0, 0 ] ], removed => 6, pending => 10, total => sub { 20 }), '', 'and without a number of entries');
 
 is(held(altered => 100, known => 150), '', '100 altered files pass');
 like(held(altered => 101, known => 150), qr/\A101 of its 150 files would have been rewritten/, '101 of 150 are held');
@@ -60,7 +87,7 @@ is(held(altered => 101, known => undef), '', 'on a file system that does not cou
 is(held(databases => 3, lost_together => sub { 'all 3 databases of a' }), 'all 3 databases of a would have been lost (deleted, emptied or made unrecognisable)',
     'databases lost together are held');
 
-is_deeply(judge(known => undef, past => [ [ 9990, 7, 0 ] ], removed => 9, files => 0, bytes => 0)->{memory}, [ [ 9990, 7, 0 ], [ 10_000, -2, 0 ] ],
+is_deeply(judge(known => undef, past => [ [ 9990, 7, 0, 0 ] ], removed => 9, files => 0, bytes => 0)->{memory}, [ [ 9990, 7, 0, 0 ], [ 10_000, -2, 0, -9 ] ],
     'on a file system that does not count its files, the differences are stored, also below zero');
 {
     # Each pass starts from the record of the previous one.
@@ -73,7 +100,7 @@ is_deeply(judge(known => undef, past => [ [ 9990, 7, 0 ] ], removed => 9, files 
     is_deeply(\@passes, [ '', '', '', '120 of its files and directories would have been deleted within ten minutes' ],
         'and small deletions are added up');
 }
-is(scalar @{ judge(known => 5, past => [ [ 10_000, 5, 0 ] ])->{memory} }, 1, 'one line per second is stored');
+is(scalar @{ judge(known => 5, past => [ [ 10_000, 5, 0, 0 ] ])->{memory} }, 1, 'one line per second is stored');
 
 # What was altered, and a clock that was set back since.
 {

@@ -16,6 +16,8 @@ use constant NEARLY_ALL => 80;
 use constant MOST => 50;
 # The deletion of a single file is not a loss of everything, unless it is a database or has at least this many bytes.
 use constant MATTERS => 1 << 20;
+# A new database of at most this share of a lost one's bytes is not that one moved.
+use constant MOVED => 0.5;
 # Losing all databases of a directory is held if it has at least this many; for a whole volume, one is enough.
 use constant TOGETHER => 3;
 # The most entries that a search for other databases reads.
@@ -48,7 +50,7 @@ sub refuses {
     $altered{ hash($_) } = $now for @{ $tally->{altered} };
     my $verdict = judge(
         now => $now, past => \@past, known => $known, pending => $pending, limit => $self->{limit}, share => $self->{share},
-        (map { $_ => $tally->{$_} } qw(removed added emptied refilled files bytes)),
+        (map { $_ => $tally->{$_} } qw(removed added full new_full emptied refilled files bytes)),
         altered   => @{ $tally->{altered} } ? scalar keys %altered : 0,
         databases => scalar keys %{ $tally->{databases} },
         total     => sub { total($tally->{target}, @_) },
@@ -115,12 +117,13 @@ sub replace {
     return;
 }
 
-# Returns the mirror's entries in the last minutes: [seconds since 1970, entries, files emptied so far], oldest first.
+# Returns the mirror's entries in the last minutes: [seconds since 1970, entries, files emptied so far, files replaced by
+# nothing so far], oldest first.
 sub past {
     my ($path, $now) = @_;
     open my $file, '<', $path or return;
     # A time in the future comes from a clock that was wrong then.
-    my @past = map { /^(\d+) (-?\d+)(?: (-?\d+))?$/ ? [ $1 > $now ? $now : $1 + 0, $2 + 0, $3 // 0 ] : () } <$file>;
+    my @past = map { /^(\d+) (-?\d+)(?: (-?\d+))?(?: (-?\d+))?$/ ? [ $1 > $now ? $now : $1 + 0, $2 + 0, $3 // 0, $4 // 0 ] : () } <$file>;
     close $file;
     return @past;
 }
@@ -147,9 +150,9 @@ sub hash {
 
 # Decides. Takes now (seconds), past (see above), known (entries of the mirror, undef if its file system does not count them alone),
 # pending (entries that are still there, but whose deletion was allowed before; known does not include them),
-# removed, added, emptied, refilled, files, bytes (see Tally.pm), altered (files within the window), databases (that are lost),
-# limit (entries) and share (percent); total($most), which counts the mirror's entries up to a number; and lost_together, which
-# names the databases lost as a whole. Returns would: what would happen, if it is held; memory: the new records.
+# removed, added, full, new_full, emptied, refilled, files, bytes (see Tally.pm), altered (files within the window), databases (that
+# are lost), limit (entries) and share (percent); total($most), which counts the mirror's entries up to a number; and lost_together,
+# which names the databases lost as a whole. Returns would: what would happen, if it is held; memory: the new records.
 sub judge {
     my %given = @_;
     my ($now, $known, $removed, $added) = @given{qw(now known removed added)};
@@ -161,17 +164,17 @@ sub judge {
     my @before = grep { $_->[0] <= $now - WINDOW } @past;
     unshift @recent, $before[-1] if @before;
     # Differences need a beginning.
-    push @recent, [ $now, 0, 0 ] if !@recent && !defined $known;
+    push @recent, [ $now, 0, 0, 0 ] if !@recent && !defined $known;
     my ($largest) = sort { $b <=> $a } $entries, map { $_->[1] } @recent;
-    my $shrinks = $largest - ($entries + $added - $removed);
-    # Files emptied so far, less those that were refilled; the rise from the window's minimum counts.
-    my $already = @recent ? $recent[-1][2] : 0;
-    my $empty = $already + $given{emptied} - $given{refilled};
-    my ($least) = sort { $a <=> $b } $already, map { $_->[2] } @recent;
-    my $lost = $shrinks + ($empty > $least ? $empty - $least : 0);
+    my ($replaced, $surplus) = replaced(%given);
+    my $shrinks = $largest - ($entries + $added - $surplus - $removed);
+    # Files emptied so far, less those that were refilled, and files replaced so far; the rise from the window's minimum counts.
+    my ($empty, $emptied) = rise($given{emptied} - $given{refilled}, map { $_->[2] } @recent);
+    ($replaced, my $hollow) = rise($replaced, map { $_->[3] } @recent);
+    my $lost = $shrinks + $emptied + $hollow;
     my $allowed = $given{limit};
     $allowed = $largest * $given{share} / 100 if defined $known && $largest * $given{share} / 100 > $given{limit};
-    my $how = $empty > $least ? 'deleted or emptied' : 'deleted';
+    my $how = $hollow ? 'deleted, emptied or replaced by empty ones' : $emptied ? 'deleted or emptied' : 'deleted';
     my $takes = $removed + $given{emptied} > 0;
 
     if ($takes && $lost > $allowed) {
@@ -201,8 +204,27 @@ sub judge {
     # Differences may lead below zero. Cut off there, small deletions would not add up.
     my $after = defined $known ? $known : $entries + $added - $removed;
     # One line per second is enough, and limits the file's size.
-    pop @recent if defined $known && @recent && $recent[-1][0] == $now && $recent[-1][1] <= $after && $recent[-1][2] >= $empty;
-    return { memory => [ @recent, [ $now, $after, $empty ] ] };
+    pop @recent if defined $known && @recent && $recent[-1][0] == $now && $recent[-1][1] <= $after && $recent[-1][2] >= $empty && $recent[-1][3] >= $replaced;
+    return { memory => [ @recent, [ $now, $after, $empty, $replaced ] ] };
+}
+
+# Adds to the last of the earlier sums. Returns the new sum, and its rise from their minimum.
+sub rise {
+    my ($change, @sums) = @_;
+    my $sum = (@sums ? $sums[-1] : 0) + $change;
+    my ($least) = sort { $a <=> $b } @sums ? @sums : 0;
+    return ($sum, $sum > $least ? $sum - $least : 0);
+}
+
+# Takes removed, added, full, new_full and refilled of a tally. Returns how many files with content are replaced by entries without
+# any (empty files, directories, links), less than 0 if content comes or such entries go, which makes up for earlier ones; and how
+# many more such entries come than that.
+sub replaced {
+    my %given = @_;
+    my $goes  = $given{full} - $given{new_full} - $given{refilled};
+    my $comes = $given{added} - $given{new_full} - ($given{removed} - $given{full});
+    my ($replaced) = sort { $a <=> $b } $goes, $comes;
+    return ($replaced, $replaced > 0 ? $comes - $replaced : 0);
 }
 
 # Counts the entries of a volume up to a number, without this program's own.
@@ -213,12 +235,14 @@ sub total {
     return $count;
 }
 
-# Returns which databases would be lost as a whole: all of a directory, or of the volume; undef if others remain. If as many are
-# added, it is a move.
+# Returns which databases would be lost as a whole: all of a directory, or of the volume; undef if others remain. If one is added
+# for each of them that is not much smaller, it is a move: a live database grows meanwhile, but does not lose its rows.
 sub lost_together {
     my ($tally) = @_;
     my $lost = $tally->{databases};
-    return undef if $tally->{new_databases} >= keys %$lost;
+    my @lost = sort { $b <=> $a } values %$lost;
+    my @new  = sort { $b <=> $a } @{ $tally->{new_databases} };
+    return undef if @new >= @lost && !grep { $new[$_] <= $lost[$_] * MOVED } 0 .. $#lost;
     my %in;
     for my $path (keys %$lost) { push @{ $in{ $path =~ m{\A(.*)/}s ? $1 : '' } }, $path }
     my $alone = 1;

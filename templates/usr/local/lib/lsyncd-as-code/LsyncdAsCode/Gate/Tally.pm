@@ -3,12 +3,13 @@
 #
 # A tally has
 #   removed, added      files and directories that go and come
+#   full, new_full      of those: the files that hold something
 #   emptied, refilled   files that lose all they hold without going (made empty, replaced by a directory or a link, a database
 #                       without any table), and files that were empty and are not any more
 #   files, bytes        of what goes or is emptied: the files that hold something
 #   altered             paths of files that are not recognised any more (see `changed` and `renamed`)
-#   databases           { path => 1 } of those that go, are emptied or not recognised any more
-#   new_databases       how many come
+#   databases           { path => bytes } of those that go, are emptied or not recognised any more
+#   new_databases       the bytes of each that comes, with its -wal
 #   emptied_files       the files that lose all they hold: { path, found }, as they are in the mirror
 #   after, before       what is to be deleted, and what before rsync runs, because something else comes in its place:
 #                       { path, entries } each
@@ -29,8 +30,8 @@ sub new {
     my ($class, $source, $target, $is_database, $copier, $repaired) = @_;
     return bless {
         source => $source, target => $target, is_database => $is_database, copier => $copier, repaired => $repaired // {},
-        removed => 0, added => 0, emptied => 0, refilled => 0, files => 0, bytes => 0, new_databases => 0,
-        altered => [], emptied_files => [], databases => {}, after => [], before => [], units => [], gone => [], come => [],
+        removed => 0, added => 0, full => 0, new_full => 0, emptied => 0, refilled => 0, files => 0, bytes => 0,
+        new_databases => [], altered => [], emptied_files => [], databases => {}, after => [], before => [], units => [], gone => [], come => [],
     }, $class;
 }
 
@@ -142,7 +143,11 @@ sub comes_one {
     $self->{added}++;
     return if $found->{type} ne 'f';
     push @{ $self->{come} }, $path;
-    $self->{new_databases}++ if $found->{size} > 0 && $self->{is_database}->($self->{source}, $path);
+    return if $found->{size} == 0;
+    $self->{new_full}++;
+    return unless $self->{is_database}->($self->{source}, $path);
+    my $wal = $self->{source}->look("$path-wal");
+    push @{ $self->{new_databases} }, $found->{size} + ($wal ? $wal->{size} : 0);
     return;
 }
 
@@ -158,6 +163,7 @@ sub goes {
         return 0 if $found->{type} ne 'f';
         push @{ $self->{gone} }, $one;
         return 0 if $found->{size} == 0;
+        $self->{full}++;
         $self->loses($one, $found);
         push @{ $self->{units} }, $one if $self->{copier} && $self->{databases}{$one};
         return 0;
@@ -169,7 +175,7 @@ sub loses {
     my ($self, $path, $there) = @_;
     $self->{files}++;
     $self->{bytes} += $there->{size};
-    $self->{databases}{$path} = 1 if $self->{is_database}->($self->{target}, $path);
+    $self->{databases}{$path} = $there->{size} if $self->{is_database}->($self->{target}, $path);
     return;
 }
 
@@ -195,7 +201,7 @@ sub changed {
     my ($compared) = sort { $a <=> $b } HEAD, length $now, length $before;
     if (substr($now, 0, $compared) ne substr $before, 0, $compared) {
         push @{ $self->{altered} }, $path;
-        $self->{databases}{$path} = 1 if $self->{is_database}->($self->{target}, $path);
+        $self->{databases}{$path} = $there->{size} if $self->{is_database}->($self->{target}, $path);
         return;
     }
     # One page is a database without a table (file format, 1.3.2: the page's size; 1 stands for 65536).

@@ -53,7 +53,10 @@ sub pending {
     my ($self, $now) = @_;
     return 0 unless $self->{copier};
     my $tally = $self->{tally};
-    $tally->{removed} -= LsyncdAsCode::Gate::Grants::counted($self->{grants}, $self->{target}, $tally->{units}, $now) if $self->{uncounted};
+    if ($self->{uncounted}) {
+        my $counted = LsyncdAsCode::Gate::Grants::counted($self->{grants}, $self->{target}, $tally->{units}, $now);
+        $tally->{$_} -= $counted for qw(removed full);
+    }
     return LsyncdAsCode::Gate::Grants::pending($self->{grants}, @$self{qw(source target)}, $now, $self->{tally}{units});
 }
 
@@ -63,9 +66,13 @@ sub correct {
     my ($self, $memory) = @_;
     my ($tally, $target) = @$self{qw(tally target)};
     $target->forget;
-    my ($there, $missing) = (0, 0);
+    my ($there, $missing) = (0, scalar grep { !$target->look($_) } @{ $tally->{come} });
+    my %worker = map { $_ => 1 } @{ $tally->{units} };
+    my $left = grep { !$worker{$_} && $target->look($_) } @{ $tally->{gone} };
+    my ($replaced) = LsyncdAsCode::Gate::replaced(%$tally);
+    my ($back) = sort { $a <=> $b } abs $replaced, $left > $missing ? $left : $missing;
+    $back = -$back if $replaced < 0;
     if ($self->{uncounted}) {
-        my %worker = map { $_ => 1 } @{ $tally->{units} };
         my $count = sub {
             my ($item) = @_;
             my $many = 0;
@@ -75,19 +82,19 @@ sub correct {
         for my $item (@{ $tally->{after} }) { $there += $count->($item) unless LsyncdAsCode::Gate::Names::is_probe($item->{path}) }
         # Something replaces the path itself, which was not counted.
         for my $item (@{ $tally->{before} }) { my $many = $count->($item); $there += $many - 1 if $many }
-        $missing = grep { !$target->look($_) } @{ $tally->{come} };
+        $there -= $missing;
     }
     my $full = 0;
     for my $file (@{ $tally->{emptied_files} }) {
         my ($is, $was) = ($target->look($file->{path}), $file->{found});
         $full++ if $is && $is->{ino} == $was->{ino} && $is->{size} == $was->{size} && $is->{mtime} == $was->{mtime};
     }
-    return if $there == $missing && !$full;
+    return unless $there || $full || $back;
     open my $file, '<', $memory or return;
     my @lines = <$file>;
     close $file;
-    return unless @lines && $lines[-1] =~ /\A(\d+) (-?\d+) (-?\d+)\n\z/;
-    $lines[-1] = join(' ', $1, $2 + $there - $missing, $3 - $full) . "\n";
+    return unless @lines && $lines[-1] =~ /\A(\d+) (-?\d+) (-?\d+) (-?\d+)\n\z/;
+    $lines[-1] = join(' ', $1, $2 + $there, $3 - $full, $4 - $back) . "\n";
     LsyncdAsCode::Gate::replace($memory, join '', @lines);
     return;
 }
