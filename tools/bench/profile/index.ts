@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { sshArgs } from "../../sandbox";
+import { execOn, type SandboxHost, sshArgs } from "../../sandbox";
 import { Stack } from "../../stack";
 import { ensureToolchain } from "../../../toolchain";
 import { run } from "../../../toolchain/run";
@@ -63,6 +63,17 @@ async function engineShares({ argv, env }: Command): Promise<EngineShares | unde
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** CPU seconds that all processes of a host have used since it booted, in ticks of a hundredth (proc(5)). */
+async function cpuOf(host: SandboxHost): Promise<number> {
+  const sum = `cat /proc/[0-9]*/stat 2>/dev/null | awk '{ sub(/^.*\\) /, ""); s += $12 + $13 + $14 + $15 } END { print s / 100 }'`;
+  return Number((await execOn(host, sum)).stdout);
+}
+
+/** CPU seconds of lsyncd's service since its start. */
+async function serviceCpuOf(host: SandboxHost): Promise<number> {
+  return Number((await execOn(host, "systemctl show -p CPUUsageNSec --value lsyncd")).stdout) / 1e9;
 }
 
 /** Measures the parts of a run, and stores the results. */
@@ -131,8 +142,21 @@ export async function main(args: string[]): Promise<number> {
       if (nothing && change) engineUse.push({ hosts: count, nothing, change });
       say(`${count} hosts: ${JSON.stringify({ cpu, nothing, change })}`);
     }
+    await configure(1, 1);
+    const onHost: NonNullable<ProfileResults["onHost"]> = { all: [], service: [] };
+    for (let run = 0; host !== undefined && run < Number(values.runs); run += 1) {
+      await configure(1, 2 + (run % 2));
+      // The measurement logs in as well.
+      const login = await cpuOf(host);
+      const before = await cpuOf(host);
+      const { code, stdout, stderr } = await stack.up();
+      if (code !== 0) throw new Error(`${stdout}\n${stderr}`);
+      onHost.service.push(Number((await serviceCpuOf(host)).toFixed(3)));
+      onHost.all.push(Number(((await cpuOf(host)) - before - 2 * (before - login)).toFixed(2)));
+      say(`one setting changed, CPU seconds on the host: ${onHost.all.at(-1)}`);
+    }
     await writeResults("profile", {
-      ...{ conditions: await conditions(), steps: found, programs, engineUse },
+      ...{ conditions: await conditions(), steps: found, programs, engineUse, onHost },
     } satisfies ProfileResults);
   });
   return 0;

@@ -12,6 +12,8 @@ export interface ProfileResults {
   programs: { hosts: number; cpu: Record<string, number[]>; state: number }[];
   /** The parts of the engine's CPU time, by the number of hosts and the work, if Go's pprof was installed. */
   engineUse: { hosts: number; nothing: EngineShares; change: EngineShares }[];
+  /** One setting changed, on the host: CPU seconds of all its processes, and those of lsyncd's service with what its start runs. */
+  onHost?: { all: number[]; service: number[] };
 }
 
 /** Shares (0 to 1) of the engine's CPU time. */
@@ -26,7 +28,7 @@ export interface EngineShares {
 export const profileSection: Section = {
   results: "profile",
   render: (raw) => {
-    const { conditions, steps, programs, engineUse } = raw as ProfileResults;
+    const { conditions, steps, programs, engineUse, onHost } = raw as ProfileResults;
     const rows = steps.map(({ title, seconds, cpu }) => [title, spreadText(seconds), figure(median(cpu))]);
     const titles = [...new Set(programs.flatMap(({ cpu }) => Object.keys(cpu)))];
     const used = titles.map((title) => [title, ...programs.map(({ cpu }) => spreadText(cpu[title] ?? []))]);
@@ -43,6 +45,12 @@ export const profileSection: Section = {
         "Of the whole, the CPU seconds of each program:",
         markdownTable(["program", ...programs.map(({ hosts }) => hostsText(hosts))], used),
         `The state of the stack: ${sizes}.`,
+        ...(onHost === undefined
+          ? []
+          : [
+              `One changed setting costs the host ${spreadText(onHost.all)} CPU seconds (target: at most 0.6); ${spreadText(onHost.service)} of them are ` +
+                "lsyncd's service: its restart, the guard's checks and the first pass, which prove that lsyncd mirrors.",
+            ]),
         ...(engine.length === 0
           ? []
           : [
