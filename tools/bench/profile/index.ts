@@ -144,7 +144,7 @@ export async function main(args: string[]): Promise<number> {
     }
     await configure(1, 1);
     const onHost: NonNullable<ProfileResults["onHost"]> = { all: [], service: [] };
-    for (let run = 0; host !== undefined && run < Number(values.runs); run += 1) {
+    for (let run = 0; run < Number(values.runs); run += 1) {
       await configure(1, 2 + (run % 2));
       // The measurement logs in as well.
       const login = await cpuOf(host);
