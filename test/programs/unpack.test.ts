@@ -46,7 +46,7 @@ describe("a bundle", () => {
 
   it("is not built from values that a host could not read", () => {
     expect(() => bundle({ program: "a\0b" })).toThrow("NUL");
-    expect(() => bundle({ 'a"b': "" })).toThrow("no name of a part");
+    expect(() => bundle({ 'a"b': "" })).toThrow("is not a valid part name");
     expect(partsOf("HOST=x\n")).toBeUndefined();
     expect(unpacked("bash -s")).toBeUndefined();
     expect(unpacked(unpacking("bash -s"))).toBe("bash -s");
