@@ -39,6 +39,24 @@ it("every template is installed under some settings, at its path below templates
   expect(found.map((name) => `/${name.replace(/\.hbs$/, "")}`).sort()).toEqual(all.map(({ path }) => path).sort());
 });
 
+// With `require`, a module loads another one only where it is installed.
+it.each([
+  ["default settings", {}],
+  ["sqliteSafe: false", { sqliteSafe: false }],
+  ["wholeFile: false", { wholeFile: false }],
+  ["sqliteSafe: false and wholeFile: false", { sqliteSafe: false, wholeFile: false }],
+])("every module that an installed program loads is installed: %s", (_, settings) => {
+  const files = renderFiles(hostOf(settings));
+  const paths = new Set(files.map(({ path }) => path));
+  const missing = files.flatMap(({ path, content }) =>
+    [...content.matchAll(/^use LsyncdAsCode::([\w:]+)/gm)]
+      .map(([, name = ""]) => `${libDirectory}/LsyncdAsCode/${name.replaceAll("::", "/")}.pm`)
+      .filter((module) => !paths.has(module))
+      .map((module) => `${path} needs ${module}`),
+  );
+  expect(missing).toEqual([]);
+});
+
 it("a command on PATH only calls a program in the folder that is replaced as a whole", () => {
   const commands = all.filter(({ path }) => path.startsWith("/usr/local/sbin/"));
   expect(commands.length).toBeGreaterThan(4);

@@ -29,7 +29,7 @@ sub count { my ($what) = @_; open my $file, '>>', "$folder/count.$what" or die $
 
 sub begin_worker {
     my @id = map { my $s = stat_ns("$_/."); "$s->{dev}:$s->{ino}" } $source, $target;
-    CopierState::put("$folder/state/run", join "\0", $$, LsyncdAsCode::Run::start_time($$), $source, $target, @id, 1, 1, 1);
+    CopierState::put("$folder/state/run", join "\0", $$, LsyncdAsCode::System::start_time($$), $source, $target, @id, 1, 1, 1);
     POSIX::mkfifo("$folder/state/wake", 0600);
     my $pid = fork // die "fork: $!";
     if (!$pid) { eval { LsyncdAsCode::Worker::work_on(); 1 } or print STDERR $@; POSIX::_exit(0) }

@@ -19,7 +19,7 @@ sub database { my ($name) = @_; CopierState::put("$source/$name", "SQLite format
 sub queued {
     my ($pid, @names) = @_;
     my @id = map { my $s = stat_ns("$_/."); "$s->{dev}:$s->{ino}" } $source, $target;
-    CopierState::put("$folder/state/run", join "\0", $pid, LsyncdAsCode::Run::start_time($pid), $source, $target, @id, 1, 1, 1);
+    CopierState::put("$folder/state/run", join "\0", $pid, LsyncdAsCode::System::start_time($pid), $source, $target, @id, 1, 1, 1);
     enqueue('queue', 1, [ map { database($_) } @names ]);
     return;
 }
@@ -57,7 +57,7 @@ ok(-e "$target/$_.sqlite", "$_: the previous lsyncd's worker also serves the nex
 # A worker without an lsyncd does not change the mirror.
 my $gone = fork // die "fork: $!";
 if (!$gone) { POSIX::_exit(0) }
-my $began = LsyncdAsCode::Run::start_time($gone);
+my $began = LsyncdAsCode::System::start_time($gone);
 waitpid $gone, 0;
 queued($gone, 'fifth.sqlite');
 work_with(sub { });

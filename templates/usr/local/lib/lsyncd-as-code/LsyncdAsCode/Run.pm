@@ -3,18 +3,10 @@ package LsyncdAsCode::Run;
 use strict;
 use warnings;
 use LsyncdAsCode::State  qw(replace_file slurp state_file);
-use LsyncdAsCode::System qw(stat_ns);
+use LsyncdAsCode::System qw(start_time stat_ns);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(record_run read_run lives options_for_files);
-
-# Returns the start time of a process, in the kernel's ticks; empty if there is none. It detects a reused pid.
-sub start_time {
-    my ($pid) = @_;
-    my $stat = slurp("/proc/$pid/stat");
-    my @fields = split ' ', $stat =~ s/\A.*\)//sr;
-    return $fields[19] // '';
-}
 
 # Returns what rsync's options set for owner, group and mode, as { owner, group, perms }.
 sub options_for_files {

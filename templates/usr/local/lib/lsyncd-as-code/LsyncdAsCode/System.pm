@@ -11,7 +11,7 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(
     clock now_ns ticks pause number_of stat_ns stat_at fstat_ns fd_path seconds_of set_mtime free_bytes be_idle set_attribute
-    get_attribute read_at read_anew write_at sync fsync sync_file_system leave date_time NS CHUNK O_CLOEXEC
+    get_attribute read_at read_anew write_at sync fsync sync_file_system leave start_time date_time NS CHUNK O_CLOEXEC
 );
 
 # System call numbers from the kernel's tables (arch/x86/entry/syscalls/syscall_64.tbl, asm-generic/unistd.h).
@@ -188,6 +188,15 @@ sub sync { my ($handle) = @_; fsync($handle) or die "cannot sync: $!\n"; return 
 
 # Ends this process at once, without anything that it inherited being finished or removed: for a child that did not exec.
 sub leave { my ($code) = @_; syscall $SYS->{exit_group}, $code + 0; die "exit_group: $!\n" }
+
+# Returns the start time of a process, in the kernel's ticks; empty if there is none. It detects a reused pid.
+sub start_time {
+    my ($pid) = @_;
+    open my $file, '<', "/proc/$pid/stat" or return '';
+    local $/ = undef;
+    my @fields = split ' ', (readline($file) // '') =~ s/\A.*\)//sr;
+    return $fields[19] // '';
+}
 
 # The result of localtime or gmtime, for people.
 sub date_time { my ($s, $m, $h, $day, $month, $year) = @_; return sprintf '%04d-%02d-%02d %02d:%02d:%02d', $year + 1900, $month + 1, $day, $h, $m, $s }

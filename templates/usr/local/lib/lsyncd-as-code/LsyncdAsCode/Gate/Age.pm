@@ -7,8 +7,7 @@ package LsyncdAsCode::Gate::Age;
 use strict;
 use warnings;
 use LsyncdAsCode::Private qw(read_file write_file);
-use LsyncdAsCode::Run     ();
-use LsyncdAsCode::System  qw(clock);
+use LsyncdAsCode::System  qw(clock start_time);
 
 # The file; and the seconds for which it is left as it is, because each write is synced.
 use constant { NAME => 'deleted.ages', EVERY => 3600 };
@@ -66,7 +65,7 @@ sub save {
 sub boot {
     open my $file, '<', '/proc/sys/kernel/random/boot_id' or die "cannot read the boot's name: $!\n";
     my ($name) = readline($file) =~ /\A(\S+)/;
-    return "$name." . LsyncdAsCode::Run::start_time(1);
+    return "$name." . start_time(1);
 }
 
 # Whole seconds since the boot.
