@@ -94,7 +94,7 @@ describe("locks", () => {
       const file = path.join(source, `${mode}.sqlite`);
       await sql(file, create, insert(10));
       await fullPass();
-      expect(await rows(`${mode}.sqlite`)).toBe("ok\n10");
+      await eventually(`${mode}.sqlite`, "ok\n10");
       const exclusive = await hold(file, "pragma locking_mode = exclusive", `pragma journal_mode = ${mode}`, insert(5));
       try {
         await events(`/${mode}.sqlite`, `/${mode}.sqlite-wal`);
