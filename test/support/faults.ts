@@ -58,16 +58,10 @@ export async function mirrors(host: SandboxHost, seconds = 60): Promise<number> 
   const began = Date.now();
   const token = `alive-${String(Math.random()).slice(2)}`;
   await on(host, `echo ${token} >${host.source}/alive`);
-  // Again while it cannot wait yet, because a volume or its own directory is not back. A host of an earlier version has none.
-  const arrived = `[ "$(cat ${host.target}/alive)" = ${token} ]`;
+  // lsyncd-wait cannot wait for it while another file cannot be mirrored, or a volume is not back. A host of an earlier version has none.
+  const arrived = `lsyncd-wait --timeout 5 ${host.source}/alive || [ "$(cat ${host.target}/alive)" = ${token} ]`;
   await eventually(
-    async () =>
-      (
-        await attempt(
-          host,
-          `if command -v lsyncd-wait; then lsyncd-wait --timeout ${seconds} ${host.source}/alive; else ${arrived}; fi`,
-        )
-      ).code === 0,
+    async () => (await attempt(host, arrived)).code === 0,
     seconds,
     async () => on(host, "systemctl status lsyncd --no-pager -n 30", { allowFailure: true }),
   );
