@@ -142,7 +142,7 @@ export async function main(args: string[]): Promise<number> {
       if (nothing && change) engineUse.push({ hosts: count, nothing, change });
       say(`${count} hosts: ${JSON.stringify({ cpu, nothing, change })}`);
     }
-    await configure(1, 1);
+    await deploy(1);
     const onHost: NonNullable<ProfileResults["onHost"]> = { all: [], service: [] };
     for (let run = 0; run < Number(values.runs); run += 1) {
       await configure(1, 2 + (run % 2));
