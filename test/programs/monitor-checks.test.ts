@@ -122,10 +122,10 @@ describe("monitor", () => {
     ["a first run", timer("active enabled", 9e15), "ok - first run"],
     ["a run 5 minutes ago", ran(310) + timer("active enabled"), "ok - the last run was 5 minutes ago"],
     ["no run for 20 minutes", ran(1201) + timer("active enabled"), "problem monitor no check ran for 20 minutes"],
-    ["the first run after a boot", `: >"$state/last-run"; ${booted(130)}`, "ok - the last run was 0 minutes ago"],
+    ["the first run after a boot", `: >"$state/last-run"; ${booted(130)}`, "ok - no run since the boot"],
     ["no run since a boot", `: >"$state/last-run"; ${booted(1330)}`, "problem monitor no check ran for 20 minutes"],
-    ["a run before a boot that kept /run", ran(9000) + booted(130), "ok - the last run was 0 minutes ago"],
-    ["a run before a boot of the machine", ran(-9000) + booted(130), "ok - the last run was 0 minutes ago"],
+    ["a run before a boot that kept /run", ran(9000) + booted(130), "ok - no run since the boot"],
+    ["a run before a boot of the machine", ran(-9000) + booted(130), "ok - no run since the boot"],
     [
       "the record of an earlier version",
       `${ran(310)}echo "another-boot 12" >"$state/last-run"; ${booted(9000)}`,

@@ -29,6 +29,8 @@ check_monitor() {
     ok "first run"
   elif ((since > 2 * period + 60)); then
     problem monitor "no check ran for $((since / 60)) minutes (systemctl status lsyncd-monitor.timer)"
+  elif [[ -z $at ]]; then
+    ok "no run since the boot"
   else
     ok "the last run was $((since / 60)) minutes ago"
   fi
