@@ -146,7 +146,7 @@ check_volume() { # role path
     refuse "The $1 $2 is $mount_root of the system's own file system (a bind mount)."
     return 1
   fi
-  if [ ! -w "$2" ] || [[ ,$mount_options, == *,ro,* ]]; then
+  if ! writable "$2"; then
     refuse "The $1 $2 is mounted read-only. A file system that was remounted so after an error needs fsck first; otherwise: mount -o remount,rw $(quoted "$2")"
   fi
   if inside=$(mounted_inside "$2"); then

@@ -34,23 +34,18 @@ install() {
 }
 
 install_missing() {
-  local missing=() package log status there=' '
+  local missing=() package log status=0
   mkdir -p "$STATE" && lock || return 1
   # Left by a run that was killed.
   unmask
-  # shellcheck disable=SC2086 # words
-  while read -r package status; do
-    [ "$status" != installed ] || there+="$package "
-  done < <(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $PACKAGES 2>/dev/null)
   for package in $PACKAGES; do
-    case "$there" in *" $package "*) ;; *) missing+=("$package") ;; esac
+    installed "$package" || missing+=("$package")
   done
   if [ "${#missing[@]}" -eq 0 ]; then
     printf 'Packages on %s: %s are installed.\n' "$HOST" "$PACKAGES"
     return 0
   fi
   systemctl mask --quiet --runtime lsyncd.service 2>/dev/null
-  status=0
   log=$(install "${missing[@]}") || log=$(apt_get update 2>&1 && install "${missing[@]}") || status=1
   unmask
   if [ "$status" -ne 0 ]; then
