@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runTool } from "./cli";
+import { homeWithoutLog } from "./engine-home";
 import { readArguments, type Options } from "./preview/arguments";
 import { readEventLog } from "./preview/events";
 import { comment, summary } from "./preview/markdown";
@@ -36,9 +37,15 @@ interface Ended {
  * Runs `pulumi preview`, without `--diff`: with it, the engine prints an excerpt of every file that does not change. In a terminal,
  * the engine uses that terminal, so that it can ask for a passphrase. Its output goes to stderr if the comment goes to stdout.
  */
-async function preview(engine: string, args: string[], log: string, stdoutIsTaken: boolean): Promise<Ended> {
+async function preview(
+  engine: string,
+  args: string[],
+  log: string,
+  home: NodeJS.ProcessEnv,
+  stdoutIsTaken: boolean,
+): Promise<Ended> {
   const interactive = process.stdin.isTTY && process.stdout.isTTY && !stdoutIsTaken;
-  const env = { ...process.env, PULUMI_DEBUG_COMMANDS: "true", PULUMI_SKIP_UPDATE_CHECK: "true" };
+  const env = { ...process.env, ...home, PULUMI_DEBUG_COMMANDS: "true", PULUMI_SKIP_UPDATE_CHECK: "true" };
   const child = spawn(engine, ["preview", ...args, "--event-log", log], {
     cwd: root,
     env,
@@ -89,10 +96,11 @@ async function main(argv: string[]): Promise<number> {
   const reports: StackReport[] = [];
   let worst = 0;
   try {
+    const home = await homeWithoutLog(folder, process.env);
     for (const [index, stack] of stacks.entries()) {
       const log = join(folder, `${index}.json`);
       const args = [...(stack === "" ? [] : ["--stack", stack]), ...options.rest];
-      const { code, tail } = await preview(engine.path, args, log, stdoutIsTaken);
+      const { code, tail } = await preview(engine.path, args, log, home, stdoutIsTaken);
       const seen = await readEventLog(log);
       if (seen.steps.length === 0 && seen.messages.length === 0 && tail.trim() !== "")
         seen.messages.push({ severity: "error", text: tail.trim() });

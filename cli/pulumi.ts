@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { engineArguments, type EngineArguments } from "./become/arguments";
 import type { Loans } from "./become/lend";
 import { stateOnce } from "./checkpoints";
+import { homeWithoutLog } from "./engine-home";
 import { ensureToolchain } from "../toolchain";
 
 const root = join(__dirname, "..");
@@ -29,12 +30,18 @@ async function answers(path: string): Promise<boolean> {
 }
 
 /**
- * The engine's environment. The command plugin fails if the ssh-agent is gone, even when it has a private key, so such an agent
+ * The engine's environment; `directory` is this run's. The command plugin fails if the ssh-agent is gone, even when it has a private key, so such an agent
  * is removed from the environment. A host whose preflight fails does not stop an update of the others. The preview of an update
  * shares what it learns with the rest of the run (infra/passwords.ts).
  */
-async function environment(path: string, command: string, targets: string[]): Promise<NodeJS.ProcessEnv> {
-  const env: NodeJS.ProcessEnv = { ...process.env, PATH: `${path}:${process.env.PATH ?? ""}` };
+async function environment(
+  directory: string,
+  path: string,
+  command: string,
+  targets: string[],
+): Promise<NodeJS.ProcessEnv> {
+  const home = await homeWithoutLog(directory, process.env);
+  const env: NodeJS.ProcessEnv = { ...process.env, ...home, PATH: `${path}:${process.env.PATH ?? ""}` };
   const agent = env.SSH_AUTH_SOCK ?? "";
   if (agent !== "" && !(await answers(agent))) {
     say(`The ssh-agent in SSH_AUTH_SOCK does not answer (${agent}); this run does not use it.`);
@@ -44,7 +51,7 @@ async function environment(path: string, command: string, targets: string[]): Pr
     env.PULUMI_SKIP_CHECKPOINTS ??= stateOnce.PULUMI_SKIP_CHECKPOINTS;
     env.LSYNCD_ONE_HOST_STOPS_NO_OTHER = "true";
     if (targets.length > 0) env.LSYNCD_TARGETS = JSON.stringify(targets);
-    env.LSYNCD_RUN_DIRECTORY = await mkdtemp(join(tmpdir(), "lsyncd-as-code-run-"));
+    env.LSYNCD_RUN_DIRECTORY = directory;
   }
   return env;
 }
@@ -73,9 +80,21 @@ async function lend({ askBecomePass, name }: EngineArguments, command: string): 
 async function main(args: string[]): Promise<number> {
   const { engine } = await ensureToolchain();
   const options = engineArguments(args);
-  const env = await environment(engine.folder, args[0] ?? "", options.targets);
-  const loans = await lend(options, args[0] ?? "");
-  const child = spawn(engine.path, options.args, { cwd: root, env, stdio: "inherit" });
+  const directory = await mkdtemp(join(tmpdir(), "lsyncd-as-code-run-"));
+  let loans: Loans | undefined;
+  try {
+    const env = await environment(directory, engine.folder, args[0] ?? "", options.targets);
+    loans = await lend(options, args[0] ?? "");
+    return await runEngine(engine.path, options.args, env);
+  } finally {
+    loans?.end();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** Runs the engine and returns its exit code. */
+async function runEngine(path: string, args: string[], env: NodeJS.ProcessEnv): Promise<number> {
+  const child = spawn(path, args, { cwd: root, env, stdio: "inherit" });
   // The first Ctrl-C asks the engine to finish the operations in progress, so this process must wait for it.
   process.on("SIGINT", () => undefined);
   for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, () => child.kill(signal));
@@ -84,9 +103,6 @@ async function main(args: string[]): Promise<number> {
     child.on("exit", (code, signal) => {
       resolve(code ?? 128 + constants.signals[signal ?? "SIGTERM"]);
     });
-  }).finally(async () => {
-    loans?.end();
-    if (env.LSYNCD_RUN_DIRECTORY !== undefined) await rm(env.LSYNCD_RUN_DIRECTORY, { recursive: true, force: true });
   });
 }
 

@@ -114,7 +114,7 @@ export async function main(args: string[]): Promise<number> {
       ["Node loads Pulumi's SDK, all of it", [node, "-e", 'require("@pulumi/pulumi")']],
       ["Node loads the program and what it uses of the SDK", [node, "-e", loadProgram]],
       ["one SSH connection, one command", [...sshArgs(host), "true"]],
-      ["the engine's `up`", [engine.path, "up", ...up]],
+      ["`pulumi up`, the engine with its log", [engine.path, "up", ...up]],
       ["`npm run up`, all of it", ["npm", "run", "up", "--", ...up]],
     ];
     const found: ProfileResults["steps"] = steps.map(([title]) => ({ title, seconds: [], cpu: [] }));

@@ -54,7 +54,7 @@ export const profileSection: Section = {
         ...(engine.length === 0
           ? []
           : [
-              "Of the CPU time of the engine alone, the shares that go into its own log below `~/.pulumi/logs`, and into writing the whole state down after each step:",
+              "Of the CPU time of the engine as `npx pulumi up` starts it, the shares that go into its own log below `~/.pulumi/logs`, and into writing the whole state down after each step:",
               markdownTable(["work", "hosts", "its log", "the state"], engine),
             ]),
       ].join("\n\n"),
