@@ -39,18 +39,22 @@ export async function shownMail(name: SampleName, raw: Buffer): Promise<string> 
 }
 
 /**
- * The part that is the same on every host and day: without numbers and mail addresses, and with only the headings of the host's state
- * (its service, disks and logs).
+ * The part that is the same on every host in the same condition: without numbers and mail addresses, and with only the headings of the
+ * host's state (its service, disks and logs).
  */
-export function formOf(sample: string): string {
+export function wordsOf(sample: string): string {
   const own = /^(SERVICE STATUS|DISK USAGE|RECENT LOG .*|RECENT JOURNAL)\n[^]*?\n\n(?=[A-Z]{2}[A-Z ][A-Z])/gm;
   return sample
     .replaceAll(own, (_all, title: string) => `${title}\n…\n\n`)
     .replace(/^To: [^]*?\n(?! )/m, "To: …\n")
     .replaceAll(/<[^<>\s]+@[^<>\s]+>/g, "<…>")
     .replaceAll(/^(Date|Time): .*$/gm, "$1: …")
-    .replaceAll(/^((?:ok|held|skipped|note|PROBLEM|UNKNOWN|PAUSED) +[a-z]+ +).*$/gm, "$1…")
     .replaceAll(/\d+/g, "0");
+}
+
+/** The same without what the checks found, which differs between hosts. */
+export function formOf(sample: string): string {
+  return wordsOf(sample).replaceAll(/^((?:ok|held|skipped|note|PROBLEM|UNKNOWN|PAUSED) +[a-z]+ +).*$/gm, "$1…");
 }
 
 /** The samples that a page shows. */
@@ -74,7 +78,8 @@ others also continue with the state of the host.
 ${blocks.join("\n")}`;
 }
 
-const recipients = ["ops@example.com", "dba@example.com"];
+/** The recipients in the samples. */
+export const recipients = ["ops@example.com", "dba@example.com"];
 const monitor = "/usr/local/bin/lsyncd-monitor.sh";
 
 /** Collects the samples from a deployed host: breaks its mirror in several ways, one after the other, and repairs it. */
