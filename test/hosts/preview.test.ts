@@ -3,12 +3,13 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { run, type Finished } from "../../toolchain/run";
 import { commentSvg } from "../../tools/docs/comment-svg";
-import { screens, shownHosts } from "../../tools/docs/screens";
+import { shownHosts } from "../../tools/docs/screens";
 import { takeShots, type Shots } from "../../tools/docs/shots";
-import { linesOfSvg, terminalSvg } from "../../tools/docs/svg";
+import { terminalSvg } from "../../tools/docs/svg";
 import { powerOff } from "../../tools/sandbox";
 import { copyRepository } from "../support/clone";
 import { prepare, succeeded, type Deployment } from "../support/deployment";
+import { formOfPicture, pictureOf } from "../support/pictures";
 
 jest.setTimeout(300_000);
 
@@ -91,23 +92,12 @@ describe("the pictures in docs/screens", () => {
     shots = await takeShots(name(), d.stack, d.hosts);
   });
 
-  /** The text of a picture, without numbers and widths, which differ from run to run; "-" stands for a number not known yet. */
-  const form = (svg: string) =>
-    linesOfSvg(svg).map((line) =>
-      line
-        .replaceAll(/\d[\d.]*( ?[smhdKMGB]+\b)?/g, "0")
-        .replace(/about 0 to 0/, "about 0")
-        .replaceAll(/ +/g, " ")
-        .replaceAll(/(?<= )-(?= |$)/g, "0")
-        .trimEnd(),
-    );
-
   it.each([
     ["status", () => terminalSvg(shots.status)],
     ["preview", () => terminalSvg(shots.preview)],
     ["comment", () => commentSvg(shots.comment)],
-  ] as const)("%s.svg shows the current output; to draw it again: npm run docs -- --screens", async (file, now) => {
-    expect(form(await readFile(join(__dirname, "../..", screens[file]), "utf8"))).toEqual(form(now()));
+  ] as const)("%s.svg shows the current output; to draw it again: npm run docs -- --screens", (file, now) => {
+    expect(formOfPicture(pictureOf(file))).toEqual(formOfPicture(now()));
   });
 });
 

@@ -1,17 +1,14 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
-import { statusText } from "../../cli/status/report";
-import { defaults, readSettings } from "../../infra/config";
+import { readSettings } from "../../infra/config";
 import { renderFiles } from "../../infra/files";
 import { fencedBlocks, shellBlocks } from "../../tools/docs/blocks";
 import { drillPages } from "../../tools/drill/page";
 import { settingKeys } from "../../tools/docs/configuration";
 import { topics } from "../../tools/docs/examples";
+import { screens } from "../../tools/docs/screens";
 import { restartOf } from "../../tools/docs/restart";
-import { alertSvg, screens } from "../../tools/docs/screens";
-import { linesOfSvg, terminalSvg } from "../../tools/docs/svg";
 import { run } from "../../toolchain/run";
-import { account, announcement, ending } from "../../tools/start/account";
 import { hostile, hostOf } from "./support/settings";
 
 const root = resolve(__dirname, "../..");
@@ -138,82 +135,9 @@ describe.each(pages)("%s", (page) => {
   });
 });
 
-describe("the pictures of a terminal", () => {
-  const linesOf = (file: string) => linesOfSvg(read(file));
-  /** Without times and versions. */
-  const form = (line: string) => line.replaceAll(/\d+(?:\.\d+)*(?= s\b|,)/g, "0").trimEnd();
-
-  it.each([screens.start, screens.preview, screens.status])("%s is what `npm run docs -- --screens` draws", (file) => {
-    const plain = (svg: string) => svg.replaceAll(/<\/?tspan[^>]*>/g, "");
-    expect(plain(terminalSvg(linesOf(file).join("\n")))).toBe(plain(read(file)));
-  });
-
-  it.each(Object.values(screens))(
-    "%s is readable on a dark page, and contains no address or path of a developer's machine",
-    (file) => {
-      expect(read(file)).toContain("@media (prefers-color-scheme:dark)");
-      expect(linesOf(file).join("\n")).not.toMatch(/\/(root|home|tmp|work)\b|127\.\d/);
-    },
-  );
-
-  it("of an alert shows the sample in docs/alerts-samples.md", async () => {
-    expect(read(screens.alert)).toBe(await alertSvg());
-  });
-
-  it("are each used on a page", () => {
-    const shown = pages.map(read).join("\n");
-    for (const file of Object.values(screens)) expect(shown).toContain(file.replace(/^docs\//, ""));
-  });
-
-  it("of npm start shows its current output", () => {
-    const host = { name: "sqlite-1", source: defaults.source, target: defaults.target, release: "bookworm" } as const;
-    const arrived = { database: "customers.sqlite", rows: 1, milliseconds: 1000 };
-    const today = [
-      "$ npm start",
-      "Making sqlite-1 (Debian bookworm)",
-      "Booting sqlite-1",
-      announcement(host.name),
-      ...account(host, arrived, "5 created", "2.2.3"),
-      "",
-      ending(1000),
-    ];
-    expect(linesOf(screens.start).map(form)).toEqual(today.map(form));
-  });
-
-  it("of a preview shows the current lines of a file and the current table", () => {
-    const text = linesOf(screens.preview).join("\n");
-    const [config] = renderFiles(hostOf({ delay: 5 })).filter(({ name }) => name === "config");
-    const [, changed = ""] = /^ *\+( .*delay.*)$/m.exec(text) ?? [];
-    expect(config?.content).toContain(`${changed.trim()}\n`);
-    expect(text).toContain(config?.path ?? "?");
-    expect(text).toMatch(/^ +hosts +what changes +what restarts +full pass +preflight$/m);
-  });
-
-  it.each([screens.preview, screens.comment])("%s shows only lines that the file has today", (file) => {
-    const lines = linesOf(file).map((line) => line.trim());
-    const excerpt = lines.slice(lines.findIndex((line) => line.startsWith("@@ ")) + 1).filter((line) => line !== "");
-    const source = excerpt.findIndex((line) => line.startsWith("source = "));
-    const shown = excerpt.slice(Math.max(source, 0), Math.max(source, 0) + 6).filter((line) => !line.startsWith("-  "));
-    const [config] = renderFiles(hostOf({ source: defaults.source, target: defaults.target, delay: 5 })).filter(
-      ({ name }) => name === "config",
-    );
-    const today = (config?.content ?? "").split("\n").map((line) => line.trim());
-    expect(shown).toHaveLength(5);
-    expect(today).toEqual(expect.arrayContaining(shown.map((line) => line.replace(/^\+ +/, ""))));
-  });
-
-  it("of the status shows today's columns", () => {
-    const [header = ""] = statusText([]).split("\n");
-    const columnsOf = (line: string) => line.trim().split(/ {2,}/);
-    const shown = linesOf(screens.status).map(columnsOf);
-    expect(shown.some((line) => line.join() === columnsOf(header).join())).toBe(true);
-  });
-
-  it("shows the colours of the output, and escapes XML characters", () => {
-    const svg = terminalSvg("\x1b[38;5;2m+ <a> & b\x1b[0m rest");
-    expect(svg).toContain('<tspan class="green">+ &lt;a&gt; &amp; b</tspan> rest</text>');
-    expect(linesOfSvg(svg)).toEqual(["+ <a> & b rest"]);
-  });
+it("each picture is used on a page", () => {
+  const shown = pages.map(read).join("\n");
+  for (const file of Object.values(screens)) expect(shown).toContain(file.replace(/^docs\//, ""));
 });
 
 describe("pages that the program links to", () => {

@@ -11,7 +11,7 @@ const root = resolve(__dirname, "../..");
 export const screen = (typed: string, shown: string): string => `\x1b[32m$\x1b[0m \x1b[1m${typed}\x1b[0m\n${shown}`;
 
 /** The end of a preview: the changed lines and the table. The engine's list of resources stands above them. */
-function excerpt(shown: string): string {
+export function excerpt(shown: string): string {
   const lines = shown.split("\n");
   const first = lines.findIndex((line) => /^\S.* on .*: \+\d+ /.test(stripVTControlCharacters(line)));
   if (first < 0) throw new Error(`The preview has another form than this expects:\n${shown}`);
@@ -29,7 +29,7 @@ export interface Shots {
 }
 
 /** The stack's name in the pictures. */
-const shownStack = "sqlite";
+export const shownStack = "sqlite";
 
 /** Records the outputs of the deployed sandbox hosts of the stack with this name. Stops lsyncd on the last host meanwhile. */
 export async function takeShots(name: string, stack: Stack, hosts: SandboxHost[]): Promise<Shots> {
