@@ -59,8 +59,8 @@ export interface Reasons {
 }
 
 /**
- * An extra word in commands, which changes if they must run although no setting has changed. The host keeps the words of the
- * active deployment, so that they stay the same, and the next deployment changes nothing, until the host differs again.
+ * An extra word in commands. A new word makes them run although no setting has changed. The host keeps the words of the active
+ * deployment: as long as it does not differ, they stay the same and the next deployment changes nothing.
  * `now` is the time of this run.
  */
 export function reasons({ deployed, run, since, drift }: Look, now: Date): Reasons {

@@ -9,7 +9,7 @@ const size = /^\d+(\.\d+)?[KMGkmg]?(i?B)?$/;
 const number = /^\d{1,9}$/;
 
 /**
- * The options that are taken, as rsync(1) of 3.2.7 (Debian 12) and of 3.4 (Debian 13) has them, each with the pattern of
+ * The accepted options, as rsync(1) of 3.2.7 (Debian 12) and of 3.4 (Debian 13) has them, each with the pattern of
  * its value if it has one. A test runs each of them.
  */
 const supported: Record<string, RegExp | undefined> = {
@@ -56,8 +56,8 @@ const supported: Record<string, RegExp | undefined> = {
 };
 
 /**
- * Those with which an rsync that is given only the listed paths does what one does that looks at their directories as well: they
- * select no files, and make it compare nothing of a directory that the copier of databases does not compare (Sift.pm).
+ * Options with which rsync does the same whether it receives only the listed paths or also searches their directories: they
+ * select no files, and compare nothing of a directory that the copier of databases does not compare (Sift.pm).
  */
 const plain = [
   ...["--block-size", "--bwlimit", "--checksum", "--checksum-choice", "--checksum-seed", "--delete", "--delete-after"],

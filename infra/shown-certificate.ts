@@ -14,7 +14,7 @@ const [disconnect, kexinit, ecdhInit, ecdhReply] = [1, 20, 30, 31] as const;
 // Bytes: no packet of a server is longer before the keys are agreed on (RFC 4253, section 6.1).
 const longest = 35_000;
 
-// Bytes of all that is said before the certificate: two packets, and lines in front of the version.
+// Bytes of everything that a server sends before the certificate: two packets, and lines in front of the version.
 const most = 3 * longest;
 
 // Every current server offers one of these. Nothing is ever encrypted with them.

@@ -27,7 +27,7 @@ const readyTimeout = 15;
 // connection and then sends nothing would block forever.
 const beginTimeout = 40;
 
-// Bytes: many times the normal output of any command here. A host that prints without end must not fill this machine.
+// Bytes: many times the normal output of any command here. A host that prints endlessly must not fill this machine's memory.
 const mostOutput = 4 * 1024 * 1024;
 
 /** A command that runs on a host. */

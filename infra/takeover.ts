@@ -35,8 +35,8 @@ const names: Record<string, string> = {
 };
 
 /**
- * Registers the files of such a deployment as they are in the state, to be retained when they go: so the run after this
- * one drops them from the state, and their `delete` never runs. `paths` are those that the host was deployed with.
+ * Registers the files of such a deployment as they are in the state, and marks them to be retained: the next run drops them from
+ * the state without running their `delete`. `paths` are those that the host was deployed with.
  */
 export function stagedBefore(
   host: string,

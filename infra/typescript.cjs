@@ -6,7 +6,7 @@ const { join } = require("node:path");
 // packages can change these anyway.
 const cache = join(__dirname, "../node_modules/.cache");
 
-/** Where to keep what is made of sources; undefined when it cannot be written to. */
+/** The directory for compiled sources; undefined if it cannot be written. */
 function cacheDirectory() {
   try {
     mkdirSync(cache, { recursive: true });

@@ -219,7 +219,7 @@ is_changed() { # path
   return 1
 }
 
-# Next to where they belong and on the disk, so that only renames are left to do.
+# Writes the files beside their places, and waits until they are on the disk: only renames remain.
 prepare() {
   local mode path new=()
   local -A folders=()
@@ -547,8 +547,8 @@ warn_about_mail() {
   say "The test mail from $HOST could not be sent, see above. Fix it, then try again there: sudo lsyncd-monitor.sh --test-alert"
 }
 
-# By which run this activation was asked for, if by more than its settings, and by which the first one here: the next look
-# reports both, see drift.ts.
+# Records the run that made this activation necessary without a changed setting, and the run of the first one here: the next look
+# reports both (drift.ts).
 remember_run() { # file
   if [ -z "$RUN" ]; then rm -f "$STATE/$1"; return; fi
   printf '%s\n' "$RUN" >"$STATE/$1.new" && mv "$STATE/$1.new" "$STATE/$1"

@@ -34,7 +34,7 @@ describe("a failing deployment", () => {
     const { host, stack } = c.d;
     const secret = "grep -o 'ping/.*' /etc/lsyncd/alerts.conf";
     await c.change({ heartbeatUrl: "https://hc.example.com/ping/one" });
-    // The package that the address needs is installed between the preflight and the activation. What is in force has no address.
+    // The package that the address needs is installed between the preflight and the activation. The deployment in force has no address.
     const hook = "/etc/apt/apt.conf.d/zz-test";
     await on(host, `echo 'DPkg::Pre-Invoke { "rm -r ${state}/kept && touch /root/lost"; };' >${hook}`);
     const text = await c.rolledBack().finally(() => on(host, `rm ${hook}`));

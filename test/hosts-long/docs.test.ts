@@ -87,12 +87,12 @@ afterAll(async () => {
 async function editStackFile(): Promise<void> {
   const file = join(clone, "stacks", "Pulumi.sqlite.yaml");
   const block = fencedBlocks(await readFile(join(root, "README.md"), "utf8")).find(({ info }) => info === "yaml");
-  const wanted = parse(here((block?.text ?? []).join("\n"))) as {
+  const example = parse(here((block?.text ?? []).join("\n"))) as {
     config: Record<string, { port?: number; hostKey?: string }[]>;
   };
-  for (const entry of wanted.config["lsyncd:hosts"] ?? [])
+  for (const entry of example.config["lsyncd:hosts"] ?? [])
     Object.assign(entry, { port: host.port, hostKey: host.hostKey });
-  await writeFile(file, stringify({ ...(parse(await readFile(file, "utf8")) as object), ...wanted }));
+  await writeFile(file, stringify({ ...(parse(await readFile(file, "utf8")) as object), ...example }));
   await run("git", ["add", file], { cwd: clone });
 }
 

@@ -9,8 +9,8 @@ import { eventually } from "../support/deployment";
 import { installTime, needPrograms } from "../support/programs";
 import { runTool, startTool } from "../support/tools";
 
-// What other systems make of the monitor's work: a real node_exporter on the host and a real Prometheus here, waiting for the
-// mirror, a program that alerts are given to.
+// The monitor with other systems: a real node_exporter on the host and a real Prometheus here, waiting for the mirror, and a
+// program that receives the alerts.
 
 useAlertHost("monitoring");
 

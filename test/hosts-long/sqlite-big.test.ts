@@ -126,7 +126,7 @@ test("500 MB with a rollback journal, written continuously: writers wait within 
   } finally {
     await end(writer);
   }
-  // No process writes any more, so none is blocked: it is copied.
+  // No process writes now, so none is blocked: the copier copies it.
   await sql(file, "pragma user_version = 7");
   await events("/a.sqlite");
   for (let i = 0; i < 900 && !status().includes("pending\t0"); i += 1) await sleep(100);

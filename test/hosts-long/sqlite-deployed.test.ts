@@ -31,11 +31,13 @@ async function mirrored(): Promise<Content[]> {
 /** Waits until the mirror holds what is committed now in every database, or in those given. Returns the seconds. */
 async function caughtUp(seconds: number, paths = databases): Promise<number> {
   const began = Date.now();
-  const wanted = await committed(d.host);
+  const expected = await committed(d.host);
   await eventually(async () => {
     const contents = await mirrored();
     expect(faults(contents)).toEqual([]);
-    return contents.filter(({ path }) => paths.includes(path)).every(({ path, n }) => n >= (wanted.get(path)?.n ?? 0));
+    return contents
+      .filter(({ path }) => paths.includes(path))
+      .every(({ path, n }) => n >= (expected.get(path)?.n ?? 0));
   }, seconds);
   return (Date.now() - began) / 1000;
 }
@@ -212,8 +214,8 @@ describe("a source that is unmounted during a copy", () => {
   it("loses nothing, and is mirrored again once it is back", async () => {
     for (let round = 0; round < 3; round += 1) {
       const before = await mirrored();
-      // A copy is under way when the worker's own files are in the mirror, often for no more than some hundredths of a second: looked
-      // for on the host itself. A busy volume can be unmounted lazily only.
+      // A copy is under way when the worker's own files are in the mirror, often only for some hundredths of a second, so
+      // the host itself waits for it. A busy volume can only be unmounted lazily.
       await on(
         d.host,
         `timeout 20 sh -c 'until find "$0" -name ".lsyncd-rsync.*" | grep -q .; do :; done' ${d.host.target}`,
@@ -263,7 +265,7 @@ describe("with sqliteSafe false", () => {
     expect(await on(d.host, "ls /usr/local/lib/lsyncd-as-code/LsyncdAsCode")).not.toContain("Copy.pm");
     await writing();
     await new Promise((done) => setTimeout(done, 4000));
-    const wanted = await committed(d.host);
+    const expected = await committed(d.host);
     const size = (root: string): Promise<string> => on(d.host, `stat -c %Y ${root}/mail/customer-3.sqlite`);
     await writing();
     await new Promise((done) => setTimeout(done, 4000));
@@ -279,7 +281,7 @@ describe("with sqliteSafe false", () => {
       );
     await eventually(() => on(d.host, `cmp ${d.host.source}/ordinary ${d.host.target}/ordinary && echo yes`), 30, why);
     expect(Number(await size(d.host.target))).toBeLessThan(Number(await size(d.host.source)) - 3);
-    expect(wanted.size).toBe(databases.length);
+    expect(expected.size).toBe(databases.length);
     await application("stop");
     await eventually(async () => (await size(d.host.target)) === (await size(d.host.source)), 30, why);
   });

@@ -22,7 +22,7 @@ const tried = (make: string, options = "loop"): Promise<string> =>
   );
 const untried = (): Promise<string> => d.on("umount /srv/try; rm -f /srv/try.img");
 
-/** What a preview refuses. */
+/** The text of a preview that refuses the host. */
 const refused = async (env: Record<string, string>): Promise<string> => {
   await d.stack.configure([d.host], {});
   const text = failed(await d.stack.preview([], env));

@@ -3,7 +3,7 @@ import { failDisk, monitorCommand } from "../../tools/sandbox/vm/process";
 import { row } from "../support/faults";
 import { prepareVm, testMs, type VmDeployment } from "../support/vm";
 
-// What an own kernel does to a deployed host: failing volumes and disks, jumping time, enforced limits and confinement.
+// A deployed host with a kernel of its own: failing volumes and disks, jumping time, enforced limits and confinement.
 
 jest.setTimeout(testMs);
 

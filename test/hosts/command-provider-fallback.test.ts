@@ -1,4 +1,4 @@
-/** What this project's own stand-in for the command plugin promises beyond what both do. Skipped when another one is in use. */
+/** Promises of this project's own stand-in for the command plugin, beyond those that both keep. Skipped when another one is in use. */
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

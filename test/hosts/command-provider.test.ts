@@ -1,5 +1,5 @@
 /**
- * What the program relies on in the command plugin, described through the engine against a real SSH server. Whichever
+ * The behaviour of the command plugin that the program relies on, through the engine and against a real SSH server. Whichever
  * plugin the engine would use runs here: one on PATH, the official one, or this project's fallback.
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -46,7 +46,7 @@ function mark(word: string): string {
   return `echo ${word} >>'${trace}'`;
 }
 
-/** What the commands have recorded since the last call. */
+/** The lines that the commands have recorded since the last call. */
 function traced(): string[] {
   const words = existsSync(trace) ? readFileSync(trace, "utf8").trim().split("\n") : [];
   rmSync(trace, { force: true });

@@ -54,7 +54,7 @@ const stable = (text: string) =>
   text
     .replaceAll(name(), "sqlite-prod")
     .replaceAll(/127\.\d+\.\d+\.\d+(:\d+)?/g, "192.0.2.1")
-    // What was recorded there.
+    // The durations that the hosts recorded.
     .replaceAll(/about \d+ s( to \d+ s)?(?= \|)/g, "about 1 s")
     // Its warnings depend on this machine.
     .replace(/(The preflight warns about .*\n\n```text\n)[^]*?\n```/, "$1…\n```");

@@ -6,8 +6,8 @@ import { libDirectory } from "../../infra/paths";
 import { copyRepository } from "../support/clone";
 import { failed, on, prepare, succeeded, type Deployment } from "../support/deployment";
 
-// Programs that call each other are replaced together: whoever starts one of them during a deployment, or during its undo, gets one
-// version of all of them, and the settings of that version.
+// Programs that call each other are replaced together: one that starts during a deployment, or during its undo, has one version of
+// all of them, and the settings of that version.
 
 jest.setTimeout(400_000);
 
@@ -81,7 +81,7 @@ const callers: Record<string, string> = {
   "lsyncd-release": caller("lsyncd-release", `"lsyncd-release: Nothing is held back."*"exit 1"`),
   "lsyncd-undelete": caller("lsyncd-undelete list", `"exit 0"|"lsyncd-undelete: nothing is kept"*"exit 1"`),
   "lsyncd-wait": caller("lsyncd-wait --timeout 100", `"exit 0"`),
-  // What the status of the fleet asks. It reports rightly what a deployment that fails leaves in the logs.
+  // The call of `npm run status`. It rightly reports the errors that a failing deployment leaves in the logs.
   "lsyncd-monitor.sh": caller(
     "lsyncd-monitor.sh --status | grep -vaP '^(value|last)\\t|^check\\t(log|journal)\\tproblem\\t|^check\\t[a-z]+\\t(ok|held|skipped)\\t'; sleep 0.2",
     `"end"*"exit 0"`,
@@ -89,7 +89,7 @@ const callers: Record<string, string> = {
   guard: caller(`${libDirectory}/lsyncd-guard --running`, `"exit 0"`),
 };
 
-/** What the readers and callers have seen while \`during\` ran. */
+/** The versions and errors that the readers and callers have seen while \`during\` ran. */
 async function seen(during: () => Promise<void>): Promise<{ versions: string[]; wrong: string }> {
   await on(d.host, "rm -f /root/stop");
   const reading = execOn(d.host, "perl -", { input: reader, timeoutMs: 350_000 });

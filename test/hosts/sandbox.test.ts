@@ -48,7 +48,7 @@ afterAll(async () => {
   await sandboxesDownOf();
 });
 
-/** What a sandbox leaves on this machine: loop devices, mounts, control groups, addresses, processes, files. */
+/** The traces of a sandbox on this machine: loop devices, mounts, control groups, addresses, processes, files. */
 async function tracesOf(dir: string, machines: string[]): Promise<string[]> {
   const loops = (await run("losetup", ["--list", "--noheadings", "--output", "NAME,BACK-FILE"])).stdout;
   const groups = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];

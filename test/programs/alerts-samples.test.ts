@@ -18,7 +18,7 @@ import { hostOf } from "../unit/support/settings";
 const mails = ["test", "alert", "recovered", "failed", "again", "undone"] as const satisfies SampleName[];
 const printed = ["healthy", "sick"] as const satisfies SampleName[];
 
-/** What stands in for systemd and others, in /usr/local/sbin. */
+/** Stand-ins for systemd, the journal and sendmail, in /usr/local/sbin. */
 const programs = {
   systemctl: `case "$*" in
     "show lsyncd.service --property "*) cat /run/simulated/unit ;;

@@ -16,8 +16,8 @@ afterEach(() => {
 });
 
 /**
- * What sudo-rs 0.2.5 of Debian 13 was seen to do, where sudo does otherwise: it reads what is there and not only a line, takes the
- * end of its input for a second and a third password, and has words of its own. `pam` is 0 for a user who need give none.
+ * sudo-rs 0.2.5 as Debian 13 has it, where it differs from sudo: it reads all of its input and not only a line, takes the end of its
+ * input for a second and a third password, and has other messages. `pam` is 0 for a user who needs no password.
  */
 const sudoRs = `#!/usr/bin/perl
 use strict; use warnings;

@@ -6,8 +6,8 @@ import { run } from "../../toolchain/run";
 import { programs, writeSettings } from "../../tools/torture/settings";
 import { installTime, needPrograms } from "../support/programs";
 
-// What a call of lsyncd about databases costs: counted in programs that are started and modules that are read. While databases change
-// there is a call each second.
+// The cost of a call of lsyncd for databases, counted in programs started and modules read. While databases change, there is a call
+// each second.
 
 jest.setTimeout(120_000);
 

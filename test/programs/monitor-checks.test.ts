@@ -501,7 +501,7 @@ describe("disk", () => {
 
 it("source: distinguishes an emptied source from an empty one", async () => {
   expect(only(await host.check("source"))).toBe("ok - it is empty, and has been since the deployment");
-  // What is of this program and of the file system.
+  // Files of this program and of the file system.
   await run("mkdir", [host.at("source/.lsyncd-as-code"), host.at("source/lost+found")]);
   await host.write({ "source/.lsyncd-monitor-probe": "", "source/.lsyncd-wait.123": "" });
   expect(only(await host.check("source"))).toBe("ok - it is empty, and has been since the deployment");

@@ -67,7 +67,7 @@ it.each([
   expect((await readdir(at("target"))).filter((entry) => entry.length < 4)).toEqual(
     [2, 3, 4, 5, 6, 7, 8, 9, "new"].map(String),
   );
-  // What is above it is mirrored, down to where rsync can go.
+  // Everything above it is mirrored, as deep as rsync can go.
   const depth = Number((await shell("find target -type d | wc -l")).stdout);
   expect(depth).toBeGreaterThan(18);
   expect(await pass()).toMatchObject({ code: 0, text: "" });

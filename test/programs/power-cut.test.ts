@@ -8,8 +8,8 @@ import { cutFileSystem } from "../../tools/sandbox/volumes";
 import { programs, writeSettings } from "../../tools/torture/settings";
 import { installTime, needPrograms } from "../support/programs";
 
-// What a power cut leaves of ordinary files in the mirror, and what the next start makes of it. First on a file system that really
-// loses what was not on its disk, then with what a cut leaves made by hand.
+// Ordinary files in the mirror after a power cut, and after the next start: first on a file system that really loses what was not on
+// its disk, then with the results of a cut made by hand.
 
 let folder: string;
 const at = (name: string): string => join(folder, name);

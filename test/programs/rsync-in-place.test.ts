@@ -5,7 +5,7 @@ import { run } from "../../toolchain/run";
 import { library } from "../support/host-settings";
 import { installTime, needPrograms } from "../support/programs";
 
-// rsync where it writes in place: the kernel keeps it in the target. What a swapping user gets: hostile-user.
+// rsync where it writes in place: the kernel confines it to the target. A user who swaps names: hostile-user.
 
 const program = join(library, "rsync-in-place");
 const inPlace = ["-aH", "--modify-window=-1", "--inplace", "--no-whole-file"];

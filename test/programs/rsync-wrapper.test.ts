@@ -583,7 +583,7 @@ describe("a permission to delete", () => {
     await pass(1);
     await shell("rm source/{1..200}");
     expect((await pass(401)).code).toBe(1);
-    // What lsyncd-release does, except for the restart.
+    // As lsyncd-release does, except for the restart.
     await shell("sed -n 2p run/held >run/allow && rm run/held");
   });
 

@@ -3,7 +3,7 @@ import { MailServer, makeCertificate, type Certificate, type ReceivedMail } from
 import { AlertHost } from "./mail-host";
 import type { Release } from "../../tools/sandbox";
 
-/** What the tests of alerts share: a deployed host, and a new mail server for each test. */
+/** Shared by the tests of alerts: a deployed host, and a new mail server for each test. */
 
 /** The address of the tests' mail servers; each has its own port. */
 export const address = "127.84.25.1";

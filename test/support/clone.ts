@@ -5,9 +5,9 @@ import { run } from "../../toolchain/run";
 const root = resolve(__dirname, "../..");
 
 /** Copies the files of this repository, as they are now and without ignored files, and links node_modules into the copy. */
-export async function copyRepository(to: string, wanted: (file: string) => boolean = () => true): Promise<void> {
+export async function copyRepository(to: string, included: (file: string) => boolean = () => true): Promise<void> {
   const { stdout } = await run("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], { cwd: root });
-  for (const name of stdout.split("\0").filter((file) => file !== "" && wanted(file))) {
+  for (const name of stdout.split("\0").filter((file) => file !== "" && included(file))) {
     await mkdir(dirname(join(to, name)), { recursive: true });
     await cp(join(root, name), join(to, name)).catch((error: unknown) => {
       // Deleted, and not yet committed.

@@ -4,7 +4,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import type { SandboxHost } from "../../tools/sandbox";
 
-/** What a cutter observes: the number of the connection, from 1, and the bytes that all connections have carried. */
+/** Observed by a cutter: the number of the connection, from 1, and the bytes that all connections have carried. */
 export interface Passed {
   connection: number;
   bytes: number;

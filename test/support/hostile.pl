@@ -23,7 +23,7 @@ sub write_file {
     return;
 }
 
-# What a name is swapped with: beside each entry of ours.
+# The files that a name is swapped with, beside each entry of ours.
 for my $root (@roots) {
     my $store = "$root/.hostile";
     mkdir $store;

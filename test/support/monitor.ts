@@ -115,8 +115,8 @@ export class PretendedHost {
   }
 
   /**
-   * Runs one check after `before`, which may replace what it asks (`systemctl() { echo active; }`). What it wants
-   * remembered is kept for the next.
+   * Runs one check after `before`, which may replace programs that it calls (`systemctl() { echo active; }`). Keeps the values that it
+   * remembers for the next.
    */
   async check(name: string, before = "", env: Record<string, string> = {}): Promise<CheckRun> {
     const { stdout, stderr } = await this.bash(

@@ -14,7 +14,7 @@ cat >"$folder/recorder" <<END
   printf '%s\n' "\$@" | head -n -2 | sed 's/^/option /'
   case " \$* " in *' --include-from=- '*) { tr '\0' '\n'; echo; } | sed '/./!d; s/^/path /' ;; esac
 } >>"$folder/calls.\$\$"
-# What was recorded by half is not seen.
+# Renamed when complete, so that no reader sees half a record.
 mv "$folder/calls.\$\$" "$folder/call.\$(date +%s%N)"
 END
 chmod +x "$folder/recorder"

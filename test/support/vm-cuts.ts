@@ -10,8 +10,8 @@ import { cutVolumes, openVolumes, prepareVm, testMs, type VmDeployment } from ".
 
 // Power cuts while databases and ordinary files are written and mirrored. One in four takes the whole machine, which boots again. The
 // others take both data disks: what they had not flushed is lost as the mode says, nothing more gets there, and the kernel has to
-// let go of all it knows of them before they come back. lsyncd is killed with them, and /run is as after a boot. What the root disk
-// has not flushed is lost in the first kind alone.
+// forget all of them before they come back. lsyncd is killed with them, and /run is as after a boot. Writes that the
+// root disk has not flushed are lost in the first kind alone.
 
 /** The verdict of vm-load.py on a mirror. */
 interface Look {

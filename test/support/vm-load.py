@@ -23,7 +23,7 @@ import tempfile
 import zlib
 
 RECORD = 64
-# What each database is opened with: journal mode and synchronous.
+# Each database is opened with one of these: journal mode and synchronous.
 DATABASES = [(journal, sync) for journal in ("wal", "delete") for sync in ("FULL", "NORMAL")]
 
 
@@ -216,7 +216,7 @@ def check(source, mirror):
                 same = file.read() == data
         except OSError:
             same = False
-        # What the power cut made of the source's own file is the application's matter.
+        # Damage of the power cut to the source's own file is the application's concern.
         if not same:
             what = "only zeros" if not data.strip(b"\0") else "a wrong record"
             foreign.append(f"{below}: {what}, {len(data)} bytes, first at {wrong[0]}")

@@ -111,7 +111,7 @@ const diagnosis = (on: VmDeployment["on"]): Promise<string> =>
 
 /**
  * The power of both data disks fails under whatever uses them, and comes back: what they had not flushed is lost as the mode says, and
- * the kernel lets go of all it knows of them. These units are killed with them. Both volumes are closed then.
+ * the kernel forgets all of them. These units are killed with them. Both volumes are closed then.
  */
 export async function cutVolumes(
   { host, on }: Pick<VmDeployment, "host" | "on">,

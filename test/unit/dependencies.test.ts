@@ -8,10 +8,10 @@ const { scripts, dependencies, engines } = JSON.parse(readFileSync(join(root, "p
   engines: { node: string };
 };
 
-/** The scripts that are for this project's own developers; all others are for whoever runs it. */
+/** The scripts that are for this project's own developers; all others are for operators. */
 const developers = ["test", "test:unit", "test:long", "lint", "format", "types", "reliability", "bench", "docs"];
 
-/** What the program loads without naming it in an import. */
+/** Files that the program loads without an import that names them. */
 const implied = ["infra/main.cjs", "infra/typescript.cjs", "toolchain/command-provider/src/main.ts"];
 
 /** The files and packages that a file imports, at once or later; what only types need is no part of it. */

@@ -1,4 +1,4 @@
-import { commentFindings, commentsOf, habitsIn, messagesOf, proseOfPage } from "../../tools/lint/prose";
+import { commentFindings, commentsOf, habitsIn, messagesOf, proseOfPage, titlesOf } from "../../tools/lint/prose";
 
 const words = (text: string) => habitsIn("page", text).map((line) => line.replace(/: write .*/, ""));
 
@@ -27,6 +27,12 @@ it("in a TypeScript program, messages are checked, and keys and code are not", (
   const source =
     'const told = { trouble: "told" };\n// told\nfail(`${told} was told so`);\nsay("See docs/troubleshooting.md", "It was told");\n';
   expect(words(messagesOf(source))).toEqual(['page:3: "told"', 'page:4: "told"']);
+});
+
+it("in a test, titles are checked, and its code is not", () => {
+  const source =
+    'it("is told", () => {\n  expect(told).toBe("told so");\n  it.each([\n])("tells %s", f);\ndescribe.each(told)("a wish", f);\n';
+  expect(words(titlesOf(source))).toEqual(['page:1: "told"', 'page:4: "tells"', 'page:5: "wish"']);
 });
 
 it.each(["What came of the run", "Nobody asked for it", "It is in the way of others"])("finds %j", (text) => {

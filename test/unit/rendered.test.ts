@@ -10,7 +10,7 @@ import * as language from "./support/languages";
 import { languageOf, written, type Language, type Written } from "./support/templates";
 import { verifyUnits } from "../../tools/lint/units";
 
-// Whatever the schema admits: what is rendered with it is whole for the program that reads it, and that program reads
+// Files rendered with any settings that the schema admits: each is whole for the program that reads it, and that program reads
 // the value back.
 
 beforeAll(() => needPrograms("lua5.3", "bash", "systemd-analyze", "systemd-escape"), installTime);

@@ -78,7 +78,7 @@ def main(result, command):
             for pid in descendants(os.getpid()):
                 found = cpu_of(pid)
                 if found:
-                    # One that has just ended has no command line any more.
+                    # A process that has just ended has no command line.
                     programs[pid] = found[0] or programs.get(pid, found)[0], found[1]
 
     watchers = [threading.Thread(target=watch), threading.Thread(target=watch_cpu)]

@@ -64,6 +64,12 @@ export function messagesOf(source: string): string {
   );
 }
 
+/** The titles of tests; the rest is blanked. */
+export function titlesOf(source: string): string {
+  const title = /^\s*(?:(?:it|test|describe)(?:\.\w+(?:\(\w+\))?)?|\](?: as const)?\))\("((?:[^"\\]|\\.)*)"/;
+  return source.replaceAll(/^.*$/gm, (line) => title.exec(line)?.[1] ?? "");
+}
+
 /** Comments that open with their object: "What differs from …". */
 function openingsIn(name: string, comments: string): string[] {
   return comments.split("\n").flatMap((line, index) => {
@@ -80,6 +86,9 @@ export function commentFindings(name: string, source: string): string[] {
   return [...habitsIn(name, comments), ...openingsIn(name, comments)];
 }
 
+/** A change of these makes the copier's recorded histories void (test/support/model.ts). */
+const model = "test/support/model/";
+
 /** Pages that are written from runs on hosts, whose words are those of the tests. */
 const recorded = ["docs/reliability.md", "docs/alerts-samples.md"];
 
@@ -88,8 +97,10 @@ export function proseFindings(root: string, files: string[]): string {
   const read = (file: string): string => readFileSync(join(root, file), "utf8");
   const pages = files.filter((file) => file.endsWith(".md") && !recorded.includes(file));
   const sources = files.filter(
-    (file) => /^(?:cli|infra|templates|toolchain|tools)\//.test(file) && !file.endsWith(".md"),
+    (file) =>
+      /^(?:cli|infra|templates|test|toolchain|tools)\//.test(file) && !file.endsWith(".md") && !file.startsWith(model),
   );
+  const tests = sources.filter((file) => /^test\/.*\.test\.ts$/.test(file));
   const spoken = sources.filter((file) => /^(?:cli|infra|toolchain)\/.*\.ts$/.test(file));
   const options = { passive: false, weasel: false, adverb: false, tooWordy: false, thereIs: false, so: false };
   return [
@@ -102,5 +113,6 @@ export function proseFindings(root: string, files: string[]): string {
     }),
     ...sources.flatMap((file) => commentFindings(file, read(file))),
     ...spoken.flatMap((file) => habitsIn(file, messagesOf(read(file)))),
+    ...tests.flatMap((file) => habitsIn(file, titlesOf(read(file)))),
   ].join("\n");
 }

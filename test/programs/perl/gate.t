@@ -102,7 +102,7 @@ is_deeply(judge(known => undef, past => [ [ 9990, 7, 0, 0 ] ], removed => 9, fil
 }
 is(scalar @{ judge(known => 5, past => [ [ 10_000, 5, 0, 0 ] ])->{memory} }, 1, 'one line per second is stored');
 
-# What was altered, and a clock that was set back since.
+# The record of altered files, and a clock that was set back since.
 {
     my $file = File::Temp->new;
     LsyncdAsCode::Gate::replace("$file", pack '(NN)*', 1 => 9500, 2 => 13_000, 3 => 9300);
@@ -168,7 +168,6 @@ like(LsyncdAsCode::Gate::Generation::refuses(undef, 7), qr/has no generation/, '
     is($pending->(time + 3700), 0, 'nor what was granted long ago');
 }
 
-# What is kept of deleted files.
 # Kept deleted files.
 my $root = File::Temp::tempdir(CLEANUP => 1);
 my $kept = LsyncdAsCode::Gate::Kept->new($root, 2);

@@ -18,7 +18,7 @@ export function merge(known: DeployResults | undefined, session: Session): Deplo
   };
   const all = [...sessions.filter((other) => other !== same), merged];
   const newest = new Map(all.flatMap((one) => one.samples.map((sample) => [cellOf(sample), one] as const)));
-  // A round whose tools are all measured anew since is of no more use; the others of a round stay for its ratios.
+  // A round counts no longer once all its tools have newer measurements; until then its samples stay, for the ratios.
   const counts = (one: Session, sample: Sample): boolean =>
     one.samples.some(
       (other) => other.round === sample.round && other.work === sample.work && newest.get(cellOf(other)) === one,

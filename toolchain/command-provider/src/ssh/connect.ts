@@ -30,8 +30,8 @@ async function reach({ host, port, perDialTimeout }: Endpoint): Promise<Duplex> 
 
 /**
  * Opens one SSH connection, over `via` if given (the way through a bastion). Rejects with a FinalError for a wrong
- * host key or unusable settings, and with the reason of the signal when it aborts. The official plugin has a time limit for
- * the TCP connection only: a host that takes it and then says nothing is waited for without end, and so it is here.
+ * host key or unusable settings, and with the reason of the signal when it aborts. Like the official plugin, it has a time
+ * limit for the TCP connection only: it waits forever for a host that accepts the connection and then sends nothing.
  */
 export async function connect(endpoint: Endpoint, signal: AbortSignal, via?: Duplex): Promise<Client> {
   // Loaded with the first command that runs: a preview needs no SSH.

@@ -6,14 +6,14 @@ import type { Endpoint } from "../schema";
 
 /**
  * The signature algorithms to ask for, so that the host answers with the key of this type: the one with the type's name, as
- * the official plugin asks. For ssh-rsa that is SHA-1, which OpenSSH servers from 8.8 on do not have any more.
+ * the official plugin asks. For ssh-rsa that is SHA-1, which OpenSSH servers no longer offer since 8.8.
  */
 export function algorithmsOf(type: string): ServerHostKeyAlgorithm[] {
   // ssh2 knows which algorithms it has, and refuses the others by name.
   return [type as ServerHostKeyAlgorithm];
 }
 
-/** How to log in: also with a configured agent if there is a private key. Throws if there is no way. */
+/** How to log in: also with a configured agent if there is a private key. Throws if no login is set. */
 export function waysIn(endpoint: Endpoint, env: NodeJS.ProcessEnv): LoginOptions {
   const agent = endpoint.agentSocketPath ?? env.SSH_AUTH_SOCK ?? "";
   const login = loginOptions(endpoint, agent === "" ? undefined : agent);

@@ -18,8 +18,8 @@ sub delete_database {
     my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
     my $directory = open_beneath($root, $above, $identity) // return 1;
     my $place = fd_path($directory) . "/$name";
-    # A directory has taken the place of the main file, which was counted then. What is beside it belongs to no database any more: it is the
-    # gate's to count like any file.
+    # A directory has taken the place of the main file, which was counted then. The files beside it no longer belong to a database: the
+    # gate counts them like any file.
     return 1 if !-l $place && -d _;
     return 0 unless LsyncdAsCode::Gate::Grants::allows($grants, $path, $place);
     if ($days > 0) {

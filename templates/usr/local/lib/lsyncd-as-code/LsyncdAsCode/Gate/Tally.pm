@@ -5,10 +5,10 @@
 #   removed, added      files and directories that go and come
 #   full, new_full      of those: the files that hold something
 #   emptied, refilled   files that lose all they hold without going (made empty, replaced by a directory or a link, a database
-#                       without any table), and files that were empty and are not any more
+#                       without any table), and files that were empty and no longer are
 #   files, bytes        of what goes or is emptied: the files that hold something
-#   altered             paths of files that are not recognised any more (see `changed` and `renamed`)
-#   databases           { path => bytes } of those that go, are emptied or not recognised any more
+#   altered             paths of files that are no longer recognised (see `changed` and `renamed`)
+#   databases           { path => bytes } of those that go, are emptied or no longer recognised
 #   new_databases       the bytes of each that comes, with its -wal
 #   emptied_files       the files that lose all they hold: { path, found }, as they are in the mirror
 #   after, before       what is to be deleted, and what before rsync runs, because something else comes in its place:

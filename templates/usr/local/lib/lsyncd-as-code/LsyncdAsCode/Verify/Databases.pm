@@ -116,7 +116,7 @@ sub compare_with_source {
         }
         pause(1.3);
     }
-    # Who writes all the time is never caught at the same commit; its age shows that the mirror follows.
+    # A database that is written all the time is never seen at the same commit; its age shows that the mirror follows.
     my $recent = grep { defined && $_ < $self->{option}{max_age} } map { $volumes->age("$path$_") } '', '-wal';
     return $recent ? ('unchecked', "written continuously ($why)") : ('fault', "differs from the source: $why");
 }
