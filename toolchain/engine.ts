@@ -22,6 +22,8 @@ const LANGUAGE_HOST: GoProgram = {
   package: "github.com/pulumi/pulumi/sdk/v3/nodejs/cmd/pulumi-language-nodejs",
   version: "3.68.0",
 };
+/** Starts it, in its place. */
+const LANGUAGE_HOST_START = join(LANGUAGE_HOST.folder, "pulumi-language-nodejs");
 const SDK_MODULE = "github.com/pulumi/pulumi/sdk/v3";
 
 /** Scripts that come with the language host: dynamic providers and policies run through them. */
@@ -103,8 +105,11 @@ export async function buildEngine(home: Home, staging: string, env: NodeJS.Proce
   const built = join(staging, "built");
   const bin = join(built, "bin");
   await mkdir(bin, { recursive: true });
+  await mkdir(join(built, "lib"));
   await step(say, "building its language host", async () => {
-    await goBuild(LANGUAGE_HOST, join(bin, "pulumi-language-nodejs"), env);
+    await goBuild(LANGUAGE_HOST, join(built, "lib", "pulumi-language-nodejs"), env);
+    await copyFile(LANGUAGE_HOST_START, join(bin, "pulumi-language-nodejs"));
+    await chmod(join(bin, "pulumi-language-nodejs"), 0o755);
     const scripts = join(await goModuleFolder(LANGUAGE_HOST, SDK_MODULE, env), "nodejs", "dist");
     for (const name of COMPANIONS) {
       await copyFile(join(scripts, name), join(bin, name));
@@ -131,5 +136,5 @@ function recipeHash(): string {
       .update(readFileSync(join(folder, "go.sum")))
       .update(readFileSync(join(folder, "go.mod")));
   }
-  return hash.digest("hex");
+  return hash.update(readFileSync(LANGUAGE_HOST_START)).digest("hex");
 }

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:
 import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { run } from "../../toolchain/run";
+import { answeringHosts } from "../../tools/bench/hundred/hosts";
 import { Stack } from "../../tools/stack";
 
 jest.setTimeout(300_000);
@@ -54,4 +55,18 @@ it.each([
 it("the engine alone, as npx pulumi starts it, does write one", async () => {
   await stack.pulumi(["preview"], { allowFailure: true, env: { PULUMI_HOME: home } });
   expect(await readdir(join(home, "logs"))).not.toEqual([]);
+});
+
+it("a file's text is not sent to the engine a second time, as a debug message", async () => {
+  const answering = await answeringHosts(1);
+  try {
+    await stack.configure(answering.hosts, { alertRecipients: "root@localhost.localdomain" });
+    const { code, stdout } = await stack.pulumi(["preview", "--debug"], { allowFailure: true });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/debug: .*RegisterResource RPC prepared/);
+    expect(stdout).toMatch(/… \(\d{6,} characters\)/);
+    expect(Math.max(...stdout.split("\n").map((line) => line.length))).toBeLessThan(3000);
+  } finally {
+    await answering.stop();
+  }
 });

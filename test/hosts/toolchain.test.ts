@@ -177,3 +177,12 @@ describe("without a usable Go", () => {
     await expect(requireGo(program, { PATH: folder })).rejects.toThrow(/GOTOOLCHAIN=local\)\.$/);
   });
 });
+
+test("the language host that is built here gets the option of Pulumi.yaml that the engine does not pass to it", async () => {
+  const start = join(folder, "bin", "pulumi-language-nodejs");
+  script(join(folder, "lib", "pulumi-language-nodejs"), 'echo "$@"');
+  script(start, "");
+  writeFileSync(start, readFileSync(join(root, "toolchain/go/language-nodejs/pulumi-language-nodejs"), "utf8"));
+  expect((await run(start, ["127.0.0.1:1"], { cwd: root })).stdout).toBe("-typescript=false 127.0.0.1:1\n");
+  expect((await run(start, ["127.0.0.1:1"], { cwd: folder })).stdout).toBe("127.0.0.1:1\n");
+});
