@@ -20,9 +20,9 @@ FAILOVER_STATES=(mirroring 'done' in-use restoring)
 # file system without extended attributes there is no record, and writing returns 3. The numbers: fsetxattr(2), fgetxattr(2).
 # shellcheck disable=SC2016 # Perl's
 volume_record() { # path [text]
-  timeout 8 perl -MErrno=ENODATA,EOPNOTSUPP -MFcntl -MIO::Handle -MPOSIX=uname -e '
+  timeout 8 perl -MConfig -MErrno=ENODATA,EOPNOTSUPP -MFcntl -e '
     my ($path, $text) = @ARGV;
-    my ($set, $get) = @{ { x86_64 => [190, 193], aarch64 => [7, 10] }->{ (uname())[4] } // die "unknown machine\n" };
+    my ($set, $get) = @{ { x86_64 => [190, 193], aarch64 => [7, 10] }->{ $Config{archname} =~ s/-.*//sr } // die "unknown machine\n" };
     my $name = "security.lsyncd-as-code";
     sysopen my $root, $path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW or die "cannot open $path: $!\n";
     if (defined $text) {
@@ -30,6 +30,7 @@ volume_record() { # path [text]
         exit 3 if $! == EOPNOTSUPP;
         die "cannot record the failover on $path: $!\n";
       };
+      require IO::Handle;
       $root->sync or die "cannot record the failover on $path: $!\n";
       exit;
     }

@@ -18,8 +18,8 @@ is_as_before() { # path
 
 # Exchanges two folders, or fails where the kernel or the file system cannot: renameat2(2) with RENAME_EXCHANGE, by its number.
 exchange() { # folder folder
-  perl -MPOSIX=uname -e '
-    my $number = { x86_64 => 316, aarch64 => 276 }->{ (uname())[4] } // exit 1;
+  perl -MConfig -e '
+    my $number = { x86_64 => 316, aarch64 => 276 }->{ $Config{archname} =~ s/-.*//sr } // exit 1;
     exit(syscall($number, -100, "$ARGV[0]", -100, "$ARGV[1]", 2) != 0)' -- "$@" 2>/dev/null
 }
 
