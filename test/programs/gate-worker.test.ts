@@ -164,6 +164,40 @@ it("a file beside one that is only named like a database is counted before it is
   expect(kept).toBe("a.sqlite-journal\na.sqlite-wal\n");
 });
 
+it("mirrors and deletes files that their user has named like unfinished copies, and not root's own directory", async () => {
+  const files = [".lsyncd-rsync.a.sqlite", ".lsyncd-rsync.d/text", ".lsyncd-rsync.text", "d/.lsyncd-rsync.verify.mine"];
+  const there = async (volume: string) =>
+    (await shell(`cd ${volume} && find . -path '*/.lsyncd-rsync.*' -type f -printf '%P\\n' | sort`)).stdout;
+  const all = `${files.join("\n")}\n`;
+  await shell(`cd source && mkdir -p .lsyncd-rsync.d d/.lsyncd-rsync.private && touch d/.lsyncd-rsync.private/x
+    cp 1.sqlite .lsyncd-rsync.a.sqlite && echo x | tee .lsyncd-rsync.d/text .lsyncd-rsync.text d/.lsyncd-rsync.verify.mine`);
+  expect(await pass()).toBe(0);
+  await eventually(async () => (await there("target")) === all);
+  await shell("echo longer | tee source/.lsyncd-rsync.text source/.lsyncd-rsync.b");
+  expect(await events(".lsyncd-rsync.text", ".lsyncd-rsync.b")).toBe(0);
+  expect((await shell("cat target/.lsyncd-rsync.text target/.lsyncd-rsync.b")).stdout).toBe("longer\nlonger\n");
+  // What is missing is found.
+  await shell("rm target/.lsyncd-rsync.b");
+  const env = { ...process.env, LSYNCD_SETTINGS: at("settings") };
+  const found = await run(join(programs, "lsyncd-verify"), ["--max-age", "0"], { env, allowFailure: true });
+  expect(found.stdout + found.stderr).toMatch(/\.lsyncd-rsync\.b.*is missing in the mirror/);
+  expect(found.stdout + found.stderr).not.toContain("private");
+  await shell("rm -r source/.lsyncd-rsync.* source/d/.lsyncd-rsync.verify.mine");
+  expect(
+    await events(
+      ".lsyncd-rsync.d",
+      ".lsyncd-rsync.d/",
+      ".lsyncd-rsync.d/***",
+      ".lsyncd-rsync.text",
+      "d/",
+      "d/.lsyncd-rsync.verify.mine",
+    ),
+  ).toBe(0);
+  expect(await pass()).toBe(0);
+  await eventually(async () => (await there("target")) === "");
+  expect(await mirrored()).toEqual(["1", "2", "3", "4", "5", "6"].map((name) => `${name}.sqlite`).concat("d"));
+});
+
 it("all of them are held, and none is deleted by anybody", async () => {
   await shell("rm source/*.sqlite");
   expect(await events(...["1", "2", "3", "4", "5", "6"].map((name) => `${name}.sqlite`))).toBe(1);

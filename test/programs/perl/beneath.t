@@ -105,6 +105,8 @@ chmod 02777, $root;
 ok(private($top, 1), 'created below a setgid directory, too');
 chmod 0700, $root;
 is_deeply([ map { is_private($_) } '.lsyncd-as-code', '.lsyncd-as-code/x/y', '.lsyncd-as-code2', 'a/.lsyncd-as-code' ], [ 1, 1, 0, 0 ], 'its paths are recognized');
+is_deeply([ map { is_private($_) } '.lsyncd-rsync.private', 'a/.lsyncd-rsync.private', 'a/.lsyncd-rsync.private/copy.1.2' ], [ 1, 1, 1 ], 'so is the one of a subvolume');
+is_deeply([ map { is_private($_) } '.lsyncd-rsync.a', 'a/.lsyncd-rsync.a.sqlite-wal', 'x.lsyncd-rsync.private', '.lsyncd-rsync.private2/a' ], [ 0, 0, 0, 0 ], 'but no name of a user like that');
 my $part = part($top, 'copies', 1);
 write_file($part, 'x', "text\n");
 is(read_file($part, 'x'), "text\n", 'a file in it is read');

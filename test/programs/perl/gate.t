@@ -278,8 +278,8 @@ my $silent = sub {
 for my $how ([ 'by its days', sub { $up += 50 * 3600; return LsyncdAsCode::Gate::Kept->new($root, 2)->purge } ], [ 'for room', $silent ]) {
     my ($name, $drop) = @$how;
     mkdir "$root/dir" or die;
-    mkdir "$root/dir/.lsyncd-rsync.dir" or die;
-    for ('.lsyncd-rsync.file', '.lsyncd-rsync.dir/file') { open my $file, '>', "$root/dir/$_" or die; close $file }
+    mkdir "$root/dir/.lsyncd-rsync.private" or die;
+    for ('.lsyncd-rsync.file', '.lsyncd-rsync.private/file') { open my $file, '>', "$root/dir/$_" or die; close $file }
     nested("$root/dir", 300) or die;
     my $kept = LsyncdAsCode::Gate::Kept->new($root, 2);
     $kept->take($target, 'dir', 3);

@@ -87,8 +87,10 @@ encrypted() {
   mounted_at "$1" && [[ $'\n'$(lsblk -n -s -l -o TYPE -- "$mount_device" 2>/dev/null)$'\n' == *$'\n'crypt$'\n'* ]]
 }
 
-# Root's own directory at the root of a volume, which holds no data of anybody's: LsyncdAsCode::Private.
-private_name=.lsyncd-as-code
+# Root's own directory at the root of a volume, and the one in a subvolume of the target, which hold no data of anybody's:
+# LsyncdAsCode::Private.
+# shellcheck disable=SC2034 # lsyncd-failover uses both
+private_name=.lsyncd-as-code nested_name=.lsyncd-rsync.private
 
 # Prints the first file below a directory, or nothing. Ignores empty directories, lost+found and this program's own
 # files. Returns 1 if the directory cannot be searched within so many seconds.

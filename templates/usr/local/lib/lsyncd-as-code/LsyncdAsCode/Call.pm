@@ -5,8 +5,9 @@ use warnings;
 use LsyncdAsCode::Gate::Grants ();
 use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Gate::Names qw(base_of);
-use LsyncdAsCode::Names  qw(add_known has_header is_temporary known matches unit_by_name unit_of_temporary SUFFIXES);
+use LsyncdAsCode::Names  qw(add_known has_header known matches unit_by_name SUFFIXES);
 use LsyncdAsCode::Paths  ();
+use LsyncdAsCode::Private qw(is_private NESTED);
 use LsyncdAsCode::Queue  qw(enqueue something_queued);
 use LsyncdAsCode::Rsync  qw(delete_missing plan reads_input run_rsync transfer TRY_AGAIN);
 use LsyncdAsCode::Run    qw(record_run);
@@ -123,7 +124,7 @@ sub wanted {
     };
     for my $item (@{ $plan->{changed} }) {
         my $path = $item->{name};
-        next if is_temporary($path);
+        next if is_private($path);
         if ($item->{type} eq 'd') { push @others, $path; next }
         my $unit = unit_by_name($path);
         if (!defined $unit && $item->{type} eq 'f') {
@@ -133,9 +134,9 @@ sub wanted {
         if (defined $unit) { $unit{$unit} = 1 }
         else               { push @others, $path }
     }
-    for my $item (grep { $_->{type} ne 'd' } @{ $plan->{deleted} }) {
+    for my $item (grep { $_->{type} ne 'd' && !is_private($_->{name}) } @{ $plan->{deleted} }) {
         my $path = $item->{name};
-        my $unit = is_temporary($path) ? unit_of_temporary($path) : unit_by_name($path);
+        my $unit = unit_by_name($path);
         if (!defined $unit) {
             my $base = base_of($path);
             $unit = $by_header->($target, $path) ? $path
@@ -149,7 +150,7 @@ sub wanted {
     for my $unit (keys %deleted, keys %unit) {
         for (my ($up) = LsyncdAsCode::Paths::split_path($unit); length $up && !$kept{$up}; ($up) = LsyncdAsCode::Paths::split_path($up)) { $kept{$up} = 1 }
     }
-    push @gone, grep { !$kept{$_} && !is_temporary($_) } map { $_->{name} } grep { $_->{type} eq 'd' } @{ $plan->{deleted} };
+    push @gone, grep { !$kept{$_} && !is_private($_) } map { $_->{name} } grep { $_->{type} eq 'd' } @{ $plan->{deleted} };
     # A directory of the mirror where the source has a file: rsync lists only its contents, which are deleted with it.
     my %file = map { $_->{name} => 1 } grep { $_->{type} ne 'd' } @{ $plan->{changed} };
     my $replaced = sub {
@@ -185,7 +186,7 @@ sub by_rules {
     my @rules = map { LsyncdAsCode::Paths::rule('+', "$_->{name}/") } grep { $_->{type} eq 'd' && (matches($_->{name}) || $known{ $_->{name} }) }
         @{ $plan->{changed} }, @{ $plan->{deleted} };
     push @rules, map { LsyncdAsCode::Paths::rule('+', "$_/") } @{ $wanted->{in_the_way} };
-    push @rules, '- .lsyncd-rsync.*';
+    push @rules, '- ' . NESTED;
     for my $pattern (settings_list('sqlite_pattern')) { push @rules, map { "- $pattern$_" } SUFFIXES }
     for my $path (sort keys %known) { push @rules, map { LsyncdAsCode::Paths::rule('-', "$path$_") } SUFFIXES }
     my $file = state_file("rules.$$");

@@ -264,7 +264,7 @@ sub lost_together {
 # Returns true if a path is a database of the mirror that is not lost.
 sub is_other {
     my ($tally, $path) = @_;
-    return 0 if $tally->{databases}{$path} || LsyncdAsCode::Gate::Names::is_own($path) || LsyncdAsCode::Gate::Names::is_temporary($path);
+    return 0 if $tally->{databases}{$path} || LsyncdAsCode::Gate::Names::is_own($path);
     my $there = $tally->{target}->look($path) // return 0;
     return 0 unless $there->{type} eq 'f' && $there->{size} > 0 && $tally->{is_database}->($tally->{target}, $path);
     # A database that is queued for deletion does not remain.

@@ -9,7 +9,7 @@ use LsyncdAsCode::State   qw(settings_list slurp state_file);
 use LsyncdAsCode::System  qw(read_at);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(matches unit_by_name has_header is_temporary unit_of_temporary add_known known SUFFIXES);
+our @EXPORT_OK = qw(matches unit_by_name has_header add_known known SUFFIXES);
 
 # The suffixes that SQLite appends to a database's name.
 use constant SUFFIXES => ('', '-wal', '-shm', '-journal');
@@ -39,14 +39,6 @@ sub has_header {
     my $file = eval { open_file($directory, $name) } or return 0;
     return read_at($file, 0, 16) eq "SQLite format 3\0";
 }
-
-# The copier's own temporary files, including those of an older version: see LsyncdAsCode::Copy::temporary.
-my $TEMPORARY = qr{\A((?:.*/)?)\.lsyncd-rsync\.(.+?)(?:-wal)?\z}s;
-
-sub is_temporary { my ($path) = @_; return $path =~ $TEMPORARY }
-
-# Returns the database of a temporary file; processing it removes the file. If its long name was cut, returns the file itself.
-sub unit_of_temporary { my ($path) = @_; return $path =~ $TEMPORARY && length $2 < 180 ? "$1$2" : $path }
 
 # Databases that were found by their header are written down, for by_rules (Call.pm) and lsyncd-verify, in files by a hash of their path,
 # each between NULs: to add one that is there already, a look at one small file is enough. (An older version had a single file, "known".)

@@ -3,7 +3,9 @@
 #
 #   generation               on both volumes: Gate/Generation.pm
 #   unsynced                 on the target: Unsynced.pm
-#   deleted, deleted.count   on the target, deleted files that are kept: Gate/Kept.pm
+#   deleted                  on the target, deleted files that are kept: Gate/Kept.pm
+#   deleted.count            on the target, how many entries those are: Gate/Kept.pm
+#   deleted.ages             on the target, how long they have been kept: Gate/Age.pm
 #   copies                   on the target, copies of databases that are being made: Temporary.pm
 #   verify                   on the target, copies of databases that are being checked: Verify/Databases.pm
 #
@@ -19,7 +21,7 @@ use Exporter qw(import);
 our @EXPORT_OK = qw(private part inside read_file write_file is_private excludes clean_up NESTED);
 
 # The name; and the one that it has in a directory of the target that is a file system of its own (a subvolume), into which nothing
-# can be renamed from elsewhere. The second matches the pattern of temporary names, which exist at any depth.
+# can be renamed from elsewhere. The second exists at any depth.
 use constant { NAME => '.lsyncd-as-code', NESTED => '.lsyncd-rsync.private' };
 
 # Its handle; undef when there is none and $make is not given. $root: a path, or a handle. Dies when it is not root's alone.
@@ -65,14 +67,17 @@ sub write_file {
     return;
 }
 
-# Whether a path below a volume is this directory, or in it.
-sub is_private { my ($path) = @_; return $path eq NAME || index($path, NAME . '/') == 0 ? 1 : 0 }
+# Whether a path below a volume is one of these two, or in it.
+sub is_private {
+    my ($path) = @_;
+    return $path eq NAME || index($path, NAME . '/') == 0 || index("/$path/", '/' . NESTED . '/') >= 0 ? 1 : 0;
+}
 
-# Keeps rsync away from it.
-sub excludes { return ('--exclude=/' . NAME) }
+# Keeps rsync away from them.
+sub excludes { return ('--exclude=/' . NAME, '--exclude=' . NESTED) }
 
 # Directories of earlier versions, and what those put into them.
-my $OLD   = qr/\A\.lsyncd-rsync\.(?:private|verify(?:\..*)?)\z/s;
+my $OLD   = qr/\A\.lsyncd-rsync\.(?:private|verify(?:\.[0-9a-f]+)*)\z/;
 my $BASES = join '|', map { quotemeta } 'source', 'source.new', 'mirror', 'image';
 my $FILES = qr/\A(?:copy\.([0-9]+)\.[0-9]+|(?:$BASES)(?:-wal|-shm|-journal)?)\z/;
 

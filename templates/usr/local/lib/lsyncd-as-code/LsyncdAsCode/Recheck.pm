@@ -4,7 +4,7 @@ package LsyncdAsCode::Recheck;
 use strict;
 use warnings;
 use LsyncdAsCode::Beneath     qw(open_source);
-use LsyncdAsCode::Gate::Names qw(is_own is_temporary);
+use LsyncdAsCode::Gate::Names qw(is_own);
 use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Private ();
@@ -22,7 +22,7 @@ sub compare {
     my ($compared, $lost, %differs) = (0, 0);
     each_changed($roots->[1], $since, sub {
         my ($path) = @_;
-        return if is_own($path) || is_temporary($path) || $is_database && $is_database->($path);
+        return if is_own($path) || $is_database && $is_database->($path);
         my $found = eval { look($source, $target, $path) // return 1 };
         # A file that cannot be read is mirrored again.
         $found = { differs => 1 } if !ref $found && $@;

@@ -6,8 +6,9 @@ use warnings;
 use Fcntl qw(:mode);
 use LsyncdAsCode::Gate::Names qw(base_of);
 use LsyncdAsCode::Gate::Volume ();
-use LsyncdAsCode::Names  qw(has_header is_temporary unit_by_name unit_of_temporary);
+use LsyncdAsCode::Names  qw(has_header unit_by_name);
 use LsyncdAsCode::Paths  ();
+use LsyncdAsCode::Private qw(is_private);
 use LsyncdAsCode::Run    qw(options_for_files);
 use LsyncdAsCode::State  qw(settings_list);
 use LsyncdAsCode::System qw(stat_ns);
@@ -48,7 +49,7 @@ sub sift {
     }
     for my $entry (@entries) {
         my $path = $entry->{path};
-        next if is_temporary($path) || $gone{$path} || within($path, \%gone);
+        next if is_private($path) || $gone{$path} || within($path, \%gone);
         if ($entry->{directory}) {
             my $is = directory($self, $path);
             return undef if $is eq 'other';
@@ -92,8 +93,8 @@ sub gone {
     $self->{mirror} //= LsyncdAsCode::Gate::Volume->new($self->{target});
     $self->{mirror}->walk($path, sub {
         my ($one, $found) = @_;
-        return 0 if $found->{type} eq 'd';
-        my $unit = is_temporary($one) ? unit_of_temporary($one) : unit_by_name($one) // unit_by_header($self, $one, 'missing', 'file', $header);
+        return 0 if $found->{type} eq 'd' || is_private($one);
+        my $unit = unit_by_name($one) // unit_by_header($self, $one, 'missing', 'file', $header);
         $deleted->{$unit} = 1 if defined $unit;
         return 0;
     });

@@ -6,7 +6,8 @@ use warnings;
 use Errno qw(EEXIST ENOENT ENOTEMPTY);
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Beneath     qw(remove);
-use LsyncdAsCode::Gate::Names qw(base_of is_temporary);
+use LsyncdAsCode::Gate::Names qw(base_of);
+use LsyncdAsCode::Private     qw(is_private);
 
 # Deletes a list of { path, entries }. $replaced: the source has something else in their place. $leave: a set of databases that
 # the worker deletes. $kept: where they are kept, undef for nowhere (Gate/Kept.pm). Returns the paths that were left, because
@@ -38,7 +39,7 @@ sub one {
 
 # Deletes a path of a volume, and all its contents, within the budget. Returns true if it is gone, except for files left to the
 # worker. Few directories are open at a time: a user can nest them deeper than the number of files that a process can open.
-# $how: see `all`; everything: also the copier's names.
+# $how: see `all`; everything: also directories of ours.
 sub take {
     my ($volume, $path, $budget, $how) = @_;
     my ($all, @next) = (1, $path);
@@ -49,7 +50,7 @@ sub take {
             next;
         }
         my $there = $volume->look($one) // next;
-        next if !$how->{everything} && is_temporary($one) || is_left($one, $how->{leave});
+        next if !$how->{everything} && is_private($one) || is_left($one, $how->{leave});
         if (--$$budget < 0) { $all = 0; next }
         # A directory comes again after its content.
         if    ($there->{type} eq 'd') { push @next, \"$one", map { "$one/$_" } $volume->names($one) }

@@ -5,7 +5,7 @@ use warnings;
 use LsyncdAsCode::Private qw(is_private);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(is_own is_probe is_temporary base_of);
+our @EXPORT_OK = qw(is_own is_probe base_of);
 
 # The probes of the monitor and lsyncd-wait, which prove that the mirror moves.
 sub is_probe { my ($path) = @_; return $path =~ /\A\.lsyncd-(?:monitor-probe|wait\.[0-9]+)\z/ }
@@ -15,9 +15,6 @@ sub is_own {
     my ($path) = @_;
     return is_probe($path) || is_private($path) || $path eq 'lost+found';
 }
-
-# The copier's unfinished copies.
-sub is_temporary { my ($path) = @_; return $path =~ m{(?:\A|/)\.lsyncd-rsync\.[^/]+\z} }
 
 # The database that a path with one of SQLite's suffixes would belong to; undef when it has none.
 sub base_of { my ($path) = @_; return $path =~ /\A(.+)-(?:wal|shm|journal)\z/s ? $1 : undef }

@@ -17,8 +17,9 @@
 package LsyncdAsCode::Gate::Tally;
 use strict;
 use warnings;
-use LsyncdAsCode::Gate::Names qw(base_of is_own is_probe is_temporary);
+use LsyncdAsCode::Gate::Names qw(base_of is_own is_probe);
 use LsyncdAsCode::Paths       ();
+use LsyncdAsCode::Private     qw(is_private);
 
 # Bytes that a file is recognised by. An append, SQLite's writes, VACUUM and the pages of an encrypted database leave the first 16
 # bytes as they are (https://www.sqlite.org/fileformat2.html#the_database_header, and SQLCipher's salt); another key does not.
@@ -82,7 +83,7 @@ sub within {
 sub compare {
     my ($self, $path, $deep, $itself) = @_;
     if (is_probe($path)) { return 1 if $self->probe($path) }
-    elsif (is_own($path) || is_temporary($path)) { return 1 }
+    elsif (is_own($path)) { return 1 }
     my ($here, $there) = ($self->{source}->look($path), $self->{target}->look($path));
     return 0 if !$here && !$there;
     if (!$there) { $self->comes($path, $here, $itself); return !$itself }
@@ -157,7 +158,7 @@ sub goes {
     my $entries = 0;
     $self->{target}->walk($path, sub {
         my ($one, $found) = @_;
-        return 0 if is_temporary($one);
+        return 0 if is_private($one);
         $entries++;
         $self->{removed}++;
         return 0 if $found->{type} ne 'f';

@@ -9,6 +9,7 @@ use LsyncdAsCode::Gate::Kept   ();
 use LsyncdAsCode::Gate::Names  ();
 use LsyncdAsCode::Gate::Tally  ();
 use LsyncdAsCode::Gate::Volume ();
+use LsyncdAsCode::Private ();
 
 # Percent of the target that kept deleted files leave free.
 use constant FREE => 5;
@@ -76,7 +77,7 @@ sub correct {
         my $count = sub {
             my ($item) = @_;
             my $many = 0;
-            $target->walk($item->{path}, sub { $many++ unless $worker{ $_[0] } || LsyncdAsCode::Gate::Names::is_temporary($_[0]); return $many >= $item->{entries} });
+            $target->walk($item->{path}, sub { $many++ unless $worker{ $_[0] } || LsyncdAsCode::Private::is_private($_[0]); return $many >= $item->{entries} });
             return $many;
         };
         for my $item (@{ $tally->{after} }) { $there += $count->($item) unless LsyncdAsCode::Gate::Names::is_probe($item->{path}) }

@@ -18,7 +18,7 @@ sub compare {
     my ($volumes, $option, $is_database, $part_of_one) = @_;
     my %result = (files => 0, databases => [], differing => []);
     # --ignore-errors: nothing is deleted here, and what rsync could not read is looked for in the source before it counts as gone.
-    my @arguments = ('--delete', '--ignore-errors', $option->{checksum} ? '--checksum' : (), '--exclude=.lsyncd-rsync.*', '--exclude=/lost+found',
+    my @arguments = ('--delete', '--ignore-errors', $option->{checksum} ? '--checksum' : (), '--exclude=/lost+found',
         excludes());
     my ($code, @said) = ask($volumes, [ LsyncdAsCode::Itemize::options(1), @arguments, @{ $option->{rsync_options} } ], '', sub {
         my ($item) = @_;
