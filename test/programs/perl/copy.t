@@ -186,6 +186,31 @@ subtest 'a file that is not an SQLite database is mirrored unchanged' => sub {
     is(mirrored('orphan.db', $SUM), '4,10', 'so is the other');
 };
 
+# Type, owner, group, time and destination of an entry, by another program.
+sub listed { my ($path) = @_; return `stat -c '%F %u:%g %.9Y' $path` . readlink $path }
+
+subtest 'a link named like a database has the owner and time that rsync -a gives it' => sub {
+    volumes();
+    mkdir "$folder/rsync";
+    symlink 'elsewhere', "$source/a.sqlite" or die;
+    my $as_rsync = sub {
+        system('rsync', '-a', '--modify-window=-1', "$source/", "$folder/rsync/") == 0 or die;
+        return listed("$folder/rsync/a.sqlite");
+    };
+    for my $owner ('65534:65533', '12:34', '0:0') {
+        system('chown', '-h', $owner, "$source/a.sqlite") == 0 && system('touch', '-h', '-d', "2020-01-02 03:04:05.678 UTC", "$source/a.sqlite") == 0 or die;
+        is(copied('a.sqlite', owner => 1, group => 1), 'copied', "it is copied, of $owner");
+        is(listed("$target/a.sqlite"), $as_rsync->(), 'and equal');
+        is(copied('a.sqlite', owner => 1, group => 1), 'same', 'once');
+    }
+    system('touch', '-h', "$source/a.sqlite") == 0 or die;
+    is(copied('a.sqlite', owner => 1, group => 1), 'copied', 'another time');
+    is(listed("$target/a.sqlite"), $as_rsync->(), 'is set, too');
+    system('chown', '-h', '12:34', "$source/a.sqlite") == 0 or die;
+    is(copied('a.sqlite'), 'same', 'without these options the owner stays');
+    is_deeply([ map { s{.*/}{}r } glob "$target/{*,.l*}" ], ['a.sqlite'], 'nothing is left beside it');
+};
+
 subtest 'an encrypted database is copied under its locks' => sub {
     volumes();
     # Two pages of random bytes.

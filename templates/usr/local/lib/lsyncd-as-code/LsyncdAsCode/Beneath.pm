@@ -11,6 +11,7 @@
 #   rename_file($from_directory, $name, $to_directory, $new);  remove_file($directory, $name);  # 0: was not there
 #   remove_directory($directory, $name);                       # 0: not empty, or not there
 #   make_link($directory, $name, $to);  read_link($directory, $name);                           # symbolic ones
+#   set_link($directory, $name, $uid, $gid, $ns);               # of one in a directory that is root's alone
 #   my @names = names($directory);                             # without . and ..
 #   set_owner($handle, $uid, $gid);  set_mode($handle, $mode);  set_times($handle, $ns);        # of open files
 #   sync_directory($directory);                                # its names last through a power cut
@@ -27,12 +28,12 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(
     open_beneath open_file create_file scratch_file make_directory status rename_file remove_file remove_directory
-    make_link read_link names set_owner set_mode set_times sync_directory open_source absent
+    make_link read_link set_link names set_owner set_mode set_times sync_directory open_source absent
     remove move
 );
 
 # linux/openat2.h: the path stays beneath its root, and goes through no link of any kind.
-use constant { RESOLVE => 0x08 | 0x04 | 0x02, AT_REMOVEDIR => 0x200 };
+use constant { RESOLVE => 0x08 | 0x04 | 0x02, AT_REMOVEDIR => 0x200, AT_SYMLINK_NOFOLLOW => 0x100 };
 # asm-generic/fcntl.h, __O_TMPFILE: with O_DIRECTORY it is O_TMPFILE.
 use constant TMPFILE => 020000000;
 
@@ -198,6 +199,18 @@ sub remove_directory {
 sub make_link {
     my ($directory, $name, $to) = @_;
     syscall(number_of('symlinkat'), "$to", fileno($directory) + 0, checked($name)) == 0 or die 'cannot make the link ' . place($directory, $name) . ": $!\n";
+    return;
+}
+
+# Sets the owner of a symbolic link, and its time in nanoseconds since 1970. By its name, because a link cannot be opened to be changed: only
+# in a directory where no other user can exchange it.
+sub set_link {
+    my ($directory, $name, $uid, $gid, $ns) = @_;
+    syscall(number_of('fchownat'), fileno($directory) + 0, checked($name), $uid + 0, $gid + 0, AT_SYMLINK_NOFOLLOW) == 0
+        or die 'cannot set the owner of ' . place($directory, $name) . ": $!\n";
+    my $times = pack 'qqqq', (seconds_of($ns)) x 2;
+    syscall(number_of('utimensat'), fileno($directory) + 0, checked($name), $times, AT_SYMLINK_NOFOLLOW) == 0
+        or die 'cannot set the time of ' . place($directory, $name) . ": $!\n";
     return;
 }
 

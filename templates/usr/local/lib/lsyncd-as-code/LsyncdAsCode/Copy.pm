@@ -6,7 +6,7 @@ package LsyncdAsCode::Copy;
 use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :mode);
-use LsyncdAsCode::Beneath qw(open_file open_source read_link remove_file rename_file status sync_directory);
+use LsyncdAsCode::Beneath qw(open_file open_source read_link remove_file rename_file set_link status sync_directory);
 use LsyncdAsCode::Follow qw(append hand_over);
 use LsyncdAsCode::Install qw(finish follow_attributes install install_wal seal);
 use LsyncdAsCode::Locks qw(held_by_other lock_shared poll_for try_lock SHARED_FIRST SHARED_SIZE SHM_CKPT SHM_DMS);
@@ -40,7 +40,7 @@ sub sync_unit {
     my $temporary = LsyncdAsCode::Temporary->new($target, $options->{volume});
     my $place = [ $target, $name ];
     my $result = eval {
-        $main && S_ISLNK($main->{mode}) ? sync_link($source, $place, $temporary)
+        $main && S_ISLNK($main->{mode}) ? sync_link($source, $main, $place, $temporary, $options)
             : $main && S_ISREG($main->{mode}) ? sync_database($source, $name, $place, $temporary, $options)
             : without_database($source, $place, $temporary, $options);
     };
@@ -274,13 +274,20 @@ sub delete_unit {
     return { state => 'deleted' };
 }
 
+# A link keeps its source's owner and time, as with rsync's --owner, --group and --times. Another user can exchange the one in place, so that is
+# replaced and never changed. $is: the status of the source's.
 sub sync_link {
-    my ($source, $target, $temporary) = @_;
+    my ($source, $is, $target, $temporary, $options) = @_;
     my $to = read_link($source, $target->[1]);
     return deferred('changed', 'the link was replaced') unless defined $to;
-    my $old = read_link(@$target);
-    return { state => 'same' } if defined $old && $old eq $to;
-    rename_file(@{ $temporary->link_to($to) }, @$target);
+    my ($old, $there) = (read_link(@$target), status(@$target));
+    my $uid = $options->{owner} ? $is->{uid} : $there ? $there->{uid} : $>;
+    my $gid = $options->{group} ? $is->{gid} : $there ? $there->{gid} : $) + 0;
+    return { state => 'same' }
+        if defined $old && $old eq $to && $there->{uid} == $uid && $there->{gid} == $gid && $there->{mtime} == $is->{mtime};
+    my $place = $temporary->link_to($to);
+    set_link(@$place, $uid, $gid, $is->{mtime});
+    rename_file(@$place, @$target);
     remove_file(@{ beside($target, $_) }) for '-wal', '-shm', '-journal';
     return { state => 'copied', bytes => 0 };
 }
