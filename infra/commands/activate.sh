@@ -470,7 +470,7 @@ show_journal() {
 # --- deploy and remove ----------------------------------------------------------------------------------------------
 
 lock() {
-  take_deployment_lock "$LOCK_WAIT" || fail "another run has been working on this host for more than $LOCK_WAIT s. Wait for it, then run \`pulumi up\` again."
+  take_deployment_lock "$LOCK_WAIT" || fail "another run has been working on this host for more than $LOCK_WAIT s. Wait for it, then run \`npm run up\` again."
 }
 
 activate() {

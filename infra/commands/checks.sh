@@ -291,7 +291,7 @@ check_data() {
 If the primary was replaced, restore it first (docs/replace-the-primary.md#6-return-to-a-new-primary):
   rsync -avP --sparse $t $s
 If the mirror may really be emptied:
-  LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true npx pulumi up --stack $(stack_name)"
+  LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true npm run up -- --stack $(stack_name)"
     if waived LSYNCD_EMPTY_SOURCE_ERASES_MIRROR; then
       warn "LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true overrides this: $text"
     else
@@ -308,7 +308,7 @@ Look at it, and back it up if you may need it:
   du -sh $t
   rsync -avP --sparse $t /path/to/backup/
 Then empty it, or let it be overwritten:
-  LSYNCD_SKIP_SAFETY=true npx pulumi up --stack $(stack_name)"
+  LSYNCD_SKIP_SAFETY=true npm run up -- --stack $(stack_name)"
   if waived LSYNCD_SKIP_SAFETY; then
     warn "LSYNCD_SKIP_SAFETY=true overrides this: $text"
   else

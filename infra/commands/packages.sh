@@ -15,7 +15,7 @@ installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = i
 
 lock() {
   take_deployment_lock "$WAIT" && return
-  printf 'Packages on %s: another run has been working on this host for more than %s s. Wait for it, then run pulumi up again.\n' "$HOST" "$WAIT"
+  printf 'Packages on %s: another run has been working on this host for more than %s s. Wait for it, then deploy again: npm run up\n' "$HOST" "$WAIT"
   return 1
 }
 
@@ -49,7 +49,7 @@ install_missing() {
   log=$(install "${missing[@]}") || log=$(apt_get update 2>&1 && install "${missing[@]}") || status=1
   unmask
   if [ "$status" -ne 0 ]; then
-    printf 'Packages on %s: %s could not be installed. Check its apt sources and network, then run pulumi up again.\n' "$HOST" "${missing[*]}"
+    printf 'Packages on %s: %s could not be installed. Check its apt sources and network, then deploy again: npm run up\n' "$HOST" "${missing[*]}"
     printf '%s\n' "$log" | tail -n 15
     echo "More: docs/troubleshooting.md#packages-cannot-be-installed"
     return 1
@@ -70,7 +70,7 @@ remove_ours() {
     return 0
   fi
   if [ -e "$STATE/manifest" ] || [ -e "$STATE/transaction/phase" ]; then
-    printf 'Packages on %s: a deployment that was interrupted is still in force there, so nothing was removed. Run pulumi up to complete it, then pulumi destroy.\n' "$HOST"
+    printf 'Packages on %s: a deployment that was interrupted is still in force there, so nothing was removed. Complete it (npm run up), then destroy the stack (npm run destroy).\n' "$HOST"
     return 1
   fi
   lock || return 1

@@ -210,7 +210,7 @@ describe("a deliberately emptied source", () => {
     await on(host, `rm -rf ${host.source}/*`);
     await eventually(async () => (await attempt(host, "test -e /var/lib/lsyncd-as-code/held")).code === 0);
     expect((await files(host, host.target)).size).toBeGreaterThan(100);
-    expect(failed(await stack.preview())).toContain("LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true npx pulumi up --stack ");
+    expect(failed(await stack.preview())).toContain("LSYNCD_EMPTY_SOURCE_ERASES_MIRROR=true npm run up -- --stack ");
     const text = succeeded(await stack.up(undefined, { LSYNCD_EMPTY_SOURCE_ERASES_MIRROR: "true" }));
     expect(text).toContain("Allowed until the next full pass is done.");
     await mirrors(host);

@@ -64,7 +64,7 @@ describe("the preflight", () => {
       "ls -la /mnt/storage_do_2/",
       "du -sh /mnt/storage_do_2/",
       "rsync -avP --sparse /mnt/storage_do_2/ /path/to/backup/",
-      `LSYNCD_SKIP_SAFETY=true npx pulumi up --stack ${d.name}`,
+      `LSYNCD_SKIP_SAFETY=true npm run up -- --stack ${d.name}`,
     ]) {
       expect(text).toContain(command);
     }

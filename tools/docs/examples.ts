@@ -112,11 +112,13 @@ export const topics: { title: string; settings: Record<string, Example> }[] = [
         value: ["/usr/local/bin/alert-to-ntfy", "/etc/lsyncd/ntfy"],
         bounds:
           "a list: the absolute path of a program, and its arguments. See [alerts](alerts.md#alerts-by-other-means-than-mail)",
+        fallback: "none",
       },
       alertUser: { value: "alerts", bounds: "lower-case letters, digits, dashes, underscores; up to 32" },
       metricsFile: {
         value: "/var/lib/prometheus/node-exporter/lsyncd.prom",
         bounds: "an absolute path that ends with .prom. See [monitoring](monitoring/README.md)",
+        fallback: "none",
       },
       heartbeatUrl: {
         value: "https://hc-ping.com/0a1b2c3d",

@@ -9,7 +9,7 @@ export interface Arrival {
 }
 
 /** The line that `npm start` prints before it deploys. */
-export const announcement = (host: string): string => `Deploying to ${host} (pulumi up --stack sandbox)`;
+export const announcement = (host: string): string => `Deploying to ${host} (npm run up -- --stack sandbox)`;
 
 /** The report of `npm start`, and suggestions what to try next, as lines. */
 export function account(

@@ -125,7 +125,7 @@ roll_back() {
     # Truncated rather than written, because the disk may be full: lsyncd cannot start from here on.
     : >"$TRANSACTION/phase"
     if ! restore_files || ! restore_records; then
-      printf '%s\n' "The interrupted deployment could not be undone, see above; lsyncd does not start until it is. Fix that, then run \`pulumi up\` again."
+      printf '%s\n' "The interrupted deployment could not be undone, see above; lsyncd does not start until it is. Fix that, then run \`npm run up\` again."
       return 1
     fi
     # First, so that the restored units can start.
