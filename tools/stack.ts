@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { parse, stringify } from "yaml";
 import { stateOnce } from "../cli/checkpoints";
+import { homeWithoutLog } from "../cli/engine-home";
 import { run, type Finished } from "../toolchain/run";
 import type { Reachable } from "./sandbox";
 import { ensureToolchain } from "../toolchain";
@@ -28,6 +29,7 @@ export type Extra = Record<string, unknown>;
 /** A stack of the program whose state and configuration are in a directory of their own: for sandboxes and tests. */
 export class Stack {
   readonly configFile: string;
+  private home?: Promise<NodeJS.ProcessEnv>;
 
   constructor(private readonly options: StackOptions) {
     this.configFile = join(options.directory, `Pulumi.${options.name}.yaml`);
@@ -98,7 +100,7 @@ export class Stack {
     return join(this.options.directory, "state", ".pulumi", "stacks", "lsyncd", `${this.options.name}.json`);
   }
 
-  /** Runs pulumi on this stack, as `npx pulumi` would, in the repository's root. */
+  /** Runs pulumi on this stack, as `npx pulumi` would but without the engine's own log, in the repository's root. */
   async pulumi(
     args: string[],
     options: { input?: string; allowFailure?: boolean; env?: Record<string, string>; echo?: boolean } = {},
@@ -109,9 +111,14 @@ export class Stack {
     const where = makes ? [] : ["--stack", this.options.name, ...config];
     return run(join(root, "node_modules", ".bin", "pulumi"), [...args, "--color", "never", ...where], {
       cwd: this.options.program ?? root,
-      env: { ...this.environment(), ...env },
+      env: { ...this.environment(), ...(await this.engineHome()), ...env },
       ...rest,
     });
+  }
+
+  private async engineHome(): Promise<NodeJS.ProcessEnv> {
+    this.home ??= mkdtemp(join(this.options.directory, "run-")).then((own) => homeWithoutLog(own, process.env));
+    return this.home;
   }
 
   /** The environment in which a tool finds the stack as `npm run up -- --stack NAME --config-file FILE` names it. */
