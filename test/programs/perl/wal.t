@@ -83,8 +83,19 @@ for my $page (512, 4096, 65536) {
 }
 
 # A checksum as documented by SQLite, in both byte orders, with an overflow.
-is_deeply([ checksum([ 1, 2, 3, 4 ], 0, 0) ], [ 7, 14 ], 'a checksum by hand');
-is_deeply([ checksum([ 0xffffffff, 0xffffffff ], 1, 1) ], [ 1, 1 ], 'sums wrap at 32 bits');
+for my $big (0, 1) {
+    my $words = $big ? 'N*' : 'V*';
+    is_deeply([ checksum($big, pack($words, 1, 2, 3, 4), 0, 0) ], [ 7, 14 ], "a checksum by hand, in $words");
+    is_deeply([ checksum($big, pack($words, 0xffffffff, 0xffffffff), 1, 1) ], [ 1, 1 ], 'sums wrap at 32 bits');
+    # As the documentation words it, word by word.
+    for my $data (map { my $many = $_; pack 'N*', map { rand() < 0.2 ? 0xffffffff : int rand 2**32 } 1 .. 2 * $many } 1, 2, 7, 513) {
+        my @sums = (int rand 2**32, 0xffffffff);
+        my ($s0, $s1) = @sums;
+        my @x = unpack $words, $data;
+        while (my ($first, $second) = splice @x, 0, 2) { $s0 = ($s0 + $first + $s1) % 2**32; $s1 = ($s1 + $second + $s0) % 2**32 }
+        is_deeply([ checksum($big, $data, @sums) ], [ $s0, $s1 ], length($data) . " random bytes, in $words");
+    }
+}
 
 # Writing the frames into the main file gives the same bytes as SQLite's own checkpoint.
 {

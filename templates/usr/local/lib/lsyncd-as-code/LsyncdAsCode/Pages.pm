@@ -124,12 +124,12 @@ sub write_log {
     my ($log, $page, $found) = @_;
     my $salts = pack 'N2', map { int rand 2**32 } 1, 2;
     my $start = pack 'N4 a8', 0x377f0682, 3_007_000, $page, 0, $salts;
-    my @sums  = checksum([ unpack 'V*', $start ], 0, 0);
+    my @sums  = checksum(0, $start, 0, 0);
     write_at($log, 0, $start . pack 'N2', @sums);
     for my $i (0 .. $found->{many} - 1) {
         my $place = WAL_HEADER + $i * ($page + FRAME_HEADER);
         my $head  = substr($found->{numbers}, 4 * $i, 4) . pack 'N', $i == $found->{many} - 1 ? $found->{pages} : 0;
-        @sums = checksum([ unpack 'V*', $head . read_at($log, $place + FRAME_HEADER, $page) ], @sums);
+        @sums = checksum(0, $head . read_at($log, $place + FRAME_HEADER, $page), @sums);
         write_at($log, $place, $head . $salts . pack 'N2', @sums);
     }
     return;

@@ -13,16 +13,14 @@ our @EXPORT_OK = qw(
 
 use constant { WAL_HEADER => 32, FRAME_HEADER => 24, SHM_VERSION => 3_007_000 };
 
-# SQLite's running checksum over 32-bit words, two at a time (fileformat2.html, "Checksum Algorithm").
+# SQLite's running checksum over 32-bit words, two at a time (fileformat2.html, "Checksum Algorithm"), of $data, a multiple of 8 bytes.
+# $big: the words are big-endian. It takes most of the time of a walk, so both words of a pair are unpacked as one number.
 sub checksum {
-    my ($words, $sum1, $sum2) = @_;
-    # In 64 bits: an overflow does not affect the lower 32 bits, which are returned.
+    my ($big, undef, $sum1, $sum2) = @_;
+    # In 64 bits: what lies above the lower 32 bits does not affect them, and they are returned.
     use integer;
-    my $second = 1;
-    for (@$words) {
-        if ($second ^= 1) { $sum2 += $_ + $sum1 }
-        else              { $sum1 += $_ + $sum2 }
-    }
+    if ($big) { $sum2 += $_ + ($sum1 += $sum2 + ($_ >> 32)) for unpack 'q>*', $_[1] }
+    else      { $sum2 += ($_ >> 32) + ($sum1 += $sum2 + $_) for unpack 'q<*', $_[1] }
     return ($sum1 & 0xffffffff, $sum2 & 0xffffffff);
 }
 
@@ -35,19 +33,19 @@ sub wal_header {
     return undef if ($magic & ~1) != 0x377f0682 || $page < 512 || $page > 65536 || $page & ($page - 1);
     return {
         raw => $raw, page => $page, frame => $page + FRAME_HEADER, salts => substr($raw, 16, 8),
-        sums => [$sum1, $sum2], words => $magic & 1 ? 'N*' : 'V*',
+        sums => [$sum1, $sum2], big => $magic & 1,
     };
 }
 
 # Returns the wal-index header, which open connections keep in -shm. It is stored twice, with a checksum (in the
-# machine's byte order), so that a reader detects a torn one; undef then, and if no connection has initialised it.
+# machine's byte order, which is little-endian), so that a reader detects a torn one; undef then, and if no connection has initialised it.
 sub shm_header {
     my ($handle) = @_;
     my $raw = read_at($handle, 0, 100);
     return undef if length $raw < 100 || substr($raw, 0, 48) ne substr($raw, 48, 48);
     my ($version, $initialised, $frames) = unpack 'L x8 C x3 L', $raw;
     return undef if $version != SHM_VERSION || !$initialised;
-    my ($sum1, $sum2) = checksum([ unpack 'L10', $raw ], 0, 0);
+    my ($sum1, $sum2) = checksum(0, substr($raw, 0, 40), 0, 0);
     return undef if "$sum1 $sum2" ne join ' ', unpack 'x40 L2', $raw;
     # After the two copies: the number of frames that a checkpoint has written to the main file and synced.
     my $backfilled = unpack 'L', substr $raw, 96;
@@ -70,7 +68,7 @@ sub walk {
         for my $i (0 .. $count - 1) {
             my $frame = substr $data, $i * $header->{frame}, $header->{frame};
             return ($committed, $from) if substr($frame, 8, 8) ne $header->{salts};
-            ($sum1, $sum2) = checksum([ unpack $header->{words}, substr($frame, 0, 8) . substr($frame, FRAME_HEADER) ], $sum1, $sum2);
+            ($sum1, $sum2) = checksum($header->{big}, substr($frame, 0, 8) . substr($frame, FRAME_HEADER), $sum1, $sum2);
             my (undef, $size, undef, undef, $stored1, $stored2) = unpack 'N6', $frame;
             return ($committed, $from) if $sum1 != $stored1 || $sum2 != $stored2;
             $from++;
