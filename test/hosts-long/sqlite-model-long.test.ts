@@ -10,7 +10,7 @@ import { installTime, needPrograms } from "../support/programs";
 
 let folder: string;
 beforeAll(async () => {
-  await needPrograms("perl", "python3", "strace");
+  await needPrograms("perl", "python3");
   folder = mkdtempSync(path.join(tmpdir(), "sqlite-builds-"));
   await run("python3", ["-m", "venv", folder]);
 }, installTime);

@@ -1,4 +1,5 @@
-# For tests: all functions of the copier's modules in the caller, and a way to replace one of them in all modules.
+# For tests: all functions of the copier's modules in the caller, and a way to replace one of them in all modules. With names of modules:
+# only these, and those that they load.
 #
 #   perl -I templates/usr/local/lib/lsyncd-as-code -I test/support -MCopier -e 'print now_ns()'
 package Copier;
@@ -9,8 +10,9 @@ require LsyncdAsCode::System;
 my @MODULES = map { m{/(\w+)\.pm\z} } glob $INC{'LsyncdAsCode/System.pm'} =~ s{\w+\.pm\z}{*.pm}r;
 
 sub import {
+    my (undef, @only) = @_;
     my $caller = caller;
-    for my $module (@MODULES) {
+    for my $module (@only ? @only : @MODULES) {
         require "LsyncdAsCode/$module.pm";
         no strict 'refs';
         # A test has functions of its own by these names.

@@ -14,12 +14,16 @@ export interface Histories {
 
 /**
  * Replays so many histories, seeds `first` and on, with the copier called at every step (model/model.py says how).
- * `python` is the interpreter, `env` names another SQLite.
+ * `python` is the interpreter, `env` names another SQLite, `library` is a folder with another LsyncdAsCode.
  */
 export async function histories(
   first: number,
   count: number,
-  { python = "python3", env = {} }: { python?: string; env?: Record<string, string> } = {},
+  {
+    python = "python3",
+    env = {},
+    library = programs,
+  }: { python?: string; env?: Record<string, string>; library?: string } = {},
 ): Promise<Histories> {
   // More processes than processors: each waits now and then for a clock tick or for a traced process.
   const parts = Math.min(count, Math.max(2, cpus().length) * 2);
@@ -28,7 +32,7 @@ export async function histories(
     Array.from({ length: parts }, (_, part) => {
       const program = path.join(__dirname, "model/model.py");
       const many = Math.max(0, Math.min(each, count - part * each));
-      const args = ["-B", program, programs, String(first + part * each), String(many)];
+      const args = ["-B", program, library, String(first + part * each), String(many)];
       return run(python, args, { allowFailure: true, env: { ...process.env, ...env } });
     }),
   );

@@ -3,29 +3,38 @@
 #   perl -I LIBRARY -I test/support copier.pl SOURCE TARGET NAME     lines: "copy SEED", "kill SEED N": ended before its
 #                                                                    Nth step, or "cut SEED N": at its Nth system call that changes something
 #
+# A process that has the modules loaded starts another one for the work, and the next one when that was killed: memory is lost
+# then, as it would be on a host.
+#
 # Two times count as different after 12 ms instead of 50, and nothing is synced: a process that is killed loses nothing of what it wrote. A lock
 # that somebody holds is asked for once: nobody else runs meanwhile.
 use strict;
 use warnings;
-use POSIX ();
-use Copier;
+use FindBin qw($Bin);
+use lib $Bin;
+use Copier qw(Copy);
+use LsyncdAsCode::System qw(leave);
+use Traced qw(count_calls traced);
 my ($source, $target, $name) = @ARGV;
-$| = 1;
 
 replace(settled => sub { my (undef, $mtime, $at) = @_; return abs($at - $mtime) > 12_000_000 });
 replace(poll_for => sub { my (undef, undef, $try) = @_; return $try->() });
 replace($_ => sub { return }) for qw(sync sync_directory);
 
+# How the process that works has ended: no more lines, in the middle of a copy, or because the next copy needs a new one.
+use constant { DONE => 0, KILLED => 9, ANOTHER => 10 };
+
 # Steps at which it can be killed: all that changes something in the mirror. A write is cut in two.
 my $left = 0;
-sub step { return $left > 0 && --$left == 0 }
+sub step { return $left && --$left == 0 }
 replace(write_at => sub {
-    my ($original, $handle, $offset, $data) = @_;
-    if (step()) { $original->($handle, $offset, substr $data, 0, int rand(1 + length $data)); POSIX::_exit(9) }
-    return $original->($handle, $offset, $data);
+    my $original = shift;
+    if (step()) { $original->(@_[0, 1], substr $_[2], 0, int rand(1 + length $_[2])); leave(KILLED) }
+    # With the same arguments, which are not copied.
+    return &$original;
 });
 for my $name (qw(rename_file remove_file create_file set_mark set_times set_attributes)) {
-    replace($name => sub { my $original = shift; POSIX::_exit(9) if step(); return $original->(@_) });
+    replace($name => sub { my $original = shift; leave(KILLED) if step(); return $original->(@_) });
 }
 
 # Now and then there is no room for a whole copy.
@@ -37,36 +46,24 @@ sub attempt {
     return $done ? join ' ', $done->{state}, $done->{why} // '' : "died $@" =~ s/\s+/ /gr;
 }
 
-while (defined(my $line = <STDIN>)) {
-    my ($what, $seed, $at) = split ' ', $line;
-    srand $seed;
-    if ($what eq 'copy') { print attempt(), "\n"; next }
-    # In a process of its own, which may end. It does nothing before strace has it.
-    pipe my $said, my $say or die;
-    pipe my $go, my $start or die;
-    my $pid = fork // die "cannot fork: $!\n";
-    if (!$pid) {
-        close $start;
-        <$go>;
-        $left = $at if $what eq 'kill';
-        syswrite $say, attempt();
-        POSIX::_exit(0);
+# Makes one copy for each line. The caller waits for the answer before it writes the next line.
+sub work {
+    while (sysread STDIN, my $line, 100) {
+        my ($what, $seed, $at) = split ' ', $line;
+        srand $seed;
+        $left = $what eq 'kill' ? $at : 0;
+        # Beside openat that creates a file, the system calls that change something.
+        count_calls($at, qw(write pwrite64 renameat2 unlinkat mkdirat ftruncate fchmod fchown utimensat fsetxattr fallocate)) if $what eq 'cut';
+        syswrite STDOUT, attempt() . "\n";
+        leave(ANOTHER) if $what eq 'cut';
     }
-    close $_ for $say, $go;
-    my $strace = $what eq 'cut' ? traced($pid, $at) : undef;
-    close $start;
-    my $answer = do { local $/ = undef; <$said> };
-    waitpid $pid, 0;
-    close $strace if $strace;
-    print $answer eq '' ? 'killed' : $answer, "\n";
+    leave(DONE);
 }
 
-# Has a process killed at its Nth system call of those that change something.
-sub traced {
-    my ($pid, $at) = @_;
-    my $calls = 'write,pwrite64,renameat2,unlinkat,mkdirat,openat,ftruncate,fchmod,fchown,utimensat,fsetxattr,fallocate';
-    open my $strace, '-|', "exec strace -o /dev/null -e trace=$calls -e inject=$calls:signal=KILL:when=$at -p $pid 2>&1" or die;
-    my $line = <$strace> // '';
-    die "strace: $line" if $line !~ /attached/;
-    return $strace;
+while (1) {
+    my $pid = fork // die "cannot fork: $!\n";
+    work() unless $pid;
+    my ($ended, $signal) = traced($pid);
+    last if !$signal && $ended != KILLED && $ended != ANOTHER;
+    syswrite STDOUT, "killed\n" if $signal || $ended == KILLED;
 }

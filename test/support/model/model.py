@@ -27,6 +27,8 @@ import sys
 import tempfile
 import time
 
+from traced import count_calls, traced
+
 sqlite3 = importlib.import_module(os.environ.get("MODEL_SQLITE", "sqlite3"))
 KEY = os.environ.get("MODEL_KEY")
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -45,8 +47,7 @@ def connect(path, pragmas=()):
         c.execute("pragma key = '%s'" % KEY)
         # The key is made from the password at each opening: a quarter of a million rounds would be all that is tested.
         c.execute("pragma kdf_iter = 2")
-    c.execute("pragma synchronous = off")
-    for pragma in pragmas:
+    for pragma in (*pragmas, "synchronous = off"):
         c.execute("pragma " + pragma).fetchall()
     return c
 
@@ -57,6 +58,22 @@ def content(c):
     rows = c.execute("select i, n, b from t order by i").fetchall()
     # Format 2 of marshal writes equal values as equal bytes.
     return number, hashlib.sha1(marshal.dumps(rows, 2)).hexdigest()
+
+
+def whole(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(handle, os.fstat(handle).st_size)
+    finally:
+        os.close(handle)
+
+
+def write(path, data):
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        os.write(handle, data)
+    finally:
+        os.close(handle)
 
 
 class History:
@@ -83,6 +100,8 @@ class History:
         if self.random.random() < 0.5:
             self.pragmas.append("wal_autocheckpoint = %d" % self.random.choice((0, 1, 5, 50)))
         self.copier = copier
+        # The bytes of the mirror that were opened last, and what they read as.
+        self.files, self.found = None, None
 
     # --- the source ---------------------------------------------------------------------------------------------------
 
@@ -329,11 +348,10 @@ class History:
             self.connections.clear()
         seed, at = self.random.random(), self.random.choice((1, 2, 3, 5, 8, 13, 21, 40, 80, 130))
         receive, send = os.pipe()
-        go, start = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
-                os.read(go, 1)
+                count_calls()
                 self.random.seed(seed)
                 c = self.connect()
                 if self.random.random() < 0.3 and not KEY:
@@ -350,23 +368,11 @@ class History:
                 pass
             os._exit(0)
         os.close(send)
-        os.close(go)
-        # Of those that change something, the one of that number. The process does nothing before strace has it.
-        calls = "pwrite64,fdatasync,fsync,ftruncate,unlink,unlinkat"
-        strace = subprocess.Popen(
-            ["strace", "-o", "/dev/null", "-e", "trace=" + calls, "-e", "inject=%s:signal=KILL:when=%d" % (calls, at), "-p", str(pid)], stderr=subprocess.PIPE, text=True
-        )
-        while "attached" not in (strace.stderr.readline() or "attached"):
-            pass
-        os.write(start, b".")
-        os.close(start)
+        died = traced(pid, at)
         with os.fdopen(receive) as reports:
             self.hear(reports)
-        died = os.WIFSIGNALED(os.waitpid(pid, 0)[1])
         if self.trace:
             print("    call", at, "killed" if died else "not reached", "within a commit" if self.maybe else "")
-        strace.stderr.close()
-        strace.wait()
         self.after_death(lonely)
 
     def op_anew(self):
@@ -387,8 +393,8 @@ class History:
     # --- the mirror ---------------------------------------------------------------------------------------------------
 
     def ask(self, line):
-        self.copier.stdin.write(line + "\n")
-        said = self.copier.stdout.readline().strip()
+        os.write(self.copier.stdin.fileno(), line.encode() + b"\n")
+        said = os.read(self.copier.stdout.fileno(), 10000).decode().strip()
         if self.trace:
             print("   ", line, "->", said, "of", self.number)
         if not said or said.startswith("died"):
@@ -419,31 +425,43 @@ class History:
         return said in ("copied", "same")
 
     def read_mirror(self):
-        for suffix in FILES:
-            there = os.path.join(self.target, NAME) + suffix
-            if os.path.exists(self.opened + suffix):
-                os.remove(self.opened + suffix)
-            if os.path.exists(there):
-                if suffix in ("-shm", "-journal"):
-                    raise Fault("the mirror has a %s" % suffix)
-                shutil.copyfile(there, self.opened + suffix)
-        if not os.path.exists(self.opened):
+        """The number of the commit that the mirror reads as; -1 without a database."""
+        names = os.listdir(self.target)
+        for suffix in ("-shm", "-journal"):
+            if NAME + suffix in names:
+                raise Fault("the mirror has a %s" % suffix)
+        files = [whole(os.path.join(self.target, NAME + suffix)) if NAME + suffix in names else None for suffix in ("", "-wal")]
+        if files[0] is None:
             return -1
+        # The same bytes read as the same: they are opened once.
+        if files != self.files:
+            self.found = self.open_copy(*files)
+            self.files = files
+        number, state = self.found
+        if self.states.get(number) != state:
+            raise Fault("what the mirror has with number %d was never committed" % number)
+        return number
+
+    def open_copy(self, main, log):
+        """Opens a copy of a database and its log, and returns what `content` does."""
+        write(self.opened, main)
+        if log is not None:
+            write(self.opened + "-wal", log)
         c = None
         try:
-            c = connect(self.opened)
+            # Nobody else uses it, so it needs no -shm.
+            c = connect(self.opened, ["locking_mode = exclusive"])
             said = c.execute("pragma integrity_check").fetchall()
             if said != [("ok",)]:
                 raise Fault("integrity_check: %s" % str(said)[:200])
-            number, state = content(c)
-            if self.states.get(number) != state:
-                raise Fault("what the mirror has with number %d was never committed" % number)
-            return number
+            return content(c)
         except sqlite3.DatabaseError as error:
-            if "no such table" in str(error) and 0 in self.states:
-                return 0
             raise Fault("SQLite reports of the mirror: %s" % error)
         finally:
+            # Without its name, SQLite does not write the log into it when it is closed.
+            for suffix in ("", "-wal"):
+                if os.path.exists(self.opened + suffix):
+                    os.remove(self.opened + suffix)
             if c:
                 c.close()
 
@@ -506,7 +524,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="model-", dir=None if "--disk" in sys.argv else memory())
     command = ["perl", "-I", library, "-I", os.path.dirname(HERE), os.path.join(HERE, "copier.pl")]
     command += [os.path.join(folder, "source"), os.path.join(folder, "target"), NAME]
-    copier = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    copier = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     try:
         for seed in range(first, first + count):
             history = History(copier, folder, seed, trace)
