@@ -311,6 +311,62 @@ for my $how ([ 'by its days', sub { $up += 50 * 3600; return LsyncdAsCode::Gate:
     ok(with_few_files(sub { return !LsyncdAsCode::Gate::Delete::all(@volumes, [ { path => 'top', entries => 302 } ]) }), 'nested directories are deleted from the mirror');
     ok(!-e "$mirror/top", 'all of them');
 }
+# A subvolume in the mirror: nothing can be renamed from there to the kept files (EXDEV). A tmpfs stands for it.
+{
+    my ($source, $mirror) = map { File::Temp::tempdir(CLEANUP => 1) } 1 .. 2;
+    mkdir "$mirror/sub" or die;
+    system('mount', '-t', 'tmpfs', '-o', 'size=40M', 'sub', "$mirror/sub") == 0 or die 'cannot mount';
+    my $fill = sub {
+        system('bash', '-ec', q{cd "$0/sub"; mkdir -p dir/deep; echo text >file; echo more >dir/deep/one; ln -s ../file dir/link; mkfifo dir/fifo
+            truncate -s 20M dir/sparse; chown 12:34 file dir/deep; chmod 640 file; chmod 750 dir/deep; find . -depth -mindepth 1 -exec touch -d '2020-01-02 03:04:05.678' {} +}, $mirror) == 0 or die;
+    };
+    my $list = sub { my ($top) = @_; return join '', sort map { s/$top//r } `find $top -mindepth 1 \\( -type f -printf '%s ' -o -type d \\) -printf '%m %U:%G %T\@ $top/%P\n'` };
+    $fill->();
+    my $before = $list->("$mirror/sub");
+    my @volumes = map { LsyncdAsCode::Gate::Volume->new($_) } $source, $mirror;
+    my $said = '';
+    my $delete = sub {
+        local $SIG{__WARN__} = sub { $said .= "@_" };
+        $said = '';
+        my $kept = LsyncdAsCode::Gate::Kept->new($mirror, 2);
+        my @left = LsyncdAsCode::Gate::Delete::all(@volumes, [ { path => 'sub/dir', entries => 6 }, { path => 'sub/file', entries => 1 } ], kept => $kept);
+        $kept->save;
+        return join ' ', @left, '';
+    };
+    is($delete->() . $said, '', 'what is in a subvolume is deleted from the mirror');
+    is_deeply([ glob "$mirror/sub/*" ], [], 'all of it');
+    my ($hour) = glob "$mirror/.lsyncd-as-code/deleted/*";
+    is($list->("$hour/sub"), $before, 'and kept, with owners, modes and times');
+    is(readlink "$hour/sub/dir/link", '../file', 'links, too');
+    cmp_ok((stat "$hour/sub/dir/sparse")[12], '<', 1000, 'holes stay holes');
+    # Without room for a copy.
+    $fill->();
+    my $space = \&LsyncdAsCode::System::space;
+    {
+        no warnings 'redefine';
+        local *LsyncdAsCode::Gate::Restore::space = sub { my ($all) = $space->(@_); return ($all, $all * 0.05) };
+        is($delete->(), 'sub/dir sub/file ', 'without room for a copy it stays');
+        like($said, qr{\Acannot delete sub/dir from the mirror: it is on another file system than the kept files, and cannot be copied there: .* less than 5 percent of the file system free\n}, 'which is reported');
+    }
+    is($list->("$mirror/sub"), $before, 'as it was');
+    is($list->("$hour/sub"), $before, 'and what is kept stays kept');
+    is_deeply([ map { s{.*/}{}r } glob "$hour.2/sub/*" ], [], 'no part of a copy is left');
+    # A file that comes while it is copied.
+    {
+        no warnings 'redefine';
+        my $copy = \&LsyncdAsCode::Gate::Restore::copy;
+        local *LsyncdAsCode::Gate::Restore::copy = sub { my @done = $copy->(@_); if ($_[2] eq 'dir') { open my $file, '>', "$mirror/sub/dir/deep/new" or die } return @done };
+        is($delete->(), 'sub/dir ', 'an entry that comes meanwhile is not deleted uncounted');
+    }
+    like($said, qr/more was added/, 'which is reported');
+    # A database, by the worker.
+    for ('', '-wal') { open my $file, '>', "$mirror/sub/a.sqlite$_" or die; print {$file} "db$_" }
+    LsyncdAsCode::Gate::Grants::grant("$source/grants", $volumes[1], ['sub/a.sqlite'], 0);
+    is(LsyncdAsCode::Gate::Ask::delete_database($mirror, undef, 'sub/a.sqlite', "$source/grants", 2), 1, 'a database in a subvolume is deleted');
+    is(join(' ', map { s{.*/}{}r } glob("$hour/sub/a*"), glob "$mirror/sub/a*"), 'a.sqlite a.sqlite-wal', 'and kept');
+    @volumes = ();
+    system 'umount', '-l', "$mirror/sub";
+}
 chmod 0755, "$root/.lsyncd-as-code";
 ok(!eval { LsyncdAsCode::Gate::Kept->new($root, 2) } && $@ =~ /not for root alone/, 'a directory that others can enter is refused');
 

@@ -10,7 +10,7 @@ use Fcntl qw(SEEK_SET);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(
-    clock now_ns ticks pause number_of stat_ns stat_at fstat_ns fd_path seconds_of set_mtime free_bytes be_idle set_attribute
+    clock now_ns ticks pause number_of stat_ns stat_at fstat_ns fd_path seconds_of set_mtime space free_bytes be_idle set_attribute
     get_attribute read_at read_anew write_at sync fsync sync_file_system leave start_time date_time NS CHUNK O_CLOEXEC
 );
 

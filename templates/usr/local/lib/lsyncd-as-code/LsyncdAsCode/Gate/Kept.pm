@@ -4,18 +4,22 @@
 package LsyncdAsCode::Gate::Kept;
 use strict;
 use warnings;
-use Errno ();
+use Errno qw(EXDEV);
 use Fcntl qw(:DEFAULT :mode);
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Beneath qw(absent);
 use LsyncdAsCode::Gate::Age    ();
 use LsyncdAsCode::Gate::Delete ();
+use LsyncdAsCode::Gate::Restore ();
 use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Private qw(inside private read_file write_file);
 use LsyncdAsCode::System  qw(fd_path stat_ns O_CLOEXEC);
 
 # Their place in that directory, and the file that holds the number of entries.
 use constant { PLACE => 'deleted', COUNT => 'deleted.count' };
+
+# Percent of the target that they leave free.
+use constant FREE => 5;
 
 # $root: the target. $days: how long, 0 for not at all.
 sub new {
@@ -70,12 +74,32 @@ sub move {
         for my $part ($below, grep { length } split m{/}, $above) { $into = $into && $self->directory($into, $part) }
         # A second deletion of a path within the hour is kept beside the first.
         next if !$into || stat_ns(fd_path($into) . "/$name");
-        rename fd_path($from) . "/$name", fd_path($into) . "/$name" or die "cannot keep $path: $!\n";
+        if (!rename fd_path($from) . "/$name", fd_path($into) . "/$name") {
+            $!{EXDEV} or die "cannot keep $path: $!\n";
+            $self->copy($target, $path, $entries, $from, $into, $name);
+        }
         $self->{age}->added($below);
         last;
     }
     $self->{count} += $entries;
     return;
+}
+
+# Copies what is in a subvolume, from where nothing can be renamed to another, and removes it there. What cannot be copied stays in the mirror
+# ($! is not the error of a full disk then: that would remove what is kept, and at last delete this without keeping it).
+sub copy {
+    my ($self, $target, $path, $entries, $from, $into, $name) = @_;
+    my $volume = LsyncdAsCode::Gate::Volume->new(fd_path($into) . '/.');
+    my $failed = eval { LsyncdAsCode::Gate::Restore::copy($from, $into, $name, $path, FREE); 1 } ? undef : $@ =~ s/\s+\z//r;
+    if (defined $failed) {
+        my $all = 1e15;
+        eval { LsyncdAsCode::Gate::Delete::take($volume, $name, \$all, { leave => {}, everything => 1 }); 1 } or warn $@;
+        $! = EXDEV;
+        die "it is on another file system than the kept files, and cannot be copied there: $failed\n";
+    }
+    return if LsyncdAsCode::Gate::Delete::take($target, $path, \$entries, { leave => {} });
+    $! = EXDEV;
+    die "more was added to it while it was copied to the kept files\n";
 }
 
 # A directory above a kept entry; undef if something else has its name.

@@ -1,10 +1,10 @@
-# Restores deleted files: copies them from the kept files into the source, and never overwrites anything.
+# Restores deleted files: copies them from the kept files into the source, and never overwrites anything. Kept.pm copies with it, too.
 package LsyncdAsCode::Gate::Restore;
 use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :mode);
 use LsyncdAsCode::Beneath qw(absent open_source);
-use LsyncdAsCode::System  qw(fd_path fstat_ns read_at set_mtime stat_ns write_at CHUNK O_CLOEXEC);
+use LsyncdAsCode::System  qw(fd_path fstat_ns read_at set_mtime space stat_ns write_at CHUNK O_CLOEXEC);
 
 # Copies $path below the open directory $from to the same path below $to. Returns how many entries were created; reports those
 # that cannot be restored (a socket, a device). Dies if something is already there. A process that was in a directory when it was
@@ -55,8 +55,9 @@ sub own {
     return;
 }
 
+# $free: percent of the file system that a copy must leave free.
 sub copy {
-    my ($from, $to, $name, $path) = @_;
+    my ($from, $to, $name, $path, $free) = @_;
     my ($old, $new) = map { fd_path($_) . "/$name" } $from, $to;
     my $found = stat_ns($old) // return 0;
     my $mode  = $found->{mode};
@@ -71,7 +72,7 @@ sub copy {
         $found = fstat_ns($source);
         opendir my $names, fd_path($source) . '/.' or die "cannot read $path: $!\n";
         my $count = 1;
-        $count += copy($source, $made, $_, "$path/$_") for sort grep { $_ ne '.' && $_ ne '..' } readdir $names;
+        $count += copy($source, $made, $_, "$path/$_", $free) for sort grep { $_ ne '.' && $_ ne '..' } readdir $names;
         own($made, @$found{qw(mode uid gid)});
         set_mtime(fd_path($made) . '/.', $found->{mtime});
         return $count;
@@ -80,14 +81,28 @@ sub copy {
     my $in = open_source($old) // die "$path was replaced while it was restored\n";
     $found = fstat_ns($in);
     sysopen my $out, $new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600 or die "cannot make $path: $!\n";
-    for (my $at = 0;; $at += CHUNK) {
-        my $data = read_at($in, $at, CHUNK);
-        last if $data eq '';
-        write_at($out, $at, $data);
-    }
+    fill($in, $out, $path, $found->{size}, $free // 0);
     own($out, @$found{qw(mode uid gid)});
     set_mtime(fd_path($out), $found->{mtime});
     return 1;
+}
+
+# linux/fs.h, FICLONE: the copy shares the blocks, on btrfs also across subvolumes.
+use constant FICLONE => 0x40049409;
+
+# Copies the content; holes stay holes.
+sub fill {
+    my ($in, $out, $path, $bytes, $free) = @_;
+    return if ioctl $out, FICLONE, fileno $in;
+    my ($all, $left) = space(fd_path($out));
+    die "$path has $bytes bytes, which would leave less than $free percent of the file system free\n" if $free && $left - $bytes < $all * $free / 100;
+    my $at = 0;
+    while (length(my $data = read_at($in, $at, CHUNK))) {
+        write_at($out, $at, $data) if $data =~ /[^\0]/;
+        $at += length $data;
+    }
+    truncate $out, $at or die "cannot write $path: $!\n";
+    return;
 }
 
 1;

@@ -11,9 +11,6 @@ use LsyncdAsCode::Gate::Tally  ();
 use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Private ();
 
-# Percent of the target that kept deleted files leave free.
-use constant FREE => 5;
-
 # $repaired: { path => 1 } of files that a power cut damaged in the mirror, and that are mirrored again.
 sub new {
     my ($class, $settings, $limits, $pass, $repaired) = @_;
@@ -164,7 +161,7 @@ sub is_full {
     my ($self) = @_;
     return 0 unless $self->{kept}->hours;
     my ($size, $free) = LsyncdAsCode::System::space($self->{pass}{roots}[1] . '/.');
-    return $free < $size * FREE / 100;
+    return $free < $size * LsyncdAsCode::Gate::Kept::FREE / 100;
 }
 
 # Removes the oldest kept files. Returns 1 if there were any.
