@@ -237,7 +237,9 @@ More: docs/operations.md#where-the-state-lives"
   while IFS= read -r config; do
     is_ours "$config" && continue
     while IFS=$'\t' read -r source target; do
-      if [ "${source%/}" = "$SOURCE" ] && [ "${target%/}" = "$TARGET" ]; then
+      if [ -z "$source$target" ]; then
+        warn "The lsyncd configuration $config could not be read to its end within $READ_SECONDS s and $((READ_MEMORY / 1024)) MiB. If it mirrors to $TARGET, stop that lsyncd and remove the file."
+      elif [ "${source%/}" = "$SOURCE" ] && [ "${target%/}" = "$TARGET" ]; then
         # If there is a record, it names the owner of the mirror.
         [ -e "$STATE/volumes" ] && continue
         owner=true
@@ -364,6 +366,7 @@ check_all() {
   check_volume target "$TARGET" || both=false
   check_places
   check_neighbours
+  check_users_lsyncd
   if $both; then
     if source_id=$(volume_identity "$SOURCE") && target_id=$(volume_identity "$TARGET"); then
       check_pair
