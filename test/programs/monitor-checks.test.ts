@@ -611,6 +611,54 @@ describe("moving", () => {
   });
 });
 
+describe("a process that holds leases on files of the source", () => {
+  /** Leases three files in a directory as their owner, and opens one of them as rsync would, so that this waits. */
+  const leased = (directory: string) => `mkdir -p ${directory} && chmod 755 "$folder" ${directory}
+    touch ${directory}/{a,b,c} && chown nobody ${directory}/{a,b,c}
+    setpriv --reuid nobody --clear-groups python3 -c "
+import fcntl, signal, sys, time
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+files = [open(name, 'r+') for name in sys.argv[1:]]
+for file in files: fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+time.sleep(60)" ${directory}/{a,b,c} >/dev/null 2>&1 & holder=$!
+    until grep -q "LEASE .* $holder " /proc/locks; do sleep 0.05; done
+    echo $holder >"$folder/holder"
+    cat ${directory}/a >/dev/null 2>&1 &
+    until grep -q "LEASE  *BREAKING .* $holder " /proc/locks; do sleep 0.05; done\n`;
+  const inSource = leased('"$folder/source/leased"');
+  const still = `${alive()}\nwork_done() { echo 1; }; until_true() { "\${@:2}"; }; `;
+  const named = async () =>
+    `; process ${(await readFile(host.at("holder"), "utf8")).trim()} (python3, user nobody) holds leases on 3 files of ` +
+    "the source, and copying waits up to 45 s for each: end that process";
+
+  it("is named if nothing arrives", async () => {
+    expect(only(await host.check("moving", inSource + still))).toBe(
+      "problem moving a change in the source did not reach the target within 10 s, and nothing is being copied" +
+        (await named()),
+    );
+  });
+
+  it("is named with a backlog, and with databases that are behind", async () => {
+    await host.write({ "lsyncd.status": "There are 101 delays\n" });
+    expect(only(await host.check("backlog", `${inSource}sleep() { :; }; ${alive()}`))).toBe(
+      `problem backlog 101 changes are pending (limit 100)${await named()}`,
+    );
+    await host.write({ "state/sqlite/status.tsv": `updated\t${now}\tpending\t1\n${now - 900}\terror\ta.sqlite\tx\n` });
+    expect(only(await host.check("databases", inSource + alive()))).toContain(await named());
+  });
+
+  it("is not named if nothing is late, or for files elsewhere", async () => {
+    await host.write({ "lsyncd.status": "There are 3 delays\n" });
+    expect(only(await host.check("backlog", inSource + alive()))).toBe("ok - 3 changes are pending");
+    const elsewhere = "/dev/shm/lsyncd-as-code-leases";
+    await host.write({ "lsyncd.status": "There are 101 delays\n" });
+    expect(only(await host.check("backlog", `${leased(elsewhere)}sleep() { :; }; ${alive()}`))).toBe(
+      "problem backlog 101 changes are pending (limit 100)",
+    );
+    await rm(elsewhere, { recursive: true });
+  });
+});
+
 describe("exceptions", () => {
   const mark = "since 2026-11-28 18:00:00 UTC, primary lost\nstate in-use\n";
 

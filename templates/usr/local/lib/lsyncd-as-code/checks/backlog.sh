@@ -49,7 +49,7 @@ check_backlog() {
   measure backlog "$delays"
   if ((delays == 0)); then measure behind_seconds 0; elif volumes_fine; then measure behind_seconds "$(behind)"; fi
   if ((delays > backlog_limit)); then
-    problem backlog "$delays changes are pending (limit $backlog_limit)"
+    problem backlog "$delays changes are pending (limit $backlog_limit)$(leases)"
   else
     ok "$delays changes are pending"
   fi

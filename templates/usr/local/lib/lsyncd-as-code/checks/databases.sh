@@ -2,7 +2,7 @@
 
 # Reports databases whose copy has lagged for too long, one finding per cause.
 check_databases() {
-  local since cause path reason seconds count=0 total=0 name
+  local since cause path reason seconds count=0 total=0 leased='' name
   local -A stale=() oldest=() waiting=()
   if not_while_dead; then return; fi
   if [[ ! -r $databases ]]; then
@@ -26,9 +26,10 @@ check_databases() {
   measure databases_waiting "$total"
   if ((total == 0)); then measure databases_behind_seconds 0; fi
   for name in "${!waiting[@]}"; do measure "databases_waiting:$name" "${waiting[$name]}"; done
+  if ((${#stale[@]} > 0)); then leased=$(leases); fi
   for name in "${!stale[@]}"; do
     count=$((count + stale[$name]))
-    problem "stale-databases-$name" "${stale[$name]} databases are behind in the mirror ($name): ${oldest[$name]}"
+    problem "stale-databases-$name" "${stale[$name]} databases are behind in the mirror ($name): ${oldest[$name]}$leased"
   done
   if ((count == 0)); then ok "$total are waiting to be copied, none for more than $stale_limit s"; fi
 }

@@ -72,7 +72,7 @@ excuse() {
     if [[ ${last:-} != "$moved" || ! ${moved_at:-} =~ ^[0-9]{1,12}$ ]] || ((moved_at > up)); then moved_at=$up; fi
     put "$work/remember/first-pass" "$moved $moved_at"
     if ((up - moved_at >= period - 60)); then
-      problem moving-stuck "$1, but has not moved for $(((up - moved_at) / 60)) minutes"
+      problem moving-stuck "$1, but has not moved for $(((up - moved_at) / 60)) minutes$(leases)"
     else
       ok "$1"
     fi
@@ -83,9 +83,9 @@ excuse() {
   ((since <= up)) || since=$up
   put "$work/remember/busy-since" "$since"
   if ((up - since >= 3600)); then
-    problem moving-slow "no change has reached the target for $(((up - since) / 60)) minutes: $1"
+    problem moving-slow "no change has reached the target for $(((up - since) / 60)) minutes: $1$(leases)"
   else
-    ok "$1"
+    ok "$1$(leases)"
   fi
 }
 
@@ -145,7 +145,7 @@ check_moving() {
     return
   fi
   if ! until_true "$soon" arrived "$token" && ! until_true "$((most - soon))" arrived_or_busy "$token" "$before"; then
-    problem moving "a change in the source did not reach the target within $most s, and nothing is being copied"
+    problem moving "a change in the source did not reach the target within $most s, and nothing is being copied$(leases)"
   elif ! arrived "$token"; then
     excuse "${why:-$(busy "$before" || echo "a new change is pending")}"
   else
@@ -188,6 +188,6 @@ moving_between_runs() {
   elif before=$(work_done) && sleep 5 && why=$(busy "$before"); then
     excuse "$why"
   else
-    problem moving "a change made in the last run has not reached the target"
+    problem moving "a change made in the last run has not reached the target$(leases)"
   fi
 }

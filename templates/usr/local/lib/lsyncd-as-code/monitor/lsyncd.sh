@@ -74,6 +74,20 @@ not_while_dead() {
   fi
 }
 
+# Prints "; " and a sentence about a process that holds leases on files of the source while something waits to open one; nothing if there is
+# none. Its owner can lease a file (fcntl(2), F_SETLEASE), and the kernel ends a lease only when lease-break-time has passed.
+leases() {
+  local device number pid count name run_state session
+  device=$(findmnt -n -o MAJ:MIN -T "$lsyncd_source" 2>/dev/null) || return 0
+  # proc_locks(5): hexadecimal there.
+  printf -v device '%02x:%02x' "${device%%:*}" "${device##*:}"
+  read -r _ number pid < <(sed -nE "s/^[0-9]+: LEASE +BREAKING +[A-Z]+ ([0-9]+) $device:([0-9]+) .*/\2 \1/p" /proc/locks | sort -u | uniq -c)
+  if [[ -z $number ]] || ! process "$pid"; then return 0; fi
+  count=$(grep -cE "^[0-9]+: LEASE +(ACTIVE|BREAKING) +[A-Z]+ $pid $device:" /proc/locks)
+  printf '; process %s (%s, user %s) holds leases on %s files of the source, and copying waits up to %s s for each: end that process' \
+    "$pid" "$name" "$(stat -c %U "/proc/$pid" 2>/dev/null)" "$count" "$(number_in /proc/sys/fs/lease-break-time 45)"
+}
+
 volumes_fine() {
   [[ ${volumes_outcome:-} == fine ]]
 }
