@@ -176,7 +176,7 @@ it("mirrors and deletes files that their user has named like unfinished copies, 
   await shell("echo longer | tee source/.lsyncd-rsync.text source/.lsyncd-rsync.b");
   expect(await events(".lsyncd-rsync.text", ".lsyncd-rsync.b")).toBe(0);
   expect((await shell("cat target/.lsyncd-rsync.text target/.lsyncd-rsync.b")).stdout).toBe("longer\nlonger\n");
-  // What is missing is found.
+  // The verification finds a missing one.
   await shell("rm target/.lsyncd-rsync.b");
   const env = { ...process.env, LSYNCD_SETTINGS: at("settings") };
   const found = await run(join(programs, "lsyncd-verify"), ["--max-age", "0"], { env, allowFailure: true });
