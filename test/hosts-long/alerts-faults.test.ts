@@ -262,6 +262,7 @@ describe("an interruption of the monitor", () => {
     // A run counts only if it was in this boot.
     await host.sh(
       `booted=$(($(systemctl show -p UserspaceTimestampMonotonic --value) / 1000000)); while read -r up _ </proc/uptime; [ "\${up%.*}" -lt $((booted + 730)) ]; do sleep 5; done`,
+      { timeoutMs: 800_000 },
     );
     await host.monitor();
     // As if the last had been twelve minutes ago.
