@@ -110,6 +110,14 @@ describe("end --keep target", () => {
     expect(await host.read("lsyncd")).toBe("active\n");
   });
 
+  it("restores files that a user has named like unfinished copies, and nothing of root's own directory", async () => {
+    await inUse();
+    await host.shell(`cd target && echo mine | tee .lsyncd-rsync.text .lsyncd-rsync.a.sqlite
+      mkdir -p e/.lsyncd-rsync.private && echo copy >e/.lsyncd-rsync.private/copy.1.2`);
+    expect((await host.failover(["end", "--keep", "target"])).code).toBe(0);
+    expect(await host.shell("cat source/.lsyncd-rsync.{text,a.sqlite}; ls -A source/e")).toBe("mine\nmine\n");
+  });
+
   // More than the source has room for if its holes were written out: a grown database that was copied, and one that changed.
   it("keeps the holes of sparse databases", async () => {
     await host.shell("truncate -s 50M source/d.sqlite; cp -a --sparse=always source/d.sqlite target/");
