@@ -18,12 +18,14 @@ MODEL_SQLITE names another module than sqlite3, MODEL_KEY a key for one that enc
 """
 import importlib
 import os
+import pickle
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 from traced import count_calls, traced
 
@@ -72,8 +74,60 @@ def write(path, data):
         os.close(handle)
 
 
+class Nursery:
+    """A process that starts those which are killed. It never opens a database: a connection must not be carried over a fork
+    (https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_)."""
+
+    def __init__(self):
+        (orders, self.orders), (self.reports, reports) = os.pipe(), os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(self.orders)
+                with os.fdopen(orders, "rb") as orders:
+                    self.serve(orders, reports)
+            finally:
+                os._exit(1)
+        os.close(orders)
+        os.close(reports)
+        self.reports = os.fdopen(self.reports)
+
+    def serve(self, orders, reports):
+        while True:
+            try:
+                method, seed, at, state = pickle.load(orders)
+            except EOFError:
+                os._exit(0)
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    if at:
+                        count_calls()
+                    history = History.__new__(History)
+                    history.__dict__.update(state, random=random.Random(seed), states={})
+                    getattr(history, method)(reports)
+                except sqlite3.OperationalError:
+                    pass
+                except BaseException:
+                    traceback.print_exc()
+                os._exit(0)
+            os.write(reports, b"end %d 0\n" % (traced(pid, at) if at else os.waitpid(pid, 0)[1]))
+
+    def run(self, method, seed, at, state):
+        """Calls a method of a history in another process. Yields what it says, the last of it "end" and whether it was killed."""
+        os.write(self.orders, pickle.dumps((method, seed, at, state)))
+        for line in self.reports:
+            what, number, state = line.split()
+            yield what, int(number), int(state)
+        raise Fault("no more processes can be started")
+
+    def end(self):
+        os.close(self.orders)
+        os.waitpid(self.pid, 0)
+
+
 class History:
-    def __init__(self, copier, folder, seed, trace=False):
+    def __init__(self, copier, nursery, folder, seed, trace=False):
         self.random = random.Random(seed)
         self.trace = trace
         self.source, self.target = (os.path.join(folder, name) for name in ("source", "target"))
@@ -95,7 +149,7 @@ class History:
             self.pragmas.append("journal_size_limit = %d" % self.random.choice((0, 5000, 20000, 50000, 100001)))
         if self.random.random() < 0.5:
             self.pragmas.append("wal_autocheckpoint = %d" % self.random.choice((0, 1, 5, 50)))
-        self.copier = copier
+        self.copier, self.nursery = copier, nursery
         # The bytes of the mirror that were opened last, and what they read as.
         self.files, self.found = None, None
 
@@ -286,38 +340,30 @@ class History:
         if lonely:
             self.alone().close()
             self.connections.clear()
-        seed = self.random.random()
-        receive, send = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                self.random.seed(seed)
-                c = self.connect()
-                for _ in range(self.random.choice((0, 1, 2))):
-                    self.transaction(c)
-                    os.write(send, b"done %d %d\n" % (self.number, self.states[self.number]))
-                c.execute("pragma cache_size = 2")
-                c.execute("begin immediate")
-                self.change(c, self.rows())
-            except BaseException:
-                pass
-            os._exit(0)
-        os.close(send)
-        with os.fdopen(receive) as reports:
-            self.hear(reports)
-        os.waitpid(pid, 0)
+        self.hear("write_until_killed", self.random.random())
         self.after_death(lonely)
 
-    def hear(self, reports):
-        """What a process said of its commits before it was killed."""
-        for line in reports:
-            what, number, state = line.split()
-            self.states[int(number)] = int(state)
+    def write_until_killed(self, send):
+        c = self.connect()
+        for _ in range(self.random.choice((0, 1, 2))):
+            self.transaction(c)
+            os.write(send, b"done %d %d\n" % (self.number, self.states[self.number]))
+        c.execute("pragma cache_size = 2")
+        c.execute("begin immediate")
+        self.change(c, self.rows())
+
+    def hear(self, method, seed, at=None):
+        """Has another process call a method, and hears of its commits. Returns whether it was killed, at its system call of number `at`."""
+        state = {name: getattr(self, name) for name in ("path", "other", "pragmas", "number", "also")}
+        for what, number, state in self.nursery.run(method, seed, at, state):
+            if what == "end":
+                return number != 0
+            self.states[number] = state
             if what == "done":
-                self.number = int(number)
+                self.number = number
                 self.maybe = None
             else:
-                self.maybe = int(number)
+                self.maybe = number
 
     def after_death(self, lonely):
         """What comes after a process was killed: a look at what it left, a lost -shm, the next one that opens the database."""
@@ -343,33 +389,23 @@ class History:
             self.alone().close()
             self.connections.clear()
         seed, at = self.random.random(), self.random.choice((1, 2, 3, 5, 8, 13, 21, 40, 80, 130))
-        receive, send = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                count_calls()
-                self.random.seed(seed)
-                c = self.connect()
-                if self.random.random() < 0.3 and not KEY:
-                    # Its journals name a third one (a super-journal) in rollback mode.
-                    c.execute("attach ? as other", (self.other,))
-                    c.execute("create table if not exists other.u (n)")
-                    self.also = "insert into other.u values (%d)" % self.number
-                for _ in range(self.random.choice((1, 2, 4))):
-                    self.transaction(c, announce=send)
-                if self.random.random() < 0.5:
-                    c.execute("pragma wal_checkpoint(%s)" % self.random.choice(("passive", "truncate"))).fetchall()
-                c.close()
-            except BaseException:
-                pass
-            os._exit(0)
-        os.close(send)
-        died = traced(pid, at)
-        with os.fdopen(receive) as reports:
-            self.hear(reports)
+        died = self.hear("write_until_cut", seed, at)
         if self.trace:
             print("    call", at, "killed" if died else "not reached", "within a commit" if self.maybe else "")
         self.after_death(lonely)
+
+    def write_until_cut(self, send):
+        c = self.connect()
+        if self.random.random() < 0.3 and not KEY:
+            # Its journals name a third one (a super-journal) in rollback mode.
+            c.execute("attach ? as other", (self.other,))
+            c.execute("create table if not exists other.u (n)")
+            self.also = "insert into other.u values (%d)" % self.number
+        for _ in range(self.random.choice((1, 2, 4))):
+            self.transaction(c, announce=send)
+        if self.random.random() < 0.5:
+            c.execute("pragma wal_checkpoint(%s)" % self.random.choice(("passive", "truncate"))).fetchall()
+        c.close()
 
     def op_anew(self):
         self.alone().close()
@@ -518,12 +554,13 @@ def main():
     trace = "--trace" in sys.argv
     faults = looks = 0
     folder = tempfile.mkdtemp(prefix="model-", dir=None if "--disk" in sys.argv else memory())
+    nursery = Nursery()
     command = ["perl", "-I", library, "-I", os.path.dirname(HERE), os.path.join(HERE, "copier.pl")]
     command += [os.path.join(folder, "source"), os.path.join(folder, "target"), NAME]
     copier = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     try:
         for seed in range(first, first + count):
-            history = History(copier, folder, seed, trace)
+            history = History(copier, nursery, folder, seed, trace)
             try:
                 history.run()
             except Fault as fault:
@@ -533,6 +570,7 @@ def main():
                 history.end()
         print("%d histories from seed %d, SQLite %s: %d faults" % (count, first, sqlite3.sqlite_version, faults))
     finally:
+        nursery.end()
         copier.stdin.close()
         copier.wait()
         shutil.rmtree(folder)
