@@ -238,7 +238,7 @@ More: docs/operations.md#where-the-state-lives"
     is_ours "$config" && continue
     while IFS=$'\t' read -r source target; do
       if [ -z "$source$target" ]; then
-        warn "The lsyncd configuration $config could not be read to its end within $READ_SECONDS s and $((READ_MEMORY / 1024)) MiB. If it mirrors to $TARGET, stop that lsyncd and remove the file."
+        warn "The lsyncd configuration $config could not be read to its end: it has an error, or needs more than $READ_SECONDS s or $((READ_MEMORY / 1024)) MiB. If it mirrors to $TARGET, stop that lsyncd and remove the file."
       elif [ "${source%/}" = "$SOURCE" ] && [ "${target%/}" = "$TARGET" ]; then
         # If there is a record, it names the owner of the mirror.
         [ -e "$STATE/volumes" ] && continue

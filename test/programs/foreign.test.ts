@@ -69,6 +69,20 @@ describe("a configuration", () => {
     expect(read(`${sync}local x = nil + 1`).text).toBe("/a\t/b\n\n");
     expect(read("this is no Lua").text).toBe("\n");
   });
+
+  it("that could not be read to its end is a warning, and a mirror that it lists before is refused", () => {
+    writeFileSync(join(root, "x.lua"), `${sync}local x = nil + 1`);
+    const text = `${script({ ...VARIABLES, SOURCE: "/s", STATE: root, ID: "a/b/c/d" }, ["report.sh", "foreign.sh", "checks.sh"])}
+      CONFIG='${root}/x.lua'
+      target_is_ours
+      printf '%s\n' "warns: \${warnings[*]}" "refuses: \${findings[*]}"`;
+    const { stdout } = spawnSync("bash", ["--norc", "-u", "-c", 'eval "$(cat)"'], { input: text, encoding: "utf8" });
+    expect(stdout).toContain(
+      `warns: The lsyncd configuration ${root}/x.lua could not be read to its end: it has an error, or needs more than 10 s or 256 MiB. ` +
+        "If it mirrors to /mnt/storage_do_2, stop that lsyncd and remove the file.",
+    );
+    expect(stdout).toContain(`refuses: Another lsyncd configuration, ${root}/x.lua, mirrors /a to /b.`);
+  });
 });
 
 describe("a process named lsyncd", () => {
