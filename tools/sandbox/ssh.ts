@@ -34,7 +34,7 @@ export function sshArgs(host: Reachable, user: "root" | "admin" = host.user): st
     `UserKnownHostsFile=${sshQuote(host.knownHostsPath)}`,
     "GlobalKnownHostsFile=/dev/null",
     "StrictHostKeyChecking=yes",
-    "ConnectTimeout=10",
+    "ConnectTimeout=30",
     "LogLevel=ERROR",
   ];
   return [
