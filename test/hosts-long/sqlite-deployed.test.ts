@@ -6,6 +6,8 @@ jest.setTimeout(600_000);
 
 let d: Deployment;
 const copy = "/var/tmp/mirror-copy";
+/** Where the worker makes its copies. */
+const copies = (): string => `${d.host.target}/.lsyncd-as-code/copies`;
 const worker = "pgrep -f '[l]syncd-as-code/sqlite-copier'";
 
 /** Copies the mirror while all its writers are stopped, as if the primary were lost at this moment. */
@@ -148,7 +150,7 @@ describe("scheduled verification", () => {
   });
 
   it("is removed with the setting", async () => {
-    await d.configure({});
+    await d.configure({ verifySchedule: "" });
     succeeded(await d.stack.up());
     expect(await timer("ActiveState")).toBe("inactive");
     expect(await on(d.host, "ls /etc/systemd/system | grep -c verify || true")).toBe("0");
@@ -162,7 +164,7 @@ describe("the copier", () => {
       expect(faults(await mirrored())).toEqual([]);
     }
     expect(await caughtUp(20)).toBeLessThan(15);
-    expect(await on(d.host, `find ${d.host.target} -name '.lsyncd-rsync.*' -mmin +1`)).toBe("");
+    expect(await on(d.host, `find ${copies()} -mindepth 1 -mmin +1`)).toBe("");
   });
 
   it("ends with lsyncd, and the next one continues the remaining work", async () => {
@@ -216,10 +218,7 @@ describe("a source that is unmounted during a copy", () => {
       const before = await mirrored();
       // A copy is under way when the worker's own files are in the mirror, often only for some hundredths of a second, so
       // the host itself waits for it. A busy volume can only be unmounted lazily.
-      await on(
-        d.host,
-        `timeout 20 sh -c 'until find "$0" -name ".lsyncd-rsync.*" | grep -q .; do :; done' ${d.host.target}`,
-      );
+      await on(d.host, `timeout 20 sh -c 'until ls "$0" | grep -q .; do :; done' ${copies()}`);
       await umount(d.host, "source", { lazy: true });
       await application("stop");
       await new Promise((done) => setTimeout(done, 2500));
@@ -239,7 +238,7 @@ describe("a full target", () => {
     const before = await mirrored();
     await on(
       d.host,
-      `fallocate -l $(($(stat -f -c '%a * %S' ${d.host.target}) - 65536)) ${d.host.target}/lost+found/fill`,
+      `fallocate -l $(($(stat -f -c '%f * %S' ${d.host.target}) - 65536)) ${d.host.target}/lost+found/fill`,
     );
     await writing();
     await new Promise((done) => setTimeout(done, 6000));
@@ -257,11 +256,7 @@ describe("with sqliteSafe false", () => {
     await d.configure({ sqliteSafe: false });
     succeeded(await d.stack.up());
     expect(await on(d.host, "cat /etc/lsyncd/lsyncd.conf.lua")).not.toContain("inotifyMode");
-    const program = await on(
-      d.host,
-      `sed -n "s/^ *binary *= *['\\"]\\(.*\\)['\\"],$/\\1/p" /etc/lsyncd/lsyncd.conf.lua`,
-    );
-    expect(await on(d.host, `grep '^my .copier' '${program}'`)).toContain("/usr/bin/rsync");
+    expect(await on(d.host, "grep '^copy_program' /etc/lsyncd/mirror.conf")).toContain("/usr/bin/rsync");
     expect(await on(d.host, "ls /usr/local/lib/lsyncd-as-code/LsyncdAsCode")).not.toContain("Copy.pm");
     await writing();
     await new Promise((done) => setTimeout(done, 4000));

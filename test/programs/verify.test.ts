@@ -257,6 +257,35 @@ import sqlite3; c = sqlite3.connect("target/a.sqlite"); c.execute("update t set 
   });
 });
 
+describe("a database that is written all the time, so that it is never seen at the same commit as its source", () => {
+  /** Runs lsyncd-verify while the source changes several times a second; the mirror stays sound, and at an earlier state. */
+  async function whileWritten(write: string): Promise<Verdict> {
+    await mirror();
+    await shell(`while [ ! -e end ]; do ${write}; sleep 0.2; done >/dev/null 2>&1 & sleep 1`);
+    try {
+      return await verify("--checksum", "--max-age", "600");
+    } finally {
+      await shell("touch end");
+    }
+  }
+
+  it("is no finding if SQLite finds its copy sound: a weekly verification would cause an alert each week", async () => {
+    await shell("sqlite3 source/a.sqlite 'create table t (a); insert into t values (1)'");
+    expect(await whileWritten("sqlite3 source/a.sqlite 'insert into t values (2)'")).toEqual({
+      code: 0,
+      findings: [],
+      summary: "1 files, 1 databases: 0 faults, 0 not checked",
+    });
+  });
+
+  it("is not checked if it is encrypted", async () => {
+    await shell("head -c 81920 /dev/urandom >source/a.sqlite");
+    const write = "head -c 16 /dev/urandom | dd of=source/a.sqlite conv=notrunc status=none";
+    const { code, findings } = await whileWritten(write);
+    expect([code, findings]).toEqual([2, [expect.stringMatching(/^UNCHECKED a\.sqlite: .*: written continuously/)]]);
+  });
+});
+
 describe("the private directory for copies of databases", () => {
   beforeEach(async () => {
     await database("source/a.sqlite");

@@ -89,11 +89,14 @@ sub look_at {
         return ('fault', "SQLite reports: $answer") if $answer ne 'ok';
         return unless $option->{checksum};
     }
-    my ($kind, $what) = $self->compare_with_source($path);
+    my ($kind, $what, $busy) = $self->compare_with_source($path);
+    # SQLite has found it sound, and its age shows that the mirror follows: no reason for an alert.
+    return if $busy && $plain && $self->{shell};
     return $kind ? ($kind, ($plain ? '' : 'encrypted or not a database, compared by content: ') . $what) : ();
 }
 
-# The committed state of the source, taken under its locks, beside the mirror's: nothing when they are equal, or what differs.
+# The committed state of the source, taken under its locks, beside the mirror's: nothing when they are equal, or what differs, and
+# whether only because the database is written all the time.
 sub compare_with_source {
     my ($self, $path) = @_;
     my ($volumes, $private) = ($self->{volumes}, $self->private_path);
@@ -116,9 +119,9 @@ sub compare_with_source {
         }
         pause(1.3);
     }
-    # A database that is written all the time is never seen at the same commit; its age shows that the mirror follows.
+    # Such a database is never seen at the same commit.
     my $recent = grep { defined && $_ < $self->{option}{max_age} } map { $volumes->age("$path$_") } '', '-wal';
-    return $recent ? ('unchecked', "written continuously ($why)") : ('fault', "differs from the source: $why");
+    return $recent ? ('unchecked', "written continuously ($why)", 1) : ('fault', "differs from the source: $why");
 }
 
 sub difference {
