@@ -1,4 +1,4 @@
-import { succeeded } from "../support/deployment";
+import { eventually, succeeded } from "../support/deployment";
 import { row } from "../support/faults";
 import { prepareVm, testMs, type VmDeployment } from "../support/vm";
 
@@ -119,7 +119,12 @@ describe("XFS with the quota of a project", () => {
     await limit(20);
     await d.on(`for i in $(seq 400); do head -c 200000 /dev/urandom >${source}/small/$i; done`);
     await mirrors("beside");
-    await d.until("they are reported", async () => (await monitor()).includes("no room for"));
+    await eventually(
+      async () => (await monitor()).includes("no room for"),
+      600,
+      async () =>
+        `${await monitor()}\n${await d.on("tr '\\0' '\\n' </run/lsyncd-as-code/no-room | head; journalctl -u lsyncd -o cat | grep -v '^/' | tail -n 60", { allowFailure: true })}`,
+    );
     await limit(200);
     await d.identical();
   });
@@ -131,6 +136,12 @@ it("a user at the quota of an ext4 keeps no other's file from the mirror", async
      sed -i 's|^/dev/mapper/nvme2n1 .*|/dev/mapper/nvme2n1 ${target} ext4 noauto 0 2|' /etc/fstab; systemctl daemon-reload
      command -v setquota >/dev/null || { apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends quota >/dev/null; }
      quotaon -u ${target} 2>/dev/null; setquota -u alice 0 20000 0 0 ${target}`,
+  );
+  // A service that an operator has stopped stays stopped; one that the guard refuses to start is started by a deployment.
+  await d.on("systemctl start lsyncd", { allowFailure: true });
+  await d.until(
+    "the guard refuses",
+    async () => (await d.attempt("systemctl is-active lsyncd")).stdout.trim() !== "active",
   );
   succeeded(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "true" }));
   await d.identical();
