@@ -7,6 +7,7 @@
 # a database shows whether it is in a committed state. The checks are in application.ts.
 use strict;
 use warnings;
+use IO::Handle ();
 use IPC::Open2 qw(open2);
 
 my ($log_path, $pause) = (shift, shift // 0.03);
@@ -78,7 +79,7 @@ SQL
     return;
 }
 
-# A mail as an MTA delivers it: written beside, renamed into place. Old ones are deleted, those of earlier runs too, so
+# A mail as an MTA delivers it: written beside, on the disk, renamed into place. Old ones are deleted, those of earlier runs too, so
 # that there are 40 at most: a mirror that shrinks much within minutes would be held.
 my @mails = sort { ($a =~ /(\d+)\.eml/)[0] <=> ($b =~ /(\d+)\.eml/)[0] } glob "$storage/incoming/*.eml";
 my ($delivered) = @mails ? $mails[-1] =~ /(\d+)\.eml/ : 0;
@@ -86,7 +87,7 @@ sub deliver {
     my $path = "$storage/incoming/" . ++$delivered . '.eml';
     open my $mail, '>', "$path.new" or die "$path: $!\n";
     print {$mail} "Subject: mail $delivered\n\n", join('', map { chr 33 + rand 90 } 1 .. 2000), "\n.\n";
-    close $mail or die "$path: $!\n";
+    $mail->flush && $mail->sync && close $mail or die "$path: $!\n";
     rename "$path.new", $path or die "$path: $!\n";
     push @mails, $path;
     unlink shift @mails if @mails > 40;
