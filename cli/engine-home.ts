@@ -1,5 +1,5 @@
 import { mkdir, readdir, symlink, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { homeOf } from "../toolchain/home";
 
 /** Where the engine writes its log, in its home. */
@@ -14,7 +14,7 @@ const created = ["plugins", "workspaces"];
  * else is linked to the real home. The engine replaces the file with credentials, so it gets the place of the real one.
  */
 export async function homeWithoutLog(directory: string, env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
-  const real = dirname(homeOf(env).plugins);
+  const real = homeOf(env).folder;
   for (const name of created) await mkdir(join(real, name), { recursive: true });
   const home = join(directory, "engine-home");
   await mkdir(home);

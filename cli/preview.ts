@@ -41,11 +41,10 @@ async function preview(
   engine: string,
   args: string[],
   log: string,
-  home: NodeJS.ProcessEnv,
+  env: NodeJS.ProcessEnv,
   stdoutIsTaken: boolean,
 ): Promise<Ended> {
   const interactive = process.stdin.isTTY && process.stdout.isTTY && !stdoutIsTaken;
-  const env = { ...process.env, ...home, PULUMI_DEBUG_COMMANDS: "true", PULUMI_SKIP_UPDATE_CHECK: "true" };
   const child = spawn(engine, ["preview", ...args, "--event-log", log], {
     cwd: root,
     env,
@@ -97,10 +96,11 @@ async function main(argv: string[]): Promise<number> {
   let worst = 0;
   try {
     const home = await homeWithoutLog(folder, process.env);
+    const env = { ...process.env, ...home, PULUMI_DEBUG_COMMANDS: "true", PULUMI_SKIP_UPDATE_CHECK: "true" };
     for (const [index, stack] of stacks.entries()) {
       const log = join(folder, `${index}.json`);
       const args = [...(stack === "" ? [] : ["--stack", stack]), ...options.rest];
-      const { code, tail } = await preview(engine.path, args, log, home, stdoutIsTaken);
+      const { code, tail } = await preview(engine.path, args, log, env, stdoutIsTaken);
       const seen = await readEventLog(log);
       if (seen.steps.length === 0 && seen.messages.length === 0 && tail.trim() !== "")
         seen.messages.push({ severity: "error", text: tail.trim() });

@@ -30,9 +30,9 @@ async function answers(path: string): Promise<boolean> {
 }
 
 /**
- * The engine's environment; `directory` is this run's. The command plugin fails if the ssh-agent is gone, even when it has a private key, so such an agent
- * is removed from the environment. A host whose preflight fails does not stop an update of the others. The preview of an update
- * shares what it learns with the rest of the run (infra/passwords.ts).
+ * The engine's environment; `directory` is this run's. The command plugin fails if the ssh-agent is gone, even when it has a private
+ * key, so such an agent is removed from the environment. A host whose preflight fails does not stop an update of the others. The
+ * preview of an update shares what it learns with the rest of the run (infra/passwords.ts).
  */
 async function environment(
   directory: string,

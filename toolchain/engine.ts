@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { chmod, copyFile, mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { download, downloadEnding } from "./download";
 import { isExecutable, markedHash, marker, replaceFolder } from "./files";
 import { goBuild, goModuleFolder, type GoProgram, requireGo } from "./go";
@@ -108,13 +108,12 @@ export async function buildEngine(home: Home, staging: string, env: NodeJS.Proce
   await mkdir(join(built, "lib"));
   await step(say, "building its language host", async () => {
     await goBuild(LANGUAGE_HOST, join(built, "lib", "pulumi-language-nodejs"), env);
-    await copyFile(LANGUAGE_HOST_START, join(bin, "pulumi-language-nodejs"));
-    await chmod(join(bin, "pulumi-language-nodejs"), 0o755);
     const scripts = join(await goModuleFolder(LANGUAGE_HOST, SDK_MODULE, env), "nodejs", "dist");
-    for (const name of COMPANIONS) {
-      await copyFile(join(scripts, name), join(bin, name));
+    for (const from of [LANGUAGE_HOST_START, ...COMPANIONS.map((name) => join(scripts, name))]) {
+      const to = join(bin, basename(from));
+      await copyFile(from, to);
       // Go keeps its module cache read-only, without execute bits.
-      await chmod(join(bin, name), 0o755);
+      await chmod(to, 0o755);
     }
   });
   await step(say, "building the engine itself", () => goBuild(ENGINE, join(bin, "pulumi"), env));

@@ -7,8 +7,10 @@ export const ENGINE_VERSION = "3.250.0";
 /** The version of the command plugin, the same as that of the package @pulumi/command. */
 export const COMMAND_VERSION = "1.2.1";
 
-/** The places below PULUMI_HOME that this toolchain reads and writes: its caches of versions and plugins, nothing else. */
+/** PULUMI_HOME, and the places below it that this toolchain reads and writes: its caches of versions and plugins, nothing else. */
 export interface Home {
+  /** The engine's own home. */
+  folder: string;
   versions: string;
   /** Where `npx pulumi` looks for the engine, and the engine for its language host. */
   engine: string;
@@ -26,8 +28,10 @@ export interface Home {
 export function homeOf(env: NodeJS.ProcessEnv): Home {
   const set = env.PULUMI_HOME ?? "";
   const versions = join(set === "" ? join(homedir(), ".pulumi") : set, "versions");
-  const plugins = join(set === "" ? join(entryHome(), ".pulumi") : set, "plugins");
+  const folder = set === "" ? join(entryHome(), ".pulumi") : set;
+  const plugins = join(folder, "plugins");
   return {
+    folder,
     versions,
     engine: join(versions, ENGINE_VERSION),
     plugins,

@@ -31,18 +31,22 @@ LUA
     <(sed -nE 's/^[[:space:]]*target[[:space:]]*=[[:space:]]*"([^"]*)".*/\1/p' "$1")
 }
 
-# The processes of lsyncd: those of root, and the service's. Any user can name a process so.
-lsyncd_processes() {
-  pgrep -x -u root lsyncd
-  systemctl show -p MainPID --value lsyncd.service 2>/dev/null | grep -vx 0
+# Sets lsyncd_pids to the processes of lsyncd, one a line: those of root, and the service's. Any user can name a process so. Asks once.
+find_lsyncds() {
+  [ -z "${lsyncd_pids+set}" ] || return 0
+  lsyncd_pids=$(
+    pgrep -x -u root lsyncd
+    systemctl show -p MainPID --value lsyncd.service 2>/dev/null | grep -vx 0
+  )
 }
 
 # The configurations in use on this host: Debian's path, and those of running lsyncds.
 foreign_configs() {
   local pid argument
+  find_lsyncds
   {
     [ ! -f "$1" ] || printf '%s\n' "$1"
-    for pid in $(lsyncd_processes); do
+    for pid in $lsyncd_pids; do
       while IFS= read -r -d '' argument; do
         case "$argument" in /*.lua | /*.conf) [ ! -f "$argument" ] || printf '%s\n' "$argument" ;; esac
       done 2>/dev/null <"/proc/$pid/cmdline"
@@ -52,11 +56,11 @@ foreign_configs() {
 
 # Warns about processes of other users that are named lsyncd: what they say of themselves proves nothing.
 check_users_lsyncd() {
-  local pids pid user ours
+  local pids pid user
   pids=$(pgrep -x lsyncd) || return 0
-  ours=$'\n'$(lsyncd_processes)$'\n'
+  find_lsyncds
   for pid in $pids; do
-    [[ $ours != *$'\n'"$pid"$'\n'* ]] || continue
+    [[ $'\n'$lsyncd_pids$'\n' != *$'\n'"$pid"$'\n'* ]] || continue
     user=$(stat -c %U "/proc/$pid" 2>/dev/null) || continue
     warn "Process $pid of user $user is named lsyncd, and was not examined. If it mirrors to $TARGET, stop it."
   done

@@ -4,7 +4,8 @@ use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :mode);
 use LsyncdAsCode::Beneath qw(absent open_source);
-use LsyncdAsCode::System  qw(fd_path fstat_ns read_at set_mtime space stat_ns write_at CHUNK O_CLOEXEC);
+use LsyncdAsCode::Sparse  qw(copy_sparse);
+use LsyncdAsCode::System  qw(fd_path fstat_ns set_mtime space stat_ns O_CLOEXEC);
 
 # Copies $path below the open directory $from to the same path below $to. Returns how many entries were created; reports those
 # that cannot be restored (a socket, a device). Dies if something is already there. A process that was in a directory when it was
@@ -96,12 +97,7 @@ sub fill {
     return if ioctl $out, FICLONE, fileno $in;
     my ($all, $left) = space(fd_path($out));
     die "$path has $bytes bytes, which would leave less than $free percent of the file system free\n" if $free && $left - $bytes < $all * $free / 100;
-    my $at = 0;
-    while (length(my $data = read_at($in, $at, CHUNK))) {
-        write_at($out, $at, $data) if $data =~ /[^\0]/;
-        $at += length $data;
-    }
-    truncate $out, $at or die "cannot write $path: $!\n";
+    copy_sparse($in, $out, sub { return undef });
     return;
 }
 
