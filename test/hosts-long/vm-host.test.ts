@@ -21,18 +21,7 @@ afterAll(async () => {
 });
 
 const shown = (): Promise<string> => d.on("systemctl show -p StatusText --value lsyncd");
-const monitor = async (): Promise<string> => (await d.attempt("/usr/local/bin/lsyncd-monitor.sh")).stdout;
 const mirrored = (): Promise<string> => d.on("cd /mnt/storage_do_2/data && cat $(seq 20) | cksum");
-
-/** A new file arrives in the mirror. */
-async function mirrors(): Promise<void> {
-  const token = String(Math.random());
-  await d.on(`echo ${token} >/mnt/storage_do_1/alive`);
-  await d.until(
-    "a new file arrives",
-    async () => (await d.attempt("cat /mnt/storage_do_2/alive")).stdout.trim() === token,
-  );
-}
 
 it("the kernel enforces both services' limits", async () => {
   for (const unit of ["lsyncd.service", "lsyncd-monitor.service"]) {
@@ -45,7 +34,7 @@ it("the kernel enforces both services' limits", async () => {
   expect(await d.on("cat /sys/fs/cgroup/system.slice/lsyncd.service/memory.max")).toBe(String(1 << 30));
   expect(await d.on("cat /sys/module/apparmor/parameters/enabled")).toBe("Y");
   await d.on("systemctl start lsyncd-monitor.service");
-  await mirrors();
+  await d.mirrors();
   expect(await d.on("journalctl -b --no-pager | grep -E 'apparmor=.DENIED|audit.*SECCOMP' || true")).toBe("");
 });
 
@@ -76,7 +65,7 @@ it("an lsyncd that leaks memory is restarted, and mirrors again", async () => {
     (await d.on("journalctl -b -u lsyncd --no-pager")).includes("oom-kill"),
   );
   await d.on("systemctl set-property --runtime lsyncd.service MemoryMax=1G");
-  await mirrors();
+  await d.mirrors();
   await row({
     injected: `A process of lsyncd.service takes more than its memory limit (cgroup v2, ${where})`,
     happened: "the kernel killed it, systemd restarted the service, and it mirrored again",
@@ -97,7 +86,7 @@ it("systemctl status reports a lazily unmounted volume, and locked volumes, at o
   await d.until("one", async () => /^waiting: the source volume is not mounted at \S+ *$/.test(await shown()));
   expect(await mirrored()).toBe(before);
   await unlock(d.host, "source");
-  await mirrors();
+  await d.mirrors();
   await d.identical();
   expect(await shown()).toBe("mirroring");
   await row({
@@ -109,18 +98,18 @@ it("systemctl status reports a lazily unmounted volume, and locked volumes, at o
 
 it("cryptsetup close under load is refused, and no data is lost", async () => {
   expect((await d.attempt("cryptsetup close nvme2n1")).code).not.toBe(0);
-  await mirrors();
+  await d.mirrors();
 });
 
 it("a suspended machine, and a jumping clock, trigger no alert", async () => {
   await monitorCommand(d.host, "stop");
   await new Promise((resolve) => setTimeout(resolve, 30_000));
   await monitorCommand(d.host, "cont");
-  await mirrors();
+  await d.mirrors();
   for (const jump of ["2 hours ago", "2 days 2 hours"]) {
     await d.on(`date -s '${jump}' >/dev/null`);
-    await mirrors();
-    const text = await monitor();
+    await d.mirrors();
+    const text = await d.monitor();
     expect(text).not.toContain("no answer");
     expect(text).not.toMatch(/PROBLEM +(moving|service|volumes|monitor) /);
   }
@@ -145,13 +134,13 @@ it.each(["target", "source"] as const)(
       "the file system is read-only",
       async () => (await d.attempt(`echo x >${mountpoint}/x && sync ${mountpoint}/x`)).code !== 0,
     );
-    await d.until("the monitor names it", async () => (await monitor()).includes(mountpoint), 300);
+    await d.until("the monitor names it", async () => (await d.monitor()).includes(mountpoint), 300);
     expect(await mirrored()).toBe(before);
     await failDisk(d.host, role, "none");
     await d.until("it can be unmounted", async () => (await d.attempt(`umount ${mountpoint}`)).code === 0);
     await d.attempt(`fsck.ext4 -fy /dev/mapper/${mapper}`);
     await unlock(d.host, role);
-    await mirrors();
+    await d.mirrors();
     await d.identical();
     expect(await mirrored()).toBe(before);
     await row({

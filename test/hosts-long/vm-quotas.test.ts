@@ -24,21 +24,11 @@ afterAll(async () => {
   await d.remove();
 });
 
-/** A new file arrives in the mirror. */
-async function mirrors(path: string): Promise<void> {
-  const token = String(Math.random());
-  await d.on(`echo ${token} >${source}/${path}`);
-  await d.until(`${path} arrives`, async () => (await d.attempt(`cat ${target}/${path}`)).stdout.trim() === token);
-}
-
-/** Runs the monitor and returns its lines. */
-const monitor = async (): Promise<string> => (await d.attempt("/usr/local/bin/lsyncd-monitor.sh")).stdout;
-
 it("XFS is mirrored, as source and as target, and a verification finds nothing", async () => {
   expect(await d.on(`stat -f -c %T ${source} ${target}`)).toBe("xfs\nxfs");
   await d.on(`cd ${source} && touch Name name && ln Name other && chmod 640 name`);
   await d.identical();
-  await mirrors("alive");
+  await d.mirrors();
   await d.on(`rm ${source}/mail/3 && mv ${source}/mail ${source}/post`);
   await d.identical();
   const verified = await d.attempt("lsyncd-verify --checksum");
@@ -94,18 +84,18 @@ describe("XFS with the quota of a project", () => {
     );
     await limit(20);
     await d.on("systemctl start lsyncd", { allowFailure: true });
-    await mirrors("began");
+    await d.mirrors("began");
   });
 
   it("a file over it keeps no other from the mirror, is reported, and arrives once the quota is raised", async () => {
     await d.on(`head -c 60M /dev/urandom >${source}/small/large`);
-    await mirrors("beside");
-    await mirrors("small/little");
-    await d.until("it is reported", async () => /no room for 1 files.*small\/large/.test(await monitor()));
+    await d.mirrors("beside");
+    await d.mirrors("small/little");
+    await d.until("it is reported", async () => /no room for 1 files.*small\/large/.test(await d.monitor()));
     expect((await d.attempt(`stat -c %s ${target}/small/large`)).code).not.toBe(0);
     await limit(200);
     await d.identical();
-    expect(await monitor()).not.toContain("no room");
+    expect(await d.monitor()).not.toContain("no room");
     await row({
       injected: `A directory of the target has a project quota (XFS, kernel ${kernel}); a file beyond it is written`,
       happened: "the file was reported and everything else arrived; once the quota was raised it arrived too",
@@ -118,12 +108,12 @@ describe("XFS with the quota of a project", () => {
     await d.identical();
     await limit(20);
     await d.on(`for i in $(seq 400); do head -c 200000 /dev/urandom >${source}/small/$i; done`);
-    await mirrors("beside");
+    await d.mirrors("beside");
     await eventually(
-      async () => (await monitor()).includes("no room for"),
+      async () => (await d.monitor()).includes("no room for"),
       600,
       async () =>
-        `${await monitor()}\n${await d.on("tr '\\0' '\\n' </run/lsyncd-as-code/no-room | head; journalctl -u lsyncd -o cat | grep -v '^/' | tail -n 60", { allowFailure: true })}`,
+        `${await d.monitor()}\n${await d.on("tr '\\0' '\\n' </run/lsyncd-as-code/no-room | head; journalctl -u lsyncd -o cat | grep -v '^/' | tail -n 60", { allowFailure: true })}`,
     );
     await limit(200);
     await d.identical();
@@ -148,8 +138,8 @@ it("a user at the quota of an ext4 keeps no other's file from the mirror", async
   await d.on(
     `head -c 60M /dev/urandom >/root/large; mv /root/large ${source}/post/large; chown alice ${source}/post/large`,
   );
-  await mirrors("of-root");
-  await d.until("it is reported", async () => (await monitor()).includes("PROBLEM"));
+  await d.mirrors("of-root");
+  await d.until("it is reported", async () => (await d.monitor()).includes("PROBLEM"));
   await d.on(`setquota -u alice 0 0 0 0 ${target}`);
   await d.identical();
   await d.until("its owner too", async () => (await d.on(`stat -c %U ${target}/post/large`)) === "alice");

@@ -39,6 +39,10 @@ export interface VmDeployment {
   cli: (command: string, ...args: string[]) => Promise<Finished>;
   /** Waits until the condition holds. */
   until: (what: string, condition: () => Promise<boolean>, seconds?: number) => Promise<void>;
+  /** Writes a file of the source, and waits until it has arrived in the mirror. */
+  mirrors: (path?: string) => Promise<void>;
+  /** Runs the monitor and returns its lines. */
+  monitor: () => Promise<string>;
   /** Waits until both volumes hold the same, by content. Returns the seconds that took. */
   identical: () => Promise<number>;
   remove: () => Promise<void>;
@@ -70,11 +74,13 @@ export async function prepareVm(options: { release?: Release; fileSystem?: FileS
   const until: VmDeployment["until"] = async (what, condition, seconds = longestSeconds) => {
     await eventually(condition, seconds, async () => `${what}\n${await diagnosis(on)}`);
   };
+  const attempt = (command: string): Promise<Finished> =>
+    execOn(host, command, { timeoutMs: 10 * minute, allowFailure: true });
   return {
     host,
     stack,
     on,
-    attempt: (command) => execOn(host, command, { timeoutMs: 10 * minute, allowFailure: true }),
+    attempt,
     deploy: async (settings = {}) => {
       await stack.configure([host], { requireEncryption: true, ...settings });
       succeeded(await stack.up());
@@ -89,6 +95,12 @@ export async function prepareVm(options: { release?: Release; fileSystem?: FileS
         { cwd: resolve(__dirname, "../.."), env: stack.environment(), allowFailure: true },
       ),
     until,
+    mirrors: async (path = "alive") => {
+      const token = String(Math.random());
+      await on(`echo ${token} >${source}/${path}`);
+      await until(`${path} arrives`, async () => (await attempt(`cat ${target}/${path}`)).stdout.trim() === token);
+    },
+    monitor: async () => (await attempt("/usr/local/bin/lsyncd-monitor.sh")).stdout,
     identical: async () => {
       const began = Date.now();
       // By the host's own program first; then nothing may differ, or not for long where the mirror was held.
