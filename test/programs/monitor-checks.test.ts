@@ -349,6 +349,19 @@ describe("journal", () => {
     );
   });
 
+  it("reports files that a pass left behind until a full pass was complete, although no new line says so", async () => {
+    await read("");
+    expect(only(await read(""))).toBe("ok - no new error in the journal");
+    await host.write({ "run/left-behind": "" });
+    expect((await read("")).findings.map(({ verdict, key }) => `${verdict} ${key}`)).toEqual([
+      "ok -",
+      "problem left-behind",
+    ]);
+    expect((await read("")).findings[1]?.text).toMatch(/^since 20\S+ \S+ \S+ no full pass has copied the files/);
+    await host.write({ "state/failover": "" });
+    expect(only(await read(""))).toBe("ok - no new error in the journal");
+  });
+
   it("is not deceived by file names, and ignores errors during a stop", async () => {
     const run = await read(
       line("lsyncd[9]", "12:00:00 Normal: Calling rsync with filter-list") +

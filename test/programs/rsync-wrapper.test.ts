@@ -149,10 +149,12 @@ describe("a source that is emptied during a pass", () => {
       expect(await mirrored("mail")).toContain("3");
       expect(await mirrored()).not.toContain("other");
       expect(await exists(at("run/resync"))).toBe(true);
+      expect(await exists(at("run/left-behind"))).toBe(true);
     } finally {
       await shell("chattr -i target/mail/3");
     }
     expect((await pass(95)).code).toBe(0);
+    expect(await exists(at("run/left-behind"))).toBe(false);
     expect(await mirrored()).not.toContain("mail");
   });
 
@@ -231,6 +233,20 @@ describe("an error", () => {
     expect(await exists(at("run/resync"))).toBe(true);
     await program({ copyProgram: at("bin/rsync"), resyncFile: at("nowhere/resync") });
     expect((await pass(1)).code).toBe(12);
+  });
+
+  it("23 is recorded for the monitor until a full pass is complete; a list of changes is not", async () => {
+    await shell("touch source/file");
+    await pass(1);
+    await script("bin/rsync", `${paths.rsyncProgram} "$@"; exit 23`);
+    await program({ copyProgram: at("bin/rsync") });
+    await events(["/", "/file"], 2);
+    expect(await exists(at("run/left-behind"))).toBe(true);
+    await program({});
+    expect((await events(["/", "/file"], 2)).code).toBe(0);
+    expect(await exists(at("run/left-behind"))).toBe(true);
+    expect((await pass(2)).code).toBe(0);
+    expect(await exists(at("run/left-behind"))).toBe(false);
   });
 
   it("stops a pass when a directory was replaced since it was checked", async () => {

@@ -27,6 +27,14 @@ rsync_lines() {
     }' "$1"
 }
 
+# Reports files that a pass left behind until a full pass has been complete (rsync-wrapper), because rsync's lines are read once.
+left_behind() {
+  local since
+  if [[ ! -e $failover_mark ]] && since=$(stat -c %Y -- "$run_directory/left-behind" 2>/dev/null); then
+    problem left-behind "since $(date -d "@$since" '+%F %T %z') no full pass has copied the files that one left behind; journalctl -u lsyncd has the reasons"
+  fi
+}
+
 check_journal() {
   local cursor='' last from
   if [[ -r $state/journal ]]; then read -r cursor <"$state/journal"; fi
@@ -46,4 +54,5 @@ check_journal() {
   rsync_lines "$work/journal.cut" | cut -b 1-400 | grep -avE '\(code 24\)|^rsync: file has vanished' |
     tail -n 200 >"$work/journal.errors"
   report_errors "the journal" "$work/journal.errors"
+  left_behind
 }
