@@ -127,11 +127,10 @@ it("a user at the quota of an ext4 keeps no other's file from the mirror", async
      command -v setquota >/dev/null || { apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends quota >/dev/null; }
      quotaon -u ${target} 2>/dev/null; setquota -u alice 0 20000 0 0 ${target}`,
   );
-  // A service that an operator has stopped stays stopped; one that the guard refuses to start is started by a deployment.
+  // A service that an operator has stopped stays stopped; one that waits for its volume is started by a deployment.
   await d.on("systemctl start lsyncd", { allowFailure: true });
-  await d.until(
-    "the guard refuses",
-    async () => (await d.attempt("systemctl is-active lsyncd")).stdout.trim() !== "active",
+  await d.until("it waits for its volume", async () =>
+    (await d.on("systemctl show -P StatusText lsyncd")).includes("another volume is mounted"),
   );
   succeeded(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "true" }));
   await d.identical();
