@@ -102,6 +102,8 @@ const catalogue: (ManagedFile & {
   { name: "watches-library", path: `${libDirectory}/inotify.sh`, mode: "0644", restart: "none" },
   { name: "watches", path: paths.watchesProgram, mode: "0755", restart: "none" },
   { name: "supervisor", path: paths.supervisor, mode: "0755", restart: "lsyncd" },
+  { name: "lsyncd-log", path: paths.lsyncdLog, mode: "0644", restart: "lsyncd" },
+  { name: "lsyncd-delays", path: paths.lsyncdDelays, mode: "0644", restart: "lsyncd" },
   { name: "mirror", path: paths.mirrorProgram, mode: "0755", restart: "none" },
   {
     name: "landlock",

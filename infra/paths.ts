@@ -30,6 +30,9 @@ export const paths = {
   grantsFile: `${stateDirectory}/grants`,
   /** Mark: the source that is there is the one to mirror, although it is older than its mirror. */
   acceptFile: `${stateDirectory}/accept-source`,
+  /** Parts of lsyncd's configuration that are the same on each host. */
+  lsyncdLog: `${libDirectory}/lsyncd-log.lua`,
+  lsyncdDelays: `${libDirectory}/lsyncd-delays.lua`,
   lsyncdProgram: "/usr/bin/lsyncd",
   rsyncProgram: "/usr/bin/rsync",
   /** rsync where it writes in place: confined to the target. */

@@ -47,6 +47,12 @@ describe("a first deployment", () => {
     expect(await content(host, host.target)).toBe(await content(host, host.source));
   });
 
+  it("compares a change with few others (lsyncd-delays.lua)", async () => {
+    const log = await on(d.host, "cat /var/log/lsyncd/lsyncd.log; journalctl -u lsyncd -o cat");
+    expect(log).toContain("Normal: ");
+    expect(log).not.toContain("each change will be compared");
+  });
+
   it("exports the values that an operator needs first", async () => {
     const { hosts } = (await d.stack.outputs()) as { hosts: Record<string, Record<string, string>> };
     expect(hosts[d.host.name]).toMatchObject({

@@ -35,10 +35,15 @@ export function readRecording(text: string): RecordedCall[] {
  */
 export function prepareRecording(folder: string, seen = folder): string[] {
   const [source, target] = [path.join(seen, "source"), path.join(seen, "target")];
-  const config = renderFiles(hostOf({ source: `${source}/`, target: `${target}/` })).find(
-    ({ path: at }) => at === paths.configFile,
-  );
-  const text = (config?.content ?? "")
+  const files = renderFiles(hostOf({ source: `${source}/`, target: `${target}/` }));
+  const content = (at: string): string => files.find((file) => file.path === at)?.content ?? "";
+  const parts = [paths.lsyncdLog, paths.lsyncdDelays];
+  for (const part of parts) writeFileSync(path.join(folder, path.basename(part)), content(part));
+  const text = parts
+    .reduce((all, part) => all.replaceAll(part, path.join(seen, path.basename(part))), content(paths.configFile))
+    // A lsyncd that lsyncd-delays.lua does not know is an error here.
+    .replace('log("Warn",', "error(table.concat {")
+    .replace(/faster\)\nend$/m, "faster })\nend")
     .replaceAll(paths.mirrorProgram, path.join(seen, "recorder"))
     .replaceAll(paths.guard, "/bin/true")
     .replaceAll(path.dirname(paths.logFile), seen);

@@ -41,6 +41,7 @@ it("the lsyncd configuration sets all settings in lsyncd", async () => {
     expect(read).toEqual(
       cases.map(({ host }) => ({
         commands: ["/usr/local/lib/lsyncd-as-code/lsyncd-guard"],
+        files: ["/usr/local/lib/lsyncd-as-code/lsyncd-log.lua", "/usr/local/lib/lsyncd-as-code/lsyncd-delays.lua"],
         settings: expect.objectContaining({
           logfile: "/var/log/lsyncd/lsyncd.log",
           statusFile: "/var/log/lsyncd/lsyncd.status",

@@ -60,7 +60,9 @@ export class Mirror {
     const when = inotifyMode === "" ? "" : `, inotifyMode = "${inotifyMode}"`;
     writeFileSync(
       this.config,
-      `settings { logfile = "${root}/lsyncd.log", statusFile = "${root}/lsyncd.status", nodaemon = true, insist = true${when} }
+      `dofile("${programs}/lsyncd-log.lua")
+assert(dofile("${programs}/lsyncd-delays.lua"))
+settings { logfile = "${root}/lsyncd.log", statusFile = "${root}/lsyncd.status", nodaemon = true, insist = true${when} }
 sync { default.rsync, source = "${this.source}/", target = "${this.target}/", delay = ${delay},
   rsync = { binary = "${binary}", archive = true, compress = false, whole_file = true,
     _extra = { "--delete-after", "--inplace", "--no-perms", "--omit-dir-times" } } }

@@ -45,10 +45,12 @@ end
 while true do
   local size = io.read("n", "l")
   if not size then break end
-  local seen = { commands = {} }
+  local seen = { commands = {}, files = {} }
   local environment = {
     default = { rsync = {} },
+    dofile = function(path) table.insert(seen.files, path) return true end,
     error = error,
+    pcall = pcall,
     os = { execute = function(command) table.insert(seen.commands, command) return true end },
     settings = function(it) seen.settings = it end,
     sync = function(it) seen.sync = it end,
@@ -59,7 +61,7 @@ while true do
 end
 `;
 
-/** Evaluates Lua texts; returns what each set or called: `settings`, `sync`, `commands` of os.execute, and `value`. */
+/** Evaluates Lua texts; returns what each set or called: `settings`, `sync`, `commands` of os.execute, `files` of dofile, and `value`. */
 export async function evaluateLua(texts: string[]): Promise<Record<string, unknown>[]> {
   return withFiles({ "reader.lua": luaReader }, async (folder) => {
     const { stdout } = await run("lua5.3", [join(folder, "reader.lua")], { input: frames(texts) });
