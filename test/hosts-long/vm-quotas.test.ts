@@ -132,7 +132,10 @@ it("a user at the quota of an ext4 keeps no other's file from the mirror", async
   await d.until("it waits for its volume", async () =>
     (await d.on("systemctl show -P StatusText lsyncd")).includes("another volume is mounted"),
   );
+  const volume = await d.on("blkid -o value -s UUID /dev/mapper/nvme2n1");
+  await d.stack.configure([d.host], { requireEncryption: true, acceptVolumes: [volume] });
   succeeded(await d.stack.up(undefined, { LSYNCD_SKIP_SAFETY: "true" }));
+  await d.on(`mkdir -p ${source}/post`);
   await d.identical();
   await d.on(
     `head -c 60M /dev/urandom >/root/large; mv /root/large ${source}/post/large; chown alice ${source}/post/large`,
