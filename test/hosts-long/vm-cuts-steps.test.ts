@@ -1,0 +1,3 @@
+import { testCutSteps } from "../support/vm-steps";
+
+testCutSteps({ fileSystem: "ext4" });
