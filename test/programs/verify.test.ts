@@ -274,7 +274,8 @@ describe("a database that is written all the time, so that it is never seen at t
     expect(await whileWritten("sqlite3 source/a.sqlite 'insert into t values (2)'")).toEqual({
       code: 0,
       findings: [],
-      summary: "1 files, 1 databases: 0 faults, 0 not checked",
+      // The journal of a transaction is a file, if there is one at that moment.
+      summary: expect.stringMatching(/^[12] files, 1 databases: 0 faults, 0 not checked$/) as unknown,
     });
   });
 

@@ -90,11 +90,12 @@ export function testCutSteps({ fileSystem }: { fileSystem: FileSystem }): void {
         progress.done = true;
       });
     await new Promise((resolve) => setTimeout(resolve, wait));
-    if (!progress.done) interrupted.set(kind, (interrupted.get(kind) ?? 0) + 1);
+    const complete = progress.done;
+    if (!complete) interrupted.set(kind, (interrupted.get(kind) ?? 0) + 1);
     await cutPower(d.host, mode, seed);
     await step;
     await d.up();
-    process.stderr.write(`${fileSystem}: ${said}, ${progress.done ? "complete" : "interrupted"}\n`);
+    process.stderr.write(`${fileSystem}: ${said}, ${complete ? "complete" : "interrupted"}\n`);
     // What was synced before is there, before anyone does anything.
     const after = await contents(precious);
     expect([said, after]).toEqual([said, before]);
