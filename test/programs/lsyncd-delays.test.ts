@@ -28,10 +28,29 @@ it("leaves every change, its state and what it blocks as lsyncd by itself does, 
   if (said !== `equal after ${Number(histories) * 120} steps`) throw new Error(`DELAYS_SEED=${seed}: ${said}`);
 });
 
-it("a change of a file is compared with those of the same file alone, however many wait", async () => {
-  // 2,000 files, each made and then written: by itself lsyncd compares each of 4,000 changes with all that wait.
-  expect(number(await lsyncd("comparisons", false))).toBeGreaterThan(1_000_000);
-  expect(number(await lsyncd("comparisons", true))).toBe(2_000);
+it.each([
+  ["many files, each made and written", "many"],
+  ["two files written again and again", "hot"],
+  ["a database with a rollback journal", "journal"],
+])("%s: a change is compared with one other at most, however many wait", async (_, workload) => {
+  const asked = async (faster: boolean): Promise<number[]> =>
+    (await lsyncd("comparisons", faster, { WORKLOAD: workload })).split(" ").map(Number);
+  const [[itself = 0, memory = 0], [faster = Infinity, its = Infinity]] = [await asked(false), await asked(true)];
+  // For 1,000 rounds of two or three changes.
+  expect(itself).toBeGreaterThan(500_000);
+  expect(faster).toBeLessThanOrEqual(3000);
+  expect(its).toBeLessThan(memory + 3000);
+});
+
+it.each([
+  ["a directory made and removed, with a file", "lock"],
+  ["files written and their directory touched", "touch"],
+])("%s: that costs no more than it does by itself", async (_, workload) => {
+  const asked = async (faster: boolean): Promise<number[]> =>
+    (await lsyncd("comparisons", faster, { WORKLOAD: workload })).split(" ").map(Number);
+  const [[itself = 0, memory = 0], [faster = Infinity, its = Infinity]] = [await asked(false), await asked(true)];
+  expect(faster).toBeLessThanOrEqual(itself);
+  expect(its).toBeLessThan(memory + 3000);
 });
 
 it("memory does not grow while files keep changing", async () => {

@@ -354,10 +354,10 @@ describe("journal", () => {
     expect(only(await read(""))).toBe("ok - no new error in the journal");
     await host.write({ "run/left-behind": "" });
     expect((await read("")).findings.map(({ verdict, key }) => `${verdict} ${key}`)).toEqual([
-      "ok -",
       "problem left-behind",
+      "ok -",
     ]);
-    expect((await read("")).findings[1]?.text).toMatch(/^since 20\S+ \S+ \S+ no full pass has copied the files/);
+    expect((await read("")).findings[0]?.text).toMatch(/^since 20\S+ \S+ \S+ no full pass has copied the files/);
     await host.write({ "state/failover": "" });
     expect(only(await read(""))).toBe("ok - no new error in the journal");
   });

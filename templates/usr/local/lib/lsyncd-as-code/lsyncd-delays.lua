@@ -1,11 +1,15 @@
 -- Managed by "lsyncd as code": the next `npm run up` overwrites what is changed here by hand.
 --
--- Makes lsyncd 2.2 compare a new change only with those that it can affect. By itself it compares it with every change that waits,
--- so a burst costs the square of their number. lsyncd.conf.lua runs this before `sync`. Returns whether this lsyncd is one that it knows;
--- another one works as it is.
+-- Makes lsyncd 2.2 compare a new change with one other, instead of with every change that waits: a burst costs it the square of
+-- their number. lsyncd.conf.lua runs this before `sync`. Returns whether this lsyncd is one that it knows; another one works as it is.
 --
--- A change of a file affects changes of the same path, of the directories above it, and those that are not of one path (Init,
--- Blanket, Move). lsyncd still decides how: here it only gets fewer to look at, in the same order.
+-- lsyncd looks through the waiting changes, from the newest to the oldest, for the first that its rules combine with the new one.
+-- For a change of a file, that is the newest of: the changes of a directory above it, the changes of the same file that its rules
+-- combine (a Create with an earlier Delete), and Init and Blanket, which concern everything. The rules are asked here, and still decide.
+
+-- lsyncd frees what belongs to a change only in the second collection after its end (its table of events has weak keys and values),
+-- and Lua's default starts the next one when memory has doubled: it would grow for as long as changes keep coming.
+collectgarbage("setpause", 100)
 
 -- The value that a function of lsyncd uses under a name.
 local function used(by, wanted)
@@ -23,13 +27,46 @@ local function field(of, name)
     return rawget(of, name)
 end
 
-local new_sync = field(used(field(used(sync, "Syncs"), "add"), "Sync"), "new")
-local queues, delays = rawget(_G, "Queue"), used(used(new_sync, "delay"), "Delay")
-if not (field(queues, "new") and field(delays, "new")) then return false end
+local new_sync = field(used(field(used(field(_G, "sync"), "Syncs"), "add"), "Sync"), "new")
+local queues, delay = field(_G, "Queue"), used(new_sync, "delay")
+local delays, combine = used(delay, "Delay"), field(used(delay, "Combiner"), "combine")
+if not (field(queues, "new") and field(delays, "new") and combine) then return false end
 
-local one_path = { Create = true, Modify = true, Attrib = true, Delete = true }
-local new_queue, new_delay = queues.new, delays.new
+-- The kinds of earlier changes of the same file that lsyncd combines with a new one, by its kind; and all that occur there.
+local kinds = { "Create", "Modify", "Attrib", "Delete" }
+local same_file, kept = {}, {}
+for _, new in ipairs(kinds) do
+    local change = { etype = new, path = "/d/f" }
+    same_file[new] = {}
+    for _, old in ipairs(kinds) do
+        if combine({ etype = old, path = "/d/f" }, change) ~= nil then
+            table.insert(same_file[new], old)
+            kept[old] = true
+        end
+        if combine({ etype = old, path = "/d/g" }, change) ~= nil or combine({ etype = old, path = "/d/" }, change) == nil then
+            return false
+        end
+    end
+    for _, old in ipairs({ "Init", "Blanket" }) do
+        if combine({ etype = old, path = "" }, change) == nil then return false end
+    end
+end
+
 local slash = 47
+local everything, moves = "everything", "moves"
+
+-- The list that a waiting change is kept in, if any; paths begin with a slash.
+local function list_of(change)
+    local kind = change.etype
+    if same_file[kind] then
+        local path = change.path
+        if path:byte(-1) == slash then return path end
+        return kept[kind] and kind .. path or nil
+    end
+    return kind == "Move" and moves or everything
+end
+
+local new_queue, new_delay = queues.new, delays.new
 -- lsyncd makes a change and then asks for the waiting ones to compare it with.
 local newest
 
@@ -41,33 +78,56 @@ end
 function queues.new()
     local queue = new_queue()
     local push, remove, replace, all = queue.push, queue.remove, queue.replace, queue.qpairsReverse
-    -- The positions of the changes of each path: a number, or a set of them. Those that are not of one path are under `other`.
-    local other = {}
-    local places = {}
+    -- Positions in the queue, ascending; some are of changes that have left it. `live` of them are not.
+    local lists = {}
+    local directories = 0
 
-    local function key(change) return one_path[change.etype] and change.path or other end
-
-    local function add(position, change)
-        local at = key(change)
-        local known = places[at]
-        if known == nil then
-            places[at] = position
-        elseif type(known) == "table" then
-            known[position] = true
-        elseif known ~= position then
-            places[at] = { [known] = true, [position] = true }
-        end
+    local function holds(name, position)
+        local change = queue[position]
+        return change ~= nil and list_of(change) == name
     end
 
-    local function forget(position, change)
-        local at = key(change)
-        local known = places[at]
-        if type(known) ~= "table" then
-            places[at] = nil
-            return
+    local function add(position, change)
+        local name = list_of(change)
+        if name == nil then return end
+        local list = lists[name]
+        if list == nil then
+            list = { live = 0 }
+            lists[name] = list
+        elseif #list > 2 * list.live + 16 then
+            local fresh = { live = list.live }
+            for _, at in ipairs(list) do
+                if at ~= position and holds(name, at) then fresh[#fresh + 1] = at end
+            end
+            list = fresh
+            lists[name] = list
         end
-        known[position] = nil
-        if next(known) == nil then places[at] = nil end
+        local last = #list
+        -- Only what replaces an older change is not the newest.
+        while last > 0 and list[last] > position do last = last - 1 end
+        table.insert(list, last + 1, position)
+        list.live = list.live + 1
+        if name:byte(1) == slash then directories = directories + 1 end
+    end
+
+    local function forget(change)
+        local name = list_of(change)
+        if name == nil then return end
+        local list = lists[name]
+        list.live = list.live - 1
+        if list.live == 0 then lists[name] = nil end
+        if name:byte(1) == slash then directories = directories - 1 end
+    end
+
+    -- The position of the newest change in a list, or 0.
+    local function newest_in(name)
+        local list = lists[name]
+        if list == nil then return 0 end
+        for last = #list, 1, -1 do
+            if holds(name, list[last]) then return list[last] end
+            list[last] = nil
+        end
+        return 0
     end
 
     function queue.push(self, change)
@@ -78,50 +138,37 @@ function queues.new()
 
     function queue.remove(self, position)
         local change = self[position]
-        if change ~= nil then forget(position, change) end
+        if change ~= nil then forget(change) end
         return remove(self, position)
     end
 
     function queue.replace(self, position, change)
         local before = self[position]
-        if before ~= nil then forget(position, before) end
+        if before ~= nil then forget(before) end
         replace(self, position, change)
         add(position, change)
     end
 
+    local function once(self, before)
+        if before > self.chosen then return self.chosen, queue[self.chosen] end
+    end
+
     function queue.qpairsReverse(self)
-        local path = newest.path
+        local path, same = newest.path, same_file[newest.etype]
         -- A directory can affect all that is below it.
-        if not one_path[newest.etype] or path:byte(-1) == slash then return all(self) end
-        local found = {}
-        local function collect(at)
-            local known = places[at]
-            if type(known) == "table" then
-                for position in pairs(known) do found[#found + 1] = position end
-            elseif known ~= nil then
-                found[#found + 1] = known
-            end
-        end
-        collect(other)
-        collect(path)
-        local above = path:find("/", 1, true)
+        if same == nil or path:byte(-1) == slash or lists[moves] then return all(self) end
+        local chosen = newest_in(everything)
+        for _, old in ipairs(same) do chosen = math.max(chosen, newest_in(old .. path)) end
+        local above = directories > 0 and path:find("/", 1, true)
         while above do
-            collect(path:sub(1, above))
+            chosen = math.max(chosen, newest_in(path:sub(1, above)))
             above = path:find("/", above + 1, true)
         end
-        if #found > 1 then table.sort(found) end
-        local index = #found + 1
-        return function()
-            index = index - 1
-            local position = found[index]
-            if position ~= nil then return position, self[position] end
-        end
+        if chosen == 0 then return function() end end
+        return once, { chosen = chosen }, chosen + 1
     end
 
     return queue
 end
 
--- lsyncd frees what belongs to a change only in the second collection after its end (its table of events has weak keys and values),
--- and Lua's default starts the next one when memory has doubled: it would grow for as long as changes keep coming.
-collectgarbage("setpause", 100)
 return true

@@ -37,6 +37,7 @@ left_behind() {
 
 check_journal() {
   local cursor='' last from
+  left_behind
   if [[ -r $state/journal ]]; then read -r cursor <"$state/journal"; fi
   # The first run reads the last minutes of this start of lsyncd, because only they report the first full copy.
   from=("_SYSTEMD_INVOCATION_ID=$(unit_is InvocationID)" --since=-10min)
@@ -54,5 +55,4 @@ check_journal() {
   rsync_lines "$work/journal.cut" | cut -b 1-400 | grep -avE '\(code 24\)|^rsync: file has vanished' |
     tail -n 200 >"$work/journal.errors"
   report_errors "the journal" "$work/journal.errors"
-  left_behind
 }
