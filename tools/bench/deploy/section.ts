@@ -5,6 +5,7 @@ import { figure, hostsText, median, spreadText } from "../statistics";
 import { markdownTable } from "../table";
 import { contenders, ours } from "./contenders";
 import { ratios, samplesOf } from "./sessions";
+import { targetsTable } from "../verdicts";
 import { judge } from "./targets";
 import { works, type DeployResults, type Sample, type Work } from "./types";
 
@@ -103,7 +104,7 @@ export const deploySection: Section = {
       `Measured: ${results.sessions.map(({ conditions }) => conditionsText(conditions)).join("; ")}. ${rivals.join(", ")}.`,
       "Seconds are medians, the quickest and the slowest run in parentheses. A ratio compares runs of the same round.",
       "### Targets",
-      targetsTable(results),
+      targetsTable(judge(results)),
       ...distances.flatMap((rtt) => [
         `### ${distance(rtt)}`,
         `![Time of a run that changes nothing](performance/nothing-changed-${rtt}ms.svg)`,
@@ -116,16 +117,3 @@ export const deploySection: Section = {
     return { text: text.join("\n\n"), charts };
   },
 };
-
-function targetsTable(results: DeployResults): string {
-  const rows = judge(results).map(({ target, limit, found, unit }) => {
-    const verdict =
-      found === undefined
-        ? "not measured"
-        : found <= limit
-          ? "met"
-          : `missed by ${figure((found / limit - 1) * 100)} %`;
-    return [target, `${figure(limit)}${unit}`, found === undefined ? "–" : `${figure(found)}${unit}`, verdict];
-  });
-  return markdownTable(["target", "at most", "found", ""], rows);
-}

@@ -1,16 +1,8 @@
 import { hostsText, median } from "../statistics";
+import type { Verdict } from "../verdicts";
 import { ours } from "./contenders";
 import { ratios, samplesOf } from "./sessions";
 import type { DeployResults, Work } from "./types";
-
-/** A target and the measured value. */
-export interface Verdict {
-  target: string;
-  limit: number;
-  /** Undefined if not measured. */
-  found: number | undefined;
-  unit: string;
-}
 
 /** At most this ratio to the quickest other tool: of a work, on so many hosts, at a distance in milliseconds. */
 const quick: { work: Work; name: string; cells: [count: number, rtt: number, limit: number][] }[] = [

@@ -2,6 +2,8 @@ import { conditionsText } from "../results";
 import type { Section } from "../sections";
 import { figure } from "../statistics";
 import { markdownTable } from "../table";
+import { targetsTable } from "../verdicts";
+import { judgeMany } from "./targets";
 import type { Many, ManyResults, Rate } from "./types";
 
 /** Where the databases are, for people. */
@@ -36,6 +38,7 @@ export const manySection: Section = {
     return {
       text: [
         `Measured: ${conditions.join("; ")}.`,
+        targetsTable(judgeMany(runs)),
         markdownTable(
           [
             ...["databases", "in", "first pass, s", "`rsync -a` and a sync, s", "ratio"],

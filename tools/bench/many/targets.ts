@@ -1,0 +1,49 @@
+import type { Verdict } from "../verdicts";
+import type { Many } from "./types";
+
+/** The number of databases that the targets of a time of commits are for. */
+const most = 272_000;
+
+/** At most: seconds behind, percent of a core, megabytes of lsyncd and the copier, starts of rsync. */
+const times = [
+  { perSecond: 40, worst: 3, cpu: 10, memory: 300, rsyncs: 0 },
+  { perSecond: 400, worst: 5, cpu: 60 },
+];
+
+/** The targets of this program with very many databases in one directory, and the measured values. */
+export function judgeMany(runs: readonly Many[]): Verdict[] {
+  const plain = runs.filter(({ directories }) => directories === 1);
+  const passes = plain.flatMap(({ number, first, restart }): Verdict[] => [
+    {
+      target: `${number} databases: first pass, relative to \`rsync -a\` and a sync`,
+      ...{ limit: 2, found: first && first.seconds / first.rsync, unit: "" },
+    },
+    {
+      target: `${number} databases: a start, relative to \`rsync -a --dry-run\``,
+      ...{ limit: 1.5, found: restart && restart.seconds / restart.dryRun, unit: "" },
+    },
+  ]);
+  const rates = plain.find(({ number }) => number === most)?.rates ?? [];
+  return [
+    ...passes,
+    ...times.flatMap(({ perSecond, worst, cpu, memory, rsyncs }): Verdict[] => {
+      const rate = rates.find((one) => one.perSecond === perSecond);
+      const what = `${most} databases, ${perSecond} commits a second`;
+      return [
+        { target: `${what}: most seconds behind`, limit: worst, found: rate?.lag.worst, unit: "" },
+        { target: `${what}: CPU of all, of a core`, limit: cpu, found: rate && rate.cpu * 100, unit: " %" },
+        ...(memory === undefined
+          ? []
+          : [
+              {
+                target: `${what}: memory of lsyncd and the copier`,
+                ...{ limit: memory, found: rate && rate.memory.lsyncd + rate.memory.copier, unit: " MB" },
+              },
+            ]),
+        ...(rsyncs === undefined
+          ? []
+          : [{ target: `${what}: starts of rsync`, limit: rsyncs, found: rate?.rsyncs, unit: "" }]),
+      ];
+    }),
+  ];
+}
