@@ -49,7 +49,7 @@ export function testCutSteps({ fileSystem }: { fileSystem: FileSystem }): void {
     "the end of a failover": () => d.attempt("lsyncd-failover end --keep target"),
   };
 
-  /** What precedes each step; returns the volume whose files must survive. */
+  /** Prepares a step; returns the volume whose files must survive. */
   async function prepare(kind: Kind, number: number): Promise<string> {
     if (kind === "a deployment") {
       delay = delay === 1 ? 2 : 1;
@@ -96,7 +96,7 @@ export function testCutSteps({ fileSystem }: { fileSystem: FileSystem }): void {
     await step;
     await d.up();
     process.stderr.write(`${fileSystem}: ${said}, ${complete ? "complete" : "interrupted"}\n`);
-    // What was synced before is there, before anyone does anything.
+    // All that was synced is there before an operator does anything.
     const after = await contents(precious);
     expect([said, after]).toEqual([said, before]);
 
