@@ -106,20 +106,15 @@ verify_one() { # mode hash restart path
   local new=$TRANSACTION/new$4 copy output first=
   is_changed "$4" || return 0
   case "$4" in
-  "$CONFIG")
-    # lsyncd itself reads it and ends before it mirrors; the guard is not asked, it may not be installed yet, nor may its parts.
+  "$CONFIG" | *.lua)
+    # lsyncd itself runs it and ends before it mirrors; the guard is not asked, it may not be installed yet, nor may its parts.
     copy=$TRANSACTION/check.lua
     {
       echo 'os.execute = function() return true end'
       echo "local installed = dofile; dofile = function(path) return installed(io.open('$TRANSACTION/new' .. path) and '$TRANSACTION/new' .. path or path) end"
-      cat "$new"
+      echo "dofile('$new')"
       echo 'os.exit(0)'
     } >"$copy"
-    output=$(lsyncd -nodaemon "$copy" 2>&1) || fail "lsyncd refuses $4:"$'\n'"$output"
-    ;;
-  *.lua)
-    copy=$TRANSACTION/check.lua
-    printf 'dofile("%s")\nos.exit(0)\n' "$new" >"$copy"
     output=$(lsyncd -nodaemon "$copy" 2>&1) || fail "lsyncd refuses $4:"$'\n'"$output"
     ;;
   *.service | *.timer | *.conf)

@@ -1,3 +1,5 @@
+import { paths } from "../../infra/paths";
+import type { Finished } from "../../toolchain/run";
 import { seeded, lossModes, type LossMode } from "../../tools/sandbox/vm/disk";
 import { cutPower } from "../../tools/sandbox/vm/process";
 import type { FileSystem } from "../../tools/sandbox/vm/types";
@@ -43,7 +45,7 @@ export function testCutSteps({ fileSystem }: { fileSystem: FileSystem }): void {
       `cd ${volume} && find . -name .lsyncd-as-code -prune -o -name lost+found -prune -o -name '.lsyncd-*' -prune -o -type f -exec sha256sum {} + | sort`,
     );
 
-  const steps: Record<Kind, () => Promise<{ code: number | null }>> = {
+  const steps: Record<Kind, () => Promise<Finished>> = {
     "a deployment": () => d.stack.up(),
     "the begin of a failover": () => d.attempt("lsyncd-failover begin a test"),
     "the end of a failover": () => d.attempt("lsyncd-failover end --keep target"),
@@ -103,7 +105,7 @@ export function testCutSteps({ fileSystem }: { fileSystem: FileSystem }): void {
     // The host undoes what was not complete, and the operator repeats the command.
     await d.until(
       `${said}: no transaction is left`,
-      async () => (await d.attempt("test -e /var/lib/lsyncd-as-code/transaction")).code !== 0,
+      async () => (await d.attempt(`test -e ${paths.stateDirectory}/transaction`)).code !== 0,
     );
     await d.until(`${said}: the repeated command succeeds`, async () => {
       const { code, stdout, stderr } = await again(kind);
@@ -120,13 +122,11 @@ export function testCutSteps({ fileSystem }: { fileSystem: FileSystem }): void {
   }
 
   /** The command once more; that what it does has been done already is no error. */
-  async function again(kind: Kind): Promise<{ code: number | null; stdout: string; stderr: string }> {
-    if (kind === "a deployment") return d.stack.up();
-    const state = (await d.attempt("cat /var/lib/lsyncd-as-code/failover")).code === 0;
-    if (state === (kind === "the begin of a failover")) return { code: 0, stdout: "", stderr: "" };
-    return d.attempt(
-      kind === "the begin of a failover" ? "lsyncd-failover begin a test" : "lsyncd-failover end --keep target",
-    );
+  async function again(kind: Kind): Promise<Finished> {
+    if (kind === "a deployment") return steps[kind]();
+    const begun = (await d.attempt(`test -e ${paths.failoverFile}`)).code === 0;
+    if (begun === (kind === "the begin of a failover")) return { code: 0, stdout: "", stderr: "" };
+    return steps[kind]();
   }
 
   it(`after each of ${String(cuts * kinds.length)} power cuts in a deployment and a failover, no file is lost and the command can be repeated (${fileSystem})`, async () => {

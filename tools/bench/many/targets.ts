@@ -33,20 +33,13 @@ export function judgeMany(runs: readonly Many[]): Verdict[] {
     ...times.flatMap(({ perSecond, worst, cpu, memory, rsyncs }): Verdict[] => {
       const rate = rates.find((one) => one.perSecond === perSecond);
       const what = `${most} databases, ${perSecond} commits a second`;
+      const of = (name: string, limit: number | undefined, found: number | undefined, unit = ""): Verdict[] =>
+        limit === undefined ? [] : [{ target: `${what}: ${name}`, limit, found, unit }];
       return [
-        { target: `${what}: most seconds behind`, limit: worst, found: rate?.lag.worst, unit: "" },
-        { target: `${what}: CPU of all, of a core`, limit: cpu, found: rate && rate.cpu * 100, unit: " %" },
-        ...(memory === undefined
-          ? []
-          : [
-              {
-                target: `${what}: memory of lsyncd and the copier`,
-                ...{ limit: memory, found: rate && rate.memory.lsyncd + rate.memory.copier, unit: " MB" },
-              },
-            ]),
-        ...(rsyncs === undefined
-          ? []
-          : [{ target: `${what}: starts of rsync`, limit: rsyncs, found: rate?.rsyncs, unit: "" }]),
+        ...of("most seconds behind", worst, rate?.lag.worst),
+        ...of("CPU of all, of a core", cpu, rate && rate.cpu * 100, " %"),
+        ...of("memory of lsyncd and the copier", memory, rate && rate.memory.lsyncd + rate.memory.copier, " MB"),
+        ...of("starts of rsync", rsyncs, rate?.rsyncs),
       ];
     }),
   ];

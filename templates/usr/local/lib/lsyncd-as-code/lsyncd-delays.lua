@@ -149,8 +149,8 @@ function queues.new()
         add(position, change)
     end
 
-    local function once(self, before)
-        if before > self.chosen then return self.chosen, queue[self.chosen] end
+    local function once(chosen, before)
+        if before > chosen then return chosen, queue[chosen] end
     end
 
     function queue.qpairsReverse(self)
@@ -164,8 +164,7 @@ function queues.new()
             chosen = math.max(chosen, newest_in(path:sub(1, above)))
             above = path:find("/", above + 1, true)
         end
-        if chosen == 0 then return function() end end
-        return once, { chosen = chosen }, chosen + 1
+        return once, chosen, chosen > 0 and chosen + 1 or 0
     end
 
     return queue
