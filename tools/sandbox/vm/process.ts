@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { until } from "../until";
@@ -107,17 +107,31 @@ async function control(host: VmHost, line: string): Promise<string> {
   });
 }
 
+/**
+ * Whether a process has ended with all its threads. A killed one has no command line first, and closes its files and sockets after that; the
+ * last thing that is left of it is one thread, a zombie, until its parent asks for its result.
+ */
+function hasEnded(pid: number): boolean {
+  try {
+    const threads = readdirSync(`/proc/${String(pid)}/task`);
+    const [state] = readFileSync(`/proc/${String(pid)}/stat`, "utf8").replace(/^.*\) /s, "");
+    return threads.length <= 1 && state === "Z";
+  } catch {
+    return true;
+  }
+}
+
 /** Kills QEMU and the disk server at once; data that was not flushed is lost. */
 export async function endProcesses(host: VmHost): Promise<void> {
-  const processes = (): number[] => ["qemu.pid", "disks.pid"].flatMap((file) => processIn(host, file) ?? []);
-  for (const pid of processes()) {
+  const pids = ["qemu.pid", "disks.pid"].flatMap((file) => processIn(host, file) ?? []);
+  for (const pid of pids) {
     try {
       process.kill(pid, "SIGKILL");
     } catch {
       // It has just ended.
     }
   }
-  await until(`${host.name} is off`, 20_000, () => processes().length === 0);
+  await until(`${host.name} is off`, 20_000, () => pids.every(hasEnded));
   rmSync(join(host.dir, "run"), { recursive: true, force: true });
 }
 
