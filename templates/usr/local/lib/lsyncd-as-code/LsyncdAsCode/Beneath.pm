@@ -36,12 +36,15 @@ our @EXPORT_OK = qw(
 use constant { RESOLVE => 0x08 | 0x04 | 0x02, AT_REMOVEDIR => 0x200, AT_SYMLINK_NOFOLLOW => 0x100 };
 # asm-generic/fcntl.h, __O_TMPFILE: with O_DIRECTORY it is O_TMPFILE.
 use constant TMPFILE => 020000000;
+# Called several times for each database.
+my ($OPENAT, $UNLINKAT) = map { number_of($_) } qw(openat unlinkat);
 
 # --- names -----------------------------------------------------------------------------------------------------------
 
 sub checked {
     my ($name) = @_;
-    die 'this is no name of an entry: ' . ($name // 'none') . "\n" if !defined $name || $name =~ m{\A\.{0,2}\z|/|\0};
+    die 'this is no name of an entry: ' . ($name // 'none') . "\n"
+        if !defined $name || $name =~ tr{/\0}{} || $name eq '' || $name eq '.' || $name eq '..';
     return "$name";
 }
 
@@ -59,7 +62,7 @@ sub handle_of {
 # openat(2) of one name; undef with the error in $!.
 sub open_at {
     my ($directory, $name, $flags, $mode) = @_;
-    my $descriptor = syscall number_of('openat'), fileno($directory) + 0, checked($name), ($flags | O_NOFOLLOW | O_CLOEXEC) + 0, ($mode // 0) + 0;
+    my $descriptor = syscall $OPENAT, fileno($directory) + 0, checked($name), ($flags | O_NOFOLLOW | O_CLOEXEC) + 0, ($mode // 0) + 0;
     return $descriptor < 0 ? undef : handle_of($descriptor, $flags & O_RDWR ? '+<&=' : '<&=');
 }
 
@@ -163,7 +166,7 @@ sub create_file {
 # Makes a file without a name, which is gone once it is closed (open(2), O_TMPFILE). Not every file system can: undef, with the error in $!.
 sub scratch_file {
     my ($directory) = @_;
-    my $descriptor = syscall number_of('openat'), fileno($directory) + 0, my $here = '.', (O_RDWR | O_DIRECTORY | TMPFILE | O_CLOEXEC) + 0, 0600;
+    my $descriptor = syscall $OPENAT, fileno($directory) + 0, my $here = '.', (O_RDWR | O_DIRECTORY | TMPFILE | O_CLOEXEC) + 0, 0600;
     return $descriptor < 0 ? undef : handle_of($descriptor, '+<&=');
 }
 
@@ -176,7 +179,7 @@ sub rename_file {
 
 sub unlink_at {
     my ($directory, $name, $flags) = @_;
-    return syscall(number_of('unlinkat'), fileno($directory) + 0, checked($name), $flags) == 0;
+    return syscall($UNLINKAT, fileno($directory) + 0, checked($name), $flags) == 0;
 }
 
 # Removes a file, link or the like. 1 when it is gone by this, 0 when it was not there.

@@ -18,7 +18,7 @@ use LsyncdAsCode::Sparse qw(copy_sparse has_holes write_sparse);
 use LsyncdAsCode::Result qw(deferred need_space THROTTLED);
 use LsyncdAsCode::System qw(fstat_ns now_ns read_at stat_ns sync ticks write_at CHUNK);
 use LsyncdAsCode::Temporary qw(beside);
-use LsyncdAsCode::Unit qw(committed file_id hot_journal open_unit open_wal settled);
+use LsyncdAsCode::Unit qw(committed file_id hot_journal open_main open_wal settled);
 use LsyncdAsCode::Wal qw(apply_frames copy_frames same_generation shm_header sums_of wal_header WAL_HEADER);
 use Exporter qw(import);
 
@@ -32,12 +32,12 @@ our @EXPORT_OK = qw(sync_unit expected_bytes delete_unit sync_database);
 #                     volume: handle of the mirror's root, for copies that are not in place yet
 #                     gone: deletes it from the mirror if that is allowed, and returns a result like sync_unit
 #                     batch: see Batch.pm; a copy that it holds ("held" in the result) is in place once it is done
-# Returns { state, why, reason, bytes, held }; state is same, copied, deleted, or deferred (try again later).
+# Returns { state, why, reason, bytes, held, complete (main file and -wal are new) }; state is same, copied, deleted, or deferred (try again later).
 # Dies if the target can't be written (full, read-only, …); the mirror is then as consistent as before.
 sub sync_unit {
     my ($source, $target, $name, $options) = @_;
     my $main = status($source, $name);
-    my $temporary = LsyncdAsCode::Temporary->new($target, $options->{volume});
+    my $temporary = LsyncdAsCode::Temporary->new($target, $options->{volume}, $options->{batch});
     my $place = [ $target, $name ];
     my $result = eval {
         $main && S_ISLNK($main->{mode}) ? sync_link($source, $main, $place, $temporary, $options)
@@ -48,7 +48,8 @@ sub sync_unit {
     $result->{held} = 1 if $result && $temporary->{held};
     $temporary->discard unless $result && $temporary->{held};
     die $error unless $result;
-    follow_attributes($place, $main, $options) if $main && S_ISREG($main->{mode}) && $result->{state} ne 'deferred';
+    # A complete copy has them already.
+    follow_attributes($place, $main, $options) if $main && S_ISREG($main->{mode}) && $result->{state} ne 'deferred' && !$result->{complete};
     return $result;
 }
 
@@ -81,7 +82,7 @@ sub expected_bytes {
 # Like sync_unit, for a regular file: $name in the directory $source is copied to the place $target.
 sub sync_database {
     my ($source, $name, $target, $temporary, $options) = @_;
-    my $unit = open_unit($source, $name) or return deferred('changed', 'disappeared while it was opened');
+    my $unit = open_main($source, $name) or return deferred('changed', 'disappeared while it was opened');
     if (!is_sqlite($unit)) {
         my $result = copy_plain([ $source, $name ], $target, $temporary, $options);
         return $result->{state} eq 'deferred' ? $result : copy_beside([ $source, $name ], $target, $temporary, $options, $result);
@@ -93,6 +94,7 @@ sub sync_database {
 
     # WAL mode, and the mirror has a prefix of this WAL: append the frames committed since. No lock is needed, because
     # committed frames stay until the header changes, and any prefix of them is a committed state.
+    open_wal($unit) if $mark;
     if ($mark && $unit->{wal} && $mark->{ino} == fstat_ns($unit->{main})->{ino}) {
         my $now = committed($unit) or return deferred('changed', 'its WAL is being set up');
         my $result = append($unit, $now, $target, $options) // hand_over($unit, $now, $target, $temporary, $options);
@@ -193,7 +195,7 @@ sub copy_wal_unit {
     seal($copy, $source, $copied_at, $now, $options);
     finish($wal_copy, $source, $options, $now->{frames}) if $now->{frames};
     install($target, $temporary, $place, $wal_place, $now->{frames} ? $now->{header} : undef, $options);
-    return { state => 'copied', bytes => (-s $copy) + $wal_bytes };
+    return { state => 'copied', bytes => (-s $copy) + $wal_bytes, complete => 1 };
 }
 
 # Rollback journal (delete, truncate, persist, memory, off): SHARED blocks writes to the main file, for a bounded time.
@@ -262,7 +264,7 @@ sub copy_rollback_unit {
     }
     seal($copy, $source, $copied_at, { frames => 0, complete => 1 }, $options);
     install($target, $temporary, $place, undef, undef, $options);
-    return { state => 'copied', bytes => $bytes };
+    return { state => 'copied', bytes => $bytes, complete => 1 };
 }
 
 # The main file first: without it, remaining files are not a database. rsync handles a directory of that name.

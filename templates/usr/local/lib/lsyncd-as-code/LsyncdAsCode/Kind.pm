@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use LsyncdAsCode::Beneath qw(open_file);
 use LsyncdAsCode::System qw(read_at);
+use LsyncdAsCode::Unit qw(open_wal);
 use LsyncdAsCode::Wal qw(wal_header);
 use Exporter qw(import);
 
@@ -22,13 +23,14 @@ sub looks_encrypted {
     return keys %seen >= 160;
 }
 
-# Takes an open unit (Unit.pm). In doubt it returns true: at worst the file then waits for a lock.
+# Takes a unit whose main file is open (Unit.pm), and opens the others if needed. In doubt it returns true: at worst the file then waits for a lock.
 sub is_sqlite {
     my ($unit) = @_;
     my $size  = -s $unit->{main};
     my $start = read_at($unit->{main}, 0, 512);
     # Zeros: the first transaction writes its pages in any order.
     return 1 if $size == 0 || $start !~ tr/\0//c || substr($start, 0, 16) eq "SQLite format 3\0" || looks_encrypted($size, $start);
+    open_wal($unit);
     return 1 if $unit->{live} || $unit->{wal} && wal_header($unit->{wal});
     my $journal = open_file($unit->{directory}, "$unit->{name}-journal");
     return $journal && read_at($journal, 0, 8) eq JOURNAL_MAGIC ? 1 : 0;

@@ -45,11 +45,12 @@ sub held_by_other {
 # Retries for $seconds instead of queueing. A queued lock would block no one either, but polling is simpler to end.
 sub poll_for {
     my ($seconds, $try) = @_;
+    return 1 if $try->();
     my $end = ticks() + $seconds;
-    until ($try->()) {
+    do {
         return 0 if ticks() > $end;
         pause(0.002);
-    }
+    } until $try->();
     return 1;
 }
 

@@ -63,18 +63,20 @@ sub ticks { my ($s, $n) = clock(CLOCK_MONOTONIC); return $s + $n / NS }
 
 sub pause { my ($seconds) = @_; select undef, undef, undef, $seconds; return }
 
-# Calls statx(2). Returns uid gid mode ino nlink size, mtime (ns since 1970), ctime (s), dev (major:minor); undef sets $!.
+# Where statx(2) puts its answer, and which parts of it are unpacked: nlink, uid, gid, mode, ino, size, the seconds of ctime, seconds and
+# nanoseconds of mtime, and the device's numbers.
+my $STATX = "\0" x 256;
+use constant STATX_PARTS => 'x16 L3 S x2 Q2 x48 q x8 q L x12 L2';
+
+# Calls statx(2). Returns uid gid mode ino nlink size, mtime (ns since 1970), ctime (s), dev (major:minor); undef sets $!. It is called for
+# each database a dozen times.
 sub statx {
-    my ($descriptor, $path, $flags) = @_;
-    my $buffer = "\0" x 256;
-    syscall($SYS->{statx}, $descriptor + 0, "$path", $flags, STATX_BASIC_STATS, $buffer) == 0 or return undef;
-    my ($nlink, $uid, $gid, $mode, $ino, $size) = unpack 'x16 L L L S x2 Q Q', $buffer;
-    my ($changed, $seconds, $nanos) = unpack 'x96 q x8 q L', $buffer;
-    my ($major, $minor) = unpack 'x136 L L', $buffer;
-    return {
-        uid => $uid, gid => $gid, mode => $mode, ino => $ino, nlink => $nlink, size => $size,
-        mtime => $seconds * NS + $nanos, ctime => $changed, dev => "$major:$minor",
-    };
+    syscall($SYS->{statx}, $_[0] + 0, "$_[1]", $_[2], STATX_BASIC_STATS, $STATX) == 0 or return undef;
+    my %is;
+    (@is{qw(nlink uid gid mode ino size ctime mtime)}, my ($nanos, $major, $minor)) = unpack STATX_PARTS, $STATX;
+    $is{mtime} = $is{mtime} * NS + $nanos;
+    $is{dev} = "$major:$minor";
+    return \%is;
 }
 
 # Returns the status of a path, not following a link; undef if it does not exist. Below a volume, use stat_at.

@@ -24,10 +24,12 @@ sub beside { my ($place, $suffix) = @_; return [ $place->[0], $place->[1] . $suf
 
 # Creates an object for the temporary files of one database in $directory. $volume is the mirror's root; its private
 # directory is used if it is on the same file system; otherwise there is one in $directory for as long as something is in it.
+# $open, a hash, stores what was opened for the next databases of the same batch, which has all their directories open.
 sub new {
-    my ($class, $directory, $volume) = @_;
-    my $same = $volume && fstat_ns($volume)->{dev} eq fstat_ns($directory)->{dev};
-    return bless { volume => $same ? $volume : undef, above => $directory, made => [] }, $class;
+    my ($class, $directory, $volume, $open) = @_;
+    $open //= {};
+    my $same = $volume && ($open->{on_volume}{ fileno $directory } //= fstat_ns($volume)->{dev} eq fstat_ns($directory)->{dev} ? 1 : 0);
+    return bless { volume => $same ? $volume : undef, above => $directory, made => [], open => $open }, $class;
 }
 
 # Makes something new with $make->(directory, name). Returns its place and the result of $make.
@@ -41,6 +43,7 @@ sub place {
         if (defined $made) { push @{ $self->{made} }, $place; return ($place, $made) }
         # Another process removed the directory because it was empty.
         die $@ unless $!{ENOENT};
+        delete $self->{open}{copies};
     }
     die $@;
 }
@@ -48,10 +51,10 @@ sub place {
 # Creates an object for temporary files in a directory that is already root's own.
 sub in_private { my ($class, $private) = @_; return bless { private => $private, made => [] }, $class }
 
-# The handle of the directory in which they are created; checked at each use.
+# The handle of the directory in which they are created; checked when it is opened.
 sub directory {
     my ($self) = @_;
-    return $self->{private} // ($self->{volume} ? part($self->{volume}, PLACE, 1) : inside($self->{above}, NESTED, 1));
+    return $self->{private} // ($self->{volume} ? $self->{open}{copies} //= part($self->{volume}, PLACE, 1) : inside($self->{above}, NESTED, 1));
 }
 
 # Creates a file; returns its place and the open file.
@@ -59,6 +62,14 @@ sub file { my ($self) = @_; return $self->place(sub { return create_file(@_) }) 
 
 # Creates a symbolic link; returns its place.
 sub link_to { my ($self, $to) = @_; my ($place) = $self->place(sub { make_link(@_, $to); return 1 }); return $place }
+
+# Records that these places have been moved: nothing has their names any more. (A directory for one database is still to be removed.)
+sub moved {
+    my ($self, @places) = @_;
+    return if !$self->{volume};
+    for my $place (@places) { @{ $self->{made} } = grep { $_ != $place } @{ $self->{made} } }
+    return;
+}
 
 # Removes temporary files that were not moved into place.
 sub discard {

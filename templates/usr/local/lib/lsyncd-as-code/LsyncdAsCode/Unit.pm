@@ -8,17 +8,16 @@ use LsyncdAsCode::System qw(read_at NS);
 use LsyncdAsCode::Wal qw(shm_header valid_frames wal_header);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(open_unit open_wal settled file_id hot_journal committed);
+our @EXPORT_OK = qw(open_main open_wal settled file_id hot_journal committed);
 
-# Opens the files of a unit in an open directory. {live} is 1 if a connection in WAL mode is open now.
-sub open_unit {
+# Opens the main file of a unit in an open directory; undef if it is not there.
+sub open_main {
     my ($directory, $name) = @_;
     my $main = open_file($directory, $name) or return undef;
-    my $unit = { directory => $directory, name => $name, main => $main };
-    open_wal($unit);
-    return $unit;
+    return { directory => $directory, name => $name, main => $main };
 }
 
+# Opens, or opens again, its -wal and -shm. {live} is 1 if a connection in WAL mode is open now.
 sub open_wal {
     my ($unit) = @_;
     $unit->{$_} = open_file($unit->{directory}, "$unit->{name}-$_") for qw(wal shm);

@@ -228,7 +228,7 @@ sub is_part_of_database {
     require LsyncdAsCode::Kind;
     require LsyncdAsCode::Unit;
     # One that disappears at this moment is inspected with the next event.
-    my $unit = LsyncdAsCode::Unit::open_unit($directory, $name) // return 1;
+    my $unit = LsyncdAsCode::Unit::open_main($directory, $name) // return 1;
     return LsyncdAsCode::Kind::is_sqlite($unit);
 }
 
