@@ -21,6 +21,6 @@ chroot "$root" usermod --password '*' admin
 install -d -m 0755 "$root/mnt/storage_do_1" "$root/mnt/storage_do_2"
 install -d -m 0700 "$root/root/.ssh"
 # Disable jobs that would take dpkg's lock during a test, and unused consoles
-for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer getty.target; do
+for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer getty.target; do
   ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
