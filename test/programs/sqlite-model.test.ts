@@ -5,7 +5,7 @@ import { programs } from "../../tools/torture/settings";
 import { histories } from "../support/model";
 import { installTime, needPrograms } from "../support/programs";
 
-// A few random histories, and those that once found a fault. test/hosts/sqlite-model.test.ts replays many more.
+// A few random histories, and one for each of some faults that a copier could have. test/hosts/sqlite-model.test.ts replays many more.
 
 beforeAll(() => needPrograms("perl", "python3"), installTime);
 
@@ -14,12 +14,6 @@ test("in random histories, the mirror is always a committed state, and the newes
   console.log(`seeds from ${first}`);
   expect(await histories(first, 12)).toEqual({ replayed: 12, faults: [] });
 }, 300_000);
-
-// The end of a log that journal_size_limit had truncated was taken for the end of its content.
-const seeds = [20037, 20156];
-test.each(seeds)("seed %d, which once found a fault", async (seed) => {
-  expect(await histories(seed, 1)).toEqual({ replayed: 1, faults: [] });
-});
 
 // A copier with a fault, which a history must find: functions that a module has twice, the second time with the fault.
 describe("finds a copier that", () => {
@@ -32,18 +26,41 @@ describe("finds a copier that", () => {
     rmSync(library, { recursive: true, force: true });
   });
 
+  const power = { often: "power" };
   test.each([
-    ["takes the place at which a log was truncated for its end", "Wal", "sub ended_before { return 1 }", 20037],
+    ["takes the place at which a log was truncated for its end", "Wal", "sub ended_before { return 1 }", 6000005, {}],
     [
       "copies a database that a crash left in the middle of a transaction",
       "Unit",
       "sub hot_journal { return 0 }",
-      7000150,
+      6000002,
+      {},
     ],
-    ["loses the mirror's log when it is killed", "Install", "sub absorb { return }", 7000015],
-  ])("%s", async (_, module, fault, seed) => {
+    ["loses the mirror's log when it is killed", "Install", "sub absorb { return }", 6000019, {}],
+    [
+      "reads a log beside an empty database",
+      "Unit",
+      `sub open_wal {
+         my ($unit) = @_;
+         $unit->{$_} = open_file($unit->{directory}, "$unit->{name}-$_") for qw(wal shm);
+         $unit->{live} = $unit->{shm} && held_by_other($unit->{shm}, SHM_DMS) ? 1 : 0;
+         return;
+       }`,
+      6000002,
+      {},
+    ],
+    [
+      "follows a log that was restarted after a power cut",
+      "Mark",
+      "{ my $right = \\&marked_frames; sub known { return (($right->(@_))[0], 1) } *marked_frames = \\&known }",
+      6000186,
+      power,
+    ],
+    ["trusts a closed log after a power cut", "Follow", "sub valid_frames { return 1e9 }", 6000000, power],
+    ["puts any log beside the copy of a main file", "Mark", "sub continues { return 1 }", 6000002, power],
+  ])("%s", async (_, module, fault, seed, options) => {
     appendFileSync(path.join(library, `LsyncdAsCode/${module}.pm`), `\nno warnings;\n${fault}\n1;\n`);
-    const { replayed, faults } = await histories(seed, 1, { library });
+    const { replayed, faults } = await histories(seed, 1, { library, ...options });
     expect([replayed, faults]).toEqual([1, [expect.stringContaining(`seed ${seed}: `)]]);
   });
 });

@@ -14,7 +14,8 @@ export interface Histories {
 
 /**
  * Replays so many histories, seeds `first` and on, with the copier called at every step (model/model.py says how).
- * `python` is the interpreter, `env` names another SQLite, `library` is a folder with another LsyncdAsCode.
+ * `python` is the interpreter, `env` names another SQLite, `library` is a folder with another LsyncdAsCode, `often` an operation that is to be
+ * ten times as frequent.
  */
 export async function histories(
   first: number,
@@ -23,7 +24,8 @@ export async function histories(
     python = "python3",
     env = {},
     library = programs,
-  }: { python?: string; env?: Record<string, string>; library?: string } = {},
+    often,
+  }: { python?: string; env?: Record<string, string>; library?: string; often?: string } = {},
 ): Promise<Histories> {
   // More processes than processors: each waits now and then for a clock tick or for a traced process.
   const parts = Math.min(count, Math.max(2, cpus().length) * 2);
@@ -33,6 +35,7 @@ export async function histories(
       const program = path.join(__dirname, "model/model.py");
       const many = Math.max(0, Math.min(each, count - part * each));
       const args = ["-B", program, library, String(first + part * each), String(many)];
+      if (often !== undefined) args.push("--often", often);
       return run(python, args, { allowFailure: true, env: { ...process.env, ...env } });
     }),
   );

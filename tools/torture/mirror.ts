@@ -74,7 +74,12 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
   start(): void {
     if (this.process?.exitCode === null && this.process.signalCode === null) return;
     const log = openSync(path.join(this.options.root, "output.log"), "a");
-    const env = { ...process.env, LSYNCD_SETTINGS: this.settings };
+    // As the supervisor names each run of lsyncd.
+    const env = {
+      ...process.env,
+      LSYNCD_SETTINGS: this.settings,
+      LSYNCD_RUN: `${String(Date.now())}.${String(process.pid)}`,
+    };
     const [program, ...args] = [...(this.options.through ?? []), this.options.lsyncd, "-nodaemon", this.config];
     this.process = spawn(program, args, { stdio: ["ignore", log, log], env });
     closeSync(log);

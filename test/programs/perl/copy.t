@@ -84,6 +84,58 @@ subtest 'the log was truncated to its size limit after the last copy: its earlie
     }
 };
 
+# The process that has the last connection is killed.
+sub crash { kill KILL => $held[-1][0]; waitpid $held[-1][0], 0; return }
+
+# Overwrites bytes of a file of the source: what was not on the disk in a power cut.
+sub lose { my ($name, $at, $bytes) = @_; open my $file, '+<', "$source/$name" or die; seek $file, $at, 0; print {$file} "\0" x $bytes; close $file; return }
+
+subtest 'a power cut took frames from the middle of the log, and later ones are still there' => sub {
+    my @closed = ('pragma wal_checkpoint(restart)', 'begin immediate', burst(1), 'rollback');
+    for my $then ([], [ 'pragma wal_checkpoint(restart)' ], \@closed, [ 'pragma wal_checkpoint(restart)', burst(1) ], [ burst(1), @closed, burst(2) ]) {
+        volumes();
+        my $sql = connection('a.sqlite');
+        # A longer log before it shows where the next one ends.
+        $sql->('pragma journal_mode = wal', 'pragma wal_autocheckpoint = 0', 'create table t (i, b)', burst(200), 'pragma wal_checkpoint(restart)');
+        $sql->(burst(3)) for 1 .. 6;
+        is(copied('a.sqlite', run => 'before'), 'copied', 'the first copy');
+        $sql->(burst(3)) for 1 .. 3;
+        is(copied('a.sqlite', run => 'before'), 'copied', 'all of the log');
+        my $log = -s "$source/a.sqlite-wal";
+        crash();
+        unlink "$source/a.sqlite-shm";
+        # One frame in the middle, and nothing behind it.
+        my $frame = 24 + 4096;
+        lose('a.sqlite-wal', 32 + 4 * $frame, $frame);
+        $sql = connection('a.sqlite');
+        $sql->($SUM, @$then);
+        is(-s "$source/a.sqlite-wal", $log, 'the log is as long as before');
+        copied('a.sqlite', run => 'after');
+        is(mirrored('a.sqlite', $SUM), $sql->($SUM), 'the mirror has what the source has, after: ' . join ', ', map { substr $_, 0, 30 } @$then);
+        $sql->(burst(20));
+        copied('a.sqlite', run => 'after');
+        is(mirrored('a.sqlite', $SUM), $sql->($SUM), 'and later');
+    }
+};
+
+subtest 'a log that begins anew is followed without a copy of the main file, in the same run of lsyncd only' => sub {
+    for my $run ('before', 'after', undef) {
+        volumes();
+        my $sql = connection('a.sqlite');
+        # A longer log before it shows where the next one ends.
+        $sql->('pragma journal_mode = wal', 'pragma wal_autocheckpoint = 0', 'create table t (i, b)', burst(200), 'pragma wal_checkpoint(restart)');
+        $sql->(burst(9)) for 1 .. 2;
+        copied('a.sqlite', run => 'before');
+        my $main = -s "$source/a.sqlite";
+        $sql->('pragma wal_checkpoint(restart)', burst(1));
+        my $done = sync_unit(directory($source), directory($target), 'a.sqlite', options(run => $run));
+        is($done->{state}, 'copied', 'copied');
+        if (defined $run && $run eq 'before') { cmp_ok($done->{bytes}, '<', $main / 2, 'a part of it') }
+        else                                  { cmp_ok($done->{bytes}, '>=', $main, 'all of it') }
+        is(mirrored('a.sqlite', $SUM), $sql->($SUM), 'the mirror has what the source has');
+    }
+};
+
 subtest 'an empty database next to an old -wal is empty' => sub {
     volumes();
     my $sql = connection('a.sqlite');

@@ -1,7 +1,8 @@
 # The copier for the model: brings one database up to date for each line it reads, and prints what came of it.
 #
-#   perl -I LIBRARY -I test/support copier.pl SOURCE TARGET NAME     lines: "copy SEED", "kill SEED N": ended before its
-#                                                                    Nth step, or "cut SEED N": at its Nth system call that changes something
+#   perl -I LIBRARY -I test/support copier.pl SOURCE TARGET NAME     lines: WHAT SEED N RUN. WHAT is "copy", "kill": ended
+#                                                                    before its Nth step, or "cut": at its Nth system call that changes something. RUN
+#                                                                    is the run of lsyncd
 #
 # A process that has the modules loaded starts another one for the work, and the next one when that was killed: memory is lost
 # then, as it would be on a host.
@@ -40,16 +41,17 @@ for my $name (qw(rename_file remove_file create_file set_mark set_times set_attr
 # Now and then there is no room for a whole copy.
 replace(need_space => sub { my $original = shift; return rand() < 0.15 ? LsyncdAsCode::Result::deferred('space', 'by chance') : $original->(@_) });
 
+my $run;
 sub attempt {
     my $volume = directory($target);
-    my $done = eval { sync_unit(directory($source), $volume, $name, options(volume => $volume, big => rand() < 0.1 ? 1 : 32 << 20)) };
+    my $done = eval { sync_unit(directory($source), $volume, $name, options(volume => $volume, run => $run, big => rand() < 0.1 ? 1 : 32 << 20)) };
     return $done ? join ' ', $done->{state}, $done->{why} // '' : "died $@" =~ s/\s+/ /gr;
 }
 
 # Makes one copy for each line. The caller waits for the answer before it writes the next line.
 sub work {
     while (sysread STDIN, my $line, 100) {
-        my ($what, $seed, $at) = split ' ', $line;
+        (my ($what, $seed, $at), $run) = split ' ', $line;
         srand $seed;
         $left = $what eq 'kill' ? $at : 0;
         # Beside openat that creates a file, the system calls that change something.

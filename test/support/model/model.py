@@ -2,12 +2,13 @@
 
   model.py LIBRARY FIRST COUNT     seeds FIRST, FIRST + 1, …; prints a line for each fault with its seed, then a summary
       --trace                      says what each step does
+      --often NAME                 makes the operation of this name ten times as frequent
       --disk                       in a directory on the disk, not in memory
 
 A history is a row of operations on one database, by up to three connections of this process and by processes that are
 killed, between system calls or at any of them: transactions (small, spilled to the disk, rolled back), checkpoints of each kind, with and without readers that hold
 them up, size limits of the log, exclusive locking, changes of the journal's mode and of the page size, VACUUM, a lost -shm,
-a database that is deleted and begun anew. Every commit has a number and leaves a row with it; what the database holds after
+a database that is deleted and begun anew, or made empty beside a log that is left, a log that loses its end in a power cut. Every commit has a number and leaves a row with it; what the database holds after
 it is kept as a digest.
 
 After each step the copier is called, once whole or killed at a random step of its own. What the mirror then reads as, opened
@@ -21,6 +22,7 @@ import os
 import pickle
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -34,6 +36,8 @@ KEY = os.environ.get("MODEL_KEY")
 HERE = os.path.dirname(os.path.abspath(__file__))
 FILES = ("", "-wal", "-shm", "-journal")
 NAME = "a.db"
+# Instead of the number of a commit: a database without any table.
+EMPTY = 0
 ROLLBACK = ("delete", "truncate", "persist", "memory")
 
 
@@ -127,9 +131,9 @@ class Nursery:
 
 
 class History:
-    def __init__(self, copier, nursery, folder, seed, trace=False):
+    def __init__(self, copier, nursery, folder, seed, trace=False, often=None):
         self.random = random.Random(seed)
-        self.trace = trace
+        self.trace, self.often = trace, often
         self.source, self.target = (os.path.join(folder, name) for name in ("source", "target"))
         self.opened = os.path.join(folder, "opened")
         for name in (self.source, self.target):
@@ -137,9 +141,16 @@ class History:
             os.mkdir(name)
         self.other = os.path.join(folder, "other.db")
         self.path = os.path.join(self.source, NAME)
-        self.number, self.states, self.mirrored = 0, {}, -1
+        # The commit that the database has, the number of the last one that was made, what it holds after each, and which one the mirror has.
+        self.number, self.last, self.states, self.mirrored = 0, 0, {}, -1
         # The commit in which a process was killed: nobody knows whether it was made before the database is opened again.
         self.maybe = None
+        # Whether the database has been made empty since the mirror had its last commit, and whether it is empty now.
+        self.emptied = self.empty = False
+        # Commits that the database went back to in a power cut: the mirror may do the same.
+        self.back_to = set()
+        # After a power cut the copier belongs to another run of lsyncd.
+        self.run_of_lsyncd = 0
         self.connections, self.readers = [], []
         self.log = []
         self.also = None
@@ -167,7 +178,7 @@ class History:
             c.execute("pragma auto_vacuum = %d" % self.random.choice((1, 2)))
         if self.random.random() < 0.7:
             c.execute("pragma journal_mode = wal").fetchall()
-        self.number += 1
+        self.number = self.last = self.last + 1
         c.execute("begin")
         c.execute("create table t (i integer primary key, n, b)")
         c.execute("create table number (n)")
@@ -177,13 +188,13 @@ class History:
 
     def change(self, c, rows):
         """Changes of one transaction that is open, with the next number."""
-        c.execute("update number set n = ?", (self.number + 1,))
+        c.execute("update number set n = ?", (self.last + 1,))
         kind = self.random.random()
         if kind < 0.6:
             for _ in range(rows):
-                c.execute("insert into t (n, b) values (?, randomblob(?))", (self.number + 1, self.random.choice((10, 300, 3000))))
+                c.execute("insert into t (n, b) values (?, randomblob(?))", (self.last + 1, self.random.choice((10, 300, 3000))))
         elif kind < 0.8:
-            c.execute("update t set n = ?, b = randomblob(length(b)) where i %% %d = 0" % self.random.choice((1, 2, 7)), (self.number + 1,))
+            c.execute("update t set n = ?, b = randomblob(length(b)) where i %% %d = 0" % self.random.choice((1, 2, 7)), (self.last + 1,))
         else:
             c.execute("delete from t where i %% %d = 0" % self.random.choice((1, 2, 3)))
 
@@ -211,7 +222,7 @@ class History:
                 c.execute("rollback")
             raise
         if end == "commit":
-            self.number += 1
+            self.number = self.last = self.last + 1
             if state[0] != self.number:
                 raise Fault("the model is wrong")
             self.states[self.number] = state[1]
@@ -354,13 +365,13 @@ class History:
 
     def hear(self, method, seed, at=None):
         """Has another process call a method, and hears of its commits. Returns whether it was killed, at its system call of number `at`."""
-        state = {name: getattr(self, name) for name in ("path", "other", "pragmas", "number", "also")}
+        state = {name: getattr(self, name) for name in ("path", "other", "pragmas", "number", "last", "also")}
         for what, number, state in self.nursery.run(method, seed, at, state):
             if what == "end":
                 return number != 0
             self.states[number] = state
             if what == "done":
-                self.number = number
+                self.number = self.last = number
                 self.maybe = None
             else:
                 self.maybe = number
@@ -379,7 +390,7 @@ class History:
         """Whether the commit in which a process was killed was made."""
         number = self.some().execute("select n from number").fetchone()[0]
         if self.maybe is not None and number == self.maybe:
-            self.number = number
+            self.number = self.last = number
         self.maybe = None
 
     def op_cut(self):
@@ -417,14 +428,102 @@ class History:
             self.mirrored = -1 if self.look(gone=True) else self.mirrored
         self.create()
 
+    def op_empty(self):
+        """The database is made empty, and its log is left: it is empty for SQLite then, which removes the log."""
+        c = self.alone()
+        c.execute("pragma journal_mode = wal").fetchall()
+        c.execute("pragma wal_autocheckpoint = 0").fetchall()
+        self.transaction(c)
+        self.look()
+        log = whole(self.path + "-wal")
+        c.close()
+        self.connections.clear()
+        write(self.path, b"")
+        write(self.path + "-wal", log)
+        self.emptied = self.empty = True
+        self.look()
+        self.empty = False
+        self.create()
+
+    def is_committed(self, main, log):
+        """Whether a database and its log are in a state that was committed; it is the one that the source has, then."""
+        try:
+            number, state = self.open_copy(main, log)
+        except Fault:
+            return False
+        if number == EMPTY or self.states.get(number) != state:
+            return False
+        self.number = number
+        return True
+
+    def op_power(self):
+        """The power fails: the log loses frames that were not on the disk. A checkpoint has brought those there that it has used."""
+        c = self.alone()
+        if c.execute("pragma journal_mode").fetchone()[0] != "wal":
+            return
+        if self.random.random() < 0.5:
+            # The copy of the main file holds frames of the log, and its time is old enough to be trusted.
+            c.execute("pragma wal_checkpoint(passive)").fetchall()
+            self.transaction(c, rows=1)
+            time.sleep(0.015)
+            self.look()
+        for _ in range(2):
+            for _ in range(self.random.choice((0, 1, 2, 3))):
+                self.transaction(c, rows=self.random.choice((0, 1, 3)))
+            if self.random.random() < 0.7:
+                self.look()
+        times = os.stat(self.path)
+        main, log, index = (whole(self.path + suffix) for suffix in ("", "-wal", "-shm"))
+        c.close()
+        self.connections.clear()
+        (frames,), (used,) = (struct.unpack_from("=I", index, at) for at in (16, 96))
+        all_of_it = log
+        if len(log) > 32:
+            frame = 24 + struct.unpack_from(">I", log, 8)[0] % 65535
+            kept = self.random.choice((used, self.random.randint(used, frames)))
+            end, whole_log = 32 + kept * frame, 32 + frames * frame
+            # The rest is cut off, or nothing but zeros, or lost in its first part alone.
+            lost = self.random.choice((b"", bytes(whole_log - end), bytes(min(frame, whole_log - end)) + log[end + frame :]))
+            log = None if kept == 0 and self.random.random() < 0.3 else log[:end] + lost
+        write(self.path, main)
+        os.utime(self.path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        for suffix in FILES[1:]:
+            if os.path.exists(self.path + suffix):
+                os.remove(self.path + suffix)
+        if log is not None:
+            write(self.path + "-wal", log)
+        if not self.is_committed(main, log):
+            # What a checkpoint has used is on the disk, also if its index is lost: that much cannot be missing. And this model needs its tables.
+            write(self.path + "-wal", all_of_it)
+            if not self.is_committed(main, all_of_it):
+                raise Fault("the model is wrong: a power cut led to what was never committed")
+        self.back_to.add(self.number)
+        self.run_of_lsyncd += 1
+        if self.random.random() < 0.5:
+            self.look()
+        self.connections.append(self.connect())
+        # The application is faster than lsyncd: it has begun the log anew before anybody looks, or has filled the gap.
+        how = self.random.random()
+        if how < 0.4:
+            for _ in range(self.random.choice((0, 0, 1))):
+                self.transaction(self.some(), rows=0)
+            self.some().execute("pragma wal_checkpoint(restart)").fetchall()
+            self.transaction(self.some(), self.random.choice(("commit", "rollback")), rows=self.random.choice((0, 1, 3)))
+        elif how < 0.7:
+            for _ in range(self.random.choice((1, 3, 8))):
+                self.transaction(self.some(), rows=self.random.choice((0, 3, 10)))
+        self.look()
+
     OPERATIONS = (
         ("commit", 40), ("burst", 12), ("limited", 4), ("rollback", 5), ("open", 5), ("close", 5), ("reader", 4), ("end_reader", 5), ("checkpoint", 12), ("limit", 4),
         ("automatic", 4), ("mode", 4), ("page_size", 2), ("vacuum", 2), ("incremental", 2), ("exclusive", 2), ("killed", 6), ("anew", 1), ("cut", 3),
+        ("empty", 1), ("power", 3),
     )  # fmt: skip
 
     # --- the mirror ---------------------------------------------------------------------------------------------------
 
-    def ask(self, line):
+    def ask(self, what, seed, at=0):
+        line = "%s %d %d %d" % (what, seed, at, self.run_of_lsyncd)
         os.write(self.copier.stdin.fileno(), line.encode() + b"\n")
         said = os.read(self.copier.stdout.fileno(), 10000).decode().strip()
         if self.trace:
@@ -438,21 +537,26 @@ class History:
         seed = self.random.randrange(1 << 30)
         kind = self.random.random()
         if kind < 0.05:
-            said = self.ask("cut %d %d" % (seed, self.random.choice((1, 2, 3, 5, 8, 13, 21, 34, 60))))
+            said = self.ask("cut", seed, self.random.choice((1, 2, 3, 5, 8, 13, 21, 34, 60)))
         elif kind < 0.25:
-            said = self.ask("kill %d %d" % (seed, self.random.choice((1, 2, 3, 5, 8, 13, 30))))
+            said = self.ask("kill", seed, self.random.choice((1, 2, 3, 5, 8, 13, 30)))
         else:
-            said = self.ask("copy %d" % seed)
+            said = self.ask("copy", seed)
         if gone:
             if said == "deleted" and os.listdir(self.target) not in ([], [".lsyncd-as-code"]):
                 raise Fault("a deleted database left %s" % os.listdir(self.target))
             # One that was killed on the way may have come to that as well.
             return said in ("deleted", "killed")
         number = self.read_mirror()
-        if number < self.mirrored:
+        newest = EMPTY if self.empty else self.number
+        if number == EMPTY and not self.emptied:
+            raise Fault("the mirror is empty (%s)" % said)
+        if number < self.mirrored and number != EMPTY and number not in self.back_to:
             raise Fault("the mirror went back from commit %d to %d (%s)" % (self.mirrored, number, said))
-        if said in ("copied", "same") and number not in (self.number, self.maybe):
-            raise Fault("%s, and the mirror has commit %d of %d" % (said, number, self.number))
+        if said in ("copied", "same") and number not in (newest, self.maybe):
+            raise Fault("%s, and the mirror has commit %d of %d" % (said, number, newest))
+        if number == self.number:
+            self.emptied = self.empty
         self.mirrored = number
         return said in ("copied", "same")
 
@@ -470,7 +574,7 @@ class History:
             self.found = self.open_copy(*files)
             self.files = files
         number, state = self.found
-        if self.states.get(number) != state:
+        if self.states.get(number) != state and number != EMPTY:
             raise Fault("what the mirror has with number %d was never committed" % number)
         return number
 
@@ -486,7 +590,7 @@ class History:
             said = c.execute("pragma integrity_check").fetchall()
             if said != [("ok",)]:
                 raise Fault("integrity_check: %s" % str(said)[:200])
-            return content(c)
+            return content(c) if c.execute("select count(*) from sqlite_master").fetchone()[0] else (EMPTY, None)
         except sqlite3.DatabaseError as error:
             raise Fault("SQLite reports of the mirror: %s" % error)
         finally:
@@ -502,7 +606,7 @@ class History:
     def run(self):
         self.create()
         self.look()
-        names, weights = zip(*self.OPERATIONS)
+        names, weights = zip(*((name, 10 * weight if name == self.often else weight) for name, weight in self.OPERATIONS))
         for _ in range(self.random.randrange(5, 30)):
             name = self.random.choices(names, weights)[0]
             if not self.connections:
@@ -552,6 +656,7 @@ def memory():
 def main():
     library, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     trace = "--trace" in sys.argv
+    often = sys.argv[sys.argv.index("--often") + 1] if "--often" in sys.argv else None
     faults = looks = 0
     folder = tempfile.mkdtemp(prefix="model-", dir=None if "--disk" in sys.argv else memory())
     nursery = Nursery()
@@ -560,7 +665,7 @@ def main():
     copier = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     try:
         for seed in range(first, first + count):
-            history = History(copier, nursery, folder, seed, trace)
+            history = History(copier, nursery, folder, seed, trace, often)
             try:
                 history.run()
             except Fault as fault:

@@ -31,6 +31,7 @@ our @EXPORT_OK = qw(sync_unit expected_bytes delete_unit sync_database);
 #                     whole: a copy of more than "big" may be made now (an append always may)
 #                     volume: handle of the mirror's root, for copies that are not in place yet
 #                     gone: deletes it from the mirror if that is allowed, and returns a result like sync_unit
+#                     run: which run of lsyncd this is (undef: unknown); a log is followed without a complete look at it only in the same run
 #                     batch: see Batch.pm; a copy that it holds ("held" in the result) is in place once it is done
 # Returns { state, why, reason, bytes, held, complete (main file and -wal are new) }; state is same, copied, deleted, or deferred (try again later).
 # Dies if the target can't be written (full, read-only, …); the mirror is then as consistent as before.

@@ -5,60 +5,67 @@ use warnings;
 use Fcntl qw(:DEFAULT);
 use LsyncdAsCode::Beneath qw(open_file rename_file set_times sync_directory);
 use LsyncdAsCode::Install qw(checkpoint finish);
-use LsyncdAsCode::Mark qw(get_mark mark_of mark_wal set_mark sync_wal);
+use LsyncdAsCode::Mark qw(mark_of mark_wal marked_frames set_mark sync_wal);
 use LsyncdAsCode::Result qw(deferred need_space);
 use LsyncdAsCode::System qw(fstat_ns read_at write_at CHUNK);
 use LsyncdAsCode::Temporary qw(beside);
-use LsyncdAsCode::Wal qw(closed_frames copy_frames ended_before same_generation sums_of wal_header walk_closed WAL_HEADER);
+use LsyncdAsCode::Wal qw(closed_frames copy_frames ended_before same_generation sums_of valid_frames wal_header walk_closed WAL_HEADER);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(mirrored_wal append hand_over);
 
-# Returns handle, header and number of valid frames of the mirror's -wal; nothing if there is none. After a power cut any
-# block of an append may be missing, even in the middle: frames that were not known to be on the disk are checked.
+# Returns handle, header and number of valid frames of the mirror's -wal, and whether the source has had all of them in this run of
+# lsyncd; nothing if there is none. After a power cut any block of an append may be missing, even in the middle: frames that were not known
+# to be on the disk are checked.
 sub mirrored_wal {
-    my ($target) = @_;
+    my ($target, $run) = @_;
     my $copy = open_file(@{ beside($target, '-wal') }, O_RDWR) or return;
     my $header = wal_header($copy) or return;
     my $have = int(((-s $copy) - WAL_HEADER) / $header->{frame});
-    my ($word, $ino, $synced) = split / /, get_mark($copy);
-    $synced = 0 unless defined $synced && $word eq 'wal' && $synced =~ /\A[0-9]+\z/ && $ino =~ /\A[0-9]+\z/ && $ino == fstat_ns($copy)->{ino} && $synced <= $have;
-    return ($copy, $header, $have) if $synced == $have;
+    my ($synced, $known) = marked_frames($copy, $have, $run);
+    return ($copy, $header, $have, $known) if $synced == $have;
     my $good = closed_frames($copy, $header, $synced, $copy);
     if ($good < $have) { truncate $copy, WAL_HEADER + $good * $header->{frame} or die "cannot truncate: $!\n" }
-    return ($copy, $header, $good);
+    return ($copy, $header, $good, $known && $good == $synced);
 }
 
 # Returns undef if the mirror's -wal is of another generation, or differs.
 sub append {
     my ($unit, $now, $target, $options) = @_;
-    my ($copy, $header, $have) = mirrored_wal($target) or return undef;
+    my ($copy, $header, $have, $known) = mirrored_wal($target, $options->{run}) or return undef;
     same_generation($unit->{wal}, $header) or return undef;
     my $frames = $now->{frames};
-    # A checkpoint closed the log, and all its frames are still there: the next log has not begun.
+    # A checkpoint closed the log, and all its frames are still there: the next log has not begun. Or a power cut took frames from the middle
+    # of it: then fewer are valid than the mirror has, and those behind remain.
     if (!$frames) {
         return undef if $have && sums_of($copy, $header, $have) ne sums_of($unit->{wal}, $header, $have);
+        return undef if !$known && valid_frames($unit->{wal}, $header, 0) < $have;
         $frames = closed_frames($unit->{wal}, $header, $have, $copy);
     }
     elsif ($now->{header}{raw} ne $header->{raw}) { return undef }
     return undef if $have > $frames || $have && sums_of($copy, $header, $have) ne sums_of($unit->{wal}, $header, $have);
-    return { state => 'same', bytes => 0 } if $have == $frames;
+    if ($have == $frames) {
+        mark_wal($copy, $frames, $options->{run}) if !$known;
+        return { state => 'same', bytes => 0 };
+    }
     copy_frames($unit->{wal}, $header, $have, $frames, $copy)
         or return deferred('changed', 'its WAL was restarted while it was copied');
     # Otherwise a power cut would lose what the kernel has not written yet: up to half a minute.
-    if (my $batch = $options->{batch}) { $batch->later(sub { mark_wal($copy, $frames) }) }
-    else                               { sync_wal($copy, $frames) }
+    if (my $batch = $options->{batch}) { $batch->later(sub { mark_wal($copy, $frames, $options->{run}) }) }
+    else                               { sync_wal($copy, $frames, $options->{run}) }
     return { state => 'copied', bytes => ($frames - $have) * $header->{frame} };
 }
 
 # The log was restarted once since the last look: the mirror has one generation, the source the next. If the old frames
 # that the mirror lacks still exist behind the new ones, or provably none are missing, the mirror makes the checkpoint
-# itself, without a copy of the main file. Returns undef if that is unknown; a copy is needed then.
+# itself, without a copy of the main file. Returns undef if that is unknown; a copy is needed then. The new frames have overwritten old
+# ones, so it cannot be seen whether the source has lost some of these in a power cut: in another run of lsyncd it is unknown.
 sub hand_over {
     my ($unit, $now, $target, $temporary, $options) = @_;
     return undef unless $now->{frames};
     my ($new, $wal) = ($now->{header}, $unit->{wal});
-    my ($copy, $old, $have) = mirrored_wal($target) or return undef;
+    my ($copy, $old, $have, $known) = mirrored_wal($target, $options->{run}) or return undef;
+    return undef unless $known;
     my ($old_salt, $new_salt) = map { unpack 'N', $_->{salts} } $old, $new;
     # A restart adds one to the first salt (walformat.html, "WAL Reset").
     return undef if $new_salt != (($old_salt + 1) & 0xffffffff) || $old->{page} != $new->{page} || !$have;

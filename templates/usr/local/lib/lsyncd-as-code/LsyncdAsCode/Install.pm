@@ -21,8 +21,8 @@ sub finish {
     my ($handle, $source, $options, $frames) = @_;
     set_attributes($handle, $source, { %$options, new => 1 });
     # A batch syncs all its files before it puts them in place.
-    if ($options->{batch}) { mark_wal($handle, $frames) }
-    else                   { sync_wal($handle, $frames) }
+    if ($options->{batch}) { mark_wal($handle, $frames, $options->{run}) }
+    else                   { sync_wal($handle, $frames, $options->{run}) }
     return;
 }
 

@@ -7,7 +7,7 @@ use LsyncdAsCode::Unit qw(settled);
 use LsyncdAsCode::Wal qw(sums_of);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(set_mark get_mark mark_of read_mark continues mark_wal sync_wal);
+our @EXPORT_OK = qw(set_mark get_mark mark_of read_mark continues mark_wal marked_frames sync_wal);
 
 my $NAME = 'user.lsyncd-as-code';
 
@@ -54,13 +54,28 @@ sub continues {
 
 # Syncs a -wal of the mirror, then records how many of its frames are on the disk.
 sub sync_wal {
-    my ($handle, $frames) = @_;
+    my ($handle, $frames, $run) = @_;
     sync($handle);
-    mark_wal($handle, $frames);
+    mark_wal($handle, $frames, $run);
     return;
 }
 
-# Records how many frames of a -wal are on the disk, or will be before it is put in place.
-sub mark_wal { my ($handle, $frames) = @_; set_mark($handle, join ' ', 'wal', fstat_ns($handle)->{ino}, $frames); return }
+# Records how many frames of a -wal are on the disk, or will be before it is put in place, and in which run of lsyncd they were the source's
+# (undef: unknown).
+sub mark_wal {
+    my ($handle, $frames, $run) = @_;
+    set_mark($handle, join ' ', 'wal', fstat_ns($handle)->{ino}, $frames, $run // ());
+    return;
+}
+
+# Returns how many frames of a -wal were recorded, and whether in this run of lsyncd: then the source has not lost any in a power cut since.
+# (0, 0) if there is no valid record of at most $most frames.
+sub marked_frames {
+    my ($handle, $most, $run) = @_;
+    my ($word, $ino, $frames, $then) = split / /, get_mark($handle);
+    # The file's owner can write its attributes, so each field is checked.
+    return (0, 0) unless defined $frames && $word eq 'wal' && $frames =~ /\A[0-9]+\z/ && $ino =~ /\A[0-9]+\z/ && $ino == fstat_ns($handle)->{ino} && $frames <= $most;
+    return ($frames, defined $run && defined $then && $then eq $run ? 1 : 0);
+}
 
 1;

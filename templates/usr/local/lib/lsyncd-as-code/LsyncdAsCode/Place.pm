@@ -73,7 +73,7 @@ sub in_directories {
         {
             lock_seconds => setting('sqlite_lock_seconds'), big => BIG, reserve => RESERVE, whole => $whole, batch => $batch,
             volume => $batch ? $batch->volume : open_beneath($run->{target}, '', $run->{target_id}),
-            owner => $run->{owner}, group => $run->{group}, perms => $run->{perms}, gone => sub { return gone($run, $path) },
+            run => length $run->{name} ? $run->{name} : undef, owner => $run->{owner}, group => $run->{group}, perms => $run->{perms}, gone => sub { return gone($run, $path) },
         },
     );
 }

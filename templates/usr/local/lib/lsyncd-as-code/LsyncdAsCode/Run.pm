@@ -1,4 +1,5 @@
-# Records the run that the worker belongs to: the calling lsyncd, its two directories, and its options on owner, group and mode.
+# Records the run that the worker belongs to: the calling lsyncd, its two directories, its options on owner, group and mode, and the
+# supervisor's name for this run (Unsynced.pm; empty without a supervisor).
 package LsyncdAsCode::Run;
 use strict;
 use warnings;
@@ -33,7 +34,8 @@ sub record_run {
     # A program between lsyncd and this one passes lsyncd's pid.
     my $lsyncd = $ENV{LSYNCD_PID} // $parent;
     my @root = map { my $s = stat_ns("$_/.") // die "$_ is missing\n"; "$s->{dev}:$s->{ino}" } @$held;
-    my $run = join "\0", $lsyncd, start_time($lsyncd), $source, $target, @root, @{ options_for_files($arguments) }{qw(owner group perms)};
+    my $run = join "\0", $lsyncd, start_time($lsyncd), $source, $target, @root, @{ options_for_files($arguments) }{qw(owner group perms)},
+        $ENV{LSYNCD_RUN} // '';
     replace_file(state_file('run'), $run) if slurp(state_file('run')) ne $run;
     return;
 }
@@ -41,7 +43,7 @@ sub record_run {
 # Returns the last record; undef if there is none.
 sub read_run {
     my %run;
-    @run{qw(pid start source target source_id target_id owner group perms)} = split /\0/, slurp(state_file('run'));
+    @run{qw(pid start source target source_id target_id owner group perms name)} = split /\0/, slurp(state_file('run')), -1;
     return defined $run{perms} ? \%run : undef;
 }
 
