@@ -85,14 +85,15 @@ export async function mirrored(tools: Tools, wanted: Wanted): Promise<Many> {
     );
 
     await mirror.stop();
-    const dry = (): Promise<number> => seconds("rsync", ["-a", "--dry-run", `${mirror.source}/`, `${mirror.target}/`]);
+    const dry = (...more: string[]): Promise<number> =>
+      seconds("rsync", ["-a", "--dry-run", ...more, `${mirror.source}/`, `${mirror.target}/`]);
     const before = await dry();
     rmSync(path.join(mirror.marks, "passes"), { force: true });
     const again = performance.now();
     mirror.start();
     await inSync(mirror);
     const restart = (performance.now() - again) / 1000;
-    found.restart = { seconds: restart, dryRun: (before + (await dry())) / 2 };
+    found.restart = { seconds: restart, dryRun: (before + (await dry())) / 2, dryDelete: await dry("--delete") };
     say(`${number} in ${directories}: start ${restart.toFixed(1)} s, dry run ${found.restart.dryRun.toFixed(1)} s`);
 
     for (const perSecond of wanted.rates) {

@@ -30,6 +30,7 @@ export const manySection: Section = {
               ...[String(one.number), where(one)],
               ...[one.first.seconds, one.first.rsync, one.first.seconds / one.first.rsync].map(figure),
               ...[one.restart.seconds, one.restart.dryRun, one.restart.seconds / one.restart.dryRun].map(figure),
+              one.restart.dryDelete === undefined ? "–" : figure(one.restart.dryDelete),
             ],
           ]
         : [],
@@ -42,7 +43,7 @@ export const manySection: Section = {
         markdownTable(
           [
             ...["databases", "in", "first pass, s", "`rsync -a` and a sync, s", "ratio"],
-            ...["start in sync, s", "`rsync -a --dry-run`, s", "ratio"],
+            ...["start in sync, s", "`rsync -a --dry-run`, s", "ratio", "with `--delete`, s"],
           ],
           passes,
           2,

@@ -20,14 +20,17 @@ export interface Rate {
   memory: { lsyncd: number; copier: number };
 }
 
-/** One number of databases. Seconds; `rsync` is `rsync -a` and a sync, `dryRun` is `rsync -a --dry-run`. */
+/**
+ * One number of databases. Seconds; `rsync` is `rsync -a` and a sync, `dryRun` is `rsync -a --dry-run`, and `dryDelete` the same with
+ * `--delete`, which finds what is to be deleted.
+ */
 export interface Many {
   conditions?: Conditions;
   number: number;
   directories: Directories;
   megabytes: number;
   first?: { seconds: number; cpu: number; rsync: number };
-  restart?: { seconds: number; dryRun: number };
+  restart?: { seconds: number; dryRun: number; dryDelete?: number };
   rates: Rate[];
 }
 
