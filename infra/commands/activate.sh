@@ -484,8 +484,7 @@ activate() {
     say "An earlier deployment to $HOST was interrupted; undoing it first."
   fi
   roll_back || return 1
-  mkdir -m 0700 "$TRANSACTION" || return 1
-  if ! collect; then
+  if ! mkdir -m 0700 "$TRANSACTION" || ! collect; then
     rm -rf "$TRANSACTION"
     say "Nothing was changed on $HOST."
     return 1
@@ -609,6 +608,22 @@ deactivate() {
   say "Removed from $HOST. Both volumes are unchanged; $STATE/volumes stays and records which they are."
 }
 
+# After a failure: names the file systems that are full, because each program says so of its own file alone.
+name_full() {
+  local path size blocks inodes all
+  for path in "$STATE" /etc /usr/local; do
+    read -r size blocks inodes all < <(stat -f -c '%S %f %d %c' -- "$path" 2>/dev/null) || continue
+    if [ $((blocks * size)) -lt 1048576 ]; then
+      say "On $HOST no space is left on the file system of $path. Free some, then run \`npm run up\` again."
+      return
+    # Some file systems have no number of inodes.
+    elif [ "$all" -gt 0 ] && [ "$inodes" -lt 64 ]; then
+      say "On $HOST no inodes are left on the file system of $path (df -i). Remove files, then run \`npm run up\` again."
+      return
+    fi
+  done
+}
+
 # The stack's outputs: one line each.
 report() {
   local key value unit=lsyncd
@@ -626,7 +641,13 @@ main() { # install ["run" run] | remove
   RUN=
   [ "${2-}" != run ] || RUN=${3-}
   case "${1-}" in
-  install) activate && report ;;
+  install)
+    activate || {
+      name_full
+      return 1
+    }
+    report
+    ;;
   remove) deactivate ;;
   *)
     fail "neither install nor remove was asked for: ${1-}"

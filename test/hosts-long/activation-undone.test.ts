@@ -113,6 +113,7 @@ describe("a disk that rejects writes", () => {
     // The copier of databases keeps its lists in the state directory, so it waits until there is room.
     const text = place === state ? await c.unchanged() : await c.rolledBack();
     expect(text).toMatch(/No space left on device|Read-only file system/);
+    if (place === state) expect(text).toContain(`On sqlite-1 no space is left on the file system of ${state}.`);
     expect(text).toMatch(/Nothing was changed on sqlite-1|sqlite-1 runs its previous deployment again/);
     await on(host, `umount ${place}`);
     await c.completes();
