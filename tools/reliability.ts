@@ -5,8 +5,8 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { laidOut, writePage } from "./bench/results";
 import { runTool, UsageError } from "../cli/cli";
-import { chapters, reliabilityPage, resultsVariable, type Results, type Row } from "./reliability/page";
-import { outcomes, type JestResult } from "./reliability/outcome";
+import { chapters, reliabilityPage, resultsVariable, runsOf, type Results, type Row } from "./reliability/page";
+import { outcomes, together, type JestResult } from "./reliability/outcome";
 import { run } from "../toolchain/run";
 import { ensureToolchain } from "../toolchain";
 
@@ -17,11 +17,12 @@ const known = chapters.flatMap(({ files }) => files);
 
 const usage = `Inject faults on sandbox hosts, store the results in docs/${kept}, and write docs/${page} from them.
 
-Usage: npm run reliability [-- FILE… --torture --workers N | --write | --check]
+Usage: npm run reliability [-- FILE… --add --torture --workers N | --write | --check]
 
 Options:
   FILE         run only these tests; the results of the others stay. Available:
                ${known.join(" ")}
+  --add        keep the stored results of these tests as well: a further run, such as of power cuts with other seeds
   --torture    interrupt deployments at many more points; takes an hour longer
   --workers N  number of files to run at once (default 2)
   --write      run nothing; write the page from the stored results
@@ -78,6 +79,7 @@ async function main(args: string[]): Promise<number> {
     args,
     allowPositionals: true,
     options: {
+      add: { type: "boolean", default: false },
       torture: { type: "boolean", default: false },
       workers: { type: "string", default: "2" },
       write: { type: "boolean", default: false },
@@ -103,12 +105,13 @@ async function main(args: string[]): Promise<number> {
     await ensureToolchain();
     const seen = await inject(positionals.length > 0 ? positionals : known, values.torture, values.workers);
     // Read again: another run may have finished in the meantime.
-    results = { ...(await readKept()), ...seen };
+    results = together(await readKept(), seen, values.add);
     await writePage(kept, JSON.stringify(results));
   }
   await writePage(page, reliabilityPage(results));
-  const faults = Object.values(results).flatMap(({ rows }) => rows);
-  const failed = Object.values(results).flatMap((one) => one.failed);
+  const runs = Object.values(results).flatMap(runsOf);
+  const faults = runs.flatMap(({ rows }) => rows);
+  const failed = runs.flatMap((one) => one.failed);
   console.log(`docs/${page}: ${String(faults.length)} faults`);
   if (failed.length > 0) console.error(`Failed (listed on the page):\n  ${failed.join("\n  ")}`);
   return failed.length > 0 ? 1 : 0;

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { outcomes } from "../../tools/reliability/outcome";
+import { outcomes, together } from "../../tools/reliability/outcome";
 import { chapters, reliabilityPage } from "../../tools/reliability/page";
 import { run } from "../../toolchain/run";
 
@@ -43,6 +43,18 @@ it("a row is included only if its test passed, and a file that cannot be loaded 
     takeover: { ...when, passed: 1, failed: ["bad"], rows: [{ injected: "x", happened: "y", lost: 0 }] },
     operator: { ...when, passed: 0, failed: ["cannot be loaded"], rows: [] },
   });
+});
+
+it("a further run is added to the stored ones, or replaces them", () => {
+  const run = (injected: string) => ({ ...when, passed: 1, failed: [], rows: [{ injected, happened: "b", lost: 0 }] });
+  const stored = { vm: run("first"), takeover: run("other") };
+  const added = together(together(stored, { vm: run("second") }, true), { vm: run("third") }, true);
+  const page = reliabilityPage(added);
+  expect(page).toMatch(/first[^]*second[^]*third/);
+  const one = "1 test passed (2026-11-25, 01234567/89abcdef)";
+  expect(page).toContain(`(../test/hosts-long/vm.test.ts): ${one}; ${one}; ${one}.`);
+  expect(page).toContain("other");
+  expect(together(added, { vm: run("fourth") }, false)).toEqual({ ...stored, vm: run("fourth") });
 });
 
 it("the page includes every test that writes rows", () => {

@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import type { Outcome, Results, Row } from "./page";
+import { runsOf, type Outcome, type Results, type Row } from "./page";
 
 /** The parts of jest's JSON result that are read here. */
 export interface JestResult {
@@ -30,4 +30,16 @@ export function outcomes(jest: JestResult, rows: Row[], when: Pick<Outcome, "dat
       return [nameOf(name), { ...when, passed: passed.length, failed, rows: ownRows }];
     }),
   );
+}
+
+/** Stored results and those of a run. The run replaces what is stored of the same files, or, with `add`, counts as one more. */
+export function together(stored: Results, seen: Results, add: boolean): Results {
+  const added = Object.entries(seen).map(([name, outcome]): [string, Outcome] => {
+    const earlier = runsOf(stored[name]).map((run) => {
+      const { date, program, passed, failed, rows } = run;
+      return { date, program, passed, failed, rows };
+    });
+    return [name, earlier.length > 0 ? { ...outcome, earlier } : outcome];
+  });
+  return { ...stored, ...(add ? Object.fromEntries(added) : seen) };
 }

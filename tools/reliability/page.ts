@@ -22,7 +22,7 @@ export interface Fault {
   lost: number;
 }
 
-/** The results of the last run of one test file. */
+/** The results of a run of one test file: the last one, and the earlier ones that were added to. */
 export interface Outcome {
   /** Day of the run, as 2026-11-25. */
   date: string;
@@ -32,6 +32,7 @@ export interface Outcome {
   /** Full names of the tests that failed. */
   failed: string[];
   rows: Fault[];
+  earlier?: Outcome[];
 }
 
 /** The outcome of each file of tests, by its name without folder and ending. */
@@ -72,20 +73,24 @@ export function testFile(name: string): string {
   return found;
 }
 
+/** All runs of a test file that count, the first one first. */
+export const runsOf = (outcome: Outcome | undefined): Outcome[] =>
+  outcome ? [...(outcome.earlier ?? []), outcome] : [];
+
 /** When a test file ran and how it ended, so the page claims nothing that did not run. */
 function provenance(name: string, outcome: Outcome | undefined): string {
-  const file = `[${name}](../${testFile(name)})`;
-  if (!outcome) return `${file}: not run.`;
-  const { date, program, passed, failed } = outcome;
-  const failures = failed.map((test) => `**failed: ${test}**`);
-  return `${file}: ${[`${String(passed)} ${passed === 1 ? "test" : "tests"} passed`, ...failures].join(", ")} (${date}, ${program}).`;
+  const runs = runsOf(outcome).map(({ date, program, passed, failed }) => {
+    const failures = failed.map((test) => `**failed: ${test}**`);
+    return `${[`${String(passed)} ${passed === 1 ? "test" : "tests"} passed`, ...failures].join(", ")} (${date}, ${program})`;
+  });
+  return `[${name}](../${testFile(name)}): ${runs.length === 0 ? "not run" : runs.join("; ")}.`;
 }
 
 /** The page, from the results of the tests. */
 export function reliabilityPage(results: Results): string {
   const tables = chapters.flatMap(({ title, files }) => {
     const lines = files
-      .flatMap((name) => results[name]?.rows ?? [])
+      .flatMap((name) => runsOf(results[name]).flatMap(({ rows }) => rows))
       .map(
         ({ injected, happened, lost }) =>
           `| ${cell(injected)} | ${cell(happened)} | ${lost === 0 ? "nothing" : `${String(lost)} files`} |`,
