@@ -241,7 +241,7 @@ sub lost_together {
     my ($tally) = @_;
     my $lost = $tally->{databases};
     my @lost = sort { $b <=> $a } values %$lost;
-    my @new  = sort { $b <=> $a } @{ $tally->{new_databases} };
+    my @new  = sort { $b <=> $a } $tally->new_databases;
     return undef if @new >= @lost && !grep { $new[$_] <= $lost[$_] * MOVED } 0 .. $#lost;
     my %in;
     for my $path (keys %$lost) { push @{ $in{ $path =~ m{\A(.*)/}s ? $1 : '' } }, $path }

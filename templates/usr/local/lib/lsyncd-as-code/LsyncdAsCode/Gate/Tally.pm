@@ -9,7 +9,6 @@
 #   files, bytes        of what goes or is emptied: the files that hold something
 #   altered             paths of files that are no longer recognised (see `changed` and `renamed`)
 #   databases           { path => bytes } of those that go, are emptied or no longer recognised
-#   new_databases       the bytes of each that comes, with its -wal
 #   emptied_files       the files that lose all they hold: { path, found }, as they are in the mirror
 #   after, before       what is to be deleted, and what before rsync runs, because something else comes in its place:
 #                       { path, entries } each
@@ -32,7 +31,7 @@ sub new {
     return bless {
         source => $source, target => $target, is_database => $is_database, copier => $copier, repaired => $repaired // {},
         removed => 0, added => 0, full => 0, new_full => 0, emptied => 0, refilled => 0, files => 0, bytes => 0,
-        new_databases => [], altered => [], emptied_files => [], databases => {}, after => [], before => [], units => [], gone => [], come => [],
+        altered => [], emptied_files => [], databases => {}, after => [], before => [], units => [], gone => [], come => [],
     }, $class;
 }
 
@@ -144,12 +143,22 @@ sub comes_one {
     $self->{added}++;
     return if $found->{type} ne 'f';
     push @{ $self->{come} }, $path;
-    return if $found->{size} == 0;
-    $self->{new_full}++;
-    return unless $self->{is_database}->($self->{source}, $path);
-    my $wal = $self->{source}->look("$path-wal");
-    push @{ $self->{new_databases} }, $found->{size} + ($wal ? $wal->{size} : 0);
+    $self->{new_full}++ if $found->{size} > 0;
     return;
+}
+
+# Returns the bytes of each database that comes, with its -wal. It looks at each file that comes, so it is only for the rare pass that loses
+# databases.
+sub new_databases {
+    my ($self) = @_;
+    my @bytes;
+    for my $path (@{ $self->{come} }) {
+        my $found = $self->{source}->look($path);
+        next unless $found && $found->{type} eq 'f' && $found->{size} > 0 && $self->{is_database}->($self->{source}, $path);
+        my $wal = $self->{source}->look("$path-wal");
+        push @bytes, $found->{size} + ($wal ? $wal->{size} : 0);
+    }
+    return @bytes;
 }
 
 # A removed entry, with its content. Returns the number of its entries.

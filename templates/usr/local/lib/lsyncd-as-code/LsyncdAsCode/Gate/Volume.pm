@@ -7,7 +7,7 @@ use Errno qw(ENOENT ENOTDIR);
 use Fcntl qw(:DEFAULT :mode);
 use LsyncdAsCode::Beneath qw(open_beneath open_source);
 use LsyncdAsCode::Paths   ();
-use LsyncdAsCode::System  qw(fd_path read_at stat_ns);
+use LsyncdAsCode::System  qw(fd_path read_at stat_at);
 
 # The most directories that are kept open: those of a list are close together.
 use constant OPEN => 32;
@@ -38,8 +38,9 @@ sub place {
 # Returns { type, size, mtime, ino, ctime } of an entry, where type is d, f, l or o (other); undef if there is none.
 sub look {
     my ($self, $path) = @_;
-    my $place = $self->place($path) // return undef;
-    my $found = stat_ns($place) // return undef;
+    my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
+    my $directory = $self->{open}{$above} // $self->directory($above) // return undef;
+    my $found = stat_at($directory, $name) // return undef;
     my $mode = $found->{mode};
     $found->{type} = S_ISDIR($mode) ? 'd' : S_ISREG($mode) ? 'f' : S_ISLNK($mode) ? 'l' : 'o';
     return $found;
