@@ -1,4 +1,4 @@
-# The directory of this program at the root of each volume, which only root can enter. It is opened by handle and checked on each use,
+# The directory of this program at the root of each volume, which only root can enter. It is opened by handle and checked each time it is opened,
 # because the root directory itself may belong to another user.
 #
 #   generation               on both volumes: Gate/Generation.pm

@@ -24,12 +24,11 @@ sub beside { my ($place, $suffix) = @_; return [ $place->[0], $place->[1] . $suf
 
 # Creates an object for the temporary files of one database in $directory. $volume is the mirror's root; its private
 # directory is used if it is on the same file system; otherwise there is one in $directory for as long as something is in it.
-# $open, a hash, stores what was opened for the next databases of the same batch, which has all their directories open.
+# $open, a hash, keeps the private directory open for the next databases of the same batch.
 sub new {
     my ($class, $directory, $volume, $open) = @_;
-    $open //= {};
-    my $same = $volume && ($open->{on_volume}{ fileno $directory } //= fstat_ns($volume)->{dev} eq fstat_ns($directory)->{dev} ? 1 : 0);
-    return bless { volume => $same ? $volume : undef, above => $directory, made => [], open => $open }, $class;
+    my $same = $volume && fstat_ns($volume)->{dev} eq fstat_ns($directory)->{dev};
+    return bless { volume => $same ? $volume : undef, above => $directory, made => [], open => $open // {} }, $class;
 }
 
 # Makes something new with $make->(directory, name). Returns its place and the result of $make.
