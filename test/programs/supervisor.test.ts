@@ -153,7 +153,7 @@ describe("files that may not be on the mirror's disk", () => {
     await writeFile(at("passes-begun"), "1\n");
     await start();
     await until("lsyncd runs", () => exists("started"));
-    expect(await text("run")).toMatch(/^\d+\.\d+\n$/);
+    expect(await text("run")).toMatch(/^\d+\.\d+\.[0-9a-f]{8}\n$/);
     await new Promise((resolve) => setTimeout(resolve, 12_000));
     supervisor?.kill("SIGTERM");
     await ended;

@@ -41,6 +41,6 @@ sub replace {
 sub directory { my ($path) = @_; return scalar LsyncdAsCode::Beneath::open_beneath($path, '') }
 
 # The options of sync_unit that suit most tests.
-sub options { return { lock_seconds => 2, big => 32 << 20, reserve => 0, whole => 1, run => 'a run', owner => 0, group => 0, perms => 0, @_ } }
+sub options { return { lock_seconds => 2, big => 32 << 20, reserve => 0, whole => 1, run => 'this', owner => 0, group => 0, perms => 0, @_ } }
 
 1;

@@ -136,6 +136,72 @@ subtest 'a log that begins anew is followed without a copy of the main file, in 
     }
 };
 
+subtest 'a power cut left new pages of the main file with the old time' => sub {
+    for my $mode ('wal', 'wal, opened again', 'persist') {
+        volumes();
+        my $sql = connection('a.sqlite');
+        $sql->('pragma journal_mode = ' . $mode =~ s/,.*//r, 'pragma wal_autocheckpoint = 0', 'create table t (i, b)', burst(50), 'pragma wal_checkpoint(restart)');
+        pause(0.1);
+        is(copied('a.sqlite', run => 'before'), 'copied', 'the first copy');
+        my $time = stat_ns("$source/a.sqlite")->{mtime};
+        $sql->('update t set i = i + 1', 'pragma wal_checkpoint(restart)');
+        $sql->('update t set i = i + 1 where rowid = 1') if $mode ne 'persist';
+        crash();
+        unlink "$source/a.sqlite-shm";
+        set_mtime("$source/a.sqlite", $time);
+        pause(0.1);
+        system 'cp', "$source/a.sqlite$_", "$folder/same$_" for '', $mode eq 'persist' ? () : '-wal';
+        if ($mode =~ /again/) { $sql = connection('a.sqlite'); $sql->($SUM) }
+        is(copied('a.sqlite', run => 'after'), 'copied', 'it is copied again');
+        is(mirrored('a.sqlite', $SUM), run_sql("$folder/same", $SUM), "$mode: the mirror has what the source has");
+    }
+};
+
+subtest 'frames that were appended and not synced are synced before they count as being on the disk' => sub {
+    volumes();
+    my $sql = connection('a.sqlite');
+    $sql->('pragma journal_mode = wal', 'pragma wal_autocheckpoint = 0', 'create table t (i, b)', burst(3));
+    is(copied('a.sqlite', run => 'this'), 'copied', 'the first copy');
+    $sql->(burst(3));
+    # The process that copies is killed before it syncs.
+    my $pid = fork // die;
+    if (!$pid) { replace(sync_wal => sub { LsyncdAsCode::System::leave(0) }); copied('a.sqlite', run => 'this'); LsyncdAsCode::System::leave(1) }
+    waitpid $pid, 0;
+    is($?, 0, 'the copier was killed');
+    my $synced = 0;
+    replace(fsync => sub { my $fsync = shift; $synced++; return $fsync->(@_) });
+    is(copied('a.sqlite', run => 'this'), 'same', 'all frames are there');
+    is($synced, 1, 'they were synced');
+    is(copied('a.sqlite', run => 'this'), 'same', 'and again');
+    is($synced, 1, 'once');
+};
+
+subtest 'the index of a connection that has just begun to open is not read' => sub {
+    volumes();
+    my $sql = connection('a.sqlite');
+    $sql->('pragma journal_mode = wal', 'pragma wal_autocheckpoint = 0', 'create table t (i, b)', burst(50), 'pragma wal_checkpoint(truncate)');
+    copied('a.sqlite', run => 'before');
+    $sql->(burst(3)) for 1 .. 6;
+    copied('a.sqlite', run => 'before');
+    crash();
+    # The first one holds this lock until it has emptied the file.
+    pipe my $ready, my $tell or die;
+    my $pid = fork // die;
+    if (!$pid) {
+        open my $index, '+<', "$source/a.sqlite-shm" or LsyncdAsCode::System::leave(1);
+        fcntl $index, Fcntl::F_SETLK(), flock_struct(Fcntl::F_WRLCK(), SHM_DMS, 1) or LsyncdAsCode::System::leave(1);
+        syswrite $tell, '.';
+        pause(60);
+        LsyncdAsCode::System::leave(0);
+    }
+    sysread $ready, my $said, 1;
+    my $done = sync_unit(directory($source), directory($target), 'a.sqlite', options(run => 'after'));
+    is("$done->{state} " . ($done->{why} // ''), 'deferred changed', 'it is looked at again');
+    kill KILL => $pid;
+    waitpid $pid, 0;
+    is(copied('a.sqlite', run => 'after'), 'same', 'then its log is read');
+};
+
 subtest 'an empty database next to an old -wal is empty' => sub {
     volumes();
     my $sql = connection('a.sqlite');

@@ -462,17 +462,27 @@ class History:
         if c.execute("pragma journal_mode").fetchone()[0] != "wal":
             return
         if self.random.random() < 0.5:
-            # The copy of the main file holds frames of the log, and its time is old enough to be trusted.
+            # The copy of the main file holds all frames of the log or not, and its time is old enough to be trusted.
             c.execute("pragma wal_checkpoint(passive)").fetchall()
-            self.transaction(c, rows=1)
+            if self.random.random() < 0.5:
+                self.transaction(c, rows=1)
             time.sleep(0.015)
             self.look()
+        times = os.stat(self.path)
         for _ in range(2):
             for _ in range(self.random.choice((0, 1, 2, 3))):
                 self.transaction(c, rows=self.random.choice((0, 1, 3)))
             if self.random.random() < 0.7:
                 self.look()
-        times = os.stat(self.path)
+        if self.random.random() < 0.5:
+            # The main file has other content then, and may have the old time after the cut: its data is synced, and its time is not.
+            c.execute("pragma wal_checkpoint(%s)" % self.random.choice(("passive", "restart"))).fetchall()
+            if self.random.random() < 0.5:
+                self.transaction(c, rows=1)
+            if self.random.random() < 0.3:
+                self.look()
+        if self.random.random() < 0.5:
+            times = os.stat(self.path)
         main, log, index = (whole(self.path + suffix) for suffix in ("", "-wal", "-shm"))
         c.close()
         self.connections.clear()

@@ -31,7 +31,7 @@ our @EXPORT_OK = qw(sync_unit expected_bytes delete_unit sync_database);
 #                     whole: a copy of more than "big" may be made now (an append always may)
 #                     volume: handle of the mirror's root, for copies that are not in place yet
 #                     gone: deletes it from the mirror if that is allowed, and returns a result like sync_unit
-#                     run: which run of lsyncd this is (undef: unknown); a log is followed without a complete look at it only in the same run
+#                     run: the name of this run of lsyncd (undef: unknown); in another one a power cut may have set the source back
 #                     batch: see Batch.pm; a copy that it holds ("held" in the result) is in place once it is done
 # Returns { state, why, reason, bytes, held, complete (main file and -wal are new) }; state is same, copied, deleted, or deferred (try again later).
 # Dies if the target can't be written (full, read-only, …); the mirror is then as consistent as before.
@@ -90,7 +90,7 @@ sub sync_database {
     }
     my $mirrored = open_file(@$target);
     # A file with several hard links may be unrelated: it is replaced.
-    my $mark = $mirrored && fstat_ns($mirrored)->{nlink} == 1 ? read_mark($mirrored) : undef;
+    my $mark = $mirrored && fstat_ns($mirrored)->{nlink} == 1 ? read_mark($mirrored, $options->{run}) : undef;
     undef $mirrored;
 
     # WAL mode, and the mirror has a prefix of this WAL: append the frames committed since. No lock is needed, because
@@ -136,7 +136,7 @@ sub copy_wal_unit {
     my $now = committed($unit) or return deferred('changed', 'its WAL is being set up');
     my $wal_bytes = $now->{frames} ? $now->{frames} * $now->{header}{frame} + WAL_HEADER : 0;
 
-    if ($mark && $mark->{mtime} && $mark->{mtime} == $source->{mtime} && $mark->{ino} == $source->{ino}
+    if ($mark && $mark->{known} && $mark->{mtime} && $mark->{mtime} == $source->{mtime} && $mark->{ino} == $source->{ino}
         && continues($mark, $unit, $now)) {
         # No checkpoint has written the main file since it was copied: only the WAL is needed. (If the mirror has a WAL
         # of another generation, the mirror's main file already contains all of it.)
@@ -205,7 +205,7 @@ sub copy_rollback_unit {
     my $deadline = $since + $options->{lock_seconds};
     my @still = map { file_id($unit->{directory}, "$unit->{name}$_") } '-wal', '-shm';
     my $source = fstat_ns($unit->{main});
-    if ($mark && $mark->{mtime} && $mark->{mtime} == $source->{mtime} && $mark->{ino} == $source->{ino}
+    if ($mark && $mark->{known} && $mark->{mtime} && $mark->{mtime} == $source->{mtime} && $mark->{ino} == $source->{ino}
         && $mark->{size} == $source->{size} && !status(@{ beside($target, '-wal') })) {
         return { state => 'same' };
     }

@@ -14,9 +14,9 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(mirrored_wal append hand_over);
 
-# Returns handle, header and number of valid frames of the mirror's -wal, and whether the source has had all of them in this run of
-# lsyncd; nothing if there is none. After a power cut any block of an append may be missing, even in the middle: frames that were not known
-# to be on the disk are checked.
+# Returns handle, header and number of valid frames of the mirror's -wal, and whether all of them are on the disk and the source's in this
+# run of lsyncd; nothing if there is none. After a power cut any block of an append may be missing, even in the middle: frames that were not
+# known to be on the disk are checked.
 sub mirrored_wal {
     my ($target, $run) = @_;
     my $copy = open_file(@{ beside($target, '-wal') }, O_RDWR) or return;
@@ -44,16 +44,13 @@ sub append {
     }
     elsif ($now->{header}{raw} ne $header->{raw}) { return undef }
     return undef if $have > $frames || $have && sums_of($copy, $header, $have) ne sums_of($unit->{wal}, $header, $have);
-    if ($have == $frames) {
-        mark_wal($copy, $frames, $options->{run}) if !$known;
-        return { state => 'same', bytes => 0 };
-    }
+    return { state => 'same', bytes => 0 } if $have == $frames && $known;
     copy_frames($unit->{wal}, $header, $have, $frames, $copy)
         or return deferred('changed', 'its WAL was restarted while it was copied');
     # Otherwise a power cut would lose what the kernel has not written yet: up to half a minute.
     if (my $batch = $options->{batch}) { $batch->later(sub { mark_wal($copy, $frames, $options->{run}) }) }
     else                               { sync_wal($copy, $frames, $options->{run}) }
-    return { state => 'copied', bytes => ($frames - $have) * $header->{frame} };
+    return { state => $frames > $have ? 'copied' : 'same', bytes => ($frames - $have) * $header->{frame} };
 }
 
 # The log was restarted once since the last look: the mirror has one generation, the source the next. If the old frames

@@ -32,7 +32,7 @@ sub seal {
     # rsync's next comparison of sizes and times must detect a write that left the time unchanged, so the mirror does not
     # get a time that can hide one.
     set_times($handle, settled($source->{mtime}, $copied_at) ? $source->{mtime} : $source->{mtime} - 1);
-    set_mark($handle, mark_of(fstat_ns($handle), $source, $copied_at, $now));
+    set_mark($handle, mark_of(fstat_ns($handle), $source, $copied_at, $now, $options->{run}));
     sync($handle) unless $options->{batch};
     return;
 }

@@ -9,7 +9,7 @@ use LsyncdAsCode::System qw(pause ticks);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(
-    RESERVED_BYTE SHARED_FIRST SHARED_SIZE SHM_CKPT SHM_DMS flock_struct try_lock held_by_other poll_for lock_shared
+    RESERVED_BYTE SHARED_FIRST SHARED_SIZE SHM_CKPT SHM_DMS flock_struct try_lock held_by_other lock_of_other poll_for lock_shared
 );
 
 # Offsets in the database file (os.h; lockingv3.html) and in the -shm file (walformat.html, "WAL locks").
@@ -19,7 +19,7 @@ use constant {
     SHARED_FIRST  => 0x40000002,
     SHARED_SIZE   => 510,
     SHM_CKPT      => 121,    # held exclusively by a checkpoint; only checkpoints write the main file in WAL mode
-    SHM_DMS       => 128,    # held shared by every open connection
+    SHM_DMS       => 128,    # held shared by every open connection, and exclusively by the first one until it has emptied the file
 };
 
 # POSIX locks belong to the process: closing ANY handle of the file drops them all. So while a lock is held, each file
@@ -34,13 +34,16 @@ sub try_lock {
     die "cannot lock: $!\n";
 }
 
-# Returns true if another process holds a lock there that conflicts with a write lock.
-sub held_by_other {
+# Returns the type of a lock that another process holds there: F_RDLCK, F_WRLCK, or F_UNLCK for none.
+sub lock_of_other {
     my ($handle, $start) = @_;
     my $lock = flock_struct(F_WRLCK, $start, 1);
     fcntl $handle, F_GETLK, $lock or die "cannot query locks: $!\n";
-    return (unpack 's', $lock) != F_UNLCK;
+    return unpack 's', $lock;
 }
+
+# Returns true if another process holds a lock there that conflicts with a write lock.
+sub held_by_other { my ($handle, $start) = @_; return lock_of_other($handle, $start) != F_UNLCK }
 
 # Retries for $seconds instead of queueing. A queued lock would block no one either, but polling is simpler to end.
 sub poll_for {

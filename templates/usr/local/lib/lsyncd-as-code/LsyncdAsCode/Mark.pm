@@ -18,24 +18,27 @@ sub get_mark { my ($handle) = @_; return get_attribute($handle, $NAME) }
 
 # Returns the mark of the mirror's main file: its own identity, so that a file written by another program never matches,
 # and what it was made from. A source time that can hide a later write is recorded as unknown: 0.
-# $now identifies the frames of the WAL that it contains.
+# $now identifies the frames of the WAL that it contains, $run the run of lsyncd (undef: unknown).
 sub mark_of {
-    my ($mirror, $source, $time, $now) = @_;
+    my ($mirror, $source, $time, $now, $run) = @_;
     my $settled = settled($source->{mtime}, $time) ? $source->{mtime} : 0;
     my ($frames, $generation, $sums) = ($now->{frames}, '-', '-');
     ($generation, $sums) = (unpack('H*', $now->{header}{salts}), unpack 'H*', $now->{sums}) if $frames;
     return join ' ', 2, @$mirror{qw(ino mtime)}, $source->{ino}, $settled, $source->{size},
-        $frames, $generation, $sums, $now->{complete} ? 1 : 0;
+        $frames, $generation, $sums, $now->{complete} ? 1 : 0, $run // ();
 }
 
+# {known}: whether it was made in this run of lsyncd. Only then does an unchanged time mean that the source's file is unchanged: SQLite syncs its
+# data without the time (fdatasync), and a power cut can leave new pages with the old one.
 sub read_mark {
-    my ($handle) = @_;
+    my ($handle, $run) = @_;
     my $mirror = fstat_ns($handle);
     my ($version, $ino, $mtime, @source) = split / /, get_mark($handle);
     # The file's owner can write its attributes, so each field is checked.
     return undef unless defined $source[6] && $version eq '2' && !(grep { !/\A-?[0-9]+\z/ } $ino, $mtime, @source[ 0 .. 3, 6 ]) && $ino == $mirror->{ino} && $mtime == $mirror->{mtime};
     my %mark;
     @mark{qw(ino mtime size frames generation sums complete)} = @source;
+    $mark{known} = defined $run && defined $source[7] && $source[7] eq $run;
     return \%mark;
 }
 
@@ -60,8 +63,8 @@ sub sync_wal {
     return;
 }
 
-# Records how many frames of a -wal are on the disk, or will be before it is put in place, and in which run of lsyncd they were the source's
-# (undef: unknown).
+# Records how many frames of a -wal are on the disk, or will be before it is put in place, and the run of lsyncd in which they are the
+# source's (undef: unknown).
 sub mark_wal {
     my ($handle, $frames, $run) = @_;
     set_mark($handle, join ' ', 'wal', fstat_ns($handle)->{ino}, $frames, $run // ());

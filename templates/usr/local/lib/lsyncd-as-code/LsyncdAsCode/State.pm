@@ -2,7 +2,7 @@
 #   queue, queue.pass   databases to look at: see Queue.pm
 #   status.tsv          for monitors: see Status.pm
 #   known, known.d      databases whose names match no pattern, found by their header: see Names.pm
-#   run                 lsyncd's process, source, target and options, for the worker: see Run.pm
+#   run                 lsyncd's process, source, target, options and the name of its run, for the worker: see Run.pm
 package LsyncdAsCode::State;
 use strict;
 use warnings;

@@ -2,8 +2,9 @@
 package LsyncdAsCode::Unit;
 use strict;
 use warnings;
+use Fcntl qw(F_WRLCK);
 use LsyncdAsCode::Beneath qw(open_file status);
-use LsyncdAsCode::Locks qw(held_by_other poll_for RESERVED_BYTE SHM_DMS);
+use LsyncdAsCode::Locks qw(held_by_other lock_of_other poll_for RESERVED_BYTE SHM_DMS);
 use LsyncdAsCode::System qw(read_at NS);
 use LsyncdAsCode::Wal qw(shm_header valid_frames wal_header);
 use Exporter qw(import);
@@ -58,6 +59,8 @@ sub committed {
     if ($unit->{live}) {
         my $found;
         poll_for(0.2, sub {
+            # The index is from before a crash then.
+            return 0 if lock_of_other($unit->{shm}, SHM_DMS) == F_WRLCK;
             my $index = shm_header($unit->{shm}) or return 0;
             if ($index->{frames} == 0) { $found = { frames => 0, complete => 1 }; return 1 }
             my $header = wal_header($unit->{wal}) or return 0;
