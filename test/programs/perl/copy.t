@@ -202,6 +202,36 @@ subtest 'the index of a connection that has just begun to open is not read' => s
     is(copied('a.sqlite', run => 'after'), 'same', 'then its log is read');
 };
 
+subtest 'a batch with new directories on two file systems' => sub {
+    require LsyncdAsCode::Batch;
+    no warnings qw(once redefine);
+    local *LsyncdAsCode::Place::setting = sub { return 2 };
+    for my $seed (1 .. 8) {
+        volumes();
+        mkdir "$target/sub" or die;
+        system('mount', '-t', 'tmpfs', 'none', "$target/sub") == 0 or plan skip_all => 'mounting is not possible here';
+        my @paths;
+        mkdir "$source/sub";
+        for my $directory (map { ("n$_", "sub/n$_") } 1 .. 6) {
+            mkdir "$source/$directory";
+            # A text and, in some, a database.
+            open my $file, '>', "$source/$directory/a.db" or die;
+            print {$file} "text\n";
+            close $file;
+            push @paths, "$directory/a.db";
+            if ($directory =~ /[12]\z/) { run_sql("$source/$directory/b.db", 'create table t (i)'); push @paths, "$directory/b.db" }
+        }
+        pause(0.06);
+        srand $seed;
+        @paths = map { $_->[1] } sort { $a->[0] <=> $b->[0] } map { [ rand, $_ ] } @paths;
+        my %run = (source => $source, target => $target, name => 'this', owner => 1, group => 1, perms => 1);
+        for (qw(source target)) { my $is = stat_ns("$run{$_}/."); $run{"${_}_id"} = "$is->{dev}:$is->{ino}" }
+        my @results = LsyncdAsCode::Batch::copy_all(\%run, \@paths, sub { return 1 });
+        is(join(' ', map { $results[$_]{state} eq 'copied' ? () : "$paths[$_]: $results[$_]{reason}" } 0 .. $#paths), '', "order $seed: all are copied");
+        system 'umount', '-l', "$target/sub";
+    }
+};
+
 subtest 'an empty database next to an old -wal is empty' => sub {
     volumes();
     my $sql = connection('a.sqlite');
