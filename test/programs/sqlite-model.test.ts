@@ -61,6 +61,7 @@ describe("finds a copier that", () => {
       6000004,
       power,
     ],
+    ["puts a log beside an older main file after a power cut", "Install", "sub is_of_run { return 1 }", 10003009, {}],
     ["trusts a closed log after a power cut", "Follow", "sub valid_frames { return 1e9 }", 6000004, power],
     [
       "trusts the time of a main file after a power cut",

@@ -7,7 +7,7 @@ use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :mode);
 use LsyncdAsCode::Beneath qw(open_file remove_file rename_file set_mode set_owner set_times status sync_directory);
-use LsyncdAsCode::Mark qw(mark_of mark_wal set_mark sync_wal);
+use LsyncdAsCode::Mark qw(mark_of mark_wal marked_frames read_mark set_mark sync_wal);
 use LsyncdAsCode::System qw(fstat_ns sync);
 use LsyncdAsCode::Temporary qw(beside);
 use LsyncdAsCode::Unit qw(settled);
@@ -70,22 +70,23 @@ sub install {
     my ($target, $temporary, $main, $wal, $header, $options) = @_;
     if (my $batch = $options->{batch}) {
         $temporary->{held} = 1;
-        $batch->later(sub { put($target, $main, $wal, $header); $temporary->moved($main, $header ? $wal : ()); $temporary->discard }, sub { $temporary->discard });
+        $batch->later(sub { put($target, $main, $wal, $header, $options->{run}); $temporary->moved($main, $header ? $wal : ()); $temporary->discard }, sub { $temporary->discard });
         return;
     }
-    put($target, $main, $wal, $header);
+    put($target, $main, $wal, $header, $options->{run});
     sync_directory($target->[0]);
     return;
 }
 
 sub put {
-    my ($target, $main, $wal, $header) = @_;
+    my ($target, $main, $wal, $header, $run) = @_;
     my $target_wal = beside($target, '-wal');
     my $old        = open_file(@$target_wal);
     my $old_header = $old ? wal_header($old) : undef;
     remove_file(@{ beside($target, $_) }) for '-shm', '-journal';
-    if ($header && $old_header && $old_header->{raw} eq $header->{raw} && status(@$target)) {
-        # The same generation, longer: it fits the old main file as well as the new one.
+    if ($header && $old_header && $old_header->{raw} eq $header->{raw} && is_of_run($old, $target, $run)) {
+        # The same generation, longer: it fits the old main file as well as the new one. (In another run of lsyncd a power cut may have taken
+        # frames that the old main file has, and others are in their place.)
         move($wal, $target_wal);
         move($main, $target);
     }
@@ -96,6 +97,14 @@ sub put {
         move($wal, $target_wal) if $header;
     }
     return;
+}
+
+# Returns true if the mirror has a main file, and this and its -wal were made in this run of lsyncd.
+sub is_of_run {
+    my ($wal, $target, $run) = @_;
+    my $main = open_file(@$target) or return 0;
+    my $mark = read_mark($main, $run);
+    return $mark && $mark->{known} && (marked_frames($wal, -s $wal, $run))[1];
 }
 
 # Puts a finished -wal beside the main file that it belongs to.
