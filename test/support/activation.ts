@@ -1,9 +1,9 @@
-import type { SandboxHost } from "../../tools/sandbox";
+import type { Reachable } from "../../tools/sandbox";
 import { attempt } from "./faults";
 import { on } from "./deployment";
 
 /** The files of a deployment, with their checksums, modes and owners. */
-export const installed = (host: SandboxHost): Promise<string> =>
+export const installed = (host: Reachable): Promise<string> =>
   on(
     host,
     `find /etc/lsyncd /usr/local /etc/systemd/system /etc/logrotate.d -type f \\( -path '*lsyncd*' \\) 2>/dev/null | sort |
@@ -11,7 +11,7 @@ export const installed = (host: SandboxHost): Promise<string> =>
   );
 
 /** All faults of a deployment that should be complete and in force; empty if there are none. */
-export async function faultsOf(host: SandboxHost): Promise<string> {
+export async function faultsOf(host: Reachable): Promise<string> {
   const { output } = await attempt(
     host,
     `cd /var/lib/lsyncd-as-code || exit

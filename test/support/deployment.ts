@@ -7,6 +7,7 @@ import {
   sandboxDown,
   sandboxUp,
   type ExecOptions,
+  type Reachable,
   type Release,
   type SandboxHost,
   type VolumeSizes,
@@ -74,7 +75,7 @@ export function hostAt({ hosts }: Deployment, number: number): SandboxHost {
 }
 
 /** Runs a shell command on a host and returns what it printed, without the last newline. */
-export async function on(host: SandboxHost, command: string, options: ExecOptions = {}): Promise<string> {
+export async function on(host: Reachable, command: string, options: ExecOptions = {}): Promise<string> {
   return (await execOn(host, command, options)).stdout.trimEnd();
 }
 

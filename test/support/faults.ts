@@ -1,7 +1,7 @@
 import { appendFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { type Fault, resultsVariable } from "../../tools/reliability/page";
-import { execOn, type SandboxHost } from "../../tools/sandbox";
+import { execOn, type Reachable, type SandboxHost } from "../../tools/sandbox";
 import { content, eventually, mirrored, on } from "./deployment";
 
 /** The checksums of a volume's files, by path. */
@@ -102,7 +102,7 @@ export async function row(fault: Fault): Promise<void> {
 
 /** Runs a command that may fail and returns all its output. */
 export async function attempt(
-  host: SandboxHost,
+  host: Reachable,
   command: string,
 ): Promise<{ code: number; output: string; seconds: number }> {
   const began = Date.now();
