@@ -55,6 +55,8 @@ export function useCopier(): void {
 /** Writes the settings of the running test, with other values for some names, for the programs to read. */
 export async function settings(given: Record<string, unknown> = {}): Promise<void> {
   process.env.LSYNCD_SETTINGS = path.join(root, "settings");
+  // As the supervisor names each run of lsyncd: without a name the copier takes any call for the first one after a power cut.
+  process.env.LSYNCD_RUN = path.basename(root);
   const places = { source, target, state: path.join(root, "marks"), sqliteStateDirectory: state };
   await writeSettings(process.env.LSYNCD_SETTINGS, { ...places, ...given });
 }
