@@ -6,7 +6,7 @@ package LsyncdAsCode::Install;
 use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :mode);
-use LsyncdAsCode::Beneath qw(open_file remove_file rename_file set_mode set_owner set_times status sync_directory);
+use LsyncdAsCode::Beneath qw(open_file remove_file rename_file set_mode set_owner set_times sync_directory);
 use LsyncdAsCode::Mark qw(mark_of mark_wal marked_frames read_mark set_mark sync_wal);
 use LsyncdAsCode::System qw(fstat_ns sync);
 use LsyncdAsCode::Temporary qw(beside);
