@@ -78,10 +78,7 @@ const shortages: [string, () => Shortage][] = [
 /** Runs a deployment, and once it is over what it left: the old one or the new one, whole. */
 async function deployed(up: Promise<Finished>, before: string, old: string): Promise<string> {
   const { code, stdout, stderr } = await up;
-  await d.until(
-    "no transaction is left",
-    async () => (await d.attempt(`test -e ${paths.stateDirectory}/transaction`)).code !== 0,
-  );
+  await d.undone();
   const now = await installed(d.host);
   if (code === 0) {
     expect(await delayNow()).not.toBe(old);

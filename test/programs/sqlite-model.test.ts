@@ -74,6 +74,10 @@ describe("finds a copier that", () => {
   ])("%s", async (_, module, fault, seed, { count = 1, ...options }: Options) => {
     appendFileSync(path.join(library, `LsyncdAsCode/${module}.pm`), `\nno warnings;\n${fault}\n1;\n`);
     const { replayed, faults } = await histories(seed, count, { library, ...options });
-    expect([replayed, faults[0]]).toEqual([count, expect.stringMatching(/^seed \d+: /)]);
+    const found: unknown =
+      count === 1 ? [expect.stringContaining(`seed ${seed}: `)] : expect.arrayContaining([expect.any(String)]);
+    expect([replayed, faults]).toEqual([count, found]);
+    // The same histories find nothing in the copier as it is.
+    expect(await histories(seed, count, options)).toEqual({ replayed: count, faults: [] });
   });
 });

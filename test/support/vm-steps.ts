@@ -103,10 +103,7 @@ export function testCutSteps({ fileSystem }: { fileSystem: FileSystem }): void {
     expect([said, after]).toEqual([said, before]);
 
     // The host undoes what was not complete, and the operator repeats the command.
-    await d.until(
-      `${said}: no transaction is left`,
-      async () => (await d.attempt(`test -e ${paths.stateDirectory}/transaction`)).code !== 0,
-    );
+    await d.undone();
     await d.until(`${said}: the repeated command succeeds`, async () => {
       const { code, stdout, stderr } = await again(kind);
       if (code !== 0) process.stderr.write(`${stdout}\n${stderr}\n`);

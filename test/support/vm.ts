@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { paths } from "../../infra/paths";
 import { run, type Finished } from "../../toolchain/run";
 import { execOn, type ExecOptions, type Release } from "../../tools/sandbox";
 import type { LossMode } from "../../tools/sandbox/vm/disk";
@@ -39,6 +40,8 @@ export interface VmDeployment {
   cli: (command: string, ...args: string[]) => Promise<Finished>;
   /** Waits until the condition holds. */
   until: (what: string, condition: () => Promise<boolean>, seconds?: number) => Promise<void>;
+  /** Waits until the host has undone a deployment that was interrupted. */
+  undone: () => Promise<void>;
   /** Writes a file of the source, and waits until it has arrived in the mirror. */
   mirrors: (path?: string) => Promise<void>;
   /** Runs the monitor and returns its lines. */
@@ -95,6 +98,11 @@ export async function prepareVm(options: { release?: Release; fileSystem?: FileS
         { cwd: resolve(__dirname, "../.."), env: stack.environment(), allowFailure: true },
       ),
     until,
+    undone: () =>
+      until(
+        "no transaction is left",
+        async () => (await attempt(`test -e ${paths.stateDirectory}/transaction`)).code !== 0,
+      ),
     mirrors: async (path = "alive") => {
       const token = String(Math.random());
       await on(`echo ${token} >${source}/${path}`);

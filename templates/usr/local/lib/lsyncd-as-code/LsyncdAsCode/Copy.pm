@@ -10,7 +10,7 @@ use LsyncdAsCode::Beneath qw(open_file open_source read_link remove_file rename_
 use LsyncdAsCode::Follow qw(append hand_over);
 use LsyncdAsCode::Install qw(finish follow_attributes install install_wal seal);
 use LsyncdAsCode::Locks qw(held_by_other lock_shared poll_for try_lock SHARED_FIRST SHARED_SIZE SHM_CKPT SHM_DMS);
-use LsyncdAsCode::Mark qw(continues read_mark);
+use LsyncdAsCode::Mark qw(continues read_mark unchanged);
 use LsyncdAsCode::Kind qw(is_sqlite);
 use LsyncdAsCode::Pages qw(update_pages);
 use LsyncdAsCode::Plain qw(copy_beside copy_plain);
@@ -136,8 +136,7 @@ sub copy_wal_unit {
     my $now = committed($unit) or return deferred('changed', 'its WAL is being set up');
     my $wal_bytes = $now->{frames} ? $now->{frames} * $now->{header}{frame} + WAL_HEADER : 0;
 
-    if ($mark && $mark->{known} && $mark->{mtime} && $mark->{mtime} == $source->{mtime} && $mark->{ino} == $source->{ino}
-        && continues($mark, $unit, $now)) {
+    if (unchanged($mark, $source) && continues($mark, $unit, $now)) {
         # No checkpoint has written the main file since it was copied: only the WAL is needed. (If the mirror has a WAL
         # of another generation, the mirror's main file already contains all of it.)
         if (!$now->{frames}) {
@@ -205,8 +204,7 @@ sub copy_rollback_unit {
     my $deadline = $since + $options->{lock_seconds};
     my @still = map { file_id($unit->{directory}, "$unit->{name}$_") } '-wal', '-shm';
     my $source = fstat_ns($unit->{main});
-    if ($mark && $mark->{known} && $mark->{mtime} && $mark->{mtime} == $source->{mtime} && $mark->{ino} == $source->{ino}
-        && $mark->{size} == $source->{size} && !status(@{ beside($target, '-wal') })) {
+    if (unchanged($mark, $source) && $mark->{size} == $source->{size} && !status(@{ beside($target, '-wal') })) {
         return { state => 'same' };
     }
     return deferred('throttled', THROTTLED) if !$options->{whole} && $source->{size} >= $options->{big};

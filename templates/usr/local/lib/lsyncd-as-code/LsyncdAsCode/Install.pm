@@ -70,7 +70,7 @@ sub install {
     my ($target, $temporary, $main, $wal, $header, $options) = @_;
     if (my $batch = $options->{batch}) {
         $temporary->{held} = 1;
-        $batch->later(sub { put($target, $main, $wal, $header, $options->{run}); $temporary->moved($main, $header ? $wal : ()); $temporary->discard }, sub { $temporary->discard });
+        $batch->later(sub { put($target, $main, $wal, $header, $options->{run}); $temporary->discard($main, $header ? $wal : ()) }, sub { $temporary->discard });
         return;
     }
     put($target, $main, $wal, $header, $options->{run});
@@ -112,7 +112,7 @@ sub install_wal {
     my ($target, $temporary, $wal, $options) = @_;
     if (my $batch = $options->{batch}) {
         $temporary->{held} = 1;
-        $batch->later(sub { move($wal, beside($target, '-wal')); $temporary->moved($wal); $temporary->discard }, sub { $temporary->discard });
+        $batch->later(sub { move($wal, beside($target, '-wal')); $temporary->discard($wal) }, sub { $temporary->discard });
         return;
     }
     move($wal, beside($target, '-wal'));

@@ -7,7 +7,7 @@ use LsyncdAsCode::Unit qw(settled);
 use LsyncdAsCode::Wal qw(sums_of);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(set_mark get_mark mark_of read_mark continues mark_wal marked_frames sync_wal);
+our @EXPORT_OK = qw(set_mark get_mark mark_of read_mark unchanged continues mark_wal marked_frames sync_wal);
 
 my $NAME = 'user.lsyncd-as-code';
 
@@ -28,8 +28,10 @@ sub mark_of {
         $frames, $generation, $sums, $now->{complete} ? 1 : 0, $run // ();
 }
 
-# {known}: whether it was made in this run of lsyncd. Only then does an unchanged time mean that the source's file is unchanged: SQLite syncs its
-# data without the time (fdatasync), and a power cut can leave new pages with the old one.
+# Whether two names of a run of lsyncd are known and the same.
+sub same_run { my ($run, $other) = @_; return defined $run && defined $other && $run eq $other ? 1 : 0 }
+
+# {known}: whether it was made in this run of lsyncd.
 sub read_mark {
     my ($handle, $run) = @_;
     my $mirror = fstat_ns($handle);
@@ -38,8 +40,15 @@ sub read_mark {
     return undef unless defined $source[6] && $version eq '2' && !(grep { !/\A-?[0-9]+\z/ } $ino, $mtime, @source[ 0 .. 3, 6 ]) && $ino == $mirror->{ino} && $mtime == $mirror->{mtime};
     my %mark;
     @mark{qw(ino mtime size frames generation sums complete)} = @source;
-    $mark{known} = defined $run && defined $source[7] && $source[7] eq $run;
+    $mark{known} = same_run($source[7], $run);
     return \%mark;
+}
+
+# Returns true if the source's main file ($source: its status) is the one that the mirror's was made from, unchanged. Its time shows that only
+# within a run of lsyncd: SQLite syncs the data without the time (fdatasync), and a power cut can leave new pages with the old one.
+sub unchanged {
+    my ($mark, $source) = @_;
+    return $mark && $mark->{known} && $mark->{mtime} && $mark->{mtime} == $source->{mtime} && $mark->{ino} == $source->{ino};
 }
 
 # Returns true if the current WAL continues the mirror's main file, given that the source's main file has not changed.
@@ -78,7 +87,7 @@ sub marked_frames {
     my ($word, $ino, $frames, $then) = split / /, get_mark($handle);
     # The file's owner can write its attributes, so each field is checked.
     return (0, 0) unless defined $frames && $word eq 'wal' && $frames =~ /\A[0-9]+\z/ && $ino =~ /\A[0-9]+\z/ && $ino == fstat_ns($handle)->{ino} && $frames <= $most;
-    return ($frames, defined $run && defined $then && $then eq $run ? 1 : 0);
+    return ($frames, same_run($then, $run));
 }
 
 1;

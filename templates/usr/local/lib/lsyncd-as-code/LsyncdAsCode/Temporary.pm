@@ -62,21 +62,14 @@ sub file { my ($self) = @_; return $self->place(sub { return create_file(@_) }) 
 # Creates a symbolic link; returns its place.
 sub link_to { my ($self, $to) = @_; my ($place) = $self->place(sub { make_link(@_, $to); return 1 }); return $place }
 
-# Records that these places have been moved: nothing has their names any more. (A directory for one database is still to be removed.)
-sub moved {
-    my ($self, @places) = @_;
-    return if !$self->{volume};
-    for my $place (@places) { @{ $self->{made} } = grep { $_ != $place } @{ $self->{made} } }
-    return;
-}
-
-# Removes temporary files that were not moved into place.
+# Removes temporary files that were not moved into place. The places in @moved were: nothing has their names any more.
 sub discard {
-    my ($self) = @_;
+    my ($self, @moved) = @_;
+    my %moved = map { $_ => 1 } @moved;
     my $made = delete $self->{made};
     $self->{made} = [];
     return unless @$made;
-    remove_file(@$_) for @$made;
+    remove_file(@$_) for grep { !$moved{$_} } @$made;
     remove_directory($self->{above}, NESTED) unless $self->{volume} || $self->{private};
     return;
 }

@@ -39,7 +39,7 @@ sub place {
 sub look {
     my ($self, $path) = @_;
     my ($above, $name) = LsyncdAsCode::Paths::split_path($path);
-    my $directory = $self->{open}{$above} // $self->directory($above) // return undef;
+    my $directory = $self->directory($above) // return undef;
     my $found = stat_at($directory, $name) // return undef;
     my $mode = $found->{mode};
     $found->{type} = S_ISDIR($mode) ? 'd' : S_ISREG($mode) ? 'f' : S_ISLNK($mode) ? 'l' : 'o';
