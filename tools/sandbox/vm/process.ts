@@ -3,12 +3,14 @@ import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, 
 import { connect } from "node:net";
 import { join } from "node:path";
 import { until } from "../until";
-import { accelerationArguments } from "./acceleration";
+import { accelerationArguments, accelerationParameters } from "./acceleration";
 import type { LossMode, Failing } from "./disk";
 import type { VmHost } from "./types";
 
 /** The disks of a machine, in the order in which it sees them: vda, vdb, vdc. */
 export const diskNames = ["root", "source", "target"] as const;
+
+const kernelParameters = "root=/dev/vda rw console=ttyS0 apparmor=1 security=apparmor net.ifnames=0 quiet";
 
 /** Memory of a machine in MiB; two of them and the tests fit into a small machine. */
 const memoryMb = 1536;
@@ -51,7 +53,7 @@ export function qemuArguments(host: VmHost): string[] {
     ...[...accelerationArguments(host.acceleration), "-smp", "1", "-m", String(memoryMb)],
     ...["-nographic", "-nodefaults", "-no-reboot", "-serial", `file:${consoleOf(host)}`],
     ...["-kernel", join(host.image, "vmlinuz"), "-initrd", join(host.image, "initrd")],
-    ...["-append", "root=/dev/vda rw console=ttyS0 apparmor=1 security=apparmor net.ifnames=0 quiet"],
+    ...["-append", [kernelParameters, ...accelerationParameters(host.acceleration)].join(" ")],
     ...[
       "-netdev",
       `user,id=n,hostfwd=tcp:${host.address}:${String(host.port)}-:22`,
