@@ -40,7 +40,7 @@ export interface VmDeployment {
   cli: (command: string, ...args: string[]) => Promise<Finished>;
   /** Waits until the condition holds. */
   until: (what: string, condition: () => Promise<boolean>, seconds?: number) => Promise<void>;
-  /** Waits until the host has undone a deployment that was interrupted. */
+  /** Waits until the host has undone a deployment that was interrupted. One that had not begun to change the host may have left files. */
   undone: () => Promise<void>;
   /** Writes a file of the source, and waits until it has arrived in the mirror. */
   mirrors: (path?: string) => Promise<void>;
@@ -100,8 +100,8 @@ export async function prepareVm(options: { release?: Release; fileSystem?: FileS
     until,
     undone: () =>
       until(
-        "no transaction is left",
-        async () => (await attempt(`test -e ${paths.stateDirectory}/transaction`)).code !== 0,
+        "no transaction is under way",
+        async () => (await attempt(`test -e ${paths.stateDirectory}/transaction/phase`)).code !== 0,
       ),
     mirrors: async (path = "alive") => {
       const token = String(Math.random());
