@@ -5,7 +5,10 @@ import type { SandboxHost } from "./types";
 export type Reachable = Pick<
   SandboxHost,
   "name" | "address" | "port" | "user" | "hostKey" | "privateKeyPath" | "knownHostsPath"
->;
+> & {
+  /** The begin of the socket paths for connections that several commands share. An emulated machine takes a second for each login. */
+  sharedConnection?: string;
+};
 
 /** Options of `execOn`. */
 export interface ExecOptions {
@@ -37,6 +40,8 @@ export function sshArgs(host: Reachable, user: "root" | "admin" = host.user): st
     "ConnectTimeout=30",
     "LogLevel=ERROR",
   ];
+  if (host.sharedConnection !== undefined)
+    options.push("ControlMaster=auto", "ControlPersist=60", `ControlPath=${sshQuote(host.sharedConnection)}-${user}`);
   return [
     ...["ssh", "-F", "none", "-p", String(host.port)],
     ...options.flatMap((option) => ["-o", option]),

@@ -17,6 +17,9 @@ const bootMs = 300_000;
 /** The size of each volume's disk in MiB; the files are sparse. */
 const volumeSizeMb = 1024;
 
+/** The longest path of a machine's folder with which a socket in it fits into the 107 bytes of unix(7); ssh adds 17 characters for a while. */
+const longestFolder = 80;
+
 /** Arguments for a new machine. */
 export interface NewVm {
   sandbox: string;
@@ -36,7 +39,8 @@ export async function createVm(wanted: NewVm): Promise<VmHost> {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const endpoint = await reserveEndpoint(dir);
   const hostKey = await makeKey(join(dir, "ssh_host_ed25519_key"));
-  const host: VmHost = { ...wanted, ...endpoint, user: "root", hostKey };
+  const shared = Buffer.byteLength(dir) <= longestFolder ? { sharedConnection: join(dir, "ssh") } : {};
+  const host: VmHost = { ...wanted, ...endpoint, ...shared, user: "root", hostKey };
   await asRoot("cp", ["--sparse=always", "--reflink=auto", join(host.image, "root.img"), join(dir, "root.img")]);
   for (const name of ["source", "target"]) {
     await asRoot("truncate", ["-s", `${String(volumeSizeMb)}M`, join(dir, `${name}.img`)]);

@@ -24,6 +24,8 @@ export interface VmHost extends Pick<
 > {
   fileSystem: FileSystem;
   acceleration: Acceleration;
+  /** Where its shell commands share a connection (ssh.ts); none where the path would be too long for a socket. */
+  sharedConnection?: string;
   /** Its image: a folder with `vmlinuz`, `initrd` and `root.img`. */
   image: string;
 }
