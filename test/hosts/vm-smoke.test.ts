@@ -37,6 +37,8 @@ describe("a virtual machine", () => {
           .map(({ mapper }) => `/dev/mapper/${mapper} ext4`)
           .join("\n"),
       );
+      // A login takes an emulated machine a second: commands share one.
+      expect(await on("echo $SSH_CONNECTION")).toBe(await on("echo $SSH_CONNECTION"));
       await on("cd /mnt/storage_do_1 && echo kept >synced && sync && echo lost >unsynced");
       await cutVolumes({ host, on }, "drop", 1, []);
       expect(await on("ls -A /mnt/storage_do_1")).toBe("");

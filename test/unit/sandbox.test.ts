@@ -133,6 +133,13 @@ describe("the pieces of a host", () => {
     );
     expect(args.at(-1)).toBe("root@127.65.4.3");
     expect(sshArgs(host, "admin").at(-1)).toBe("admin@127.65.4.3");
+    expect(args.join(" ")).not.toContain("Control");
+  });
+
+  test("the shell commands of a host share a connection where it has a socket for that, each user one", () => {
+    const shared = { ...host, sharedConnection: "/c d/100%/ssh" };
+    expect(sshArgs(shared)).toContain('ControlPath="/c d/100%%/ssh"-root');
+    expect(sshArgs(shared, "admin")).toContain('ControlPath="/c d/100%%/ssh"-admin');
   });
 
   test("words are quoted for a shell", () => {
