@@ -1,7 +1,7 @@
-import { lock, unlock } from "../../tools/sandbox/vm/host";
+import { lock, rebootVm, unlock } from "../../tools/sandbox/vm/host";
 import { failDisk, monitorCommand } from "../../tools/sandbox/vm/process";
 import { row } from "../support/faults";
-import { prepareVm, testMs, type VmDeployment } from "../support/vm";
+import { mailFile, mailSettings, prepareVm, startMailServer, testMs, type VmDeployment } from "../support/vm";
 
 // A deployed host with a kernel of its own: failing volumes and disks, jumping time, enforced limits and confinement.
 
@@ -13,8 +13,9 @@ beforeAll(async () => {
   d = await prepareVm();
   where = `kernel ${await d.on("uname -r")}, ext4 on LUKS`;
   await d.on("mkdir -p /mnt/storage_do_1/data && for i in $(seq 20); do echo $i >/mnt/storage_do_1/data/$i; done");
-  await d.deploy();
+  await d.deploy(mailSettings);
   await d.identical();
+  await startMailServer(d);
 });
 afterAll(async () => {
   await d.remove();
@@ -55,7 +56,36 @@ it("a copy larger than the unit's memory limit is not killed", async () => {
   });
 });
 
-it("an lsyncd that leaks memory is restarted, and mirrors again", async () => {
+it("the unit's own memory limit does not slow down a copy that is larger than it", async () => {
+  const seconds: number[] = [];
+  const limits = ["infinity", String(1 << 30)];
+  for (const limit of limits) {
+    await d.on(
+      `systemctl stop lsyncd; systemctl set-property --runtime lsyncd.service MemoryMax=${limit}
+      head -c 1500M /dev/zero | openssl enc -aes-128-ctr -K 00 -iv 00 2>/dev/null >/mnt/storage_do_1/large
+      sync /mnt/storage_do_1/large; echo 3 >/proc/sys/vm/drop_caches`,
+    );
+    const began = Date.now();
+    await d.on("systemctl start lsyncd");
+    await d.on("lsyncd-wait --timeout 1800", { timeoutMs: testMs });
+    seconds.push((Date.now() - began) / 1000);
+    expect(await d.on("cat /sys/fs/cgroup/system.slice/lsyncd.service/memory.max")).toBe(
+      limit === "infinity" ? "max" : limit,
+    );
+    expect(await d.on("systemctl show -p NRestarts --value lsyncd")).toBe("0");
+    await d.on("cmp /mnt/storage_do_1/large /mnt/storage_do_2/large && rm /mnt/storage_do_1/large");
+    await d.identical();
+  }
+  const [without = 0, limited = 0] = seconds;
+  await row({
+    injected: `A file of 1.5 GB copied with the unit's memory limit of 1 GB in force (cgroup v2, ${where})`,
+    happened: `nothing was killed or restarted; it took ${(limited / without).toFixed(2)} times as long as without the limit`,
+    lost: 0,
+  });
+});
+
+it("an lsyncd that leaks memory is restarted, which is reported, and mirrors again", async () => {
+  await d.on(`rm -f ${mailFile}`);
   await d.on("systemctl set-property --runtime lsyncd.service MemoryMax=128M");
   const leak = "python3 -c 'x = [bytearray(1 << 20) for _ in range(400)]; import time; time.sleep(99)'";
   await d.attempt(
@@ -66,9 +96,10 @@ it("an lsyncd that leaks memory is restarted, and mirrors again", async () => {
   );
   await d.on("systemctl set-property --runtime lsyncd.service MemoryMax=1G");
   await d.mirrors();
+  await d.until("a mail reports it", async () => (await d.on(`cat ${mailFile} || true`)).includes("oom-kill"));
   await row({
     injected: `A process of lsyncd.service takes more than its memory limit (cgroup v2, ${where})`,
-    happened: "the kernel killed it, systemd restarted the service, and it mirrored again",
+    happened: "the kernel killed it, systemd restarted the service, a mail reported it, and it mirrored again",
     lost: 0,
   });
 });
@@ -92,6 +123,33 @@ it("systemctl status reports a lazily unmounted volume, and locked volumes, at o
   await row({
     injected: `The source unmounted lazily, both LUKS volumes closed, then opened one after the other (${where})`,
     happened: "systemctl status named what was missing each time; it mirrored again by itself once both were mounted",
+    lost: 0,
+  });
+});
+
+it.each([
+  ["source", "target"],
+  ["target", "source"],
+] as const)("a boot with both volumes locked, the %s opened first and the %s later", async (first, second) => {
+  const before = await mirrored();
+  await rebootVm(d.host, () => undefined);
+  await d.until("both are missing", async () =>
+    /^waiting: .*source volume is not mounted.*target volume is not mounted/.test(await shown()),
+  );
+  await unlock(d.host, first);
+  await d.until("one is missing", async () =>
+    new RegExp(`^waiting: the ${second} volume is not mounted at \\S+ *$`).test(await shown()),
+  );
+  expect(await d.on("pgrep -x lsyncd || true")).toBe("");
+  await unlock(d.host, second);
+  expect(await mirrored()).toBe(before);
+  await d.mirrors();
+  await d.identical();
+  expect(await shown()).toBe("mirroring");
+  await row({
+    injected: `Booted with both LUKS volumes locked; the ${first} opened and mounted, then the ${second} (${where})`,
+    happened:
+      "lsyncd did not run before both were there, and systemctl status named what was missing; then it mirrored by itself",
     lost: 0,
   });
 });

@@ -1,6 +1,6 @@
 import { succeeded } from "../support/deployment";
 import { row } from "../support/faults";
-import { prepareVm, testMs, type VmDeployment } from "../support/vm";
+import { mailFile, mailSettings, prepareVm, startMailServer, testMs, type VmDeployment } from "../support/vm";
 
 // A kernel of its own: volumes with XFS, targets with room that a quota does not give, and the profile of Debian's msmtp.
 
@@ -8,7 +8,6 @@ jest.setTimeout(testMs);
 
 const source = "/mnt/storage_do_1";
 const target = "/mnt/storage_do_2";
-const smtp = { host: "127.0.0.1", port: 2525, from: "lsyncd@example.org", tls: "off" };
 let d: VmDeployment;
 let kernel: string;
 
@@ -18,7 +17,7 @@ beforeAll(async () => {
   await d.on(
     `id alice >/dev/null 2>&1 || useradd alice; mkdir -p ${source}/mail && for i in $(seq 30); do echo "mail $i" >${source}/mail/$i; done; chown -R alice ${source}/mail`,
   );
-  await d.deploy({ alertRecipients: ["ops@example.org"], smtp });
+  await d.deploy(mailSettings);
 });
 afterAll(async () => {
   await d.remove();
@@ -41,16 +40,8 @@ it("XFS is mirrored, as source and as target, and a verification finds nothing",
 });
 
 it("Debian's profile for msmtp, in force, lets every alert out", async () => {
-  await d.on(`cat >/root/server.py <<'PY'
-import asyncore, smtpd
-class Server(smtpd.SMTPServer):
-    def process_message(self, peer, sender, to, data, **more):
-        open("/root/mail", "ab").write(data + b"\\n")
-Server(("127.0.0.1", 2525), None)
-asyncore.loop()
-PY
-    systemd-run --quiet --collect --unit=mail-server python3 -W ignore /root/server.py
-    rm -f /etc/apparmor.d/disable/usr.bin.msmtp; apparmor_parser -r -T -W /etc/apparmor.d/usr.bin.msmtp`);
+  await startMailServer(d);
+  await d.on("rm -f /etc/apparmor.d/disable/usr.bin.msmtp; apparmor_parser -r -T -W /etc/apparmor.d/usr.bin.msmtp");
   expect(await d.on("cat /sys/kernel/security/apparmor/profiles")).toContain("msmtp (enforce)");
   // It is in force: a file that it does not name cannot be read.
   await d.on("cp /root/.msmtprc-lsyncd /etc/lsyncd/msmtprc; chmod 600 /etc/lsyncd/msmtprc");
@@ -63,7 +54,7 @@ PY
   expect(await d.on("rm /etc/lsyncd/msmtprc; lsyncd-monitor.sh --test-alert")).toContain("passed to msmtp");
   await d.on("systemctl kill -s KILL lsyncd");
   await d.until("the alert of a failure arrives", async () =>
-    /Subject: .*lsyncd/i.test(await d.on("grep -v test /root/mail || true")),
+    /Subject: .*lsyncd/i.test(await d.on(`grep -v test ${mailFile} || true`)),
   );
   // A password out of a file, by the command that the documents name.
   await d.on(`printf secret >/root/password; chmod 600 /root/password

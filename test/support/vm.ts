@@ -129,6 +129,28 @@ const differences = `diff -rq --no-dereference -x lost+found -x .lsyncd-as-code 
 const diagnosis = (on: VmDeployment["on"]): Promise<string> =>
   on(`${differences} | head -n 20; systemctl status lsyncd --no-pager -n 20; uptime`, { allowFailure: true });
 
+/** Settings of a stack whose alerts go to the server of startMailServer. */
+export const mailSettings = {
+  alertRecipients: ["ops@example.org"],
+  smtp: { host: "127.0.0.1", port: 2525, from: "lsyncd@example.org", tls: "off" },
+};
+
+/** Starts a mail server on the machine; it appends each mail to `mailFile` there. */
+export async function startMailServer({ on }: Pick<VmDeployment, "on">): Promise<void> {
+  await on(`cat >/root/server.py <<'PY'
+import asyncore, smtpd
+class Server(smtpd.SMTPServer):
+    def process_message(self, peer, sender, to, data, **more):
+        open("${mailFile}", "ab").write(data + b"\\n")
+Server(("127.0.0.1", 2525), None)
+asyncore.loop()
+PY
+systemd-run --quiet --collect --unit=mail-server python3 -W ignore /root/server.py`);
+}
+
+/** Where it stores the mails. */
+export const mailFile = "/root/mail";
+
 /**
  * The power of both data disks fails under whatever uses them, and comes back: what they had not flushed is lost as the mode says, and
  * the kernel forgets all of them. These units are killed with them. Both volumes are closed then.

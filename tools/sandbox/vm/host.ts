@@ -14,8 +14,8 @@ import { passphrase, vmVolumes, type FileSystem, type VmHost } from "./types";
 /** Time limit for an emulated machine to boot, in milliseconds. It takes 30 to 65 s on a quiet machine. */
 const bootMs = 300_000;
 
-/** The size of each volume's disk in MiB; the files are sparse. */
-const volumeSizeMb = 1024;
+/** The size of each volume's disk in MiB: room for a file larger than the memory of a machine. The images are sparse. */
+const volumeSizeMb = 2048;
 
 /** The longest path of a machine's folder with which a socket in it fits into the 107 bytes of unix(7); ssh adds 17 characters for a while. */
 const longestFolder = 80;
