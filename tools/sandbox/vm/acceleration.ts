@@ -23,8 +23,8 @@ export const accelerationArguments = (acceleration: Acceleration): string[] =>
     : ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"];
 
 /**
- * What the kernel is told for it: with a program at other addresses each time it starts, the emulation translates its code anew, which
- * is nearly half of all its work.
+ * The parameters of the machine's kernel for it. If a program has other addresses at each start, the emulation translates its code anew,
+ * which is nearly half of all its work.
  */
 export const accelerationParameters = (acceleration: Acceleration): string[] =>
   acceleration === "kvm" ? [] : ["norandmaps"];
