@@ -135,7 +135,10 @@ export const mailSettings = {
   smtp: { host: "127.0.0.1", port: 2525, from: "lsyncd@example.org", tls: "off" },
 };
 
-/** Starts a mail server on the machine; it appends each mail to `mailFile` there. */
+/** Where that server stores the mails, one after the other. */
+export const mailFile = "/root/mail";
+
+/** Starts a mail server on the machine. */
 export async function startMailServer({ on }: Pick<VmDeployment, "on">): Promise<void> {
   await on(`cat >/root/server.py <<'PY'
 import asyncore, smtpd
@@ -147,9 +150,6 @@ asyncore.loop()
 PY
 systemd-run --quiet --collect --unit=mail-server python3 -W ignore /root/server.py`);
 }
-
-/** Where it stores the mails. */
-export const mailFile = "/root/mail";
 
 /**
  * The power of both data disks fails under whatever uses them, and comes back: what they had not flushed is lost as the mode says, and

@@ -1,3 +1,4 @@
+import type { Reachable } from "../ssh";
 import type { SandboxHost } from "../types";
 import type { Owner } from "../state";
 import type { Acceleration } from "./acceleration";
@@ -18,14 +19,9 @@ export const vmVolumes = {
 export const passphrase = "sandbox";
 
 /** A virtual machine of a sandbox, with a kernel of its own: what is needed to reach it, to boot it and to cut its power. */
-export interface VmHost extends Pick<
-  SandboxHost,
-  "name" | "sandbox" | "release" | "address" | "port" | "user" | "hostKey" | "privateKeyPath" | "knownHostsPath" | "dir"
-> {
+export interface VmHost extends Reachable, Pick<SandboxHost, "sandbox" | "release" | "dir"> {
   fileSystem: FileSystem;
   acceleration: Acceleration;
-  /** Where its shell commands share a connection (ssh.ts); none where the path would be too long for a socket. */
-  sharedConnection?: string;
   /** Its image: a folder with `vmlinuz`, `initrd` and `root.img`. */
   image: string;
 }
