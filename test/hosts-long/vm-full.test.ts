@@ -17,11 +17,9 @@ let delay = 1;
 /** How long an undisturbed deployment takes, in milliseconds. */
 let lasts = 0;
 
-/** Small volumes, so that they are soon full: 100 MB and 500 inodes. lost+found is not mirrored. */
+/** Small volumes, so that they are soon full: 100 MB and 500 inodes. */
 async function small(mapper: string, mountpoint: string): Promise<void> {
-  await d.on(
-    `umount ${mountpoint}; mkfs.ext4 -q -F -m 0 -N 500 /dev/mapper/${mapper} 100M; mount ${mountpoint}; mkdir -p ${mountpoint}/lost+found`,
-  );
+  await d.on(`umount ${mountpoint}; mkfs.ext4 -q -F -m 0 -N 500 /dev/mapper/${mapper} 100M; mount ${mountpoint}`);
 }
 
 beforeAll(async () => {
@@ -66,13 +64,39 @@ const inodes = (folder: string): Shortage => ({
   free: `rm -rf ${folder}/many`,
 });
 
+// Uses up a volume with files without names, which neither lsyncd nor rsync sees.
+const unnamed = `
+import os, sys, time
+folder, what = sys.argv[1:]
+held = []
+def create():
+    held.append(os.open(folder, os.O_TMPFILE | os.O_RDWR))
+    return held[-1]
+try:
+    if what == "space":
+        volume = os.statvfs(folder)
+        os.posix_fallocate(create(), 0, volume.f_bfree * volume.f_frsize * 99 // 100)
+        rest = create()
+        while True: os.write(rest, bytes(1 << 16))
+    while True: create()
+except OSError: pass
+os.sync()
+open("/run/full", "w").close()
+time.sleep(3600)
+`;
+
+const volumeWithout = (what: "space" | "inodes", volume: string): Shortage => ({
+  use: `systemd-run -q --collect --unit=unnamed -p LimitNOFILE=10000 python3 -c ${quote(unnamed)} ${volume} ${what} && until test -e /run/full; do sleep 0.2; done`,
+  free: "systemctl stop unnamed; rm -f /run/full",
+});
+
 const shortages: [string, () => Shortage][] = [
   ["no space on the root disk", () => space("/root")],
   ["no inodes on the root disk", () => inodes("/root")],
-  ["no space on the source", () => space(`${source}/lost+found`)],
-  ["no inodes on the source", () => inodes(`${source}/lost+found`)],
-  ["no space on the target", () => space(`${target}/lost+found`)],
-  ["no inodes on the target", () => inodes(`${target}/lost+found`)],
+  ["no space on the source", () => volumeWithout("space", source)],
+  ["no inodes on the source", () => volumeWithout("inodes", source)],
+  ["no space on the target", () => volumeWithout("space", target)],
+  ["no inodes on the target", () => volumeWithout("inodes", target)],
 ];
 
 /** Runs a deployment, and once it is over what it left: the old one or the new one, whole. */
