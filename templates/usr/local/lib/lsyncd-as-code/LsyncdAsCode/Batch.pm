@@ -46,6 +46,8 @@ sub copy_all {
         };
     }
     forget_directories();
+    # Its steps refer to the batch: otherwise it would stay in memory, and all handles with it.
+    delete $self->{steps};
     return @results;
 }
 
