@@ -63,21 +63,20 @@ sub work_once {
         running => {}, children => {}, big => 0, passes => 0, at_once => passes_at_once(),
         # For big ones: when each may be copied completely again, and how long that took.
         earliest => {}, took => {}, told => 0, listed => 0, share => setting('sqlite_copy_share') / 100,
+        # When it last had something to do.
+        busy => ticks(),
     };
     $self->{waiting} = LsyncdAsCode::Waiting->new(sub { return (by_ref($self, $_[0]) // return undef)->{path} });
-    my $idle_since;
     until ($$ended) {
         my $run = read_run() or last;
         # A worker without its lsyncd must not touch the mirror; the queue stays for the next start.
         last unless lives($run);
         my $next = round($self, $run, $ended);
         report($self, 0);
-        my $now = ticks();
-        if (pending($self)) { undef $idle_since }
+        if (pending($self)) { $self->{busy} = ticks() }
         else {
-            $idle_since //= $now;
-            last if $now - $idle_since > LINGER && LsyncdAsCode::Queue::finished(@{ $self->{queues} });
-            $next = $idle_since + LINGER + 0.01;
+            last if ticks() - $self->{busy} > LINGER && LsyncdAsCode::Queue::finished(@{ $self->{queues} });
+            $next = $self->{busy} + LINGER + 0.01;
         }
         my $bits = '';
         vec($bits, fileno $_, 1) = 1 for $wake, map { $_->{result} } values %{ $self->{children} };
@@ -113,6 +112,8 @@ sub round {
     start_pass($self, $run) while $pass->{unread} && $self->{passes} < $self->{at_once} && !$$ended;
     my @due = retries($self);
     push @due, fresh($self, 0, ROUND - @due);
+    # Small databases are up to date by the end of a round, so that nothing is pending after it.
+    $self->{busy} = ticks() if @due;
     my (@small, @gone);
     for my $item (@due) {
         my $size = size_of($run, $item->{path}, 1);
