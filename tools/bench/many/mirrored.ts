@@ -129,7 +129,13 @@ async function inSync(mirror: Mirror): Promise<void> {
 
 /** Throws if the mirror is incomplete. */
 async function complete(mirror: Mirror): Promise<void> {
-  const { stdout } = await run("rsync", ["-ani", "--omit-dir-times", `${mirror.source}/`, `${mirror.target}/`]);
+  const { stdout } = await run("rsync", [
+    "-ani",
+    "--omit-dir-times",
+    "--exclude=/.lsyncd-as-code",
+    `${mirror.source}/`,
+    `${mirror.target}/`,
+  ]);
   const lacking = stdout.split("\n").filter((line) => /^[<>ch.*]f/.test(line));
   if (lacking.length > 0)
     throw new Error(`the mirror lacks ${lacking.length} files: ${lacking.slice(0, 3).join(", ")}`);
