@@ -33,9 +33,9 @@ export function readRecording(text: string): RecordedCall[] {
  * Writes the lsyncd.conf.lua of a host into a folder, for directories in it and the recorder there. Returns the arguments of
  * record-lsyncd.sh, for who sees that folder at `seen`.
  */
-export function prepareRecording(folder: string, seen = folder): string[] {
+export function prepareRecording(folder: string, seen = folder, settings: { delay?: number } = {}): string[] {
   const [source, target] = [path.join(seen, "source"), path.join(seen, "target")];
-  const files = renderFiles(hostOf({ source: `${source}/`, target: `${target}/` }));
+  const files = renderFiles(hostOf({ ...settings, source: `${source}/`, target: `${target}/` }));
   const content = (at: string): string => files.find((file) => file.path === at)?.content ?? "";
   const parts = [paths.lsyncdLog, paths.lsyncdDelays];
   for (const part of parts) writeFileSync(path.join(folder, path.basename(part)), content(part));

@@ -63,7 +63,7 @@ export class Mirror {
       `dofile("${programs}/lsyncd-log.lua")
 assert(dofile("${programs}/lsyncd-delays.lua"))
 settings { logfile = "${root}/lsyncd.log", statusFile = "${root}/lsyncd.status", nodaemon = true, insist = true${when} }
-sync { default.rsync, source = "${this.source}/", target = "${this.target}/", delay = ${delay},
+sync { default.rsync, source = "${this.source}/", target = "${this.target}/", delay = ${delay}, maxDelays = 10000,
   rsync = { binary = "${binary}", archive = true, compress = false, whole_file = true,
     _extra = { "--delete-after", "--inplace", "--no-perms", "--omit-dir-times" } } }
 `,
