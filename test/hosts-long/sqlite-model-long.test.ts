@@ -1,7 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { isRoot } from "../../toolchain/privilege";
 import { run } from "../../toolchain/run";
+import { quote } from "../../tools/sandbox";
+import { ensureImage } from "../../tools/sandbox/image";
 import { histories, note, noted, seedsOf } from "../support/model";
 import { installTime, needPrograms } from "../support/programs";
 
@@ -46,3 +49,26 @@ test.each([
   },
   7_200_000,
 );
+
+/** Writes a program that is Python on Debian 13, where the paths of this repository are below /mnt. */
+async function pythonOfDebian13(): Promise<string> {
+  const image = quote(await ensureImage("trixie", () => undefined, ["lsyncd", "perl", "python3"]));
+  const repository = path.resolve(__dirname, "../..");
+  // The mounts are private to this process, so the image is unchanged.
+  const inside = `mount --bind ${quote(repository)} ${image}/mnt && mount --rbind /dev ${image}/dev && mount -t proc proc ${image}/proc || exit
+exec chroot ${image} python3 "$@"`;
+  const program = path.join(folder, "python-of-debian-13");
+  const text = `#!/bin/bash
+root=${quote(repository)}
+exec ${isRoot() ? "" : "sudo -n "}unshare --mount bash -c ${quote(inside)} bash "\${@/#$root//mnt}"
+`;
+  writeFileSync(program, text, { mode: 0o755 });
+  return program;
+}
+
+test("1,000 with the SQLite and the Perl of Debian 13", async () => {
+  const python = await pythonOfDebian13();
+  const { stdout } = await run(python, ["-c", "import sqlite3; print(sqlite3.sqlite_version)"]);
+  expect(stdout).toMatch(/^3\.46\./);
+  expect(await histories(first, 1000, { python })).toEqual({ replayed: 1000, faults: [] });
+}, 7_200_000);
