@@ -76,6 +76,30 @@ cmp_ok(-s $file, '<', 4 << 20, 'and stays small');
 my $left = open_queue('queue');
 is(join(' ', sort map { $_->{path} } take($left, 1e6)), join(' ', sort keys %expected), 'only unfinished records are left');
 
+# A call queues a database in the round whose end rewrites the file: it is counted.
+CopierState::put($file, '');
+$queue = open_queue('queue');
+enqueue('queue', 1.5, [ map { 'x' x 200 . $_ } 1 .. 8000 ]);
+more($queue);
+while ($queue->{unread}) { dead($queue, $_) for take($queue, 200) }
+enqueue('queue', 2, ['late']);
+ok(compact($queue), 'the file is rewritten');
+is(more($queue), 1, 'a record that a call has added meanwhile is counted');
+is(paths(take($queue, 10)), 'late', 'and taken');
+
+# However the records lie across the pieces that are read.
+for my $length (-3 .. 3) {
+    CopierState::put($file, "\0001.500 " . 'x' x ((1 << 20) - 8 + $length) . "\0");
+    enqueue('queue', 2, ['second']);
+    $queue = open_queue('queue');
+    is(more($queue), 2, "both records are counted ($length)");
+}
+# A record that was not counted: the worker takes it instead of ending.
+CopierState::put($file, '');
+enqueue('queue', 2, ['one']);
+$queue = open_queue('queue');
+ok(!finished($queue) && $queue->{unread}, 'a queue that is not finished has something to do');
+
 {
     local *LsyncdAsCode::State::lock_file;
     my $none = eval { enqueue('nowhere/queue', 1, ['x']); 1 };

@@ -66,12 +66,12 @@ sub reopen {
 sub more {
     my ($self) = @_;
     my $size = -s $self->{file};
-    while ($self->{counted} < $size) {
+    while ($self->{counted} < $size - 1) {
         my $data = read_at($self->{file}, $self->{counted}, 1 << 20);
-        last if $data eq '';
-        # A record that spans two pieces is counted where it begins.
+        last if length $data < 2;
+        # A record that spans two pieces is counted where it begins. The last byte is also the first of the next piece.
         $self->{unread} += () = $data =~ /\0[0-9]/g;
-        $self->{counted} += length $data;
+        $self->{counted} += length($data) - 1;
     }
     return $self->{unread};
 }
@@ -148,7 +148,8 @@ sub settle_dead {
 sub finished {
     my @queues = @_;
     my $lock = lock_file('queue.lock', LOCK_EX) or return 0;
-    for (@queues) { return 0 if peek($_, 1) }
+    # Whatever the count says, a worker that cannot end has something to do.
+    for (@queues) { if (peek($_, 1)) { $_->{unread} ||= 1; return 0 } }
     for my $self (@queues) {
         truncate $self->{file}, 0 or return 0;
         @$self{qw(read counted unread dead ranges)} = (0, 0, 0, 0, []);
@@ -163,6 +164,8 @@ sub compact {
     return undef if $self->{dead} < SPARSE || $self->{dead} * 2 < -s $self->{file};
     settle_dead($self);
     my $lock = lock_file('queue.lock', LOCK_EX) or return undef;
+    # Calls have added records since the last count.
+    more($self);
     my $path = state_file($self->{name});
     sysopen my $new, "$path.new", O_RDWR | O_CREAT | O_TRUNC, 0600 or die "cannot write $path.new: $!\n";
     my ($old, $to, $map, $text) = ({ %$self, read => 0 }, 0, '', '');
