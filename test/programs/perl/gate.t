@@ -168,6 +168,51 @@ like(LsyncdAsCode::Gate::Generation::refuses(undef, 7), qr/has no generation/, '
     is($pending->(time + 3700), 0, 'nor what was granted long ago');
 }
 
+# The worker asks for days, while passes replace the grants. An ext4 gives the new file the inode number of the one before the last.
+{
+    my ($folder, $root) = (File::Temp::tempdir(CLEANUP => 1), File::Temp::tempdir(DIR => -d '/dev/shm' ? '/dev/shm' : undef, CLEANUP => 1));
+    my ($file, $volume) = ("$folder/grants", LsyncdAsCode::Gate::Volume->new($root));
+    my $has = sub { for (@_) { open my $made, '>', "$root/$_" or die; close $made } return @_ };
+    my $grant = sub { my ($fresh, @units) = @_; LsyncdAsCode::Gate::Grants::grant($file, $volume, \@units, $fresh); return };
+    my $refused = sub { return scalar grep { !LsyncdAsCode::Gate::Grants::allows($file, $_, "$root/$_") } @_ };
+    my $wrong = 0;
+    for my $passes (map { ($_) x 10 } 0 .. 4) {
+        my @some = $has->(map { "a$_" } 1 .. 3);
+        $grant->(1, @some);
+        $wrong += $refused->(@some);
+        unlink map { "$root/$_" } @some;
+        $grant->(1) for 1 .. $passes;
+        my @more = $has->(map { "b$_" } 1 .. 10);
+        $grant->(0, @more);
+        $wrong += $refused->(@more);
+        unlink map { "$root/$_" } @more;
+    }
+    is($wrong, 0, 'no granted deletion is refused, however many passes came between two of them');
+
+    # Databases that come and go all the time, and some that stay.
+    $grant->(1);
+    my @stay = $has->(map { "stays$_" } 1 .. 20);
+    $grant->(0, @stay);
+    my $largest = 0;
+    for my $number (1 .. 6000) {
+        my ($gone) = $has->("user-$number.sqlite");
+        $grant->(0, $gone);
+        unlink "$root/$gone";
+        $largest = -s $file if -s $file > $largest;
+    }
+    cmp_ok($largest, '<', 150_000, 'grants that were carried out are dropped');
+    is($refused->(@stay), 0, 'those that were not stay');
+    is($refused->($has->('user-1.sqlite')), 1, 'and none is valid again');
+
+    # Many at once that are not carried out yet: one more does not write them all again.
+    my @many = $has->(map { "many-$_.sqlite" } 1 .. 3000);
+    $grant->(1, @many);
+    my $inode = (stat $file)[1];
+    $grant->(0, $has->("one-$_.sqlite")) for 1 .. 20;
+    is((stat $file)[1], $inode, 'one more grant is appended');
+    is($refused->(@many, map { "one-$_.sqlite" } 1 .. 20), 0, 'and all are valid');
+}
+
 # Kept deleted files.
 my $root = File::Temp::tempdir(CLEANUP => 1);
 my $kept = LsyncdAsCode::Gate::Kept->new($root, 2);

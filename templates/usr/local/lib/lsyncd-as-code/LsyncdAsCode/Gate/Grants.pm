@@ -7,8 +7,10 @@ use warnings;
 use Fcntl qw(:DEFAULT :flock);
 use LsyncdAsCode::System qw(stat_ns);
 
-# Bytes from which old grants are dropped, and seconds after which they are old.
-use constant { LONG => 1 << 20, OLD => 3600 };
+# Bytes from which grants are dropped that are old or were carried out, and seconds after which they are old.
+use constant { LONG => 1 << 16, OLD => 3600 };
+# Before the grants: their bytes when others were dropped last. A file of only valid ones is not written anew with each that is added.
+my $HEAD = qr/\Akept ([0-9]+)\0/;
 # The identity of no file.
 use constant NEVER => '0:0';
 
@@ -24,16 +26,40 @@ sub grant {
         $text .= "$now " . id($there) . " $unit\0";
     }
     my $lock = lock_grants($file);
-    if ($fresh || (-s $file // 0) > LONG) {
-        my $old = $fresh ? '' : join '', map { "$_\0" } grep { /\A(\d+) / && $1 > $now - OLD } split /\0/, slurp($file);
+    if ($fresh || is_long($file)) {
+        $text = valid($file, $target, $now) . $text if !$fresh;
         open my $new, '>', "$file.new" or die "cannot write $file.new: $!\n";
-        print {$new} $old, $text;
+        print {$new} 'kept ', length $text, "\0", $text;
         close $new or die "cannot write $file.new: $!\n";
         rename "$file.new", $file or die "cannot replace $file: $!\n";
         return;
     }
     append($file, $text);
     return;
+}
+
+sub is_long {
+    my ($file) = @_;
+    my $size = -s $file // 0;
+    return 0 if $size <= LONG;
+    open my $handle, '<', $file or return 0;
+    read $handle, my $begin, 32;
+    my ($kept) = $begin =~ $HEAD;
+    return $size > 2 * ($kept // 0);
+}
+
+# The grants that the worker has still to carry out, as text.
+sub valid {
+    my ($file, $target, $now) = @_;
+    my %last;
+    for (split /\0/, slurp($file)) { $last{$3} = [ $1, $2 ] if /\A(\d+) (\d+:\d+) (.+)\z/s }
+    my $text = '';
+    for my $unit (sort keys %last) {
+        my ($since, $id) = @{ $last{$unit} };
+        my $there = $since > $now - OLD && $id ne NEVER ? $target->look($unit) : undef;
+        $text .= "$since $id $unit\0" if $there && id($there) eq $id;
+    }
+    return $text;
 }
 
 sub id { my ($found) = @_; return "$found->{ino}:$found->{ctime}" }
@@ -91,19 +117,24 @@ sub slurp {
     return readline($handle) // '';
 }
 
-# The grants read so far, for a long-running worker: by file, its inode, the offset, and the grants.
+# The grants read so far, for a long-running worker: by file, its handle, the offset, and the grants.
 my %read;
 
 # Returns true if the deletion of a database is granted. $unit: its path below the volume; $place: the path to inspect.
 sub allows {
     my ($file, $unit, $place) = @_;
     my $there = stat_ns($place) // return 1;
-    my $known = $read{$file} //= { inode => 0, at => 0, grants => {} };
-    my @is = stat $file or return 0;
-    if ($is[1] != $known->{inode} || $is[7] < $known->{at}) { %$known = (inode => $is[1], at => 0, grants => {}) }
-    if ($is[7] > $known->{at} && open my $handle, '<', $file) {
-        sysseek $handle, $known->{at}, 0;
-        sysread $handle, my $text, $is[7] - $known->{at};
+    my $known = $read{$file} //= { at => 0, grants => {} };
+    my ($inode) = (stat $file)[1] or return 0;
+    # A file that is open keeps its inode number; otherwise the next one, which replaces it, can have the same.
+    if (!$known->{handle} || (stat $known->{handle})[1] != $inode) {
+        open my $handle, '<', $file or return 0;
+        %$known = (handle => $handle, at => 0, grants => {});
+    }
+    my ($more, $text) = ((-s $known->{handle}) - $known->{at}, '');
+    if ($more > 0) {
+        sysseek $known->{handle}, $known->{at}, 0;
+        sysread $known->{handle}, $text, $more;
         # An incomplete record is read the next time.
         $text =~ s/[^\0]*\z//;
         $known->{at} += length $text;
