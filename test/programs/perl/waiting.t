@@ -53,6 +53,17 @@ is($waiting->defer('new', 1.7e9, 8e6, 0, 'error', 'this'), '', 'the same one is 
 is($waiting->defer('new', 1.7e9, 8e6, 0, 'error', 'that'), 1, 'another one is');
 $waiting->defer("n$_", 1.7e9, 8e6 + $_, 0, 'space', "needs $_ MB") for 1 .. 6000;
 is($waiting->entry('n6000')->{why}, 'space', 'each of thousands keeps its reason');
+# One database waits for days, others now and then, each for a reason of its own. A new reason is always reported.
+{
+    my $lasting = LsyncdAsCode::Waiting->new(sub { return $_[0] == 2 ? 'locked' : 'other' });
+    $lasting->defer('locked', 1.7e9, 2, 0, 'locked', 'a writer');
+    my $told = 0;
+    for my $free (1 .. 12_000) { $told += $lasting->defer('other', 1.7e9, 3, 0, 'space', "only $free MB are free"); $lasting->remove('other') if $free % 2 }
+    is($told, 12_000, 'each is new');
+    $lasting->defer('other', 1.7e9, 3, 0, 'space', 'none is free');
+    is($lasting->entry('other')->{reason}, 'none is free', 'the last one is stored');
+    is($lasting->entry('locked')->{reason}, 'a writer', 'and so is the first');
+}
 
 # Memory: each number has its own process, because only that shows the cost of one database.
 sub kilobytes { my ($many) = @_; my $code = <<'END';

@@ -58,10 +58,25 @@ sub reason_id {
     my $text = "$why\0$reason";
     my $id = $self->{reason_ids}{$text};
     return $id if defined $id;
+    forget_reasons($self) if @{ $self->{reasons} } >= REASONS && !$self->{crowded};
     # Too many reasons that differ in a number: the journal has them.
     return reason_id($self, $why, 'see the journal') if @{ $self->{reasons} } >= REASONS && $reason ne 'see the journal' && @{ $self->{reasons} } < REASONS + 20;
     push @{ $self->{reasons} }, $text;
     return $self->{reason_ids}{$text} = $#{ $self->{reasons} };
+}
+
+# Drops the reasons that no entry has any more. If most are in use, this is not tried again.
+sub forget_reasons {
+    my ($self) = @_;
+    my (@reasons, %new);
+    for my $slot (grep { vec($self->{refs}, $_, 32) > REMOVED } 0 .. $self->{mask}) {
+        my $number = vec $self->{numbers}, $slot, 64;
+        my $id = $number >> 8 & 0xfff;
+        $new{$id} //= push(@reasons, $self->{reasons}[$id]) - 1;
+        vec($self->{numbers}, $slot, 64) = $number & ~0xfff00 | $new{$id} << 8;
+    }
+    @$self{qw(reasons reason_ids crowded)} = (\@reasons, { map { $reasons[$_] => $_ } 0 .. $#reasons }, @reasons > REASONS / 2);
+    return;
 }
 
 # Returns { since, tries, why, reason } of a waiting database; undef if it does not wait.
