@@ -30,8 +30,11 @@ sub start_worker {
     open STDOUT, '>&', \*STDERR;
     POSIX::_exit(0) if fork;
     # A separate program: it does not keep the caller's files open, such as a volume that is to be unmounted.
-    exec {&PROGRAM} PROGRAM, '--work' or say_error('cannot run ' . PROGRAM . ": $!");
+    become_worker();
     POSIX::_exit(1);
 }
+
+# Runs the worker instead of this program. Returns only if that fails.
+sub become_worker { exec {&PROGRAM} PROGRAM, '--work' or say_error('cannot run ' . PROGRAM . ": $!"); return }
 
 1;

@@ -74,6 +74,9 @@ sub discard {
     return;
 }
 
+# A process was killed: the next copy removes what it left behind.
+sub sweep_again { $swept = 0; return }
+
 # Removes temporary files that killed processes left behind.
 sub sweep {
     my ($private) = @_;

@@ -40,6 +40,9 @@ sub start_again {
 
 # For the first settings, which may be of the version after: the program has done nothing yet, and starts again.
 my $settled;
-sub settle { start_again() if !$settled++ && identity($held) ne identity($folder); return }
+sub settle { start_again() if !$settled++ && exchanged(); return }
+
+# Whether a deployment has exchanged the folder of the programs since this one began.
+sub exchanged { my $now = identity($folder); return $now ne '' && $now ne identity($held) }
 
 1;

@@ -10,10 +10,13 @@ use LsyncdAsCode::Paths  ();
 use LsyncdAsCode::Place  qw(one size_of);
 use LsyncdAsCode::Queue  ();
 use LsyncdAsCode::Run    qw(lives read_run);
+use LsyncdAsCode::Start  ();
 use LsyncdAsCode::State  qw(lock_file say_error setting state_file BIG);
 use LsyncdAsCode::Status qw(write_status LISTED);
 use LsyncdAsCode::System qw(ticks);
+use LsyncdAsCode::Temporary ();
 use LsyncdAsCode::Waiting ();
+use LsyncdAsCode::Whole   ();
 
 use constant {
     LINGER       => 2,      # seconds that an idle worker waits for more
@@ -45,10 +48,12 @@ sub passes_at_once {
 sub work_on {
     my $ended = 0;
     local $SIG{TERM} = sub { $ended = 1 };
-    while (work_once(\$ended) && !$ended && LsyncdAsCode::Queue::something_queued()) {
+    while (work_once(\$ended) && !$ended && !LsyncdAsCode::Whole::exchanged() && LsyncdAsCode::Queue::something_queued()) {
         my $run = read_run() or last;
         last unless lives($run);
     }
+    # Another version waits, and what is queued is for that.
+    LsyncdAsCode::Start::become_worker() if !$ended && LsyncdAsCode::Whole::exchanged();
     return;
 }
 
@@ -71,6 +76,8 @@ sub work_once {
         my $run = read_run() or last;
         # A worker without its lsyncd must not touch the mirror; the queue stays for the next start.
         last unless lives($run);
+        # A deployment: the worker of the next version goes on, once nothing is being copied.
+        last if !%{ $self->{children} } && LsyncdAsCode::Whole::exchanged();
         my $next = round($self, $run, $ended);
         report($self, 0);
         if (pending($self)) { $self->{busy} = ticks() }
@@ -90,6 +97,8 @@ sub work_once {
     waitpid $_, 0 for keys %{ $self->{children} };
     for my $queue (@{ $self->{queues} }) { LsyncdAsCode::Queue::settle_dead($queue) }
     report($self, 1);
+    # It refers to $self.
+    delete $self->{waiting};
     close $single;
     return 1;
 }
@@ -269,6 +278,7 @@ sub collect {
         }
         next if $open;
         waitpid $pid, 0;
+        LsyncdAsCode::Temporary::sweep_again() if $? & 127;
         delete $self->{children}{$pid};
         $self->{ $child->{kind} }--;
         my @lines = split /\n/, $child->{text};
@@ -289,6 +299,9 @@ sub compact {
     for my $which (0 .. $#{ $self->{queues} }) {
         my $map = LsyncdAsCode::Queue::compact($self->{queues}[$which]) or next;
         $self->{waiting}->moved($which, $map);
+        # Databases that are gone leave theirs.
+        my ($earliest, $now) = ($self->{earliest}, ticks());
+        delete @$earliest{ grep { $earliest->{$_} <= $now } keys %$earliest };
         my @items = ((map { @{ $_->{items} } } values %{ $self->{children} }), map { $_->{again} // () } values %{ $self->{running} });
         for my $item (grep { $_->{which} == $which } @items) { $item->{at} = LsyncdAsCode::Waiting::new_place($map, $item->{at}) }
     }
