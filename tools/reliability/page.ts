@@ -55,7 +55,17 @@ export const chapters: { title: string; files: string[] }[] = [
   { title: "Adding, changing and removing hosts", files: ["takeover", "deploy", "hosts"] },
   {
     title: "Virtual machines: their own kernel, LUKS, power cuts",
-    files: ["vm", "vm-trixie", "vm-host", "vm-quotas", "vm-cuts-ext4", "vm-cuts-xfs", "vm-cuts-steps", "vm-full"],
+    files: [
+      "vm",
+      "vm-trixie",
+      "vm-host",
+      "vm-quotas",
+      "vm-cuts-ext4",
+      "vm-cuts-xfs",
+      "vm-cuts-steps",
+      "vm-full",
+      "vm-memory",
+    ],
   },
 ];
 
