@@ -79,16 +79,16 @@ it("a directory that was deleted costs a look at that directory: rsync is not as
   expect(started("trace")).not.toContain("rsync");
 });
 
-it("one worker serves changes that come every second", async () => {
+it("one worker serves changes that keep coming", async () => {
   const sqlite = (file: string, code: string): string =>
     `python3 -c "import sqlite3; c = sqlite3.connect('${at(file)}'); ${code}"`;
   const insert = sqlite("source/a.sqlite", "c.execute('insert into t values (1)'); c.commit()");
   // This shell stands for lsyncd.
-  const lsyncd = `for i in 1 2 3 4 5; do sleep 1; ${insert}; printf '/\\0/a.sqlite' | "$@" || exit; done; sleep 1`;
+  const lsyncd = `for i in {1..12}; do sleep 0.3; ${insert}; printf '/\\0/a.sqlite' | "$@" || exit; done`;
   const traced = ["strace", "-f", "-e", "trace=execve", "-o", at("trace"), "bash", "-c", lsyncd, "bash"];
   expect((await call(traced)).code).toBe(0);
   const { stdout } = await shell(sqlite("target/a.sqlite", "print(*c.execute('select count(*) from t').fetchone())"));
-  expect(stdout).toBe("5\n");
+  expect(stdout).toBe("12\n");
   expect(started("trace").filter((name) => name === "sqlite-copier")).toEqual(["sqlite-copier"]);
 });
 

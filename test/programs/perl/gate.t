@@ -189,6 +189,22 @@ like(LsyncdAsCode::Gate::Generation::refuses(undef, 7), qr/has no generation/, '
     }
     is($wrong, 0, 'no granted deletion is refused, however many passes came between two of them');
 
+    # The worker's other processes ask as well, and each has its own place in the file.
+    $grant->(1, $has->('first'));
+    $refused->('first');
+    $grant->(0, $has->('second'));
+    my $place = sub {
+        my ($fd) = grep { (readlink("/proc/self/fd/$_") // '') eq $file } 3 .. 99;
+        open my $info, '<', "/proc/self/fdinfo/$fd" or die;
+        return readline $info;
+    };
+    my $before = $place->();
+    my $child = fork // die;
+    if (!$child) { POSIX::_exit($refused->('second')) }
+    waitpid $child, 0;
+    is($?, 0, 'another process of the worker is not refused');
+    is($place->(), $before, 'and does not move the place of this one');
+
     # Databases that come and go all the time, and some that stay.
     $grant->(1);
     my @stay = $has->(map { "stays$_" } 1 .. 20);

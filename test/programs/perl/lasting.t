@@ -134,6 +134,20 @@ ok(!-e "$target/locked.sqlite", 'a database is still locked');
 close $lock;
 waitpid $locker, 0;
 ok(until_true(sub { -e "$target/locked.sqlite" }), 'and not forgotten');
+
+# The same while it copies what a pass has found.
+unlink "$folder/new-is-used";
+system 'cp', '-r', "$folder/lib", "$folder/lib.new";
+my @pass = map { database(sprintf 'pass%05d.sqlite', $_) } 1 .. 4000;
+enqueue('queue.pass', 1, \@pass);
+queued('before.sqlite');
+my $arrived = sub { return scalar(my @there = glob "$target/pass*.sqlite") };
+ok(until_true(sub { $arrived->() > 200 }), 'a pass has begun');
+rename "$folder/lib", "$folder/lib.old" or die;
+rename "$folder/lib.new", "$folder/lib" or die;
+until_true(sub { -e "$folder/new-is-used" });
+cmp_ok($arrived->(), '<', 4000, 'the next version does not wait for its end');
+ok(until_true(sub { $arrived->() == 4000 }), 'and completes it');
 kill TERM => $pid;
 waitpid $pid, 0;
 

@@ -94,6 +94,21 @@ for my $length (-3 .. 3) {
     $queue = open_queue('queue');
     is(more($queue), 2, "both records are counted ($length)");
 }
+# A call was killed while it wrote: its record has no end, and there is nothing to take until another comes.
+CopierState::put($file, "\0001.500 whole\0\0002.500 no end");
+$queue = open_queue('queue');
+more($queue);
+is(paths(take($queue, 10)), 'whole', 'what is whole is taken');
+for (1 .. 2) {
+    is(paths(take($queue, 10)), '', 'and what is not, is not');
+    is($queue->{unread}, 0, 'so nothing is left to take');
+    more($queue);
+}
+enqueue('queue', 2, ['next']);
+more($queue);
+is((take($queue, 10))[-1]{path}, 'next', 'the next one is taken');
+is($queue->{unread}, 0, 'and all is counted');
+
 # A record that was not counted: the worker takes it instead of ending.
 CopierState::put($file, '');
 enqueue('queue', 2, ['one']);

@@ -81,6 +81,8 @@ sub take {
     my ($self, $limit) = @_;
     my ($found, $read) = parse($self, $limit);
     $self->{read} = $read;
+    # A record whose end is missing was counted, and is counted again when there is more.
+    if (!@$found) { @$self{qw(unread counted)} = (0, $read) }
     $self->{unread} -= @$found;
     $self->{unread} = 0 if $self->{unread} < 0 || $read >= $self->{counted};
     return @$found;

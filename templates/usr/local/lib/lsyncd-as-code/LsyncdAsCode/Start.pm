@@ -35,6 +35,10 @@ sub start_worker {
 }
 
 # Runs the worker instead of this program. Returns only if that fails.
-sub become_worker { exec {&PROGRAM} PROGRAM, '--work' or say_error('cannot run ' . PROGRAM . ": $!"); return }
+sub become_worker {
+    delete $ENV{LSYNCD_STARTED_AGAIN};
+    exec {&PROGRAM} PROGRAM, '--work' or say_error('cannot run ' . PROGRAM . ": $!");
+    return;
+}
 
 1;

@@ -43,6 +43,6 @@ my $settled;
 sub settle { start_again() if !$settled++ && exchanged(); return }
 
 # Whether a deployment has exchanged the folder of the programs since this one began.
-sub exchanged { my $now = identity($folder); return $now ne '' && $now ne identity($held) }
+sub exchanged { my ($began, $now) = map { identity($_) } $held, $folder; return $began ne '' && $now ne '' && $began ne $now }
 
 1;

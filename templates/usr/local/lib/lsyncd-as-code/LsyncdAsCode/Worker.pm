@@ -76,8 +76,9 @@ sub work_once {
         my $run = read_run() or last;
         # A worker without its lsyncd must not touch the mirror; the queue stays for the next start.
         last unless lives($run);
-        # A deployment: the worker of the next version goes on, once nothing is being copied.
-        last if !%{ $self->{children} } && LsyncdAsCode::Whole::exchanged();
+        # A deployment: the worker of the next version goes on, once the copies that have begun are done.
+        $self->{leaving} = LsyncdAsCode::Whole::exchanged();
+        last if $self->{leaving} && !%{ $self->{children} };
         my $next = round($self, $run, $ended);
         report($self, 0);
         if (pending($self)) { $self->{busy} = ticks() }
@@ -118,7 +119,7 @@ sub round {
     collect($self);
     my ($changes, $pass) = @{ $self->{queues} };
     LsyncdAsCode::Queue::more($_) for $changes, $pass;
-    start_pass($self, $run) while $pass->{unread} && $self->{passes} < $self->{at_once} && !$$ended;
+    start_pass($self, $run) while can_start($self, 'pass') && !$$ended;
     my @due = retries($self);
     push @due, fresh($self, 0, ROUND - @due);
     # Small databases are up to date by the end of a round, so that nothing is pending after it.
@@ -128,15 +129,22 @@ sub round {
         my $size = size_of($run, $item->{path}, 1);
         if    (!defined $size)  { push @gone, $item }
         elsif ($size < BIG)     { push @small, $item }
-        elsif ($self->{big} < BIG_AT_ONCE) { start_big($self, $run, $item) }
+        elsif (can_start($self, 'big')) { start_big($self, $run, $item) }
         else                    { put_off($self, $item, ticks() + 0.2, 'queued', '') }
     }
     for my $items (\@small, \@gone) { settle_all($self, $items, copy_all($run, [ map { $_->{path} } @$items ], whole($self))) }
     for my $queue ($changes, $pass) { LsyncdAsCode::Queue::settle_dead($queue) }
     compact($self);
     my $now = ticks();
-    return $now if $changes->{unread} || $pass->{unread} && $self->{passes} < $self->{at_once};
+    return $now if $changes->{unread} || can_start($self, 'pass');
     return $self->{waiting}->next_due // $now + 3600;
+}
+
+# Whether another process may begin to copy what a pass has found, or a big database.
+sub can_start {
+    my ($self, $kind) = @_;
+    return 0 if $self->{leaving};
+    return $kind eq 'big' ? $self->{big} < BIG_AT_ONCE : $self->{queues}[1]{unread} && $self->{passes} < $self->{at_once};
 }
 
 sub whole {

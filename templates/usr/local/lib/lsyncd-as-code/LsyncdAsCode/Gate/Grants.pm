@@ -5,10 +5,11 @@ package LsyncdAsCode::Gate::Grants;
 use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :flock);
-use LsyncdAsCode::System qw(stat_ns);
+use LsyncdAsCode::System qw(read_at stat_ns);
 
-# Bytes from which grants are dropped that are old or were carried out, and seconds after which they are old.
-use constant { LONG => 1 << 16, OLD => 3600 };
+# Bytes from which grants are dropped that were carried out or are out of date; seconds for which a grant counts as a deletion that is to
+# come, and for which the worker may carry it out at least: it can have many copies to make first.
+use constant { LONG => 1 << 16, OLD => 3600, LATE => 86_400 };
 # Before the grants: their bytes when others were dropped last. A file of only valid ones is not written anew with each that is added.
 my $HEAD = qr/\Akept ([0-9]+)\0/;
 # The identity of no file.
@@ -56,7 +57,7 @@ sub valid {
     my $text = '';
     for my $unit (sort keys %last) {
         my ($since, $id) = @{ $last{$unit} };
-        my $there = $since > $now - OLD && $id ne NEVER ? $target->look($unit) : undef;
+        my $there = $since > $now - LATE && $id ne NEVER ? $target->look($unit) : undef;
         $text .= "$since $id $unit\0" if $there && id($there) eq $id;
     }
     return $text;
@@ -126,22 +127,25 @@ sub allows {
     my $there = stat_ns($place) // return 1;
     my $known = $read{$file} //= { at => 0, grants => {} };
     my ($inode) = (stat $file)[1] or return 0;
-    # A file that is open keeps its inode number; otherwise the next one, which replaces it, can have the same.
-    if (!$known->{handle} || (stat $known->{handle})[1] != $inode) {
+    # A file that is open keeps its inode number; otherwise the next one, which replaces it, can have the same. A process that was
+    # forked opens its own: the place to read from would be one for both.
+    if (!$known->{handle} || $known->{process} != $$ || (stat $known->{handle})[1] != $inode) {
         open my $handle, '<', $file or return 0;
-        %$known = (handle => $handle, at => 0, grants => {});
+        %$known = (handle => $handle, process => $$, at => 0, grants => {});
     }
-    my ($more, $text) = ((-s $known->{handle}) - $known->{at}, '');
-    if ($more > 0) {
-        sysseek $known->{handle}, $known->{at}, 0;
-        sysread $known->{handle}, $text, $more;
-        # An incomplete record is read the next time.
-        $text =~ s/[^\0]*\z//;
-        $known->{at} += length $text;
-        for (split /\0/, $text) { $known->{grants}{$3} = "$2" if /\A(\d+) (\d+:\d+) (.+)\z/s }
-    }
+    read_more($known);
     my $granted = $known->{grants}{$unit} // return 0;
     return $granted eq id($there) ? 1 : 0;
+}
+
+# Reads what has been added. An incomplete record is read the next time.
+sub read_more {
+    my ($known) = @_;
+    my $text = read_at($known->{handle}, $known->{at}, (-s $known->{handle}) - $known->{at});
+    $text =~ s/[^\0]*\z//;
+    $known->{at} += length $text;
+    for (split /\0/, $text) { $known->{grants}{$3} = "$2" if /\A(\d+) (\d+:\d+) (.+)\z/s }
+    return;
 }
 
 1;
