@@ -80,6 +80,13 @@ export function testOnVm({ release }: { release: Release }): void {
     expect(await d.on("cat /mnt/storage_do_2/mail/7")).toBe("mail 7");
   });
 
+  it("AppArmor and the units' filters of system calls refused nothing of that", async () => {
+    expect(await d.on("cat /sys/module/apparmor/parameters/enabled")).toBe("Y");
+    // The journal goes back to the boot.
+    expect(await d.on("journalctl -b -k -o cat --no-pager | grep -c 'Linux version'")).toBe("1");
+    expect(await d.on("journalctl -b --no-pager | grep -E 'apparmor=.DENIED|audit.*SECCOMP' || true")).toBe("");
+  });
+
   it("a power cut loses only data that was not synced, and mirroring resumes by itself", async () => {
     await d.on("cd /mnt/storage_do_1 && echo kept >synced && sync && echo lost >unsynced");
     await cutPower(d.host, "drop", 1);
