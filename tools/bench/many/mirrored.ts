@@ -85,6 +85,9 @@ export async function mirrored(tools: Tools, wanted: Wanted): Promise<Many> {
     );
 
     await mirror.stop();
+    // As the supervisor does when lsyncd stops; otherwise the next start compares what a power cut could have damaged.
+    await run("sync", ["-f", mirror.target]);
+    rmSync(path.join(mirror.target, ".lsyncd-as-code", "unsynced"), { force: true });
     const dry = (...more: string[]): Promise<number> =>
       seconds("rsync", ["-a", "--dry-run", ...more, `${mirror.source}/`, `${mirror.target}/`]);
     const before = await dry();
