@@ -73,9 +73,7 @@ describe.each(shortages)("a deployment with %s", (injected, shortage) => {
     async (moment) => {
       const { use, free } = shortage();
       const { d, lasts, where } = on;
-      const sums = await on.mail(source);
-      await on.change();
-      const old = await on.present();
+      const { sums, old } = await on.prepared();
       let up: Promise<Finished> | undefined;
       if (moment !== "before it") {
         up = d.stack.up();
@@ -110,9 +108,7 @@ while time.time() < end:
     "after %s of it: the host runs the old one or the new one, and nothing is lost",
     async (part) => {
       const { d, lasts, where } = on;
-      const sums = await on.mail(source);
-      await on.change();
-      const old = await on.present();
+      const { sums, old } = await on.prepared();
       const killed = "journalctl -b -k -o cat --no-pager | grep -c 'Killed process' || true";
       const kills = Number(await d.on(killed));
       const up = d.stack.up();

@@ -1,7 +1,7 @@
 import { quote } from "../../tools/sandbox";
 import { row } from "../support/faults";
 import { testMs } from "../support/vm";
-import { prepareLacking, source, type Lacking } from "../support/vm-lacking";
+import { prepareLacking, type Lacking } from "../support/vm-lacking";
 
 // The kernel ends what belongs to a deployment, for lack of memory.
 
@@ -23,9 +23,7 @@ it.each([0.1, 0.4, 0.7])(
   "a deployment whose programs get no more memory after %s of it: the host runs the old one or the new one, and nothing is lost",
   async (part) => {
     const { d, lasts, where } = on;
-    const sums = await on.mail(source);
-    await on.change();
-    const old = await on.present();
+    const { sums, old } = await on.prepared();
     const killed = "awk '/^oom_kill /{ print $2 }' /proc/vmstat";
     const kills = Number(await d.on(killed));
     const up = d.stack.up();

@@ -6,6 +6,8 @@ import { prepareVm, type VmDeployment } from "./vm";
 export const source = "/mnt/storage_do_1";
 export const target = "/mnt/storage_do_2";
 
+type Installed = [string, string];
+
 /** A mirror on a virtual machine that lacks something during a deployment. */
 export interface Lacking {
   d: VmDeployment;
@@ -13,14 +15,13 @@ export interface Lacking {
   where: string;
   /** How long an undisturbed deployment takes, in milliseconds. */
   lasts: number;
-  /** Sets another deployment than the one in force; files that lsyncd reads are among what it changes. */
-  change: () => Promise<void>;
-  /** The checksum of the files on a volume. */
-  mail: (volume: string) => Promise<string>;
-  /** The programs and files that the host runs, and a setting among them. */
-  present: () => Promise<[string, string]>;
-  /** Waits for a deployment, and what it left: the old one (as `present` said) or the new one, whole. Returns a sentence. */
-  deployed: (up: Promise<Finished>, old: [string, string]) => Promise<string>;
+  /**
+   * Sets another deployment than the one in force; files that lsyncd reads are among what it changes. Returns the checksum of the files on
+   * the source, and what the host runs: its programs and files, and a setting among them.
+   */
+  prepared: () => Promise<{ sums: string; old: Installed }>;
+  /** Waits for a deployment, and what it left: the old one (of `prepared`) or the new one, whole. Returns a sentence. */
+  deployed: (up: Promise<Finished>, old: Installed) => Promise<string>;
   /** With enough of everything again the same deployment succeeds, and nothing is lost. */
   recovers: (sums: string) => Promise<void>;
 }
@@ -36,10 +37,15 @@ export async function prepareLacking(): Promise<Lacking> {
     await d.stack.configure([d.host], { requireEncryption: true, delay });
   };
   const mail = (volume: string): Promise<string> => d.on(`cd ${volume}/mail && cat $(ls | sort -n) | sha256sum`);
-  const present = async (): Promise<[string, string]> => [
+  const present = async (): Promise<Installed> => [
     await installed(d.host),
     await d.on(`grep -o 'delay *= *[0-9]*' ${paths.configFile}`),
   ];
+  const prepared = async (): Promise<{ sums: string; old: Installed }> => {
+    const sums = await mail(source);
+    await change();
+    return { sums, old: await present() };
+  };
   const deployed: Lacking["deployed"] = async (up, old) => {
     const { code, stdout, stderr } = await up;
     await d.undone();
@@ -77,5 +83,5 @@ export async function prepareLacking(): Promise<Lacking> {
   expect((await d.stack.up()).code).toBe(0);
   const lasts = Date.now() - began;
   const where = `kernel ${await d.on("uname -r")}, ext4 on LUKS`;
-  return { d, where, lasts, change, mail, present, deployed, recovers };
+  return { d, where, lasts, prepared, deployed, recovers };
 }
