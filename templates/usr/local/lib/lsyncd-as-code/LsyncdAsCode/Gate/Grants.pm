@@ -12,6 +12,8 @@ use LsyncdAsCode::System qw(read_at stat_ns);
 use constant { LONG => 1 << 16, OLD => 3600, LATE => 86_400 };
 # Before the grants: their bytes when others were dropped last. A file of only valid ones is not written anew with each that is added.
 my $HEAD = qr/\Akept ([0-9]+)\0/;
+# A grant: seconds since 1970, the identity of the file, its path.
+my $GRANT = qr/\A(\d+) (\d+:\d+) (.+)\z/s;
 # The identity of no file.
 use constant NEVER => '0:0';
 
@@ -53,7 +55,7 @@ sub is_long {
 sub valid {
     my ($file, $target, $now) = @_;
     my %last;
-    for (split /\0/, slurp($file)) { $last{$3} = [ $1, $2 ] if /\A(\d+) (\d+:\d+) (.+)\z/s }
+    for (split /\0/, slurp($file)) { $last{$3} = [ $1, $2 ] if $_ =~ $GRANT }
     my $text = '';
     for my $unit (sort keys %last) {
         my ($since, $id) = @{ $last{$unit} };
@@ -72,7 +74,7 @@ sub pending {
     my ($file, $source, $target, $now, $except) = @_;
     return 0 if ((stat $file)[9] // 0) <= $now - OLD;
     my ($entries, $ended, %granted) = (0, '');
-    for (split /\0/, slurp($file)) { $granted{$3} = $2 if /\A(\d+) (\d+:\d+) (.+)\z/s && $1 > $now - OLD }
+    for (split /\0/, slurp($file)) { $granted{$3} = $2 if $_ =~ $GRANT && $1 > $now - OLD }
     delete @granted{@$except};
     for my $unit (keys %granted) {
         my $there = $target->look($unit) // next;
@@ -92,7 +94,7 @@ sub counted {
     my ($file, $target, $units, $now) = @_;
     return 0 if !@$units || ((stat $file)[9] // 0) <= $now - OLD;
     my %granted;
-    for (split /\0/, slurp($file)) { $granted{$3} = $2 if /\A(\d+) (\d+:\d+) (.+)\z/s && $1 > $now - OLD }
+    for (split /\0/, slurp($file)) { $granted{$3} = $2 if $_ =~ $GRANT && $1 > $now - OLD }
     return scalar grep { my $there = $granted{$_} && $target->look($_); $there && $granted{$_} eq id($there) } @$units;
 }
 
@@ -144,7 +146,7 @@ sub read_more {
     my $text = read_at($known->{handle}, $known->{at}, (-s $known->{handle}) - $known->{at});
     $text =~ s/[^\0]*\z//;
     $known->{at} += length $text;
-    for (split /\0/, $text) { $known->{grants}{$3} = "$2" if /\A(\d+) (\d+:\d+) (.+)\z/s }
+    for (split /\0/, $text) { $known->{grants}{$3} = "$2" if $_ =~ $GRANT }
     return;
 }
 
