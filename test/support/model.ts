@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -67,14 +68,15 @@ export function seedsOf(ranges: Range[]): number {
 /** The file in which runs record what they replayed, a line for each piece: `<copier> <first> <count>`. */
 const notes = (): string => path.join(cacheDir(), "histories");
 
-/** Identifies the current copier and model: after a change of either, histories count anew. */
+/** Identifies the model, and the modules of the copier that it calls: after a change of either, histories count anew. */
 function copierAsItIs(): string {
-  const digest = createHash("sha1");
-  const modules = path.join(programs, "LsyncdAsCode");
+  const loaded = 'print map { "$_\\n" } grep { m{/LsyncdAsCode/|/Copier\\.pm\\z} } values %INC';
+  const args = ["-I", programs, "-I", __dirname, "-MCopier=Copy", "-e", loaded];
+  const modules = execFileSync("perl", args, { encoding: "utf8" }).trimEnd().split("\n");
   const model = path.join(__dirname, "model");
-  for (const folder of [modules, model])
-    for (const name of readdirSync(folder).filter((file) => /\.(?:pm|pl|py)$/.test(file)))
-      digest.update(readFileSync(path.join(folder, name)));
+  const files = [...modules, ...readdirSync(model).map((name) => path.join(model, name))];
+  const digest = createHash("sha1");
+  for (const file of files.filter((name) => /\.(?:pm|pl|py)$/.test(name)).sort()) digest.update(readFileSync(file));
   return digest.digest("hex");
 }
 

@@ -14,7 +14,7 @@ use LsyncdAsCode::Run    qw(record_run);
 use LsyncdAsCode::Sift   qw(sift);
 use LsyncdAsCode::Start  qw(start_worker);
 use LsyncdAsCode::State  qw(make_state replace_file say_error setting settings_list state_file);
-use LsyncdAsCode::System qw(now_ns stat_ns);
+use LsyncdAsCode::System qw(now_ns);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(main);
@@ -200,7 +200,7 @@ sub by_rules {
 # Sorts by position on the disk: files of a directory are stored in the order of their creation.
 sub in_order {
     my ($source, $units) = @_;
-    my %place = map { my $s = eval { stat_ns("$source/$_") }; ($_ => $s ? $s->{ino} : 0) } @$units;
+    my %place = map { ($_ => (lstat "$source/$_")[1] // 0) } @$units;
     return [ sort { $place{$a} <=> $place{$b} } @$units ];
 }
 

@@ -13,6 +13,8 @@ my $LINE = qr{\A
     (?: (\*deleting)[ ]{2} | ([<>ch.])([fdLDS])([.cstTpoguUnbax]{9}|\+{9}|\?{9}|[ ]{9}) )
     [ ]([0-9]+)[ ](.+)\z}sx;
 
+my %ACTIONS = ('<' => 'transfer', '>' => 'transfer', c => 'create', h => 'hardlink', '.' => 'none');
+
 # Parses one line without its newline: undef if it is not about a file (rsync prints other lines on the same stream), else
 #   action   delete, transfer (content), create (a directory, link, device or special file; made or replaced), hardlink, or none
 #   type     f, d, L (symbolic link), D (device), S (FIFO or socket); empty for a deletion of anything but a directory
@@ -31,7 +33,7 @@ sub parse {
         return \%item;
     }
     $item{type}   = $type;
-    $item{action} = { '<' => 'transfer', '>' => 'transfer', c => 'create', h => 'hardlink', '.' => 'none' }->{$how};
+    $item{action} = $ACTIONS{$how};
     $item{new}    = $what =~ /\A\+/ ? 1 : 0;
     $item{differs} = differences($what) if $what =~ /[a-zA-Z]/;
     $item{changed} = 0 if $how eq '.' && $what !~ /[^. ]/;

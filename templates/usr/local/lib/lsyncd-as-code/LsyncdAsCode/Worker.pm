@@ -23,7 +23,10 @@ use constant {
     BIG_AT_ONCE  => 2,
     ROUND        => 200,    # changes per round; new ones are accepted between two rounds
     RETRIES      => 100,    # the most retries among them
-    PASS_BATCH   => 200,    # databases of a pass that one process copies: it ends within a second
+    # Databases of a pass that one process copies: at first, and the most. More of them while that ends within half a second, because a change
+    # of one of them waits for it.
+    FIRST_BATCH  => 200,
+    MOST_BATCH   => 1600,
 };
 
 # Seconds until the next try, by the cause and the number of tries.
@@ -65,7 +68,7 @@ sub work_once {
     my $self = {
         queues => [ map { LsyncdAsCode::Queue::open_queue($_) } LsyncdAsCode::Queue::QUEUES ], 
         # By path: the process that copies it, and the first change since that began. By process: its result so far.
-        running => {}, children => {}, big => 0, passes => 0, at_once => passes_at_once(),
+        running => {}, children => {}, big => 0, passes => 0, at_once => passes_at_once(), batch => FIRST_BATCH,
         # For big ones: when each may be copied completely again, and how long that took.
         earliest => {}, took => {}, told => 0, listed => 0, share => setting('sqlite_copy_share') / 100,
         # When it last had something to do.
@@ -240,7 +243,7 @@ sub start {
         POSIX::_exit(0);
     }
     $self->{running}{ $_->{path} } = { pid => $pid, since => $_->{since} } for @$items;
-    $self->{children}{$pid} = { kind => $kind, items => $items, result => $result, text => '' };
+    $self->{children}{$pid} = { kind => $kind, items => $items, result => $result, text => '', began => ticks() };
     $self->{$kind}++;
     return;
 }
@@ -255,7 +258,7 @@ sub start_big {
 # Copies the next databases that a pass found, in a separate process, so that changes do not wait for them.
 sub start_pass {
     my ($self, $run) = @_;
-    my @items = fresh($self, 1, PASS_BATCH) or return;
+    my @items = fresh($self, 1, $self->{batch}) or return;
     my $whole = whole($self);
     start($self, 'passes', \@items, sub {
         my (@results, @small, @gone);
@@ -271,6 +274,13 @@ sub start_pass {
         return @results;
     });
     return;
+}
+
+# Returns how many databases the next process copies, after one took so many seconds for $many of them.
+sub next_batch {
+    my ($batch, $many, $seconds) = @_;
+    my $next = $seconds < 0.5 && 2 * $many > $batch ? 2 * $many : $seconds > 1 && $many / 2 < $batch ? int($many / 2) : $batch;
+    return $next < FIRST_BATCH ? FIRST_BATCH : $next > MOST_BATCH ? MOST_BATCH : $next;
 }
 
 # Reads the results of other processes, and settles those that have ended.
@@ -289,6 +299,7 @@ sub collect {
         LsyncdAsCode::Temporary::sweep_again() if $? & 127;
         delete $self->{children}{$pid};
         $self->{ $child->{kind} }--;
+        $self->{batch} = next_batch($self->{batch}, scalar @{ $child->{items} }, ticks() - $child->{began}) if $child->{kind} eq 'passes';
         my @lines = split /\n/, $child->{text};
         for my $item (@{ $child->{items} }) {
             my %done;

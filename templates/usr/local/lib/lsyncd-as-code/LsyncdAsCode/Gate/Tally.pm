@@ -248,6 +248,7 @@ my $UNFINISHED = qr/\.(?:tmp|temp|new|part|partial|crdownload|swp|lock)\z/i;
 # of a Maildir (1234.host:2,S) are no suffix.
 sub renamed {
     my ($self) = @_;
+    return unless @{ $self->{gone} };
     my %comes;
     for my $path (@{ $self->{come} }) {
         next if $path =~ /[:;]2,[^\/]*\z/;
