@@ -4,7 +4,7 @@ import path from "node:path";
 import { isRoot } from "../../toolchain/privilege";
 import { run } from "../../toolchain/run";
 import { quote } from "../../tools/sandbox";
-import { ensureImage } from "../../tools/sandbox/image";
+import { onDebian13 } from "../support/debian13";
 import { histories, note, noted, seedsOf } from "../support/model";
 import { installTime, needPrograms } from "../support/programs";
 
@@ -52,15 +52,12 @@ test.each([
 
 /** Writes a program that is Python on Debian 13, where the paths of this repository are below /mnt. */
 async function pythonOfDebian13(): Promise<string> {
-  const image = quote(await ensureImage("trixie", () => undefined, ["lsyncd", "perl", "python3"]));
   const repository = path.resolve(__dirname, "../..");
-  // The mounts are private to this process, so the image is unchanged.
-  const inside = `mount --bind ${quote(repository)} ${image}/mnt && mount --rbind /dev ${image}/dev && mount -t proc proc ${image}/proc || exit
-exec chroot ${image} python3 "$@"`;
+  const words = [...(isRoot() ? [] : ["sudo", "-n"]), ...(await onDebian13(repository, "python3"))];
   const program = path.join(folder, "python-of-debian-13");
   const text = `#!/bin/bash
 root=${quote(repository)}
-exec ${isRoot() ? "" : "sudo -n "}unshare --mount bash -c ${quote(inside)} bash "\${@/#$root//mnt}"
+exec ${words.map((word) => quote(word)).join(" ")} "\${@/#$root//mnt}"
 `;
   writeFileSync(program, text, { mode: 0o755 });
   return program;

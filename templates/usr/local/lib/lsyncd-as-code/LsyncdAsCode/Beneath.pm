@@ -22,7 +22,7 @@ package LsyncdAsCode::Beneath;
 use strict;
 use warnings;
 use Errno qw(EEXIST EINVAL ELOOP ENAMETOOLONG ENOENT ENOSYS ENOTDIR ENOTEMPTY EPERM EXDEV);
-use Fcntl qw(:DEFAULT :mode);
+use Fcntl qw(O_CREAT O_DIRECTORY O_EXCL O_NOFOLLOW O_NONBLOCK O_RDONLY O_RDWR O_WRONLY S_ISREG);
 use LsyncdAsCode::System qw(fd_path fstat_ns number_of stat_at seconds_of O_CLOEXEC);
 use Exporter qw(import);
 

@@ -5,7 +5,7 @@
 package LsyncdAsCode::Copy;
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :mode);
+use Fcntl qw(F_RDLCK F_UNLCK S_ISDIR S_ISLNK S_ISREG);
 use LsyncdAsCode::Beneath qw(open_file open_source read_link remove_file rename_file set_link status sync_directory);
 use LsyncdAsCode::Follow qw(append hand_over);
 use LsyncdAsCode::Install qw(finish follow_attributes install install_wal seal);

@@ -2,7 +2,7 @@
 package LsyncdAsCode::Follow;
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT);
+use Fcntl qw(O_RDWR);
 use LsyncdAsCode::Beneath qw(open_file rename_file set_times sync_directory);
 use LsyncdAsCode::Install qw(checkpoint finish);
 use LsyncdAsCode::Mark qw(mark_of mark_wal marked_frames set_mark sync_wal);

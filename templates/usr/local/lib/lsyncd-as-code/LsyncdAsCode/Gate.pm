@@ -197,7 +197,8 @@ sub judge {
     }
     if ($given{altered} > $given{limit}) {
         my $there = $given{total}->(int($given{altered} * 100 / MOST) + 1);
-        return { would => sprintf '%d of its %d files would have been rewritten or renamed to another suffix within ten minutes', $given{altered}, $there }
+        return { would => sprintf '%d of its %d files would have been rewritten or renamed to another suffix within ten minutes', $given{altered},
+            $there > $given{altered} ? $there : $given{altered} }
             if $given{altered} > $there * MOST / 100;
     }
 

@@ -5,7 +5,7 @@
 package LsyncdAsCode::Install;
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :mode);
+use Fcntl qw(O_RDWR S_ISREG);
 use LsyncdAsCode::Beneath qw(open_file remove_file rename_file set_mode set_owner set_times sync_directory);
 use LsyncdAsCode::Mark qw(mark_of mark_wal marked_frames read_mark set_mark sync_wal);
 use LsyncdAsCode::System qw(fstat_ns sync);

@@ -4,7 +4,7 @@ package LsyncdAsCode::Locks;
 use strict;
 use warnings;
 use Errno qw(EACCES EAGAIN);
-use Fcntl qw(:DEFAULT :seek);
+use Fcntl qw(F_GETLK F_RDLCK F_SETLK F_UNLCK F_WRLCK SEEK_SET);
 use LsyncdAsCode::System qw(pause ticks);
 use Exporter qw(import);
 

@@ -4,7 +4,7 @@
 package LsyncdAsCode::Pages;
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT);
+use Fcntl qw(F_UNLCK O_RDWR);
 use LsyncdAsCode::Beneath qw(open_file remove_file rename_file status sync_directory);
 use LsyncdAsCode::Install qw(absorb checkpoint finish seal);
 use LsyncdAsCode::Locks qw(lock_shared try_lock SHARED_FIRST SHARED_SIZE);

@@ -2,7 +2,7 @@
 package LsyncdAsCode::Plain;
 use strict;
 use warnings;
-use Fcntl qw(:mode);
+use Fcntl qw(S_ISREG);
 use LsyncdAsCode::Beneath qw(open_file rename_file set_times status sync_directory);
 use LsyncdAsCode::Install qw(follow_attributes set_attributes);
 use LsyncdAsCode::Result qw(deferred need_space THROTTLED);

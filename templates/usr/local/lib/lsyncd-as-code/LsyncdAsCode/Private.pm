@@ -13,7 +13,6 @@
 package LsyncdAsCode::Private;
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :mode);
 use LsyncdAsCode::Beneath qw(create_file make_directory names open_beneath open_file remove_directory remove_file rename_file sync_directory);
 use LsyncdAsCode::System qw(fstat_ns sync write_at);
 use Exporter qw(import);

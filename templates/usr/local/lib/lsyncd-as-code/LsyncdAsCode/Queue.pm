@@ -6,7 +6,7 @@
 package LsyncdAsCode::Queue;
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :flock :seek);
+use Fcntl qw(LOCK_EX LOCK_NB O_CREAT O_RDWR O_TRUNC);
 use LsyncdAsCode::State  qw(lock_file state_file);
 use LsyncdAsCode::System qw(read_at write_at);
 use Exporter qw(import);

@@ -4,7 +4,7 @@ package LsyncdAsCode::Room;
 use strict;
 use warnings;
 use Errno ();
-use Fcntl qw(:DEFAULT :mode);
+use Fcntl qw(O_NOFOLLOW O_NONBLOCK O_WRONLY S_ISREG);
 use LsyncdAsCode::Beneath qw(open_beneath scratch_file);
 use LsyncdAsCode::Itemize ();
 use LsyncdAsCode::Paths   ();

@@ -3,7 +3,7 @@
 package LsyncdAsCode::Sift;
 use strict;
 use warnings;
-use Fcntl qw(:mode);
+use Fcntl qw(S_ISDIR S_ISREG);
 use LsyncdAsCode::Gate::Names qw(base_of);
 use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Names  qw(has_header unit_by_name);
@@ -62,8 +62,8 @@ sub sift {
         return undef if $here eq 'directory' || $there eq 'directory';
         my $unit = unit_by_name($path) // unit_by_header($self, $path, $here, $there, \%header);
         if (!defined $unit) { push @others, $path if "$here$there" ne 'missingmissing' }
-        # rsync handles a directory of that name, on either side.
-        elsif (grep { kind("$_/$unit") eq 'directory' } $source, $target) { return undef }
+        # rsync handles a directory of that name, on either side. Its -wal and -shm name it again.
+        elsif (!exists $unit{$unit} && grep { kind("$_/$unit") eq 'directory' } $source, $target) { return undef }
         else { $unit{$unit} = $above }
     }
     # In a list of paths for rsync the root would include all its contents.

@@ -2,7 +2,7 @@
 package LsyncdAsCode::Start;
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :flock);
+use Fcntl qw(LOCK_EX LOCK_NB O_NONBLOCK O_WRONLY);
 use LsyncdAsCode::State qw(lock_file say_error state_file);
 use Exporter qw(import);
 

@@ -6,7 +6,7 @@
 package LsyncdAsCode::State;
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :flock);
+use Fcntl qw(O_CREAT O_RDWR);
 use LsyncdAsCode::Settings ();
 use Exporter qw(import);
 

@@ -5,7 +5,7 @@
 package LsyncdAsCode::Unsynced;
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :flock);
+use Fcntl qw(LOCK_EX O_CREAT O_DIRECTORY O_RDONLY O_RDWR);
 use LsyncdAsCode::Beneath       qw(remove_file);
 use LsyncdAsCode::Private       qw(private read_file write_file);
 use LsyncdAsCode::System        qw(read_at sync_file_system write_at);

@@ -3,7 +3,7 @@
 package LsyncdAsCode::Worker;
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :flock);
+use Fcntl qw(LOCK_EX LOCK_NB O_NONBLOCK O_RDWR);
 use POSIX qw(:sys_wait_h);
 use LsyncdAsCode::Batch  qw(copy_all);
 use LsyncdAsCode::Paths  ();

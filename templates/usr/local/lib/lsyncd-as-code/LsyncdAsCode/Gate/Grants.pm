@@ -4,7 +4,7 @@
 package LsyncdAsCode::Gate::Grants;
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :flock);
+use Fcntl qw(LOCK_EX O_CREAT O_RDWR);
 use LsyncdAsCode::System qw(read_at stat_ns);
 
 # Bytes from which grants are dropped that were carried out or are out of date; seconds for which a grant counts as a deletion that is to

@@ -5,7 +5,7 @@ package LsyncdAsCode::Gate::Kept;
 use strict;
 use warnings;
 use Errno qw(EXDEV);
-use Fcntl qw(:DEFAULT :mode);
+use Fcntl qw(O_DIRECTORY O_NOFOLLOW O_RDONLY);
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Beneath qw(absent);
 use LsyncdAsCode::Gate::Age    ();

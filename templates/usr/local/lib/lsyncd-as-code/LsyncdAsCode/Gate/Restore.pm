@@ -2,7 +2,7 @@
 package LsyncdAsCode::Gate::Restore;
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :mode);
+use Fcntl qw(O_CREAT O_DIRECTORY O_EXCL O_NOFOLLOW O_RDONLY O_WRONLY S_IMODE S_ISDIR S_ISLNK S_ISREG);
 use LsyncdAsCode::Beneath qw(absent open_source);
 use LsyncdAsCode::Sparse  qw(copy_sparse);
 use LsyncdAsCode::System  qw(fd_path fstat_ns set_mtime space stat_ns O_CLOEXEC);

@@ -4,7 +4,7 @@ package LsyncdAsCode::Gate::Volume;
 use strict;
 use warnings;
 use Errno qw(ENOENT ENOTDIR);
-use Fcntl qw(:DEFAULT :mode);
+use Fcntl qw(S_ISDIR S_ISLNK S_ISREG);
 use LsyncdAsCode::Beneath qw(open_beneath open_source);
 use LsyncdAsCode::Paths   ();
 use LsyncdAsCode::System  qw(fd_path read_at stat_at);

@@ -2,7 +2,7 @@
 package LsyncdAsCode::Verify::Databases;
 use strict;
 use warnings;
-use Fcntl qw(:mode);
+use Fcntl qw(S_ISREG);
 use LsyncdAsCode::Beneath  qw(names open_source remove_file);
 use LsyncdAsCode::Names    qw(has_header);
 use LsyncdAsCode::Paths    ();

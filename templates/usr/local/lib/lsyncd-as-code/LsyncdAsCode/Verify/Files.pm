@@ -2,7 +2,6 @@
 package LsyncdAsCode::Verify::Files;
 use strict;
 use warnings;
-use Fcntl qw(:mode);
 use POSIX ();
 use LsyncdAsCode::Itemize ();
 use LsyncdAsCode::Private qw(excludes);

@@ -3,7 +3,7 @@
 package LsyncdAsCode::Verify::Volumes;
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :mode);
+use Fcntl qw(O_DIRECTORY O_RDONLY);
 use POSIX ();
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Beneath qw(open_beneath);
