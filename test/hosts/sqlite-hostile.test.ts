@@ -52,22 +52,31 @@ async function eventually(name: string, expected: string): Promise<void> {
   expect([await rows(name), status()]).toEqual([expected, expect.anything()]);
 }
 
-/** Interrupts the copier at each of its steps, in each kind of copy. */
-async function cutShort(how: "kill" | "power"): Promise<Record<string, { moments: number; fault: string | null }>> {
+/** Interrupts the copier at each of its steps, in each kind of copy, alone or as one of many. */
+async function cutShort(
+  how: "kill" | "power",
+  batch: "" | "batch",
+): Promise<Record<string, { moments: number; fault: string | null }>> {
   const script = path.join(__dirname, "../support/crash.py");
-  const { stdout } = await run("python3", ["-B", script, programs, root, how]);
+  const { stdout } = await run("python3", ["-B", script, programs, root, how, batch]);
   return JSON.parse(stdout) as Record<string, { moments: number; fault: string | null }>;
 }
 
 describe("the copier is interrupted at each step", () => {
-  for (const how of ["kill", "power"] as const) {
-    it(`by a ${how === "kill" ? "kill -9" : "power cut"}: every database opens, in a committed state that is no older than before`, async () => {
-      const results = await cutShort(how);
+  it.each([
+    ["a kill -9", "kill", ""],
+    ["a power cut", "power", ""],
+    ["a kill -9 in a batch", "kill", "batch"],
+    ["a power cut in a batch", "power", "batch"],
+  ] as const)(
+    "by %s: every database opens, in a committed state that is no older than before",
+    async (_, how, batch) => {
+      const results = await cutShort(how, batch);
       expect(Object.entries(results).filter(([, { fault }]) => fault !== null)).toEqual([]);
       expect(Object.keys(results).length).toBeGreaterThan(16);
       for (const { moments } of Object.values(results)) expect(moments).toBeGreaterThan(0);
-    });
-  }
+    },
+  );
 });
 
 describe("locks", () => {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { defaults } from "../../infra/config";
 import { plainRsyncOptions, supportedRsyncOptions } from "../../infra/rsync-options";
@@ -16,7 +16,7 @@ import {
   tree,
   useCopier,
 } from "../support/copier";
-import { readRecording, recording } from "../support/lsyncd-calls";
+import { readRecording, recording, type RecordedCall } from "../support/lsyncd-calls";
 
 // The calls of a real lsyncd, as record-lsyncd.sh recorded them (test/hosts/lsyncd-calls.test.ts records them again): what each of
 // them costs rsync. The test fails when one of them takes a longer way than it must.
@@ -25,10 +25,15 @@ useCopier();
 
 const calls = new Map(readRecording(recording).map((one) => [one.step, one]));
 
-/** Replays a recorded call. Returns what rsync was run for: "plan", or the names it was given. */
+/** Replays a recorded call. Returns what rsync was run for: "plan", "root", or the names it was given. */
 async function pass(step: string, ...more: string[]): Promise<string[]> {
   const recorded = calls.get(step);
   if (!recorded) throw new Error(`nothing was recorded for: ${step}`);
+  return replay(recorded, ...more);
+}
+
+async function replay(recorded: RecordedCall, ...more: string[]): Promise<string[]> {
+  const { step } = recorded;
   const log = path.join(root, "rsync.log");
   rmSync(log, { force: true });
   const { code } = await call([...recorded.options, ...more, `${source}/`, `${target}/`], recorded.paths.join("\0"));
@@ -46,6 +51,7 @@ input=$(mktemp '${root}/names.XXXX')
 cat >"$input"
 case " $* " in
   *' --dry-run '*) echo plan >>'${log}' ;;
+  *' --dirs --exclude=* '*) echo root >>'${log}' ;;
   *' --files-from=- '*) tr '\\0' '\\n' <"$input" >>'${log}' ;;
   *) echo "everything: $*" >>'${log}' ;;
 esac
@@ -87,6 +93,24 @@ describe("a commit and another file, with an option of the mirror", () => {
   it.each(supported.filter((option) => !plain.includes(option)))("%s: rsync is asked", async (option) => {
     expect((await cost(option))[0]).toBe("plan");
   });
+});
+
+test("where the times of directories are mirrored, rsync gets the root alone, without its contents", async () => {
+  await pass("start");
+  const times = async (step: string): Promise<string[]> => {
+    const recorded = calls.get(step);
+    const options = recorded?.options.filter((option) => option !== "--omit-dir-times") ?? [];
+    expect(options).toHaveLength((recorded?.options.length ?? 0) - 1);
+    return replay({ step, options, paths: recorded?.paths ?? [] });
+  };
+  await sql(path.join(source, "a.sqlite"), create, insert(3));
+  utimesSync(source, 1e9, 1e9);
+  expect(await times("a new database")).toEqual(["root"]);
+  expect(await rows("a.sqlite")).toBe("ok\n3");
+  await sql(path.join(source, "a.sqlite"), insert(1));
+  utimesSync(source, 1.1e9, 1.1e9);
+  expect(await times("a commit with a rollback journal")).toEqual(["root"]);
+  expect(await rows("a.sqlite")).toBe("ok\n4");
 });
 
 test("each change takes the fewest calls of rsync", async () => {

@@ -1,16 +1,17 @@
 # One run of the copier over one database, cut short at a chosen moment.
 #
-#   perl -I LIBRARY -I test/support crash.pl SOURCE TARGET NAME HOW AT
+#   perl -I LIBRARY -I test/support crash.pl SOURCE TARGET NAME HOW AT [BATCH]
 #
 # HOW is "kill" (the process ends before step AT, in the middle of it if it writes) or "power" (as a power cut: of what
 # was not synced, a random part is on the disk: bytes of files, their times and marks, and a random number of the last
-# renames and removals never were). AT is the number of the step, 0 for a whole run. Prints the result's state, and
+# renames and removals never were). AT is the number of the step, 0 for a whole run. With BATCH it is copied as one of many (Batch.pm). Prints the result's state, and
 # "not durable: …" if a power cut after a finished run could take something back. Ends with 9 when it was cut short.
 use strict;
 use warnings;
 use POSIX ();
 use Copier;
-my ($source, $target, $name, $how, $at) = @ARGV;
+use LsyncdAsCode::Batch ();
+my ($source, $target, $name, $how, $at, $in_batch) = @ARGV;
 
 my $step = 0;
 # Of many writes in a row only some are steps.
@@ -95,6 +96,7 @@ wrap(sync => sub {
     delete $unsynced{ fstat_ns($handle)->{ino} };
 });
 wrap(sync_directory => sub { POSIX::_exit(9) if reached(1); @names = () });
+wrap(sync_file_system => sub { POSIX::_exit(9) if reached(1); (@names, %unsynced) = () });
 my $many = 0;
 sub kept {
     my ($path) = @_;
@@ -113,13 +115,17 @@ wrap(remove_file => sub {
     my (undef, @name_of) = @_;
     my $path = path_of(@name_of);
     # Of what is only being made the loss is none.
-    return if $path =~ m{/\.lsyncd-rsync\.private/};
+    return if $path =~ m{/\.lsyncd-as-code/};
     POSIX::_exit(9) if reached(1);
     my $copy = kept($path);
     push @names, [ undef, $path, $copy ] if defined $copy;
 });
 
-my $result = sync_unit(directory($source), directory($target), $name, options());
+my $volume = directory($target);
+my $batch  = $in_batch ? LsyncdAsCode::Batch::begin($volume) : undef;
+my $copy = sub { return sync_unit(directory($source), $volume, $name, options(volume => $volume, batch => $batch)) };
+$batch->add($copy) if $batch;
+my ($result) = $batch ? $batch->finish : $copy->();
 print "$result->{state} ", $result->{reason} // '', "\n";
 # Steps of a file that is gone again are nobody's loss.
 my @loose = grep { -e $_->{at} } values %unsynced;

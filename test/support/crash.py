@@ -1,7 +1,7 @@
 """Cuts the copier short at every step of every kind of copy, and opens the mirror each time.
 
-Usage: crash.py LIBRARY DIRECTORY HOW [SCENARIO…]; HOW is kill or power (see crash.pl). Prints a JSON object: for each
-scenario how many moments were tried, and what was wrong.
+Usage: crash.py LIBRARY DIRECTORY HOW BATCH [SCENARIO…]; HOW is kill or power, BATCH empty or "batch" (see crash.pl). Prints a JSON
+object: for each scenario how many moments were tried, and what was wrong.
 
 A scenario brings source and mirror to a state, and says which numbers of rows the mirror may have from then on: those
 of a state that was committed, no older than what it had. After each cut a whole run must bring it to the newest.
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-LIBRARY, DIRECTORY, HOW = sys.argv[1:4]
+LIBRARY, DIRECTORY, HOW, BATCH = sys.argv[1:5]
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM, INCLUDE = os.path.join(HERE, "crash.pl"), ["-I", LIBRARY, "-I", HERE]
 SOURCE, TARGET = os.path.join(DIRECTORY, "source"), os.path.join(DIRECTORY, "target")
@@ -59,7 +59,7 @@ def insert(connection, rows):
 
 
 def copier(at=0, how="kill"):
-    done = subprocess.run(["perl", *INCLUDE, PROGRAM, SOURCE, TARGET, NAME, how, str(at)], capture_output=True, text=True)
+    done = subprocess.run(["perl", *INCLUDE, PROGRAM, SOURCE, TARGET, NAME, how, str(at), BATCH], capture_output=True, text=True)
     if done.returncode not in (0, 9):
         raise Fault("the copier failed: %s" % done.stderr.strip())
     if "not durable" in done.stdout:
@@ -70,7 +70,7 @@ def copier(at=0, how="kill"):
 def sync():
     """A whole run; what has to wait for a clock tick is tried again, as the worker does."""
     for _ in range(200):
-        done = subprocess.run(["perl", *INCLUDE, PROGRAM, SOURCE, TARGET, NAME, HOW, "0"], capture_output=True, text=True)
+        done = subprocess.run(["perl", *INCLUDE, PROGRAM, SOURCE, TARGET, NAME, HOW, "0", BATCH], capture_output=True, text=True)
         if done.returncode != 0:
             raise Fault("the copier failed: %s" % done.stderr.strip())
         if "not durable" in done.stdout:
@@ -340,7 +340,7 @@ def moments(scenario):
 
 
 def main():
-    selected = sys.argv[4:]
+    selected = sys.argv[5:]
     results = {}
     for scenario in SCENARIOS:
         if selected and scenario.__name__ not in selected:

@@ -74,7 +74,8 @@ function copierAsItIs(): string {
   const args = ["-I", programs, "-I", __dirname, "-MCopier=Copy", "-e", loaded];
   const modules = execFileSync("perl", args, { encoding: "utf8" }).trimEnd().split("\n");
   const model = path.join(__dirname, "model");
-  const files = [...modules, ...readdirSync(model).map((name) => path.join(model, name))];
+  const batch = path.join(programs, "LsyncdAsCode/Batch.pm");
+  const files = [...modules, batch, ...readdirSync(model).map((name) => path.join(model, name))];
   const digest = createHash("sha1");
   for (const file of files.filter((name) => /\.(?:pm|pl|py)$/.test(name)).sort()) digest.update(readFileSync(file));
   return digest.digest("hex");

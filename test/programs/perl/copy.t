@@ -202,6 +202,36 @@ subtest 'the index of a connection that has just begun to open is not read' => s
     is(copied('a.sqlite', run => 'after'), 'same', 'then its log is read');
 };
 
+subtest 'after a power cut other frames follow under the same header, and a copy is killed after its first rename' => sub {
+    volumes();
+    my $sql = connection('a.sqlite');
+    $sql->('pragma journal_mode = wal', 'pragma wal_autocheckpoint = 0', 'create table r (i integer primary key, n, b)');
+    # Each row is on a page of its own.
+    $sql->("insert into r values ($_, 0, zeroblob(3500))") for 1 .. 3;
+    $sql->('pragma wal_checkpoint(truncate)', 'update r set n = 5 where i = 2');
+    system('cp', "$source/a.sqlite$_", "$folder/kept$_") == 0 or die for '', '-wal';
+    $sql->('update r set n = 1 where i = 1');
+    # Its main file has all frames.
+    is(copied('a.sqlite', run => 'before'), 'copied', 'the first copy');
+    crash();
+    unlink "$source/a.sqlite-shm";
+    system('cp', "$folder/kept$_", "$source/a.sqlite$_") == 0 or die for '', '-wal';
+    $sql = connection('a.sqlite');
+    $sql->('pragma wal_autocheckpoint = 0', 'update r set n = 1 where i = 3');
+    my $state = 'select group_concat(n) from r';
+    my $pid = fork // die;
+    if (!$pid) {
+        replace(rename_file => sub { my $original = shift; $original->(@_); LsyncdAsCode::System::leave(0) });
+        copied('a.sqlite', run => 'after');
+        LsyncdAsCode::System::leave(1);
+    }
+    waitpid $pid, 0;
+    is($?, 0, 'killed after the first rename');
+    like(mirrored('a.sqlite', $state), qr/\A(?:1,5,0|0,5,1)\z/, 'the mirror is in a state that was committed');
+    copied('a.sqlite', run => 'after');
+    is(mirrored('a.sqlite', $state), '0,5,1', 'then the mirror has the new one');
+};
+
 subtest 'a batch with new directories on two file systems' => sub {
     require LsyncdAsCode::Batch;
     no warnings qw(once redefine);

@@ -13,14 +13,14 @@ use strict;
 use warnings;
 use FindBin qw($Bin);
 use lib $Bin;
-use Copier qw(Copy);
+use Copier qw(Copy Batch);
 use LsyncdAsCode::System qw(leave);
 use Traced qw(count_calls traced);
 my ($source, $target, $name) = @ARGV;
 
 replace(settled => sub { my (undef, $mtime, $at) = @_; return abs($at - $mtime) > 12_000_000 });
 replace(poll_for => sub { my (undef, undef, $try) = @_; return $try->() });
-replace($_ => sub { return }) for qw(sync sync_directory);
+replace($_ => sub { return }) for qw(sync sync_directory sync_file_system);
 
 # How the process that works has ended: no more lines, in the middle of a copy, or because the next copy needs a new one.
 use constant { DONE => 0, KILLED => 9, ANOTHER => 10 };
@@ -44,7 +44,11 @@ replace(need_space => sub { my $original = shift; return rand() < 0.15 ? LsyncdA
 my $run;
 sub attempt {
     my $volume = directory($target);
-    my $done = eval { sync_unit(directory($source), $volume, $name, options(volume => $volume, run => $run, big => rand() < 0.1 ? 1 : 32 << 20)) };
+    # As one of many: it is put in place after all have been made.
+    my $batch = rand() < 0.3 ? LsyncdAsCode::Batch::begin($volume) : undef;
+    my %given = (volume => $volume, batch => $batch, run => $run, big => rand() < 0.1 ? 1 : 32 << 20);
+    my $copy  = sub { return sync_unit(directory($source), $volume, $name, options(%given)) };
+    my $done = eval { $batch ? do { $batch->add($copy); ($batch->finish)[0] } : $copy->() };
     return $done ? join ' ', $done->{state}, $done->{why} // '' : "died $@" =~ s/\s+/ /gr;
 }
 

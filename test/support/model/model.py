@@ -11,7 +11,8 @@ them up, size limits of the log, exclusive locking, changes of the journal's mod
 a database that is deleted and begun anew, or made empty beside a log that is left, a log that loses its end in a power cut. Every commit has a number and leaves a row with it; what the database holds after
 it is kept as a digest.
 
-After each step the copier is called, once whole or killed at a random step of its own. What the mirror then reads as, opened
+After each step, and in the middle of transactions, the copier is called, once whole or killed at a random step of its own, alone or as in a
+batch. What the mirror then reads as, opened
 as after the loss of the source, must be a state that was committed, sound, no older than before, and the newest one when the
 copier says that it has copied it. In the end it must come to the newest.
 
@@ -131,6 +132,9 @@ class Nursery:
 
 
 class History:
+    # In another process, there is none.
+    copier = None
+
     def __init__(self, copier, nursery, folder, seed, trace=False, often=None):
         self.random = random.Random(seed)
         self.trace, self.often = trace, often
@@ -210,6 +214,9 @@ class History:
         c.execute("begin immediate")
         try:
             self.change(c, self.rows() if rows is None else rows)
+            if self.copier and self.random.random() < 0.1:
+                # The writer is alive, and holds its locks; some of its pages may be on the disk.
+                self.look()
             if end == "commit":
                 state = content(c)
             if announce is not None:

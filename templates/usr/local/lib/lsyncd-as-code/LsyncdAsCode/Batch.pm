@@ -14,8 +14,8 @@ our @EXPORT_OK = qw(copy_all FEW);
 # Up to this number, databases are synced one by one: syncfs also waits for other data being written to the volume.
 use constant FEW => 4;
 
-# Updates databases, at most some hundreds. $whole->($path) returns whether a big one may be copied completely now. Returns the
-# results in the same order.
+# Updates databases; until the first sync, their copies need room beside those in place. $whole->($path) returns whether a big one may be
+# copied completely now. Returns the results in the same order.
 sub copy_all {
     my ($run, $paths, $whole) = @_;
     if (@$paths <= FEW) {
@@ -23,15 +23,27 @@ sub copy_all {
         forget_directories();
         return @results;
     }
-    my $volume = open_beneath($run->{target}, '', $run->{target_id});
-    my $self = bless { steps => [], dirty => 0, volume => $volume }, __PACKAGE__;
-    my @results;
+    my $batch = begin(open_beneath($run->{target}, '', $run->{target_id}));
     for my $path (@$paths) {
-        $self->{at} = @results;
-        push @results, one($run, $path, $whole->($path), $self);
+        $batch->add(sub { return one($run, $path, $whole->($path), $batch) });
     }
+    my @results = $batch->finish;
+    forget_directories();
+    return @results;
+}
+
+# Begins a batch. $volume: the open root of the mirror.
+sub begin { my ($volume) = @_; return bless { steps => [], results => [], dirty => 0, volume => $volume }, __PACKAGE__ }
+
+# Makes one copy, up to the point at which it must be on the disk. $copy->() returns its result.
+sub add { my ($self, $copy) = @_; push @{ $self->{results} }, $copy->(); return }
+
+# Puts all copies in place. Returns their results.
+sub finish {
+    my ($self) = @_;
+    my @results = @{ $self->{results} };
     if (@{ $self->{steps} }) {
-        my $synced = eval { sync_file_system($volume); 1 } ? undef : $@;
+        my $synced = eval { sync_file_system($self->{volume}); 1 } ? undef : $@;
         for my $step (@{ $self->{steps} }) {
             my ($at, $finish, $give_up) = @$step;
             my $error = $synced // (eval { $finish->(); 1 } ? next : $@);
@@ -40,13 +52,12 @@ sub copy_all {
         }
     }
     if (@{ $self->{steps} } || $self->{dirty}) {
-        eval { sync_file_system($volume); 1 } or do {
+        eval { sync_file_system($self->{volume}); 1 } or do {
             my $error = $@;
             $_ = $_->{state} eq 'deferred' ? $_ : failed($error, $_) for @results;
         };
     }
-    forget_directories();
-    # Its steps refer to the batch: otherwise it would stay in memory, and all handles with it.
+    # They refer to the batch: otherwise it would stay in memory, and all handles with it.
     delete $self->{steps};
     return @results;
 }
@@ -54,7 +65,7 @@ sub copy_all {
 sub failed { my ($error, $result) = @_; return { state => 'deferred', why => 'error', reason => $error =~ s/\s+\z//r, seconds => $result->{seconds} } }
 
 # For the current copy: $finish is called once everything written so far is on the disk, $give_up if that failed.
-sub later { my ($self, $finish, $give_up) = @_; push @{ $self->{steps} }, [ $self->{at}, $finish, $give_up // sub { } ]; return }
+sub later { my ($self, $finish, $give_up) = @_; push @{ $self->{steps} }, [ scalar @{ $self->{results} }, $finish, $give_up // sub { } ]; return }
 
 # Returns the open root of the mirror.
 sub volume { my ($self) = @_; return $self->{volume} }

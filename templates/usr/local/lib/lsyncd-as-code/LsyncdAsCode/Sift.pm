@@ -24,7 +24,7 @@ my $PLAIN = qr/\A(?:-[aDgloprtWqszXA]+|--(?:archive|delete|force|from0|ignore-er
 # Returns undef if the list alone is not sufficient and a dry run of rsync is needed. Else
 #   databases  to process now: their directories are the same on both sides
 #   later      to process once rsync has made their directories
-#   others     paths for rsync; directories without their contents
+#   others     paths for rsync; directories without their contents; the root is "."
 #   deleted    databases of the mirror in directories that are gone from the source
 #   by_header  databases known only by their header
 sub sift {
@@ -66,10 +66,9 @@ sub sift {
         elsif (!exists $unit{$unit} && grep { kind("$_/$unit") eq 'directory' } $source, $target) { return undef }
         else { $unit{$unit} = $above }
     }
-    # In a list of paths for rsync the root would include all its contents.
-    return undef if directory($self, '') ne 'same';
+    return undef if directory($self, '') eq 'other';
     my @late = grep { $self->{above}{ $unit{$_} } ne 'same' } keys %unit;
-    push @others, grep { length && $self->{above}{$_} ne 'same' } keys %{ $self->{above} };
+    push @others, map { length ? $_ : '.' } grep { $self->{above}{$_} ne 'same' } keys %{ $self->{above} };
     my %once;
     return {
         databases => [ grep { $self->{above}{ $unit{$_} } eq 'same' } keys %unit ], later => \@late,
