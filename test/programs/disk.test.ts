@@ -88,7 +88,7 @@ describe("volume-disk", () => {
 
 describe("a pass", () => {
   const pass = () =>
-    run("perl", [join(programs, "rsync-wrapper"), "-lptgoD", "--delete", "-r", at("source/"), at("target/")], {
+    run("perl", [join(programs, "rsync-wrapper"), "-WpglstoD", "--delete", "-r", at("source/"), at("target/")], {
       env: { ...process.env, LSYNCD_SETTINGS: at("settings") },
       allowFailure: true,
     });

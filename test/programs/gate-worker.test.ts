@@ -37,7 +37,7 @@ async function call(args: string[], input = ""): Promise<number> {
 }
 
 const options = [
-  "-lptgoD",
+  "-WpglstoD",
   "--delete",
   "--ignore-errors",
   "--delete-after",

@@ -32,7 +32,7 @@ const deep = (name: string, count: number) =>
 async function pass(): Promise<{ code: number; text: string }> {
   const args = [
     join(programs, "rsync-wrapper"),
-    "-lptgoD",
+    "-WpglstoD",
     "--delete",
     "--ignore-errors",
     "-r",

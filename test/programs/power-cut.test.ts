@@ -35,7 +35,14 @@ async function call(start: string, args: string[], input = ""): Promise<{ code: 
     ...process.env,
     ...{ PATH: `${at("bin")}:${process.env.PATH}`, LSYNCD_SETTINGS: at("settings"), LSYNCD_RUN: start },
   };
-  const words = [join(programs, "rsync-wrapper"), "-lptgoD", "--delete", "--ignore-errors", "--delete-after", ...args];
+  const words = [
+    join(programs, "rsync-wrapper"),
+    "-WpglstoD",
+    "--delete",
+    "--ignore-errors",
+    "--delete-after",
+    ...args,
+  ];
   const ends = ["-r", at("source/"), at("target/")];
   const { code, stdout, stderr } = await run("perl", [...words, ...ends], { env, input, allowFailure: true });
   return { code, text: stdout + stderr };
@@ -141,7 +148,7 @@ describe("the record of unsynced files", () => {
       "perl",
       join(programs, "rsync-wrapper"),
     ];
-    await run("strace", [...words, "-lptgoD", "--delete", "-r", at("source/"), at("target/")], { env });
+    await run("strace", [...words, "-WpglstoD", "--delete", "-r", at("source/"), at("target/")], { env });
     const calls = (await text("calls"))
       .split("\n")
       .map((line) =>
@@ -165,7 +172,7 @@ describe("the record of unsynced files", () => {
     );
     const env = { ...process.env, PATH: `${at("bin")}:${process.env.PATH}`, LSYNCD_SETTINGS: at("settings") };
     const words = ["-f", "-qq", "-e", "trace=syncfs", "-o", at("calls"), "perl", join(programs, "rsync-wrapper")];
-    const { stderr } = await run("strace", [...words, "-lptgoD", "-r", at("source/"), at("target/")], { env });
+    const { stderr } = await run("strace", [...words, "-WpglstoD", "-r", at("source/"), at("target/")], { env });
     expect(stderr).toContain("no record of what is not synced yet: cannot write unsynced: ");
     expect(await text("target/a")).toBe("a\n");
     expect(await text("calls")).toContain("syncfs(");

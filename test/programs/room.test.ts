@@ -37,7 +37,7 @@ async function call(args: string[], input: string): Promise<{ code: number; text
   );
   return { code, text: stdout + stderr };
 }
-const options = ["-lptgoD", "--delete", "--ignore-errors", "--delete-after", "--inplace", "-r"];
+const options = ["-WpglstoD", "--delete", "--ignore-errors", "--delete-after", "--inplace", "-r"];
 const ends = () => [at("source/"), at("target/")];
 const pass = () => call([], "");
 const events = (...list: string[]) =>

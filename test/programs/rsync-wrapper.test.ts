@@ -60,7 +60,7 @@ async function call(
   return { code, text: stdout + stderr };
 }
 
-const options = ["-lptgoD", "--delete", "--ignore-errors", "--delete-after", "--inplace"];
+const options = ["-WpglstoD", "--delete", "--ignore-errors", "--delete-after", "--inplace"];
 const ends = () => [at("source/"), at("target/")];
 
 /** A full pass. */

@@ -87,6 +87,15 @@ describe("a difference", () => {
     expect((await verify("--max-age", "0")).findings).toEqual(["FAULT a: is missing in the mirror"]);
   });
 
+  it("is found in a database with a time in the future, and its copy is not", async () => {
+    const make =
+      "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.executescript('create table t(i); insert into t values(1)')";
+    await shell(`for name in a b; do python3 -c "${make}" source/$name.sqlite; touch -d '10 years' source/$name.sqlite; done
+      rsync -a source/b.sqlite target/`);
+    await sleep(1100);
+    expect((await verify("--max-age", "0")).findings).toEqual(["FAULT a.sqlite: is missing in the mirror"]);
+  });
+
   it("is a delay in a file written a moment ago, whatever its timestamp says", async () => {
     await shell("echo one >source/a; touch -d 2001-01-01 source/a");
     expect(await verify("--max-age", "60")).toMatchObject({ code: 0, findings: [] });
@@ -330,7 +339,7 @@ describe("the private directory for copies of databases", () => {
 
 describe("a repair", () => {
   const supervised = `while sleep 0.2; do [ -e run/resync ] || continue; rm run/resync
-    perl '${programs}/rsync-wrapper' -lptgoD --delete --ignore-errors --delete-after --inplace -r '%/source/' '%/target/' >>wrapper.log 2>&1; done`;
+    perl '${programs}/rsync-wrapper' -WpglstoD --delete --ignore-errors --delete-after --inplace -r '%/source/' '%/target/' >>wrapper.log 2>&1; done`;
 
   /** Verifies while a process mirrors everything on request, as lsyncd's supervisor does. */
   async function repair(...args: string[]): Promise<Verdict> {

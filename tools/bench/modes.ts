@@ -36,6 +36,10 @@ export const modes: Record<string, Mode> = {
     about: "other ways to copy many small databases",
     load: () => require("./beside") as Loaded,
   },
+  verify: {
+    about: "what verifying a mirror of many small databases costs",
+    load: () => require("./verify") as Loaded,
+  },
   write: {
     about: "write docs/performance.md and its charts from what was measured",
     load: () => require("./write") as Loaded,

@@ -6,6 +6,7 @@ import { manySection } from "./many/section";
 import { profileSection } from "./profile/section";
 import { readResults } from "./results";
 import { sqliteSections } from "./sqlite/section";
+import { verifySection } from "./verify/section";
 
 /** The presentation of a mode's raw results: text for the page, and charts. */
 export interface Rendered {
@@ -35,6 +36,7 @@ export const sections: Record<string, Section> = {
   ...sqliteSections,
   many: manySection,
   beside: besideSection,
+  verify: verifySection,
 };
 
 const marker = /(<!-- measured: (\S+) -->\n)([\s\S]*?)(<!-- end -->)/g;

@@ -5,6 +5,9 @@ use Test::More;
 use lib grep { defined } $ENV{LIBRARY};
 use Copier;
 use CopierState;
+use LsyncdAsCode::Gate::Names  ();
+use LsyncdAsCode::Gate::Tally  ();
+use LsyncdAsCode::Gate::Volume ();
 
 my $folder = CopierState::make();
 my $state  = "$folder/state";
@@ -37,4 +40,24 @@ close $cut;
 add_known('new');
 %known = known();
 ok($known{$_}, "$_ is known") for 'old/one', 'old/two', 'new';
+
+# A pass over thousands of databases that only their header shows, each with a -wal: a look at each file, and none at any twice.
+my @many = map { "header-$_" } 1 .. 3000;
+CopierState::put("$folder/source/$_", "SQLite format 3\0" . ('x' x 100)) for @many;
+CopierState::put("$folder/source/$_-wal", 'log') for @many;
+my @items = map { { name => $_, type => 'f', action => 'transfer', new => 1, changed => 1, differs => {}, size => 116 } } map { ($_, "$_-wal") } @many;
+my $opened = 0;
+replace($_ => sub { my $open = shift; $opened++; return $open->(@_) }) for qw(open_file open_source);
+my $wanted = LsyncdAsCode::Call::wanted({ held => [ "$folder/source", "$folder/target" ] }, { changed => \@items, deleted => [] });
+is_deeply([ sort @{ $wanted->{units} } ], [ sort @many ], 'a pass finds all of them');
+is_deeply($wanted->{others}, [], 'and rsync gets none of their files');
+cmp_ok($opened, '<=', @items, "$opened files are opened for a list of " . @items);
+my ($here, $there) = map { LsyncdAsCode::Gate::Volume->new("$folder/$_") } qw(source target);
+$opened = 0;
+{
+    no warnings 'redefine';
+    *LsyncdAsCode::Gate::Volume::head = sub { $opened++; return '' };
+}
+my $tally = LsyncdAsCode::Gate::Tally->new($here, $there, LsyncdAsCode::Gate::Names::database_test('*.sqlite'), 1, {})->of_plan(@items);
+is("$tally->{added} $opened", @items . ' 0', 'the gate counts them without opening any');
 done_testing;

@@ -140,8 +140,11 @@ my ($read, $written) = (0, 0);
     *LsyncdAsCode::Queue::read_at  = sub { my $data = $reader->(@_); $read += length $data; return $data };
     *LsyncdAsCode::Queue::write_at = sub { $written += length $_[2]; return $writer->(@_) };
 }
+sub kilobytes { return LsyncdAsCode::State::slurp('/proc/self/status') =~ /^VmRSS:\s+(\d+)/m ? $1 : die }
+my $kilobytes = kilobytes();
 my $queue = open_queue('queue');
 more($queue);
+cmp_ok(kilobytes() - $kilobytes, '<', 8000, 'counting them keeps none in memory');
 my $whole = $read;
 for my $round (1 .. 3) {
     ($read, $written) = (0, 0);
