@@ -4,8 +4,9 @@
 #
 # HOW is "kill" (the process ends before step AT, in the middle of it if it writes) or "power" (as a power cut: of what
 # was not synced, a random part is on the disk: bytes of files, their times and marks, and a random number of the last
-# renames and removals never were). AT is the number of the step, 0 for a whole run. With BATCH it is copied as one of many (Batch.pm). Prints the result's state, and
-# "not durable: …" if a power cut after a finished run could take something back. Ends with 9 when it was cut short.
+# renames and removals never were). AT is the number of the step, 0 for a whole run. With BATCH it is copied as one of many
+# (Batch.pm). Prints the result's state, and "not durable: …" if a power cut after a finished run could take something back. Ends with 9
+# when it was cut short.
 use strict;
 use warnings;
 use POSIX ();
