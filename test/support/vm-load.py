@@ -23,8 +23,8 @@ import tempfile
 import zlib
 
 RECORD = 64
-# Each database is opened with one of these: journal mode and synchronous.
-DATABASES = [(journal, sync) for journal in ("wal", "delete") for sync in ("FULL", "NORMAL")]
+# Each database is opened with one of these: journal mode, synchronous and a number. The copier handles more than four changed ones as a batch.
+DATABASES = [(journal, sync, number) for journal in ("wal", "delete") for sync in ("FULL", "NORMAL") for number in (1, 2, 3)]
 
 
 def record(name, place, version):
@@ -45,9 +45,9 @@ def content(name, records, version):
 
 
 class Database:
-    def __init__(self, folder, journal, sync, chance):
+    def __init__(self, folder, journal, sync, number, chance):
         self.chance = chance
-        path = os.path.join(folder, f"{journal}-{sync.lower()}.db")
+        path = os.path.join(folder, f"{journal}-{sync.lower()}-{number}.db")
         self.db = sqlite3.connect(path, isolation_level=None)
         self.db.execute(f"PRAGMA journal_mode={journal}")
         self.db.execute(f"PRAGMA synchronous={sync}")
@@ -139,7 +139,7 @@ def fill(source, chance, count):
 def run(source, chance):
     folder = os.path.join(source, "app")
     os.makedirs(folder, exist_ok=True)
-    databases = [Database(folder, journal, sync, chance) for journal, sync in DATABASES]
+    databases = [Database(folder, *how, chance) for how in DATABASES]
     files = Files(os.path.join(source, "files"), chance)
     print("running", flush=True)
     step = 0
@@ -229,8 +229,8 @@ def main():
         check(sys.argv[2], sys.argv[3])
         return
     if action == "open":
-        for journal, sync in DATABASES:
-            Database(os.path.join(sys.argv[2], "app"), journal, sync, random.Random(0)).commit()
+        for how in DATABASES:
+            Database(os.path.join(sys.argv[2], "app"), *how, random.Random(0)).commit()
         for path, _, data in ordinary(sys.argv[2]):
             if wrong_records(path, data):
                 os.remove(path)
