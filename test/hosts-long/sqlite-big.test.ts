@@ -5,19 +5,19 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { defaults } from "../../infra/config";
 import { run } from "../../toolchain/run";
 import {
-  call,
   copierModules,
   create,
   end,
   events,
   fullPass,
   insert,
-  OPTIONS,
   root,
   rows,
   settings,
   source,
   sql,
+  startEvents,
+  startFullPass,
   status,
   target,
   useCopier,
@@ -83,12 +83,9 @@ test("a first pass over ten thousand databases does not delay one that changes",
   await sql(path.join(source, "0.sqlite"), create, insert(20));
   for (let i = 1; i < 10_000; i += 1) copyFileSync(path.join(source, "0.sqlite"), path.join(source, `${i}.sqlite`));
   // Nobody waits for the copies.
-  const volumes = [`${source}/`, `${target}/`];
-  const deletes = ["-r", "--delete", "--ignore-errors"];
-  await call([...OPTIONS, ...deletes, ...volumes]);
+  await startFullPass();
   await sql(path.join(source, "9999.sqlite"), insert(1));
-  const list = [...OPTIONS, ...deletes, "--force", "--from0", "--include-from=-", "--exclude=*", ...volumes];
-  await call(list, ["/", "/9999.sqlite", "/9999.sqlite-journal"].join("\0"));
+  await startEvents("/9999.sqlite", "/9999.sqlite-journal");
   for (let i = 0; i < 500 && (await rows("9999.sqlite").catch(() => "")) !== "ok\n21"; i += 1) await sleep(20);
   // Others wait, and it does not wait for them.
   expect(status()).toMatch(/\tpending\t[1-9]/);

@@ -25,12 +25,14 @@ useCopier();
 
 const calls = new Map(readRecording(recording).map((one) => [one.step, one]));
 
-/** Replays a recorded call. Returns what rsync was run for: "plan", "root", or the names it was given. */
-async function pass(step: string, ...more: string[]): Promise<string[]> {
+function recordedCall(step: string): RecordedCall {
   const recorded = calls.get(step);
   if (!recorded) throw new Error(`nothing was recorded for: ${step}`);
-  return replay(recorded, ...more);
+  return recorded;
 }
+
+/** Replays the call of a step, with more options. Returns what rsync was run for: "plan", "root", or the names it was given. */
+const pass = (step: string, ...more: string[]): Promise<string[]> => replay(recordedCall(step), ...more);
 
 async function replay(recorded: RecordedCall, ...more: string[]): Promise<string[]> {
   const { step } = recorded;
@@ -98,10 +100,10 @@ describe("a commit and another file, with an option of the mirror", () => {
 test("where the times of directories are mirrored, rsync gets the root alone, without its contents", async () => {
   await pass("start");
   const times = async (step: string): Promise<string[]> => {
-    const recorded = calls.get(step);
-    const options = recorded?.options.filter((option) => option !== "--omit-dir-times") ?? [];
-    expect(options).toHaveLength((recorded?.options.length ?? 0) - 1);
-    return replay({ step, options, paths: recorded?.paths ?? [] });
+    const recorded = recordedCall(step);
+    const options = recorded.options.filter((option) => option !== "--omit-dir-times");
+    expect(options).toHaveLength(recorded.options.length - 1);
+    return replay({ ...recorded, options });
   };
   await sql(path.join(source, "a.sqlite"), create, insert(3));
   utimesSync(source, 1e9, 1e9);

@@ -78,15 +78,19 @@ export async function call(args: string[], input = ""): Promise<{ code: number |
   });
 }
 
-/** The call that lsyncd makes when it starts. */
+/** The call that lsyncd makes when it starts. The worker may still be copying. */
+export const startFullPass = (): Promise<{ code: number | null }> =>
+  call(["--delete", "--ignore-errors", ...OPTIONS, "-r", `${source}/`, `${target}/`]);
+
+/** The same, and what it leads to. */
 export async function fullPass(): Promise<{ code: number | null }> {
-  const done = await call(["--delete", "--ignore-errors", ...OPTIONS, "-r", `${source}/`, `${target}/`]);
+  const done = await startFullPass();
   await settled();
   return done;
 }
 
-/** The call that lsyncd makes for events: paths with all their parents, separated by NUL. */
-export async function events(...paths: string[]): Promise<{ code: number | null }> {
+/** The call that lsyncd makes for events: paths with all their parents, separated by NUL. The worker may still be copying. */
+export async function startEvents(...paths: string[]): Promise<{ code: number | null }> {
   const all = new Set<string>();
   for (const one of paths) {
     all.add(one);
@@ -96,10 +100,15 @@ export async function events(...paths: string[]): Promise<{ code: number | null 
     }
   }
   const filters = ["--force", "--from0", "--include-from=-", "--exclude=*"];
-  const done = await call(
+  return call(
     [...OPTIONS, "-r", "--delete", "--ignore-errors", ...filters, `${source}/`, `${target}/`],
     [...all].join("\0"),
   );
+}
+
+/** The same, and what it leads to. */
+export async function events(...paths: string[]): Promise<{ code: number | null }> {
+  const done = await startEvents(...paths);
   await settled();
   return done;
 }

@@ -4,11 +4,12 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { run } from "../../../toolchain/run";
-import { TortureDisk } from "../../torture/disk";
+import type { TortureDisk } from "../../torture/disk";
 import { whenInterrupted } from "../../torture/interrupted";
 import { Mirror } from "../../torture/mirror";
 import type { Tools } from "../../torture/tools";
 import { say } from "../options";
+import { mountFor } from "./disk";
 import { Group } from "./group";
 import type { Directories, Many, Rate } from "./types";
 
@@ -50,9 +51,8 @@ export async function mirrored(tools: Tools, wanted: Wanted): Promise<Many> {
     for (const disk of disks.splice(0)) await disk.remove();
   };
   const inOrder = whenInterrupted(end);
-  // 24 kB each, an inode, and as much again for copies that are being made.
   const disk = async (where: string): Promise<TortureDisk> => {
-    const one = await TortureDisk.mount(root, where, 1000 + Math.ceil(number * 0.08), Math.max(number * 2, 20_000));
+    const one = await mountFor(number, root, where);
     disks.push(one);
     return one;
   };

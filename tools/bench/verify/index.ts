@@ -3,9 +3,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { run } from "../../../toolchain/run";
-import { TortureDisk } from "../../torture/disk";
+import type { TortureDisk } from "../../torture/disk";
 import { whenInterrupted } from "../../torture/interrupted";
 import { programs, writeSettings } from "../../torture/settings";
+import { mountFor } from "../many/disk";
 import { Group } from "../many/group";
 import { list, say, wholeNumbers } from "../options";
 import { conditions, writeResults } from "../results";
@@ -64,9 +65,7 @@ async function measure(databases: number): Promise<Verified> {
   try {
     for (const where of [source, target]) {
       await mkdir(where);
-      disks.push(
-        await TortureDisk.mount(root, where, 1000 + Math.ceil(databases * 0.08), Math.max(databases * 2, 20_000)),
-      );
+      disks.push(await mountFor(databases, root, where));
     }
     await writeSettings(settings, { source, target, state: path.join(root, "state") });
     await run("python3", [script, "make", source, String(databases), "1"]);
