@@ -110,15 +110,9 @@ const catalogue: (ManagedFile & {
     path: `${libDirectory}/LsyncdAsCode/Landlock.pm`,
     mode: "0644",
     restart: "none",
-    when: ({ sqliteSafe, wholeFile }) => sqliteSafe || !wholeFile,
   },
-  {
-    name: "rsync-in-place",
-    path: paths.rsyncInPlace,
-    mode: "0755",
-    restart: "none",
-    when: ({ wholeFile }) => !wholeFile,
-  },
+  { name: "modes", path: `${libDirectory}/LsyncdAsCode/Modes.pm`, mode: "0644", restart: "none" },
+  { name: "volume-rsync", path: paths.volumeRsync, mode: "0755", restart: "none" },
   ...[
     "Locks",
     "Wal",
@@ -231,7 +225,7 @@ const smtpPorts = { starttls: 587, tls: 465, off: 25 };
 /** The values for templates: the settings, with unset ones in a form that templates can test. */
 function context(host: HostSettings): Context {
   const { smtp, heartbeatUrl = "", sqliteSafe, wholeFile, rsyncOptions } = host;
-  const rsyncProgram = wholeFile ? paths.rsyncProgram : paths.rsyncInPlace;
+  const rsyncProgram = wholeFile ? paths.rsyncProgram : paths.volumeRsync;
   return {
     ...host,
     ...paths,

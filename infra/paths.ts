@@ -35,8 +35,8 @@ export const paths = {
   lsyncdDelays: `${libDirectory}/lsyncd-delays.lua`,
   lsyncdProgram: "/usr/bin/lsyncd",
   rsyncProgram: "/usr/bin/rsync",
-  /** rsync where it writes in place: confined to the target. */
-  rsyncInPlace: `${libDirectory}/rsync-in-place`,
+  /** rsync for other programs of a host, and where it writes in place: confined to the target. */
+  volumeRsync: `${libDirectory}/volume-rsync`,
   guard: `${libDirectory}/lsyncd-guard`,
   watchesProgram: `${libDirectory}/lsyncd-watches`,
   undoProgram: `${libDirectory}/lsyncd-undo`,

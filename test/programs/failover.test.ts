@@ -8,7 +8,7 @@ import { PretendedVolumes } from "../support/failover";
 let host: PretendedVolumes;
 const everywhere = (state: string) => ({ root: state, source: state, target: state });
 
-beforeAll(() => needPrograms("rsync", "python3"), installTime);
+beforeAll(() => needPrograms("rsync", "python3", "strace"), installTime);
 beforeEach(async () => {
   host = await PretendedVolumes.make();
   await host.shell(`echo old >source/a; echo same >source/b; cp -a source/. target/`);
@@ -108,6 +108,19 @@ describe("end --keep target", () => {
     expect(await host.shell("diff -r source target && ls source")).toBe("a\nc\n");
     expect(await host.records()).toEqual(everywhere("mirroring"));
     expect(await host.read("lsyncd")).toBe("active\n");
+  });
+
+  it("runs rsync so that it sets no mode by a path", async () => {
+    await inUse();
+    const trace = ["strace", "-f", "-o", host.at("trace"), "-e", "trace=execve,prctl"];
+    expect((await host.failover(["end", "--keep", "target"], trace)).code).toBe(0);
+    const lines = (await host.read("trace")).split("\n");
+    const copy = lines.find((line) => line.includes('"--archive"') && line.includes('execve("/usr/bin/rsync"'));
+    const [pid = ""] = (copy ?? "").split(" ");
+    // volume-rsync.test.ts shows what this filter does.
+    expect(lines.slice(0, lines.indexOf(copy ?? ""))).toContainEqual(
+      expect.stringMatching(`^${pid} +prctl\\(PR_SET_SECCOMP, SECCOMP_MODE_FILTER.* = 0$`),
+    );
   });
 
   it("restores files that a user has named like unfinished copies, and nothing of root's own directory", async () => {

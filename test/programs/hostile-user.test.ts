@@ -88,9 +88,9 @@ it("lsyncd-failover copies the mirror back to the source", async () => {
 });
 
 it.each([
-  ["with the default options", "rsync", ["-lptgosWD"]],
-  ["in place", join(library, "rsync-in-place"), ["-lptgosD", "--no-whole-file"]],
-])("rsync's own passes, %s as the wrapper hands them on", async (how, rsync, archive) => {
+  ["with the default options", ["-lptgosWD"]],
+  ["in place", ["-lptgosD", "--no-whole-file"]],
+])("rsync's own passes, %s as the wrapper hands them on", async (how, archive) => {
   const given = [...archive, ...defaults.rsyncOptions, "-r"];
   const script = `use LsyncdAsCode::Pass; my %pass = LsyncdAsCode::Pass::for_rsync(@ARGV); print join ' ', @{ $pass{arguments} }`;
   const { stdout: options } = await run("perl", ["-I", library, "-e", script, "--", ...given]);
@@ -99,6 +99,8 @@ it.each([
   await host.shell(`for n in $(seq 300); do echo "root only $n" >outside/$n; echo "mail $n" >source/mail/$n; done
     chmod 600 outside/*; chown -R 65534:65534 source`);
   await attacked(() =>
-    host.shell(`rm -rf target/mail || true; timeout 5 ${rsync} ${options} source/ target/ >/dev/null 2>&1 || true`),
+    host.shell(
+      `rm -rf target/mail || true; timeout 5 ${library}/volume-rsync ${options} source/ target/ >/dev/null 2>&1 || true`,
+    ),
   );
 });

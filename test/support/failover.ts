@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -68,11 +69,16 @@ END
     const [command = program, ...rest] = [...before, program, ...args];
     const { code, stdout, stderr } = await run(command, rest, {
       allowFailure: true,
-      env: { ...this.env, ...env },
+      env: { ...this.env, ...this.otherRsync(), ...env },
       // In its own process group, so that the group can be killed.
       detached: true,
     });
     return { code, text: stdout + stderr };
+  }
+
+  /** A program of the folder takes the place of rsync too. */
+  private otherRsync(): Record<string, string> {
+    return existsSync(this.at("bin/rsync")) ? { LSYNCD_RSYNC: this.at("bin/rsync") } : {};
   }
 
   /** The state as recorded in each place. */

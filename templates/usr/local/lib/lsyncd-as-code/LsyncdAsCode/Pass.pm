@@ -5,6 +5,7 @@ use warnings;
 use Fcntl qw(O_CREAT O_EXCL O_WRONLY);
 use LsyncdAsCode::Disk qw(write_fault);
 use LsyncdAsCode::Itemize ();
+use LsyncdAsCode::Modes qw(exec_rsync);
 use LsyncdAsCode::Overlong ();
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Private qw(excludes is_private);
@@ -72,7 +73,7 @@ sub for_rsync {
     # rsync deletes nothing: neither with --delete nor, where a directory became something else, with --force.
     my @arguments = grep { $_ !~ /\A--(?:ignore-errors|force|delete(?:-(?:before|during|delay|after))?)\z/ } @_;
     # In place rsync opens a file by its path, and follows a link that the application's user has just put there: as root, out of the
-    # volume. Whole files are written beside their place and renamed, which costs no more; parts of one need it, and rsync-in-place
+    # volume. Whole files are written beside their place and renamed, which costs no more; parts of one need it, and volume-rsync
     # keeps that in the volume.
     @arguments = grep { $_ ne '--inplace' } @arguments unless grep { $_ eq '--no-whole-file' } @arguments;
     unshift @arguments, '--modify-window=-1' unless grep { /^--modify-window=/ } @arguments;
@@ -230,7 +231,9 @@ sub mirror {
         # Another Perl would first read what this one has read.
         leave(LsyncdAsCode::Call::main(OUR_COPIER, @with)) if $self->{copier} eq OUR_COPIER;
         my @command = ($self->{copier}, $self->{copier} eq $self->{rsync} ? $self->anchored(@with) : @with);
-        exec { $command[0] } @command or do { warn "cannot run $command[0]: $!\n"; leave(GIVE_UP) };
+        exec_rsync(@command);
+        warn "cannot run $command[0]: $!\n";
+        leave(GIVE_UP);
     }
     close $read;
     local $SIG{PIPE} = 'IGNORE';

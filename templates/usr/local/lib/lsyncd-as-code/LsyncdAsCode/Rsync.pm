@@ -3,6 +3,7 @@ package LsyncdAsCode::Rsync;
 use strict;
 use warnings;
 use LsyncdAsCode::Itemize ();
+use LsyncdAsCode::Modes   qw(exec_rsync);
 use LsyncdAsCode::State   qw(setting);
 use LsyncdAsCode::System  qw(leave);
 use Exporter qw(import);
@@ -26,8 +27,8 @@ sub run_rsync {
         # The caller holds both directories open; rsync gets these handles, whatever is mounted at their paths now.
         my @with = @$arguments;
         splice @with, -2, 2, split /\n/, $ENV{LSYNCD_ROOTS} if $ENV{LSYNCD_ROOTS};
-        my $rsync = setting('rsync_program');
-        exec { $rsync } $rsync, @with or leave(TRY_AGAIN);
+        exec_rsync(setting('rsync_program'), @with);
+        leave(TRY_AGAIN);
     }
     close $from_parent;
     close $to_parent if $want_output;

@@ -3,15 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { run } from "../../toolchain/run";
 import { library } from "../support/host-settings";
+import { writeSettings } from "../../tools/torture/settings";
 import { installTime, needPrograms } from "../support/programs";
 
-// rsync where it writes in place: the kernel confines it to the target. A user who swaps names: hostile-user.
+// rsync on volumes that a user can change: it sets no mode by a path, and where it writes in place, the kernel confines it to the target.
+// A user who swaps names: hostile-user.
 
-const program = join(library, "rsync-in-place");
+const program = join(library, "volume-rsync");
 const inPlace = ["-aH", "--modify-window=-1", "--inplace", "--no-whole-file"];
 let folder: string;
 
-beforeAll(() => needPrograms("rsync"), installTime);
+beforeAll(() => needPrograms("rsync", "strace"), installTime);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-in-place-"));
   await shell("mkdir source target outside; echo mine >outside/file; chmod 755 .");
@@ -82,6 +84,46 @@ it("a comparison, and a pass that is not in place, are rsync's as they are", asy
   const said = `echo "$@"`;
   expect((await confined(said, "--inplace", "--dry-run")).text).toBe("--inplace --dry-run source/ target/\n");
   expect((await confined(said, "-a")).text).toBe("-a source/ target/\n");
+});
+
+// rsync 3.5 sets a link's mode by its path. strace shows how the C library would do it: by a handle that only names the file.
+describe("the mode of a link is not set, by", () => {
+  const traced = async (command: string) => {
+    await shell(`mkdir -p source/d; echo x >source/d/file; chmod 640 source/d/file; chmod 711 source/d; ln -s file source/d/link; ln -s x source/top
+      python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("source/d/socket")'; mkdir bin
+      printf '#!/bin/sh\necho IUsed; echo 1000\n' >bin/df; chmod +x bin/df`);
+    await writeSettings(join(folder, "settings"), {
+      ...{ source: join(folder, "source"), target: join(folder, "target"), deletionLimit: 1e8 },
+      ...{ sqliteStateDirectory: join(folder, "state"), state: join(folder, "marks") },
+      copyProgram: command.startsWith("copier") ? join(library, "sqlite-copier") : "/usr/bin/rsync",
+    });
+    const env = { LSYNCD_SETTINGS: join(folder, "settings"), PATH: `${folder}/bin:${process.env.PATH ?? ""}` };
+    const trace = "strace -f --seccomp-bpf -o trace -e trace=openat,chmod,fchmodat";
+    const { code, text } = await shell(
+      `${trace} ${command.replace("copier ", "")} $PWD/source/ $PWD/target/ 2>&1`,
+      env,
+    );
+    const made = await shell("cd target; stat -c '%A %n' d d/file d/socket d/link top; readlink d/link top");
+    const calls = (await shell("cat trace")).text.split("\n");
+    return { code, text, made: made.text, calls };
+  };
+  const byName = /O_NOFOLLOW\|O_CLOEXEC\|O_PATH\) += \d|^\d+ +chmod\(/;
+  const wrapper = join(library, "rsync-wrapper");
+
+  it.each([
+    ["rsync alone, to compare", "rsync -lptgosWD --no-perms -r", true],
+    ["volume-rsync", `${program} -lptgosWD --no-perms -r`, false],
+    ["volume-rsync in place", `${program} -lptgosD --inplace --no-whole-file --no-perms -r`, false],
+    ["a pass of the wrapper", `${wrapper} -lptgosWD --no-perms -r`, false],
+    ["a pass of the copier", `copier ${wrapper} -lptgosWD --no-perms -r`, false],
+  ])("%s", async (_, command, sets) => {
+    const { code, text, made, calls } = await traced(command);
+    expect([code, text]).toEqual([0, ""]);
+    expect(made).toBe(
+      "drwx--x--x d\n-rw-r----- d/file\nsrwxr-xr-x d/socket\nlrwxrwxrwx d/link\nlrwxrwxrwx top\nfile\nx\n",
+    );
+    expect(calls.some((call) => byName.test(call))).toBe(sets);
+  });
 });
 
 it("writes nothing in place where the kernel cannot confine it", async () => {
