@@ -16,7 +16,7 @@ export interface Beside {
   lag: { count: number; median: number; p99: number; worst: number };
   /** Share of one core. */
   cpu: number;
-  /** Megabytes of private memory of its programs, at most. */
+  /** Megabytes of resident memory of its programs, at most. */
   memory: number;
   /** Of so many databases that were committed to, the copies that SQLite opened without a fault, as it ended. */
   copies: number;

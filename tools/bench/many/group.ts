@@ -4,25 +4,28 @@ import { existsSync, mkdirSync, readFileSync, rmdirSync } from "node:fs";
 export class Group {
   private constructor(
     private readonly folder: string,
-    private readonly first: boolean,
+    /** The folder of its memory: with version 1 of control groups another one. */
+    private readonly accounts: string,
   ) {}
 
   /** Makes one; needs root. */
   static make(name: string): Group {
     const first = existsSync("/sys/fs/cgroup/cpuacct");
     const folder = `/sys/fs/cgroup/${first ? "cpuacct/" : ""}${name}`;
-    mkdirSync(folder, { recursive: true });
-    return new Group(folder, first);
+    const accounts = `/sys/fs/cgroup/${first ? "memory/" : ""}${name}`;
+    for (const each of [folder, accounts]) mkdirSync(each, { recursive: true });
+    return new Group(folder, accounts);
   }
 
   /** The words before a command that start it in the group. */
   get through(): string[] {
-    return ["sh", "-c", `echo $$ >'${this.folder}/cgroup.procs' && exec "$@"`, "sh"];
+    const enter = [this.folder, this.accounts].map((folder) => `echo $$ >'${folder}/cgroup.procs'`);
+    return ["sh", "-c", `${enter.join(" && ")} && exec "$@"`, "sh"];
   }
 
   /** Seconds of CPU so far. */
   cpu(): number {
-    if (this.first) return Number(readFileSync(`${this.folder}/cpuacct.usage`, "latin1")) / 1e9;
+    if (this.accounts !== this.folder) return Number(readFileSync(`${this.folder}/cpuacct.usage`, "latin1")) / 1e9;
     return Number(/^usage_usec (\d+)/m.exec(readFileSync(`${this.folder}/cpu.stat`, "latin1"))?.[1]) / 1e6;
   }
 
@@ -31,7 +34,7 @@ export class Group {
     return readFileSync(`${this.folder}/cgroup.procs`, "latin1").split("\n").filter(Boolean).map(Number);
   }
 
-  /** Megabytes of private memory of the processes in it now, by the name of the program. */
+  /** Megabytes of resident memory of the processes in it now, by the name of the program. */
   memory(): Map<string, number> {
     const found = new Map<string, number>();
     for (const pid of this.pids()) {
@@ -47,12 +50,23 @@ export class Group {
     return found;
   }
 
+  /** Megabytes of memory that the kernel uses for its processes now; undefined where it does not count them. */
+  kernel(): number | undefined {
+    const first = `${this.accounts}/memory.kmem.usage_in_bytes`;
+    if (existsSync(first)) return Number(readFileSync(first, "latin1")) / 1e6;
+    const second = `${this.accounts}/memory.stat`;
+    if (!existsSync(second)) return undefined;
+    const bytes = /^kernel (\d+)/m.exec(readFileSync(second, "latin1"))?.[1];
+    return bytes === undefined ? undefined : Number(bytes) / 1e6;
+  }
+
   /** Removes it, once nothing is in it. */
   remove(): void {
-    try {
-      rmdirSync(this.folder);
-    } catch {
-      // A process is still ending; an empty group costs nothing.
-    }
+    for (const folder of new Set([this.folder, this.accounts]))
+      try {
+        rmdirSync(folder);
+      } catch {
+        // A process is still ending; an empty group costs nothing.
+      }
   }
 }

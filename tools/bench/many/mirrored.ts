@@ -11,7 +11,7 @@ import type { Tools } from "../../torture/tools";
 import { say } from "../options";
 import { mountFor } from "./disk";
 import { Group } from "./group";
-import type { Directories, Many, Rate } from "./types";
+import type { Directories, Many, Memory, Rate } from "./types";
 
 /** The measurements for one number of databases. */
 export interface Wanted {
@@ -75,10 +75,11 @@ export async function mirrored(tools: Tools, wanted: Wanted): Promise<Many> {
 
     await disk(mirror.target);
     await cold();
-    const [began, cpu] = [performance.now(), group.cpu()];
+    const [began, cpu, watched] = [performance.now(), group.cpu(), watch(mirror, group)];
     mirror.start();
     await inSync(mirror);
-    found.first = { seconds: (performance.now() - began) / 1000, cpu: group.cpu() - cpu, rsync };
+    const { memory } = watched();
+    found.first = { seconds: (performance.now() - began) / 1000, cpu: group.cpu() - cpu, rsync, memory };
     await complete(mirror);
     say(
       `${number} in ${directories}: first pass ${found.first.seconds.toFixed(1)} s, rsync -a and a sync ${rsync.toFixed(1)} s`,
@@ -105,6 +106,9 @@ export async function mirrored(tools: Tools, wanted: Wanted): Promise<Many> {
       found.rates.push(rate);
       await inSync(mirror);
     }
+    await cold();
+    found.kernel = group.kernel();
+    say(`${number} in ${directories}: the kernel uses ${found.kernel?.toFixed(1) ?? "?"} MB`);
     return found;
   } finally {
     inOrder();
@@ -144,21 +148,32 @@ async function complete(mirror: Mirror): Promise<void> {
     throw new Error(`the mirror lacks ${lacking.length} files: ${lacking.slice(0, 3).join(", ")}`);
 }
 
+/** Looks once a second until the returned function is called, which looks once more and returns the most delays and memory. */
+function watch(mirror: Mirror, group: Group): () => { delays: number; memory: Memory } {
+  const most = { delays: 0, memory: { lsyncd: 0, copier: 0 } };
+  const look = (): void => {
+    const found = /There are (\d+) delays/.exec(mirror.status())?.[1];
+    most.delays = Math.max(most.delays, Number(found ?? 0));
+    const now = group.memory();
+    for (const name of ["lsyncd", "copier"] as const)
+      most.memory[name] = Math.max(most.memory[name], now.get(name) ?? 0);
+  };
+  const looking = setInterval(look, 1000);
+  return () => {
+    clearInterval(looking);
+    look();
+    return most;
+  };
+}
+
 async function commits(
   mirror: Mirror,
   group: Group,
   { number, directories, perSecond, seconds: lasting }: Wanted & { perSecond: number },
   calls: string,
 ): Promise<Rate> {
-  let [delays, lsyncd, copier] = [0, 0, 0];
   const rsyncs = (): number => (existsSync(calls) ? statSync(calls).size : 0);
-  const looking = setInterval(() => {
-    const found = /There are (\d+) delays/.exec(mirror.status())?.[1];
-    delays = Math.max(delays, Number(found ?? 0));
-    const memory = group.memory();
-    lsyncd = Math.max(lsyncd, memory.get("lsyncd") ?? 0);
-    copier = Math.max(copier, memory.get("copier") ?? 0);
-  }, 1000);
+  const watched = watch(mirror, group);
   const write = async (target: string, time: number): Promise<Written> => {
     const args = [script, "write", mirror.source, target, number, directories, perSecond, time].map(String);
     return JSON.parse((await run("python3", args)).stdout) as Written;
@@ -180,9 +195,9 @@ async function commits(
         mirror.thaw(stopped);
       }
     }
-    return { perSecond, seconds: took, ...written, alone, delays, ...used, memory: { lsyncd, copier } };
+    return { perSecond, seconds: took, ...written, alone, ...used, ...watched() };
   } finally {
-    clearInterval(looking);
+    watched();
   }
 }
 

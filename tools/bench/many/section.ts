@@ -30,7 +30,11 @@ export const manySection: Section = {
               ...[String(one.number), where(one)],
               ...[one.first.seconds, one.first.rsync, one.first.seconds / one.first.rsync].map(figure),
               ...[one.restart.seconds, one.restart.dryRun, one.restart.seconds / one.restart.dryRun].map(figure),
-              one.restart.dryDelete === undefined ? "–" : figure(one.restart.dryDelete),
+              ...[
+                one.restart.dryDelete,
+                one.first.memory && one.first.memory.lsyncd + one.first.memory.copier,
+                one.kernel,
+              ].map((value) => (value === undefined ? "–" : figure(value))),
             ],
           ]
         : [],
@@ -44,6 +48,7 @@ export const manySection: Section = {
           [
             ...["databases", "in", "first pass, s", "`rsync -a` and a sync, s", "ratio"],
             ...["start in sync, s", "`rsync -a --dry-run`, s", "ratio", "with `--delete`, s"],
+            ...["lsyncd and copier in the first pass, MB", "kernel, MB"],
           ],
           passes,
           2,

@@ -3,6 +3,12 @@ import type { Conditions } from "../results";
 /** How databases are spread: all in one directory, or over so many. */
 export type Directories = 1 | 256;
 
+/** Megabytes of resident memory, the most of a period. */
+export interface Memory {
+  lsyncd: number;
+  copier: number;
+}
+
 /** The cost of a period of commits. Seconds, milliseconds of a commit, megabytes. */
 export interface Rate {
   perSecond: number;
@@ -17,7 +23,7 @@ export interface Rate {
   /** Share of one core, of everything that mirrors. */
   cpu: number;
   rsyncs: number;
-  memory: { lsyncd: number; copier: number };
+  memory: Memory;
 }
 
 /**
@@ -29,9 +35,12 @@ export interface Many {
   number: number;
   directories: Directories;
   megabytes: number;
-  first?: { seconds: number; cpu: number; rsync: number };
+  /** `memory`: the most during it. */
+  first?: { seconds: number; cpu: number; rsync: number; memory?: Memory };
   restart?: { seconds: number; dryRun: number; dryDelete?: number };
   rates: Rate[];
+  /** Megabytes that the kernel uses for lsyncd and the copier after all that, without what it would free on demand. */
+  kernel?: number | undefined;
 }
 
 export interface ManyResults {
