@@ -111,7 +111,8 @@ const catalogue: (ManagedFile & {
     mode: "0644",
     restart: "none",
   },
-  { name: "modes", path: `${libDirectory}/LsyncdAsCode/Modes.pm`, mode: "0644", restart: "none" },
+  { name: "confined", path: `${libDirectory}/LsyncdAsCode/Confined.pm`, mode: "0644", restart: "none" },
+  { name: "no-links", path: `${libDirectory}/LsyncdAsCode/NoLinks.pm`, mode: "0644", restart: "none" },
   { name: "volume-rsync", path: paths.volumeRsync, mode: "0755", restart: "none" },
   ...[
     "Locks",

@@ -31,6 +31,7 @@ const packages = {
   ssh: "openssh-client",
   sshd: "openssh-server",
   "ssh-keygen": "openssh-client",
+  setfacl: "acl",
   strace: "strace",
   "systemd-analyze": "systemd",
   "systemd-escape": "systemd",

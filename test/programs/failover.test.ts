@@ -208,10 +208,11 @@ ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[os.uname().machine], 0)`
     await host.shell(`cat >bin/rsync <<'END'
 #!/bin/bash
 PATH=\${PATH#*:}
-case "$*" in *--dry-run*) ;; *) rsync "$@"; cd "\${0%/*}/.."; echo late >target/late; exit ;; esac
+case "$*" in *--dry-run*) ;; *) rsync "$@"; sleep 1; exit ;; esac
 exec rsync "$@"
 END
-      chmod +x bin/rsync`);
+      chmod +x bin/rsync
+      { until diff -rq source target; do sleep 0.05; done; echo late >target/late; } >/dev/null 2>&1 </dev/null &`);
     const { code, text } = await host.failover(["end", "--keep", "target"]);
     expect([code, text]).toEqual([2, expect.stringContaining("Files were changed during the copy")]);
     expect(await host.records()).toEqual(everywhere("restoring"));

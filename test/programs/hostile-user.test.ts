@@ -3,7 +3,7 @@ import { defaults } from "../../infra/config";
 import { run } from "../../toolchain/run";
 import { PretendedVolumes } from "../support/failover";
 import { library } from "../support/host-settings";
-import { outsideOf, underAttack } from "../support/hostile";
+import { asUser, outsideOf, underAttack, underTheft } from "../support/hostile";
 import { installTime, needPrograms } from "../support/programs";
 
 // An unprivileged user who owns every entry of both volumes, and swaps them in a loop while root works there. Nothing
@@ -103,4 +103,28 @@ it.each([
       `rm -rf target/mail || true; timeout 5 ${library}/volume-rsync ${options} source/ target/ >/dev/null 2>&1 || true`,
     ),
   );
+});
+
+// rsync makes a file as root, in a directory of the user's, and sets its owner and mode by its name.
+it.each([
+  ["rsync alone, to compare: a program with root's rights", "rsync -lptgosWD --no-perms -r --modify-window=-1", true],
+  ["a pass", `${library}/volume-rsync -lptgosWD --no-perms -r --modify-window=-1`, false],
+  ["a pass that mirrors modes", `${library}/volume-rsync -lptgosWD -r --modify-window=-1`, false],
+  ["a restore", `${library}/volume-rsync --archive --acls --xattrs --modify-window=-1`, false],
+])("a user who exchanges what rsync has just made gains: %s", async (_, rsync, gains) => {
+  await host.shell(
+    `for side in source target; do mkdir $side/m; cp /bin/true $side/m/evil; chown -R 65534:65534 $side/m; done`,
+  );
+  let gained = "";
+  const stolen = await underTheft(host.at("target/m"), async () => {
+    const end = Date.now() + (gains ? 60_000 : time);
+    while (Date.now() < end && !(gains && gained)) {
+      await host.shell(`${asUser} bash -c 'echo $RANDOM >>source/m/evil; rm -f target/m/evil target/m/.decoy; echo >target/m/.decoy
+          echo >target/m/evil; chmod 6755 source/m/evil target/m/evil; chmod 600 target/m/.decoy'
+        timeout 5 ${rsync} --exclude=.decoy source/m/ target/m/ >/dev/null 2>&1 || true`);
+      gained += await host.shell("find target \\( -uid 0 -perm -4000 -o -gid 0 -perm -2000 \\) -ls");
+    }
+  });
+  expect(stolen).toBeGreaterThan(0);
+  expect(gained !== "").toBe(gains);
 });

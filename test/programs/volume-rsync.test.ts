@@ -1,6 +1,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import path, { join } from "node:path";
 import { run } from "../../toolchain/run";
 import { library } from "../support/host-settings";
 import { writeSettings } from "../../tools/torture/settings";
@@ -13,7 +13,7 @@ const program = join(library, "volume-rsync");
 const inPlace = ["-aH", "--modify-window=-1", "--inplace", "--no-whole-file"];
 let folder: string;
 
-beforeAll(() => needPrograms("rsync", "strace"), installTime);
+beforeAll(() => needPrograms("rsync", "strace", "python3", "setfacl"), installTime);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-in-place-"));
   await shell("mkdir source target outside; echo mine >outside/file; chmod 755 .");
@@ -69,7 +69,7 @@ it.each([
   ).toBe(0);
   const { code, text } = await confined(command, "--inplace");
   expect(code).toBe(1);
-  expect(text).toMatch(/Permission denied|Invalid cross-device link/);
+  expect(text).toMatch(/Permission denied|Invalid cross-device link|Too many levels of symbolic links/);
   expect((await shell("cat outside/file; ls outside source")).text).toBe("mine\noutside:\nfile\n\nsource:\n");
 });
 
@@ -80,11 +80,75 @@ it("the target is written to", async () => {
   });
 });
 
-it("a comparison, and a pass that is not in place, are rsync's as they are", async () => {
-  const said = `echo "$@"`;
-  expect((await confined(said, "--inplace", "--dry-run")).text).toBe("--inplace --dry-run source/ target/\n");
-  expect((await confined(said, "-a")).text).toBe("-a source/ target/\n");
+it("a comparison is not confined, and a pass is, in place or not", async () => {
+  const said = `echo "$@"; echo x >../outside/file || true`;
+  expect((await confined(said, "--inplace", "--dry-run")).text).toMatch(
+    /^--chmod=Fu-s --filter=-x security.capability --inplace --dry-run \/proc\/self\/fd\/\d+\/ \.\/\n$/,
+  );
+  expect((await confined(said, "-a")).text).toMatch(
+    /^--chmod=Fu-s --filter=-x security.capability -a \/proc\/self\/fd\/\d+\/ \.\/\n.*Permission denied/,
+  );
 });
+
+describe("a pass is limited by the kernel:", () => {
+  it.each([
+    ["it reads nothing outside of the volumes", "cat ../outside/file", /Permission denied/],
+    ["it reads the source", `cat "\${@: -2:1}in"`, /^mine too\n$/],
+    ["it sets no set-user-ID bit", "touch file; chmod 4755 file", /Operation not permitted/],
+    ["it sets a set-group-ID bit", "touch file; chmod 2755 file; stat -c %A file", /^-rwxr-sr-x\n$/],
+    ["what it makes is in a group without rights", "touch file; stat -c %g file", /^65534\n$/],
+    [
+      "it gives a file no capabilities",
+      `touch file; PATH=/usr/bin; python3 -c "import os, struct; os.setxattr(\\"file\\", \\"security.capability\\", struct.pack(\\"<5I\\", 0x2000001, 128, 0, 0, 0))"`,
+      /Operation not permitted/,
+    ],
+    ["it follows no link of a volume", "ln -s ../target/. link; ls link/", /Too many levels of symbolic links/],
+    ["a link of a volume is a link", "ln -s there link; readlink link", /^there\n$/],
+  ])("%s", async (_, command, expected) => {
+    await shell("echo mine too >source/in");
+    expect((await confined(command, "-a")).text).toMatch(expected);
+  });
+
+  // Where rsync holds no handle of the directory it sets the ACL of a socket by its path, which also follows a link.
+  it("it sets no ACL by a path", async () => {
+    const deep = "d/".repeat(66);
+    await shell(`mkdir -p source/${deep} && cd source/${deep}
+      python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'; touch file; setfacl -m u:1234:rwx socket file`);
+    expect(await shell(`${program} -aAX source/ target/`)).toEqual({ code: 0, text: "" });
+    const acl = async (name: string) => (await shell(`getfacl -cn target/${deep}${name}`)).text;
+    expect(await acl("file")).toContain("user:1234:rwx");
+    expect(await acl("socket")).not.toContain("1234");
+    await shell("rm -rf target/*; rsync -aAX source/ target/");
+    expect(await acl("socket")).toContain("user:1234:rwx");
+  });
+});
+
+// rsync 3.5 looks for the target by its name, and that of a volume that is no longer mounted is the root's.
+it.each(["rsync-wrapper", "the copier"])(
+  "a target that is unmounted lazily is not replaced by another directory: %s",
+  async (copier) => {
+    const name = `lsyncd-as-code-${path.basename(folder)}`;
+    await shell(`mkdir source/${name}; echo x >source/${name}/file; mount -t tmpfs none target; mkdir run
+    printf '#!/bin/sh\necho IUsed; echo 1000; umount -l ${folder}/target' >other; chmod +x other; mkdir bin; mv other bin/df`);
+    try {
+      await writeSettings(join(folder, "settings"), {
+        ...{
+          source: join(folder, "source"),
+          target: join(folder, "target"),
+          state: join(folder, "run"),
+          deletionLimit: 1e8,
+        },
+        copyProgram: copier === "the copier" ? join(library, "sqlite-copier") : "/usr/bin/rsync",
+      });
+      const env = { LSYNCD_SETTINGS: join(folder, "settings"), PATH: `${folder}/bin:${process.env.PATH ?? ""}` };
+      const { text } = await shell(`${library}/rsync-wrapper -lptgosWD --no-perms -r $PWD/source/ $PWD/target/`, env);
+      expect(text).toContain("getcwd");
+      expect((await shell(`ls -d /${name} target/*`)).text).not.toMatch(/^\S*lsyncd-as-code/m);
+    } finally {
+      await shell(`mountpoint -q target && umount -l target; rm -rf /${name}`);
+    }
+  },
+);
 
 // rsync 3.5 sets a link's mode by its path. strace shows how the C library would do it: by a handle that only names the file.
 describe("the mode of a link is not set, by", () => {
@@ -137,5 +201,8 @@ it("writes nothing in place where the kernel cannot confine it", async () => {
     `printf '#!/bin/bash\\necho "$@"\\n' >other; chmod +x other; exec 0</; perl -e '${often}' ${program} --inplace -a source/ target/`,
     { LSYNCD_RSYNC: join(folder, "other") },
   );
-  expect([code, text]).toEqual([0, expect.stringMatching(/^-a \/proc\/self\/fd\/\d+\/ \.\/\n$/)]);
+  expect([code, text]).toEqual([
+    0,
+    expect.stringMatching(/^--chmod=Fu-s --filter=-x security.capability -a \/proc\/self\/fd\/\d+\/ \.\/\n$/),
+  ]);
 });

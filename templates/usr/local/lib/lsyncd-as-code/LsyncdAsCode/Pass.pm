@@ -3,9 +3,9 @@ package LsyncdAsCode::Pass;
 use strict;
 use warnings;
 use Fcntl qw(O_CREAT O_EXCL O_WRONLY);
+use LsyncdAsCode::Confined qw(exec_rsync);
 use LsyncdAsCode::Disk qw(write_fault);
 use LsyncdAsCode::Itemize ();
-use LsyncdAsCode::Modes qw(exec_rsync);
 use LsyncdAsCode::Overlong ();
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Private qw(excludes is_private);
@@ -136,9 +136,10 @@ sub hold_volumes {
         # lsyncd ends, and starts again when the guard finds that the disk works.
         if ($number == 1 && defined(my $fault = write_fault('target', $path, $handle))) { give_up($fault) }
         # rsync is led to the directory that was checked, not to its path: a lazy umount (umount -l) takes a volume from
-        # under a path at any moment, also under an open directory. The name is for rsync's messages.
+        # under a path at any moment, also under an open directory. The name is for rsync's messages, and leads each program that has
+        # inherited the handle to its own.
         unlink $root;
-        symlink "/proc/$$/fd/" . fileno($handle), $root or give_up("cannot make $root: $!");
+        symlink "/proc/self/fd/" . fileno($handle), $root or give_up("cannot make $root: $!");
     }
     $ENV{LSYNCD_ROOTS} = join "\n", map { "$_/" } @{ $self->{roots} };
     return;
@@ -190,7 +191,8 @@ sub ask {
         open STDERR, '>&', $errors or leave(1);
         $ENV{LC_ALL} = 'C';
         my @command = ($self->{rsync}, '--dry-run', '--delete', LsyncdAsCode::Itemize::options(0), $self->anchored($self->arguments));
-        exec { $command[0] } @command or leave(1);
+        exec_rsync(@command);
+        leave(1);
     }
     my @items;
     while (my $line = <$plan>) {

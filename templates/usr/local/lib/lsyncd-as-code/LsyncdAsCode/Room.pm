@@ -6,9 +6,10 @@ use warnings;
 use Errno ();
 use Fcntl qw(O_NOFOLLOW O_NONBLOCK O_WRONLY S_ISREG);
 use LsyncdAsCode::Beneath qw(open_beneath scratch_file);
-use LsyncdAsCode::Itemize ();
-use LsyncdAsCode::Paths   ();
-use LsyncdAsCode::System  qw(fd_path free_bytes fstat_ns leave number_of);
+use LsyncdAsCode::Confined qw(exec_rsync);
+use LsyncdAsCode::Itemize  ();
+use LsyncdAsCode::Paths    ();
+use LsyncdAsCode::System   qw(fd_path free_bytes fstat_ns leave number_of);
 
 use constant {
     # Bytes from which files are checked individually. If smaller ones do not fit, the volume is full.
@@ -214,7 +215,8 @@ sub planned {
     if ($child == 0) {
         open STDIN, '<', '/dev/null';
         my @command = ($pass->{rsync}, '--dry-run', LsyncdAsCode::Itemize::options(0), $self->arguments, $pass->anchored($pass->arguments));
-        exec { $command[0] } @command or leave(1);
+        exec_rsync(@command);
+        leave(1);
     }
     my @paths;
     while (my $line = <$plan>) {

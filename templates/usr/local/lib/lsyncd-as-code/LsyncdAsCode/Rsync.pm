@@ -2,10 +2,10 @@
 package LsyncdAsCode::Rsync;
 use strict;
 use warnings;
-use LsyncdAsCode::Itemize ();
-use LsyncdAsCode::Modes   qw(exec_rsync);
-use LsyncdAsCode::State   qw(setting);
-use LsyncdAsCode::System  qw(leave);
+use LsyncdAsCode::Confined qw(exec_rsync);
+use LsyncdAsCode::Itemize  ();
+use LsyncdAsCode::State    qw(setting);
+use LsyncdAsCode::System   qw(leave);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(plan transfer delete_missing run_rsync reads_input TRY_AGAIN);

@@ -3,7 +3,8 @@ package LsyncdAsCode::Verify::Files;
 use strict;
 use warnings;
 use POSIX ();
-use LsyncdAsCode::Itemize ();
+use LsyncdAsCode::Confined qw(exec_rsync);
+use LsyncdAsCode::Itemize  ();
 use LsyncdAsCode::Private qw(excludes);
 use LsyncdAsCode::State  qw(setting);
 use LsyncdAsCode::System qw(pause);
@@ -57,7 +58,8 @@ sub ask {
         open STDIN,  '<&', $list       or POSIX::_exit(127);
         open STDERR, '>&', $complaints or POSIX::_exit(127);
         $ENV{LC_ALL} = 'C';
-        exec { $rsync } $rsync, '--dry-run', @COMPARE, @$arguments, @roots or POSIX::_exit(127);
+        exec_rsync($rsync, '--dry-run', @COMPARE, @$arguments, @roots);
+        POSIX::_exit(127);
     }
     while (my $line = <$output>) {
         chomp $line;

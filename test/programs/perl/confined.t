@@ -1,8 +1,8 @@
-# From which version of rsync on LsyncdAsCode::Modes takes lchmod away: older ones set each mode with it.
+# From which version of rsync on LsyncdAsCode::Confined takes paths away: older ones use them for everything.
 use strict;
 use warnings;
 use File::Temp ();
-use LsyncdAsCode::Modes ();
+use LsyncdAsCode::Confined ();
 use Test::More;
 
 my $folder = File::Temp->newdir;
@@ -21,8 +21,8 @@ sub program {
 for (['3.2.7', 0], ['3.4.1', 0], ['3.4.4', 0], ['3.5.0', 1], ['3.5.1pre1', 1], ['3.10.0', 1], ['4.0.0', 1]) {
     my ($version, $has) = @$_;
     my $says = program("echo 'rsync  version $version  protocol version 31'; echo 'Copyright (C)'");
-    is(LsyncdAsCode::Modes::has_handles($says) ? 1 : 0, $has, "rsync $version");
+    is(LsyncdAsCode::Confined::has_handles($says) ? 1 : 0, $has, "rsync $version");
 }
-ok(!LsyncdAsCode::Modes::has_handles(program('echo openrsync: protocol version 29')), 'another program');
-ok(!LsyncdAsCode::Modes::has_handles(program('exit 1')), 'one that fails');
+ok(!LsyncdAsCode::Confined::has_handles(program('echo openrsync: protocol version 29')), 'another program');
+ok(!LsyncdAsCode::Confined::has_handles(program('exit 1')), 'one that fails');
 done_testing;

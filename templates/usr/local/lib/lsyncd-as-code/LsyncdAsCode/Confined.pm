@@ -1,0 +1,151 @@
+# Runs rsync as root on volumes whose names the application's user may exchange meanwhile. rsync 3.5 enters directories by handles, but
+# not always, and what it creates is root's until it has set the owner. So the kernel keeps it from the harm (docs/decisions/0012):
+#  - it writes below the target alone, and reads nothing but the volumes and what it needs to run (Landlock);
+#  - it sets no mode of a link and no attribute by a path, and makes no program set-user-ID (seccomp);
+#  - its group is nobody's, so a file that is set-group-ID before it has its group gives nothing;
+#  - it starts in the target, because it would look for that by its name, which after `umount -l` is another directory, or the root.
+package LsyncdAsCode::Confined;
+use strict;
+use warnings;
+use Config ();
+use Fcntl qw(F_SETFD O_DIRECTORY O_NOFOLLOW O_RDONLY);
+use LsyncdAsCode::Landlock qw(confine CHANGE READ);
+use LsyncdAsCode::System qw(number_of O_CLOEXEC);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(exec_rsync exec_confined RSYNC);
+
+use constant { RSYNC => '/usr/bin/rsync', NOBODY => 65534 };
+
+# Numbers of system calls, from the kernel's tables; the last three are the same on all machines.
+my %NUMBERS = (
+    x86_64 => { chmod => 90, fchmod => 91, fchmodat => 268, setxattr => 188, lsetxattr => 189, removexattr => 197, lremovexattr => 198 },
+    aarch64 => { fchmod => 52, fchmodat => 53, setxattr => 5, lsetxattr => 6, removexattr => 14, lremovexattr => 15 },
+);
+my $SYS = $NUMBERS{ $Config::Config{archname} =~ s/-.*//sr };
+use constant { FCHMODAT2 => 452, SETXATTRAT => 463, REMOVEXATTRAT => 466 };
+
+# Operations of prctl(2), and answers of a filter: allowed, an error (ENOSYS, EPERM), and nothing done but reported as done.
+use constant { SET_SECCOMP => 22, DROP_CAPABILITY => 24, SET_NO_NEW_PRIVS => 38, FILTER => 2, SETFCAP => 31, ALLOW => 0x7fff0000 };
+use constant { NO_SUCH_CALL => 0x50000 | 38, REFUSED => 0x50000 | 1, PRETENDED => 0x50000 };
+# Instructions of a filter, and where it finds a call's number and arguments.
+use constant { LOAD => 0x20, EQUAL => 0x15, BITS => 0x45, RETURN => 0x06, NUMBER => 0, FIRST => 16, SECOND => 24, THIRD => 32 };
+use constant { O_PATH => 1 << 21, AT_FDCWD => 0xffffff9c, SET_USER_ID => 04000 };
+
+# Paths that rsync and the C library read, apart from the volumes.
+my @READABLE = qw(
+    /usr /lib /lib64 /bin /etc/ld.so.cache /etc/ld.so.preload /etc/localtime /etc/passwd /etc/group /etc/nsswitch.conf
+    /dev/null /dev/urandom
+);
+
+# Runs rsync, or the program that is given in its place, instead of this process. Source and target are the last two arguments. Returns
+# only if that fails.
+sub exec_rsync {
+    my ($program, @arguments) = @_;
+    keep_open(@arguments[ -2, -1 ]);
+    return $program eq RSYNC ? exec_confined($program, @arguments) : exec { $program } $program, @arguments;
+}
+
+# A volume may be named by a link to one of our own handles (Pass.pm), which the program needs.
+my @kept;
+
+sub keep_open {
+    for my $path (@_) {
+        my ($number) = (readlink($path =~ s{/+\z}{}r) // '') =~ m{\A/proc/self/fd/(\d+)\z} or next;
+        open my $handle, '<&=', $number or next;
+        fcntl $handle, F_SETFD, 0;
+        push @kept, $handle;
+    }
+    return;
+}
+
+# Runs rsync with the limits above. A kernel that cannot confine it to the target lets it write nothing in place, because rsync would follow
+# a link there.
+sub exec_confined {
+    my ($rsync, @arguments) = @_;
+    my ($source, $target) = splice @arguments, -2;
+    sysopen my $from, $source, O_RDONLY | O_DIRECTORY or return;
+    sysopen my $to,   $target, O_RDONLY | O_DIRECTORY or return;
+    if ($source !~ m{\A/}) {
+        fcntl $from, F_SETFD, 0;
+        $source = '/proc/self/fd/' . fileno($from) . '/';
+    }
+    chdir $to or return;
+    if (!grep { $_ eq '--dry-run' } @arguments) {
+        my @refused = (set_user_id(), $rsync eq RSYNC && has_handles($rsync) ? by_path() : ());
+        @arguments = grep { $_ ne '--inplace' } @arguments unless limit_files($rsync, $from, $to, @arguments);
+        limit_calls(@refused);
+        ($), $() = (NOBODY . ' ' . NOBODY, NOBODY) if keeps_groups(@arguments);
+    }
+    # rsync does not ask for what is refused here, except for a file that is set-user-ID in the mirror.
+    return exec { $rsync } $rsync, '--chmod=Fu-s', '--filter=-x security.capability', @arguments, $source, './';
+}
+
+# Whether rsync reaches what it changes through handles, except links. Before 3.5 it uses paths.
+sub has_handles {
+    my ($rsync) = @_;
+    open my $said, '-|', $rsync, '--version' or return 0;
+    my ($major, $minor) = (readline($said) // '') =~ /\Arsync +version (\d+)[.](\d+)/;
+    close $said;
+    return defined $major && $major * 1000 + $minor >= 3005;
+}
+
+# Otherwise a file would keep the group of the process that has made it.
+sub keeps_groups {
+    my @arguments = @_;
+    return 0 if grep { /\A--no-(?:g|group)\z/ } @arguments;
+    return scalar grep { /\A(?:-[^-]*[ag].*|--archive|--group)\z/ } @arguments;
+}
+
+# Returns whether the kernel does that.
+sub limit_files {
+    my ($rsync, $from, $to, @arguments) = @_;
+    my @rules = ([ $from, READ ], [ $to, READ | CHANGE ]);
+    my %more = ((map { $_ => READ } $rsync, @READABLE), map { /\A--temp-dir=(.*)/s ? ($1 => READ | CHANGE) : () } @arguments);
+    for my $path (sort keys %more) {
+        sysopen my $handle, $path, O_PATH or next;
+        push @rules, [ $handle, $more{$path} ];
+    }
+    return confine(READ | CHANGE, @rules);
+}
+
+# A rule of a filter: what to answer to a system call whose arguments pass the checks, each an instruction, an offset and a value.
+sub rule {
+    my ($number, $answer, @checks) = @_;
+    my @rule = ([ LOAD, 0, 0, NUMBER ], [ EQUAL, 0, 0, $number ], (map { [ LOAD, 0, 0, $_->[1] ], [ $_->[0], 0, 0, $_->[2] ] } @checks), [ RETURN, 0, 0, $answer ]);
+    # A check that fails leads behind the rule.
+    for my $at (0 .. $#rule - 1) { $rule[$at][2] = $#rule - $at if $rule[$at][0] != LOAD }
+    return @rule;
+}
+
+# A file that is root's for a moment, because a user has moved it away before it got its owner, never becomes a program with root's rights.
+sub set_user_id {
+    my %mode = (fchmod => SECOND, chmod => SECOND, fchmodat => THIRD);
+    my @calls = ((map { [ $SYS->{$_}, $mode{$_} ] } grep { $SYS->{$_} } sort keys %mode), [ FCHMODAT2, THIRD ]);
+    return map { rule($_->[0], REFUSED, [ BITS, $_->[1], SET_USER_ID ]) } @calls;
+}
+
+# Calls that lead to a file by a path. The C library has two ways to set the mode of a link, fchmodat2 or a handle that only names the file.
+# rsync sets no attributes by a path but those of links and sockets.
+sub by_path {
+    my @at_path = ([ EQUAL, FIRST, AT_FDCWD ]);
+    return (
+        rule(number_of('openat'), NO_SUCH_CALL, @at_path, [ EQUAL, THIRD, O_PATH | O_NOFOLLOW | O_CLOEXEC ]),
+        rule(FCHMODAT2, NO_SUCH_CALL, @at_path),
+        (map { rule($SYS->{$_}, PRETENDED) } qw(setxattr lsetxattr removexattr lremovexattr)),
+        (map { rule($_, PRETENDED, @at_path) } SETXATTRAT, REMOVEXATTRAT),
+    );
+}
+
+# Also takes the right to give files capabilities: rsync reads a file's by its path, which may lead to another file.
+sub limit_calls {
+    my @program = (@_, [ RETURN, 0, 0, ALLOW ]);
+    my $filter = join '', map { pack 'S C C L', @$_ } @program;
+    my $header = pack 'S x6 P', scalar @program, $filter;
+    syscall number_of('prctl'), DROP_CAPABILITY, SETFCAP, 0, 0, 0;
+    syscall(number_of('prctl'), SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 or return;
+    syscall(number_of('prctl'), SET_SECCOMP, FILTER, $header, 0, 0);
+    return;
+}
+
+1;
