@@ -169,7 +169,9 @@ export async function cutVolumes(
       `for i in $(seq 100); do cryptsetup close ${mapper}; [ -e /dev/mapper/${mapper} ] || break; sleep 0.3; done`,
       `[ ! -e /dev/mapper/${mapper} ] || exit 1`,
     );
-  await on([...lines, "rm -rf /run/lsyncd-as-code"].join("\n"));
+  // An alert may still write there.
+  lines.push("for i in $(seq 100); do rm -rf /run/lsyncd-as-code && break; sleep 0.3; done");
+  await on(lines.join("\n"));
   for (const name of ["source", "target"] as const) await failDisk(host, name, "none");
   return answer;
 }
