@@ -32,6 +32,7 @@ const packages = {
   sshd: "openssh-server",
   "ssh-keygen": "openssh-client",
   setfacl: "acl",
+  setfattr: "attr",
   strace: "strace",
   "systemd-analyze": "systemd",
   "systemd-escape": "systemd",

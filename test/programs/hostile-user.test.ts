@@ -112,15 +112,16 @@ it.each([
   ["a pass that mirrors modes", `${library}/volume-rsync -lptgosWD -r --modify-window=-1`, false],
   ["a restore", `${library}/volume-rsync --archive --acls --xattrs --modify-window=-1`, false],
 ])("a user who exchanges what rsync has just made gains: %s", async (_, rsync, gains) => {
-  await host.shell(
-    `for side in source target; do mkdir $side/m; cp /bin/true $side/m/evil; chown -R 65534:65534 $side/m; done`,
-  );
+  // A file of root's that the user has moved into its directory, such as the monitor's probe, has root's group.
+  await host.shell(`for side in source target; do mkdir $side/m; cp /bin/true $side/m/evil; chown -R 65534:65534 $side/m; done
+    ${gains ? "" : "chown 0:0 source/m/evil"}`);
   let gained = "";
   const stolen = await underTheft(host.at("target/m"), async () => {
     const end = Date.now() + (gains ? 60_000 : time);
     while (Date.now() < end && !(gains && gained)) {
-      await host.shell(`${asUser} bash -c 'echo $RANDOM >>source/m/evil; rm -f target/m/evil target/m/.decoy; echo >target/m/.decoy
-          echo >target/m/evil; chmod 6755 source/m/evil target/m/evil; chmod 600 target/m/.decoy'
+      await host.shell(`mode=$((RANDOM % 2 ? 2755 : 4755)); echo $RANDOM >>source/m/evil; chmod $mode source/m/evil
+        mode=$mode ${asUser} bash -c 'rm -f target/m/evil target/m/.decoy; echo >target/m/.decoy
+          echo >target/m/evil; chmod $mode target/m/evil; chmod 600 target/m/.decoy'
         timeout 5 ${rsync} --exclude=.decoy source/m/ target/m/ >/dev/null 2>&1 || true`);
       gained += await host.shell("find target \\( -uid 0 -perm -4000 -o -gid 0 -perm -2000 \\) -ls");
     }

@@ -13,7 +13,7 @@ const program = join(library, "volume-rsync");
 const inPlace = ["-aH", "--modify-window=-1", "--inplace", "--no-whole-file"];
 let folder: string;
 
-beforeAll(() => needPrograms("rsync", "strace", "python3", "setfacl"), installTime);
+beforeAll(() => needPrograms("rsync", "strace", "python3", "setfacl", "setfattr"), installTime);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "lsyncd-as-code-in-place-"));
   await shell("mkdir source target outside; echo mine >outside/file; chmod 755 .");
@@ -83,10 +83,10 @@ it("the target is written to", async () => {
 it("a comparison is not confined, and a pass is, in place or not", async () => {
   const said = `echo "$@"; echo x >../outside/file || true`;
   expect((await confined(said, "--inplace", "--dry-run")).text).toMatch(
-    /^--chmod=Fu-s --filter=-x security.capability --inplace --dry-run \/proc\/self\/fd\/\d+\/ \.\/\n$/,
+    /^--chmod=u-s,Fg-s --filter=-x security.capability --filter=-x system.\* --inplace --dry-run \/proc\/self\/fd\/\d+\/ \.\/\n$/,
   );
   expect((await confined(said, "-a")).text).toMatch(
-    /^--chmod=Fu-s --filter=-x security.capability -a \/proc\/self\/fd\/\d+\/ \.\/\n.*Permission denied/,
+    /^--chmod=u-s,Fg-s --filter=-x security.capability --filter=-x system.\* -a \/proc\/self\/fd\/\d+\/ \.\/\n.*Permission denied/,
   );
 });
 
@@ -109,6 +109,47 @@ describe("a pass is limited by the kernel:", () => {
     expect((await confined(command, "-a")).text).toMatch(expected);
   });
 
+  it("a file of another group gets no set-group-ID bit where modes are those of the mirror", async () => {
+    const command = "touch file; chgrp 42 file; chmod 2755 file; stat -c %A file";
+    expect((await confined(command, "-a", "--no-perms")).text).toBe("-rwxr-xr-x\n");
+    expect((await confined(command, "-a")).text).toBe("-rwxr-sr-x\n");
+  });
+
+  it("a directory may have any bit, and keeps its set-group-ID bit where modes are mirrored", async () => {
+    await shell(
+      "mkdir -m 4755 source/user; mkdir -m 2775 source/group; chgrp 42 source/*; chmod 4755 source/user; chmod 2775 source/group",
+    );
+    expect(await shell(`${program} --archive --acls --xattrs source/ target/`)).toEqual({ code: 0, text: "" });
+    expect((await shell("stat -c %A target/*")).text).toBe("drwxrwsr-x\ndrwxr-xr-x\n");
+  });
+
+  it("it ends with the process that has started it", async () => {
+    await shell("head -c 20000000 /dev/zero >source/big");
+    const { text } =
+      await shell(`bash -c '${program} -a --bwlimit=1M source/ target/; true' & sleep 1; kill -9 $!; sleep 1
+      before=$(du -s target); sleep 1.5; [ "$before" != "$(du -s target)" ] || echo it has ended`);
+    expect(text).toContain("it has ended");
+  });
+
+  it("a volume cannot be unmounted while it is used", async () => {
+    await shell("mount -t tmpfs none target; head -c 20000000 /dev/zero >source/big");
+    try {
+      const { code, text } = await shell(`${program} -a --bwlimit=1M source/ target/ >/dev/null 2>&1 & pid=$!; sleep 1
+        umount target; code=$?; kill $pid; exit $code`);
+      expect([code, text]).toEqual([32, expect.stringContaining("target is busy")]);
+    } finally {
+      await shell("umount -l target");
+    }
+  });
+
+  it("--xattrs alone mirrors no ACL", async () => {
+    await shell("touch source/file; setfacl -m u:1234:rwx source/file; setfattr -n user.note -v kept source/file");
+    expect(await shell(`${program} -rt --xattrs source/ target/`)).toEqual({ code: 0, text: "" });
+    expect((await shell("getfacl -cn target/file; getfattr -d target/file")).text).toMatch(
+      /^(?![^]*1234)[^]*user\.note="kept"/,
+    );
+  });
+
   // Where rsync holds no handle of the directory it sets the ACL of a socket by its path, which also follows a link.
   it("it sets no ACL by a path", async () => {
     const deep = "d/".repeat(66);
@@ -121,6 +162,24 @@ describe("a pass is limited by the kernel:", () => {
     await shell("rm -rf target/*; rsync -aAX source/ target/");
     expect(await acl("socket")).toContain("user:1234:rwx");
   });
+});
+
+it("the copier's own rules, which are outside of the volumes, are read", async () => {
+  await shell(`mkdir -p source/d target/d/a.sqlite; touch target/d/a.sqlite/1
+    python3 -c "import sqlite3; sqlite3.connect('source/d/a.sqlite').execute('create table t (x)')"`);
+  await writeSettings(join(folder, "settings"), {
+    ...{ source: join(folder, "source"), target: join(folder, "target"), state: join(folder, "run") },
+    copyProgram: join(library, "sqlite-copier"),
+  });
+  const copier = `${library}/sqlite-copier -lptgosWD --no-perms --delete -r $PWD/source/ $PWD/target/`;
+  const { code, text } = await shell(
+    `${copier}; code=$?
+    for i in {1..50}; do if [ -s target/d/a.sqlite ]; then break; fi; sleep 0.1; done; stat -c %F target/d/a.sqlite; exit $code`,
+    {
+      LSYNCD_SETTINGS: join(folder, "settings"),
+    },
+  );
+  expect([code, text]).toEqual([0, "regular file\n"]);
 });
 
 // rsync 3.5 looks for the target by its name, and that of a volume that is no longer mounted is the root's.
@@ -203,6 +262,8 @@ it("writes nothing in place where the kernel cannot confine it", async () => {
   );
   expect([code, text]).toEqual([
     0,
-    expect.stringMatching(/^--chmod=Fu-s --filter=-x security.capability -a \/proc\/self\/fd\/\d+\/ \.\/\n$/),
+    expect.stringMatching(
+      /^--chmod=u-s,Fg-s --filter=-x security.capability --filter=-x system.\* -a \/proc\/self\/fd\/\d+\/ \.\/\n$/,
+    ),
   ]);
 });

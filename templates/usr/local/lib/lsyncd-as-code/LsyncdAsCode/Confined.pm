@@ -2,7 +2,7 @@
 # not always, and what it creates is root's until it has set the owner. So the kernel keeps it from the harm (docs/decisions/0012):
 #  - it writes below the target alone, and reads nothing but the volumes and what it needs to run (Landlock);
 #  - it sets no mode of a link and no attribute by a path, and makes no program set-user-ID (seccomp);
-#  - its group is nobody's, so a file that is set-group-ID before it has its group gives nothing;
+#  - its group is nobody's, and it has no right to make a file of another group set-group-ID;
 #  - it starts in the target, because it would look for that by its name, which after `umount -l` is another directory, or the root.
 package LsyncdAsCode::Confined;
 use strict;
@@ -26,7 +26,10 @@ my $SYS = $NUMBERS{ $Config::Config{archname} =~ s/-.*//sr };
 use constant { FCHMODAT2 => 452, SETXATTRAT => 463, REMOVEXATTRAT => 466 };
 
 # Operations of prctl(2), and answers of a filter: allowed, an error (ENOSYS, EPERM), and nothing done but reported as done.
-use constant { SET_SECCOMP => 22, DROP_CAPABILITY => 24, SET_NO_NEW_PRIVS => 38, FILTER => 2, SETFCAP => 31, ALLOW => 0x7fff0000 };
+use constant { SET_PDEATHSIG => 1, KILL => 9, SET_SECCOMP => 22, DROP_CAPABILITY => 24, SET_NO_NEW_PRIVS => 38, FILTER => 2 };
+# Capabilities: set-group-ID bits, dropping capabilities, file capabilities.
+use constant { FSETID => 4, SETPCAP => 8, SETFCAP => 31 };
+use constant { ALLOW => 0x7fff0000 };
 use constant { NO_SUCH_CALL => 0x50000 | 38, REFUSED => 0x50000 | 1, PRETENDED => 0x50000 };
 # Instructions of a filter, and where it finds a call's number and arguments.
 use constant { LOAD => 0x20, EQUAL => 0x15, BITS => 0x45, RETURN => 0x06, NUMBER => 0, FIRST => 16, SECOND => 24, THIRD => 32 };
@@ -74,11 +77,16 @@ sub exec_confined {
     if (!grep { $_ eq '--dry-run' } @arguments) {
         my @refused = (set_user_id(), $rsync eq RSYNC && has_handles($rsync) ? by_path() : ());
         @arguments = grep { $_ ne '--inplace' } @arguments unless limit_files($rsync, $from, $to, @arguments);
+        ($), $() = (NOBODY . ' ' . NOBODY, NOBODY) if preserves('g', 'group', @arguments);
+        # Where modes are mirrored, directories keep their set-group-ID bit. Otherwise a file has the mode that it has in the mirror.
+        drop(SETFCAP, preserves('p', 'perms', @arguments) ? () : FSETID, SETPCAP);
         limit_calls(@refused);
-        ($), $() = (NOBODY . ' ' . NOBODY, NOBODY) if keeps_groups(@arguments);
     }
-    # rsync does not ask for what is refused here, except for a file that is set-user-ID in the mirror.
-    return exec { $rsync } $rsync, '--chmod=Fu-s', '--filter=-x security.capability', @arguments, $source, './';
+    # Pass.pm sets this too, but the kernel forgets it when the group changes.
+    syscall number_of('prctl'), SET_PDEATHSIG, KILL, 0, 0, 0;
+    # rsync does not ask for what is refused here, except for a file that is set-user-ID in the mirror. With a filter for attributes it
+    # has none of its own.
+    return exec { $rsync } $rsync, '--chmod=u-s,Fg-s', map({ "--filter=-x $_" } 'security.capability', 'system.*'), @arguments, $source, './';
 }
 
 # Whether rsync reaches what it changes through handles, except links. Before 3.5 it uses paths.
@@ -90,18 +98,25 @@ sub has_handles {
     return defined $major && $major * 1000 + $minor >= 3005;
 }
 
-# Otherwise a file would keep the group of the process that has made it.
-sub keeps_groups {
-    my @arguments = @_;
-    return 0 if grep { /\A--no-(?:g|group)\z/ } @arguments;
-    return scalar grep { /\A(?:-[^-]*[ag].*|--archive|--group)\z/ } @arguments;
+# Whether rsync preserves something, by the letter and the word of its option: the last one counts.
+sub preserves {
+    my ($letter, $word, @arguments) = @_;
+    my $does = 0;
+    for my $argument (@arguments) {
+        if    ($argument =~ /\A(?:-(?!-)[^efBTM@]*[a$letter]|--(?:archive|$word)\z)/) { $does = 1 }
+        elsif ($argument =~ /\A--no-(?:$letter|$word)\z/) { $does = 0 }
+    }
+    return $does;
 }
+
+# Takes rights from this process and what it runs.
+sub drop { my @capabilities = @_; syscall number_of('prctl'), DROP_CAPABILITY, $_ + 0, 0, 0, 0 for @capabilities; return }
 
 # Returns whether the kernel does that.
 sub limit_files {
     my ($rsync, $from, $to, @arguments) = @_;
     my @rules = ([ $from, READ ], [ $to, READ | CHANGE ]);
-    my %more = ((map { $_ => READ } $rsync, @READABLE), map { /\A--temp-dir=(.*)/s ? ($1 => READ | CHANGE) : () } @arguments);
+    my %more = ((map { $_ => READ } $rsync, @READABLE), map { /\A--(temp-dir|exclude-from)=(\/.*)/s ? ($2 => $1 eq 'temp-dir' ? READ | CHANGE : READ) : () } @arguments);
     for my $path (sort keys %more) {
         sysopen my $handle, $path, O_PATH or next;
         push @rules, [ $handle, $more{$path} ];
@@ -137,12 +152,10 @@ sub by_path {
     );
 }
 
-# Also takes the right to give files capabilities: rsync reads a file's by its path, which may lead to another file.
 sub limit_calls {
     my @program = (@_, [ RETURN, 0, 0, ALLOW ]);
     my $filter = join '', map { pack 'S C C L', @$_ } @program;
     my $header = pack 'S x6 P', scalar @program, $filter;
-    syscall number_of('prctl'), DROP_CAPABILITY, SETFCAP, 0, 0, 0;
     syscall(number_of('prctl'), SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 or return;
     syscall(number_of('prctl'), SET_SECCOMP, FILTER, $header, 0, 0);
     return;

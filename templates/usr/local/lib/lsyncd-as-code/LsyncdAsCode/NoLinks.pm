@@ -4,12 +4,14 @@ package LsyncdAsCode::NoLinks;
 use strict;
 use warnings;
 use Config ();
+use LsyncdAsCode::System qw(number_of);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(follow_no_links);
 
 # Numbers of system calls, from the kernel's tables.
 my $SYS = { x86_64 => { unshare => 272, mount => 165 }, aarch64 => { unshare => 97, mount => 40 } }->{ $Config::Config{archname} =~ s/-.*//sr };
+use constant { READ_ONLY => 1, NOEXEC => 8, NOATIME => 1024, NODIRATIME => 2048 };
 use constant { NEW_MOUNTS => 0x20000, NOSUID => 2, NODEV => 4, REMOUNT => 32, NOSYMFOLLOW => 256, BIND => 4096, ALL_BELOW => 16384, PRIVATE => 1 << 18 };
 
 # Returns whether the kernel does that. A service that may not mount anything stays in its namespace.
@@ -17,9 +19,17 @@ sub follow_no_links {
     my @volumes = @_;
     return 0 if !$SYS || syscall($SYS->{unshare}, NEW_MOUNTS) != 0 || !mounted('none', '/', ALL_BELOW | PRIVATE);
     for my $volume (@volumes) {
-        mounted($volume, $volume, BIND) && mounted('none', $volume, REMOUNT | BIND | NOSYMFOLLOW | NOSUID | NODEV) or return 0;
+        my $flags = flags($volume);
+        mounted($volume, $volume, BIND) && mounted('none', $volume, REMOUNT | BIND | NOSYMFOLLOW | NOSUID | NODEV | $flags) or return 0;
     }
     return 1;
+}
+
+# Flags of a mount that a new one would not have: read-only, without programs, and how times of reading are kept (statfs(2)).
+sub flags {
+    my ($volume) = @_;
+    my $answer = "\0" x 120;
+    return syscall(number_of('statfs'), "$volume", $answer) == 0 ? unpack('x80 Q', $answer) & (READ_ONLY | NOEXEC | NOATIME | NODIRATIME) : 0;
 }
 
 sub mounted { my ($what, $where, $flags) = @_; return syscall($SYS->{mount}, "$what", "$where", 0, $flags, 0) == 0 }

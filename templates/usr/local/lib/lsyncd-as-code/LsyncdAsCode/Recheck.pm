@@ -44,7 +44,10 @@ sub compare {
 # Calls $each with every file whose content, owner or name changed since then. Reads only names and times.
 sub each_changed {
     my ($root, $since, $each) = @_;
-    open my $find, '-|', 'find', "$root/.", '-xdev', '-path', "$root/./" . LsyncdAsCode::Private::NAME, '-prune', '-o', '-type', 'f', '-newerct', "\@$since", '-printf', '%P\0'
+    opendir my $top, "$root/." or die "cannot open $root: $!\n";
+    # The root may be a link to a handle of this process.
+    my $at = "/proc/$$/fd/" . fileno($top) . '/.';
+    open my $find, '-|', 'find', $at, '-xdev', '-path', "$at/" . LsyncdAsCode::Private::NAME, '-prune', '-o', '-type', 'f', '-newerct', "\@$since", '-printf', '%P\0'
         or die "cannot run find: $!\n";
     local $/ = "\0";
     while (my $path = <$find>) { chomp $path; $each->($path) }

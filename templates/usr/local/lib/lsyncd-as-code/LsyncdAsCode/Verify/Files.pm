@@ -36,11 +36,16 @@ sub compare {
     return \%result;
 }
 
-# Whether a difference counts. The time of an entry without content of its own (link, device, special file) does not.
+# Whether a difference counts. The time of an entry without content of its own (link, device, special file) does not, and neither do its ACL,
+# of which the mode shows a part, and its attributes: rsync may not set them (LsyncdAsCode::Confined).
 sub counts {
     my ($item) = @_;
     return 0 if !$item->{changed};
-    return !($item->{type} =~ /[LDS]/ && $item->{action} eq 'none' && join(' ', keys %{ $item->{differs} }) eq 'time');
+    return 1 if $item->{type} !~ /[LDS]/ || $item->{action} ne 'none';
+    my %differs = %{ $item->{differs} };
+    delete @differs{qw(time xattr)};
+    delete $differs{perms} if delete $differs{acl};
+    return %differs ? 1 : 0;
 }
 
 # Runs rsync without letting it change anything, and hands each item over. Returns its exit code and what it complained about.
