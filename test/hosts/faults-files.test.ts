@@ -31,7 +31,7 @@ describe("the sandboxing of lsyncd's unit", () => {
     const { host } = d;
     await on(
       host,
-      `mkdir ${host.source}/kinds && cd ${host.source}/kinds && echo a >file && chown 1234:4321 file && chmod 2751 file
+      `mkdir ${host.source}/kinds && cd ${host.source}/kinds && echo a >file && chown 1234:4321 file && chmod 751 file
        echo b >private && chmod 600 private && ln -s file link && ln file hard && mknod char c 1 7 && mknod block b 7 200 && mkfifo pipe
        mkdir -m 1777 sticky && mkdir -m 2775 shared
        perl -e '
@@ -53,7 +53,7 @@ describe("the sandboxing of lsyncd's unit", () => {
       async () => `source:\n${await kinds(host.source)}\ntarget:\n${await kinds(host.target)}`,
     );
     const seen = await kinds(host.target);
-    expect(seen).toContain("./file -rwxr-s--x 1234 4321");
+    expect(seen).toContain("./file -rwxr-x--x 1234 4321");
     expect(seen).toContain("./shared drwxrwsr-x");
     expect(seen).toContain("./char crw-");
     expect(seen).toMatch(/user\.note 4 /);
@@ -62,12 +62,32 @@ describe("the sandboxing of lsyncd's unit", () => {
     await eventually(async () => !(await exists(`${host.target}/kinds`)));
   });
 
+  // test/programs/volume-rsync.test.ts shows what they do.
+  it("does not prevent the limits of rsync", async () => {
+    const { host } = d;
+    const filters = await on(host, "grep Seccomp_filters /proc/$(pgrep -x lsyncd)/status | cut -f 2");
+    const seen = await on(
+      host,
+      `head -c 60000000 /dev/zero >${host.source}/large
+       for i in $(seq 3000); do for pid in $(pgrep -x rsync); do
+         if status=$(cat /proc/$pid/status 2>/dev/null) && [[ $status =~ Gid:.65534 ]]; then grep -E '^(Gid|NoNewPrivs|Seccomp_filters|CapBnd)' <<<"$status"; exit; fi
+       done; done`,
+    );
+    expect(seen).toMatch(/^Gid:\t65534\t65534\t65534\t65534$/m);
+    expect(seen).toContain(`Seccomp_filters:\t${String(Number(filters) + 1)}`);
+    // Bit 8, the right to drop others, was used and dropped itself.
+    const bounding = BigInt(`0x${/^CapBnd:\t(.*)$/m.exec(seen)?.[1] ?? ""}`);
+    expect(bounding & (1n << 8n)).toBe(0n);
+    await on(host, `rm ${host.source}/large`);
+    await eventually(async () => !(await exists(`${host.target}/large`)));
+  });
+
   // A user could make another file's arrive with its own content (docs/decisions/0012-who-is-trusted.md).
-  it("mirrors no set-user-ID bit and no file capability", async () => {
+  it("mirrors no set-user-ID or set-group-ID bit of a file, and no file capability", async () => {
     const { host } = d;
     await on(
       host,
-      `cd ${host.source} && cp /bin/true program && chmod 4755 program
+      `cd ${host.source} && cp /bin/true program && chmod 6755 program
        perl -e '
          my ($path, $name, $value) = ("program", "security.capability", pack "V V V V V", 0x02000001, 0x400, 0, 0, 0);
          syscall(188, $path, $name, $value, 20, 0) == 0 or die "capability: $!"'`,
