@@ -112,6 +112,7 @@ const catalogue: (ManagedFile & {
     restart: "none",
   },
   { name: "confined", path: `${libDirectory}/LsyncdAsCode/Confined.pm`, mode: "0644", restart: "none" },
+  { name: "seccomp", path: `${libDirectory}/LsyncdAsCode/Seccomp.pm`, mode: "0644", restart: "none" },
   { name: "no-links", path: `${libDirectory}/LsyncdAsCode/NoLinks.pm`, mode: "0644", restart: "none" },
   { name: "volume-rsync", path: paths.volumeRsync, mode: "0755", restart: "none" },
   ...[

@@ -10,6 +10,7 @@ use warnings;
 use Config ();
 use Fcntl qw(F_SETFD O_DIRECTORY O_NOFOLLOW O_RDONLY);
 use LsyncdAsCode::Landlock qw(confine CHANGE READ);
+use LsyncdAsCode::Seccomp qw(rule limit_calls EQUAL BITS FIRST SECOND THIRD NO_SUCH_CALL REFUSED PRETENDED);
 use LsyncdAsCode::System qw(number_of O_CLOEXEC);
 use Exporter qw(import);
 
@@ -25,14 +26,8 @@ my %NUMBERS = (
 my $SYS = $NUMBERS{ $Config::Config{archname} =~ s/-.*//sr };
 use constant { FCHMODAT2 => 452, SETXATTRAT => 463, REMOVEXATTRAT => 466 };
 
-# Operations of prctl(2), and answers of a filter: allowed, an error (ENOSYS, EPERM), and nothing done but reported as done.
-use constant { SET_PDEATHSIG => 1, KILL => 9, SET_SECCOMP => 22, DROP_CAPABILITY => 24, SET_NO_NEW_PRIVS => 38, FILTER => 2 };
-# Capabilities: set-group-ID bits, dropping capabilities, file capabilities.
-use constant { FSETID => 4, SETPCAP => 8, SETFCAP => 31 };
-use constant { ALLOW => 0x7fff0000 };
-use constant { NO_SUCH_CALL => 0x50000 | 38, REFUSED => 0x50000 | 1, PRETENDED => 0x50000 };
-# Instructions of a filter, and where it finds a call's number and arguments.
-use constant { LOAD => 0x20, EQUAL => 0x15, BITS => 0x45, RETURN => 0x06, NUMBER => 0, FIRST => 16, SECOND => 24, THIRD => 32 };
+# Operations of prctl(2), the signal, and capabilities: set-group-ID bits, dropping capabilities, file capabilities.
+use constant { SET_PDEATHSIG => 1, DROP_CAPABILITY => 24, KILL => 9, FSETID => 4, SETPCAP => 8, SETFCAP => 31 };
 use constant { O_PATH => 1 << 21, AT_FDCWD => 0xffffff9c, SET_USER_ID => 04000 };
 
 # Paths that rsync and the C library read, apart from the volumes.
@@ -124,15 +119,6 @@ sub limit_files {
     return confine(READ | CHANGE, @rules);
 }
 
-# A rule of a filter: what to answer to a system call whose arguments pass the checks, each an instruction, an offset and a value.
-sub rule {
-    my ($number, $answer, @checks) = @_;
-    my @rule = ([ LOAD, 0, 0, NUMBER ], [ EQUAL, 0, 0, $number ], (map { [ LOAD, 0, 0, $_->[1] ], [ $_->[0], 0, 0, $_->[2] ] } @checks), [ RETURN, 0, 0, $answer ]);
-    # A check that fails leads behind the rule.
-    for my $at (0 .. $#rule - 1) { $rule[$at][2] = $#rule - $at if $rule[$at][0] != LOAD }
-    return @rule;
-}
-
 # A file that is root's for a moment, because a user has moved it away before it got its owner, never becomes a program with root's rights.
 sub set_user_id {
     my %mode = (fchmod => SECOND, chmod => SECOND, fchmodat => THIRD);
@@ -150,15 +136,6 @@ sub by_path {
         (map { rule($SYS->{$_}, PRETENDED) } qw(setxattr lsetxattr removexattr lremovexattr)),
         (map { rule($_, PRETENDED, @at_path) } SETXATTRAT, REMOVEXATTRAT),
     );
-}
-
-sub limit_calls {
-    my @program = (@_, [ RETURN, 0, 0, ALLOW ]);
-    my $filter = join '', map { pack 'S C C L', @$_ } @program;
-    my $header = pack 'S x6 P', scalar @program, $filter;
-    syscall(number_of('prctl'), SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 or return;
-    syscall(number_of('prctl'), SET_SECCOMP, FILTER, $header, 0, 0);
-    return;
 }
 
 1;
