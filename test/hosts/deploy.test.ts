@@ -131,11 +131,13 @@ describe("a second run", () => {
     ]);
     expect(await on(d.host, "grep delay /etc/lsyncd/lsyncd.conf.lua")).toContain("= 5,");
     expect(await mainPid()).not.toBe(before);
-    const wait = await on(
+    // lsyncd mirrors a change together with one that came before, such as the monitor's probe, but not each of three.
+    const waits = await on(
       d.host,
-      `touch ${d.host.source}/late; s=$(date +%s%N); until [ -e ${d.host.target}/late ]; do sleep 0.05; done; echo $((($(date +%s%N) - s) / 1000000))`,
+      `for i in 1 2 3; do touch ${d.host.source}/late$i; s=$(date +%s%N); until [ -e ${d.host.target}/late$i ]; do sleep 0.05; done
+         echo $((($(date +%s%N) - s) / 1000000)); done`,
     );
-    expect(Number(wait)).toBeGreaterThan(3000);
+    expect(Math.max(...waits.split("\n").map(Number))).toBeGreaterThan(3000);
     await d.configure({});
     succeeded(await d.stack.up());
   });
