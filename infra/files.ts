@@ -105,12 +105,7 @@ const catalogue: (ManagedFile & {
   { name: "lsyncd-log", path: paths.lsyncdLog, mode: "0644", restart: "lsyncd" },
   { name: "lsyncd-delays", path: paths.lsyncdDelays, mode: "0644", restart: "lsyncd" },
   { name: "mirror", path: paths.mirrorProgram, mode: "0755", restart: "none" },
-  {
-    name: "landlock",
-    path: `${libDirectory}/LsyncdAsCode/Landlock.pm`,
-    mode: "0644",
-    restart: "none",
-  },
+  { name: "landlock", path: `${libDirectory}/LsyncdAsCode/Landlock.pm`, mode: "0644", restart: "none" },
   { name: "confined", path: `${libDirectory}/LsyncdAsCode/Confined.pm`, mode: "0644", restart: "none" },
   { name: "seccomp", path: `${libDirectory}/LsyncdAsCode/Seccomp.pm`, mode: "0644", restart: "none" },
   { name: "no-links", path: `${libDirectory}/LsyncdAsCode/NoLinks.pm`, mode: "0644", restart: "none" },

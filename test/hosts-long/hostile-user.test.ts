@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { on, prepare, succeeded, type Deployment } from "../support/deployment";
 import { attempt, row } from "../support/faults";
-import { hostileProgram, theftProgram } from "../support/hostile";
+import { asUser, hostileProgram, theftProgram } from "../support/hostile";
 
 // An unprivileged user of a host who swaps the entries of both volumes in a loop, a minute for each program of root's that
 // works there. See hostile-user in test/programs for the same in seconds.
@@ -37,16 +37,15 @@ afterAll(() => d.remove());
 // First: the others may leave the mirror in use.
 it("a hostile user who exchanges what rsync has just made gains no rights of root", async () => {
   const { host } = d;
-  const user = "setpriv --reuid 65534 --regid 65534 --clear-groups";
   const gained = `find ${host.target}/m \\( -uid 0 -perm -4000 -o -gid 0 -perm -2000 \\) -ls >>/srv/gained`;
   const { output } = await attempt(
     host,
     `mkdir -p ${host.source}/m && cp /bin/true ${host.source}/m/evil && chown -R nobody:nogroup ${host.source}/m
      until [ -e ${host.target}/m/evil ]; do sleep 0.2; done
      : >/srv/gained
-     ${user} perl /srv/steal.pl ${host.target}/m >/srv/stolen & thief=$!
+     ${asUser} perl /srv/steal.pl ${host.target}/m >/srv/stolen & thief=$!
      end=$((SECONDS + ${String(seconds)})); while [ $SECONDS -lt $end ]; do
-       ${user} bash -c 'echo $RANDOM >>${host.source}/m/evil; cd ${host.target}/m; rm -f evil .decoy; echo | tee evil >.decoy; chmod 6755 ${host.source}/m/evil evil; chmod 600 .decoy' 2>/dev/null
+       ${asUser} bash -c 'echo $RANDOM >>${host.source}/m/evil; cd ${host.target}/m; rm -f evil .decoy; echo | tee evil >.decoy; chmod 6755 ${host.source}/m/evil evil; chmod 600 .decoy' 2>/dev/null
        sleep 1.5; ${gained}; done
      kill $thief; wait $thief; cat /srv/stolen /srv/gained`,
   );
@@ -72,7 +71,7 @@ it.each([
     (
       await attempt(
         host,
-        `setpriv --reuid 65534 --regid 65534 --clear-groups perl /srv/hostile.pl /srv/outside ${host.source} ${host.target} >/tmp/swaps &
+        `${asUser} perl /srv/hostile.pl /srv/outside ${host.source} ${host.target} >/tmp/swaps &
          end=$((SECONDS + ${String(seconds)})); while [ $SECONDS -lt $end ]; do { ${command}; } >/dev/null 2>&1; done; kill %1; wait; cat /tmp/swaps`,
       )
     ).output.trim(),

@@ -33,6 +33,20 @@ const confined = (command: string, ...options: string[]) =>
     },
   );
 
+/** Settings for the host's programs, and programs of the folder before others: the environment for them. */
+async function settings(copier: boolean): Promise<Record<string, string>> {
+  await writeSettings(join(folder, "settings"), {
+    ...{
+      source: join(folder, "source"),
+      target: join(folder, "target"),
+      state: join(folder, "run"),
+      deletionLimit: 1e8,
+    },
+    copyProgram: copier ? join(library, "sqlite-copier") : "/usr/bin/rsync",
+  });
+  return { LSYNCD_SETTINGS: join(folder, "settings"), PATH: `${folder}/bin:${process.env.PATH ?? ""}` };
+}
+
 it("mirrors files, links, hard links, FIFOs and directories, and changes a file in its place", async () => {
   await shell(
     `cd source; mkdir -p d/e; echo a >d/a; ln d/a b; ln -s a d/l; mkfifo d/f; head -c 3000000 /dev/urandom >big`,
@@ -167,17 +181,11 @@ describe("a pass is limited by the kernel:", () => {
 it("the copier's own rules, which are outside of the volumes, are read", async () => {
   await shell(`mkdir -p source/d target/d/a.sqlite; touch target/d/a.sqlite/1
     python3 -c "import sqlite3; sqlite3.connect('source/d/a.sqlite').execute('create table t (x)')"`);
-  await writeSettings(join(folder, "settings"), {
-    ...{ source: join(folder, "source"), target: join(folder, "target"), state: join(folder, "run") },
-    copyProgram: join(library, "sqlite-copier"),
-  });
   const copier = `${library}/sqlite-copier -lptgosWD --no-perms --delete -r $PWD/source/ $PWD/target/`;
   const { code, text } = await shell(
     `${copier}; code=$?
     for i in {1..50}; do if [ -s target/d/a.sqlite ]; then break; fi; sleep 0.1; done; stat -c %F target/d/a.sqlite; exit $code`,
-    {
-      LSYNCD_SETTINGS: join(folder, "settings"),
-    },
+    await settings(true),
   );
   expect([code, text]).toEqual([0, "regular file\n"]);
 });
@@ -190,16 +198,7 @@ it.each(["rsync-wrapper", "the copier"])(
     await shell(`mkdir source/${name}; echo x >source/${name}/file; mount -t tmpfs none target; mkdir run
     printf '#!/bin/sh\necho IUsed; echo 1000; umount -l ${folder}/target' >other; chmod +x other; mkdir bin; mv other bin/df`);
     try {
-      await writeSettings(join(folder, "settings"), {
-        ...{
-          source: join(folder, "source"),
-          target: join(folder, "target"),
-          state: join(folder, "run"),
-          deletionLimit: 1e8,
-        },
-        copyProgram: copier === "the copier" ? join(library, "sqlite-copier") : "/usr/bin/rsync",
-      });
-      const env = { LSYNCD_SETTINGS: join(folder, "settings"), PATH: `${folder}/bin:${process.env.PATH ?? ""}` };
+      const env = await settings(copier === "the copier");
       const { text } = await shell(`${library}/rsync-wrapper -lptgosWD --no-perms -r $PWD/source/ $PWD/target/`, env);
       expect(text).toContain("getcwd");
       expect((await shell(`ls -d /${name} target/*`)).text).not.toMatch(/^\S*lsyncd-as-code/m);
@@ -215,12 +214,7 @@ describe("the mode of a link is not set, by", () => {
     await shell(`mkdir -p source/d; echo x >source/d/file; chmod 640 source/d/file; chmod 711 source/d; ln -s file source/d/link; ln -s x source/top
       python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("source/d/socket")'; mkdir bin
       printf '#!/bin/sh\necho IUsed; echo 1000\n' >bin/df; chmod +x bin/df`);
-    await writeSettings(join(folder, "settings"), {
-      ...{ source: join(folder, "source"), target: join(folder, "target"), deletionLimit: 1e8 },
-      ...{ sqliteStateDirectory: join(folder, "state"), state: join(folder, "marks") },
-      copyProgram: command.startsWith("copier") ? join(library, "sqlite-copier") : "/usr/bin/rsync",
-    });
-    const env = { LSYNCD_SETTINGS: join(folder, "settings"), PATH: `${folder}/bin:${process.env.PATH ?? ""}` };
+    const env = await settings(command.startsWith("copier"));
     const trace = "strace -f --seccomp-bpf -o trace -e trace=openat,chmod,fchmodat";
     const { code, text } = await shell(
       `${trace} ${command.replace("copier ", "")} $PWD/source/ $PWD/target/ 2>&1`,
