@@ -1,4 +1,4 @@
--- A configuration for the real lsyncd: compares its own handling of changes with that of lsyncd-delays.lua, then ends.
+-- A configuration for the real lsyncd: compares its own calls of rsync with those that it makes with lsyncd-delays.lua, then ends.
 -- PROGRAM, SEED, HISTORIES and MODE come from the environment. Prints the outcome.
 
 local program, seed, mode = os.getenv("PROGRAM"), tonumber(os.getenv("SEED")), os.getenv("MODE")
@@ -11,32 +11,50 @@ local function used(by, wanted)
     end
 end
 local Sync = used(used(sync, "Syncs").add, "Sync")
-local Combiner = used(used(Sync.new, "delay"), "Combiner")
+local Delay = used(used(Sync.new, "delay"), "Delay")
+
+-- What the program replaces, as lsyncd has it; `use` puts these or others in place.
+local function functions() return { queue = Queue.new, sync = Sync.new, change = Delay.new } end
+local function use(these) Queue.new, Sync.new, Delay.new = these.queue, these.sync, these.change end
+local as_it_is = functions()
 
 -- The names in each directory, for lsyncd's look into a new one.
-used(used(Sync.new, "delay"), "lsyncd").readdir = function(path)
+local core = used(used(Sync.new, "delay"), "lsyncd")
+core.readdir = function(path)
     local _, depth = path:gsub("/", "")
     if depth > 6 then return {} end
     return { a = false, b = true, ["a\n"] = false }
 end
 
-local function make(again, more)
-    local config = { source = "/source/", delay = 1, name = "s", maxProcesses = 3, maxDelays = 1000, collect = function() return again() end }
-    for name, value in pairs(more or {}) do config[name] = value end
-    return Sync.new(config)
+-- The time, as lsyncd has it.
+local clock, collect = now(), used(as_it_is.sync, "collect")
+for index = 1, 255 do
+    local name = debug.getupvalue(collect, index)
+    if name == "now" then debug.setupvalue(collect, index, function() return clock end) end
+    if name == nil then break end
 end
 
-local function state(of)
-    local lines = {}
-    for position, change in of.delays:qpairs() do
-        local blocks = {}
-        for _, blocked in ipairs(change.blocks or {}) do blocks[#blocks + 1] = blocked.etype .. blocked.path .. tostring(blocked.dpos) end
-        lines[#lines + 1] = table.concat({
-            position, change.etype, change.path, tostring(change.path2), change.status, tostring(change.dpos), math.type(change.alarm) and change.alarm or type(change.alarm),
-            table.concat(blocks, ","),
-        }, " ")
+-- Calls of rsync are recorded instead: "init" for a full pass, otherwise the paths of the list.
+local called
+used(spawn, "lsyncd").exec = function(_, first, list)
+    local paths = {}
+    if first == "<" then
+        for path in list:gmatch("[^\0]+") do paths[#paths + 1] = path end
+        table.sort(paths)
     end
-    return table.concat(lines, "\n")
+    called[#called + 1] = first == "<" and table.concat(paths, "\0") or "init"
+    return #called
+end
+
+-- As lsyncd makes it for default.rsync. again() returns whether a process failed.
+local function make(again, more)
+    local config = {
+        source = "/source/", target = "/target/", delay = 1, name = "s", maxProcesses = 1, maxDelays = 1000, delete = true,
+        rsync = { binary = "rsync", _computed = {} }, action = default.rsync.action, init = default.rsync.init,
+        collect = function() return again() end,
+    }
+    for name, value in pairs(more or {}) do config[name] = value end
+    return Sync.new(config)
 end
 
 local names = { "a", "b", "c", "ab", "a\n", "", "a b", "\255", "Delete" }
@@ -47,28 +65,22 @@ local function path(directory)
     return table.concat(parts, "/") .. (directory and "/" or "")
 end
 
--- One change, a full pass, the start of a process or its end; returns what does it to a sync.
-local function step(time)
+-- One change, the time for a process or its end; returns what does it to a sync.
+local function step()
     local what = math.random(100)
-    if what == 1 then return function(of) of:addInitDelay() end end
-    if what == 2 then return function(of) of:addBlanketDelay() end end
-    local process = math.random(3)
-    if what <= 10 then
-        local alone = math.random(3) == 1
+    if what <= 20 then return function(of) of:invokeActions(clock + 4) end end
+    if what <= 30 then
         return function(of)
-            local list = of:getDelays(nil)
-            list.sync = nil
-            if #list == 0 or of.processes[process] then return end
-            if alone then list = { list[#list] } end
-            for _, change in ipairs(list) do change:setActive() end
-            of.processes[process] = alone and list[1] or list
+            for process in of.processes:walk() do
+                of:collect(process, 0)
+                break
+            end
         end
     end
-    if what <= 20 then return function(of) of:collect(process, 0) end end
     local directory = math.random(4) == 1
     local kinds = { "Create", "Modify", "Modify", "Attrib", "Delete", "Delete", "Move" }
     local kind, from, to = kinds[math.random(#kinds)], path(directory), path(directory)
-    return function(of) of:delay(kind, time, from, kind == "Move" and to or nil) end
+    return function(of) of:delay(kind, clock, from, kind == "Move" and to or nil) end
 end
 
 -- Returns whether the index counts exactly the changes that wait, so that it never grows beyond them.
@@ -80,36 +92,67 @@ local function counted(of)
     return live == waiting
 end
 
+-- The paths of one call that another lacks.
+local function lacking(one, other)
+    local has, lacks = {}, ""
+    for path in other:gmatch("[^\0]+") do has[path] = true end
+    for path in one:gmatch("[^\0]+") do lacks = lacks .. (has[path] and "" or " " .. path) end
+    return lacks
+end
+
 local function histories()
-    local count = 0
+    local count, compared = 0, 0
     for number = seed, seed + tonumber(os.getenv("HISTORIES")) - 1 do
         math.randomseed(number)
-        local rc
+        -- With failed calls, lsyncd's own rule may move a change that waits for its retry by a second.
+        local fails, rc = math.random(2) == 1, nil
         local again = function() return rc end
-        local config = { onMove = math.random(3) == 1, exclude = math.random(3) == 1 and { "a b" } or nil }
-        local by_itself, faster = make(again, config), nil
-        local new_queue = Queue.new
+        local config = { exclude = math.random(3) == 1 and { "a b" } or nil }
+        use(as_it_is)
+        local itself = { sync = make(again, config), calls = {} }
         assert(dofile(program))
-        faster = make(again, config)
-        Queue.new = new_queue
-        for time = 1, 120 do
-            rc = math.random(3) == 1 and "again" or nil
-            local change = step(time)
-            -- The end of a process whose change was replaced meanwhile is an error in lsyncd.
-            local said, says = { pcall(change, by_itself) }, { pcall(change, faster) }
+        itself.functions = as_it_is
+        local faster = { sync = make(again, config), calls = {}, functions = functions() }
+
+        -- Returns how the two differ after both did this, or nil.
+        local function both(change)
             count = count + 1
-            local expected, found = state(by_itself) .. tostring(said[2]), state(faster) .. tostring(says[2])
-            if expected ~= found then
-                print("history " .. number .. ", step " .. time .. "\nlsyncd:\n" .. expected .. "\nfaster:\n" .. found)
+            local says = {}
+            for _, one in ipairs({ itself, faster }) do
+                use(one.functions)
+                called = one.calls
+                local _, error = pcall(change, one.sync)
+                says[#says + 1] = tostring(error)
+            end
+            if says[1] ~= says[2] then return says[1] .. " and " .. says[2] end
+            local due, faster_due = itself.sync:getAlarm(), faster.sync:getAlarm()
+            if type(due) ~= type(faster_due) or not fails and type(due) ~= "boolean" and faster_due > due then return "due " .. tostring(due) .. " and " .. tostring(faster_due) end
+            local last = #itself.calls
+            if last ~= #faster.calls then return last .. " and " .. #faster.calls .. " calls" end
+            if itself.calls[last] ~= faster.calls[last] then
+                return "call " .. last .. " lacks" .. lacking(itself.calls[last], faster.calls[last]) .. ", and has besides" .. lacking(faster.calls[last], itself.calls[last])
+            end
+        end
+
+        -- lsyncd begins with a full pass.
+        both(function(of) of:addInitDelay() end)
+        for time = 2, 160 do
+            rc = fails and math.random(3) == 1 and "again" or nil
+            -- All that waits is due before the next step.
+            clock = clock + 5
+            local differ = both(step())
+            if differ then
+                print("history " .. number .. ", step " .. time .. ": " .. differ)
                 return
             end
         end
-        if not counted(faster) then
+        if not counted(faster.sync) then
             print("history " .. number .. ": the index counts other changes than those that wait")
             return
         end
+        compared = compared + #itself.calls
     end
-    print("equal after " .. count .. " steps")
+    print("equal after " .. count .. " steps and " .. compared .. " calls")
 end
 
 -- Ways to change much, for so many rounds: what writes files, many or a few again and again, makes and removes locks, or touches a directory.
@@ -130,24 +173,23 @@ local workloads = {
     touch = function(one, round) one:delay("Modify", round, "/d/" .. round % 50) one:delay("Attrib", round, "/d/") end,
 }
 
--- Prints how often lsyncd looks at a waiting change, and how much memory it has in the end, in kB.
+-- Prints how often lsyncd looks at a waiting change, how much memory it has in the end, in kB, and how many changes wait then.
 local function comparisons()
-    local delay = used(Sync.new, "delay")
-    local combiner, asked = used(delay, "Combiner"), 0
+    local combiner, asked = used(used(as_it_is.sync, "delay"), "Combiner"), 0
     local combine = combiner.combine
     combiner.combine = function(...)
         asked = asked + 1
         return combine(...)
     end
-    used(delay, "lsyncd").readdir = function() return {} end
+    core.readdir = function() return {} end
     local one = make(function() end)
     for round = 1, 1000 do workloads[os.getenv("WORKLOAD")](one, round) end
-    print(asked .. " " .. math.ceil(collectgarbage("count")))
+    print(asked .. " " .. math.ceil(collectgarbage("count")) .. " " .. one.delays:size())
 end
 
 -- Files change without a pause and are mirrored in between; the most memory that lsyncd needs, in kB.
 local function memory()
-    local inlets = used(used(Sync.new, "getDelays"), "InletFactory")
+    local inlets = used(used(as_it_is.sync, "getDelays"), "InletFactory")
     local one, most = make(function() end), 0
     for round = 1, 150 do
         for number = 1, 150 do one:delay("Modify", round, "/d/" .. number) end
