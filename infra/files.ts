@@ -91,6 +91,8 @@ const catalogue: (ManagedFile & {
   { name: "gate-volume", path: `${libDirectory}/LsyncdAsCode/Gate/Volume.pm`, mode: "0644", restart: "none" },
   { name: "gate-work", path: `${libDirectory}/LsyncdAsCode/Gate/Work.pm`, mode: "0644", restart: "none" },
   { name: "pass", path: `${libDirectory}/LsyncdAsCode/Pass.pm`, mode: "0644", restart: "none" },
+  perlModule("Handover"),
+  perlModule("Ready"),
   { name: "unsynced", path: `${libDirectory}/LsyncdAsCode/Unsynced.pm`, mode: "0644", restart: "lsyncd" },
   { name: "recheck", path: `${libDirectory}/LsyncdAsCode/Recheck.pm`, mode: "0644", restart: "none" },
   { name: "limits", path: "/etc/lsyncd/limits.conf", mode: "0644", restart: "none" },

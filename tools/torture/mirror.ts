@@ -75,10 +75,12 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
     if (this.process?.exitCode === null && this.process.signalCode === null) return;
     const log = openSync(path.join(this.options.root, "output.log"), "a");
     // As the supervisor names each run of lsyncd.
+    const run = `${String(Date.now())}.${String(process.pid)}`;
     const env = {
       ...process.env,
       LSYNCD_SETTINGS: this.settings,
-      LSYNCD_RUN: `${String(Date.now())}.${String(process.pid)}`,
+      LSYNCD_RUN: run,
+      LSYNCD_READY: path.join(this.marks, `ready.${run}`),
     };
     const [program, ...args] = [...(this.options.through ?? []), this.options.lsyncd, "-nodaemon", this.config];
     this.process = spawn(program, args, { stdio: ["ignore", log, log], env });
@@ -165,16 +167,13 @@ sync { default.rsync, source = "${this.source}/", target = "${this.target}/", de
       }
     }
     const lsyncd = this.process?.pid ?? 0;
-    const below = (pid: number): boolean => {
-      const parent = found.get(pid)?.parent;
-      return parent !== undefined && (parent === lsyncd || below(parent));
-    };
     const role = (pid: number, parent: number, name: string): Role => {
       if (pid === lsyncd) return "lsyncd";
-      if (name === "rsync") return "rsync";
-      if (below(pid)) return parent === lsyncd ? "rsync-wrapper" : "call";
-      // The worker outlives the call that started it, so it and its children are no descendants of lsyncd.
-      return found.has(parent) ? "copy" : "worker";
+      // One of these waits for calls and does them: both are no children of lsyncd.
+      if (name === "rsync" || name === "rsync-wrapper") return name;
+      // The worker outlives the call that started it.
+      if (name === "sqlite-copier") return found.has(parent) ? "copy" : "worker";
+      return "call";
     };
     return [...found].map(([pid, { parent, began, name }]) => ({ pid, role: role(pid, parent, name), began }));
   }

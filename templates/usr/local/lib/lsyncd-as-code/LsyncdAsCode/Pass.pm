@@ -9,6 +9,7 @@ use LsyncdAsCode::Itemize ();
 use LsyncdAsCode::Overlong ();
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Private qw(excludes is_private);
+use LsyncdAsCode::Ready ();
 use LsyncdAsCode::System qw(get_attribute leave number_of);
 use Exporter qw(import);
 
@@ -64,7 +65,7 @@ sub begin {
     else { unshift @{ $self->{arguments} }, excludes() }
     $self->{entries} = $self->{is_event} ? [ LsyncdAsCode::Paths::from_lsyncd($self->{list}) ] : [];
     # The copier works on for as long as lsyncd lives.
-    $ENV{LSYNCD_PID} = getppid;
+    $ENV{LSYNCD_PID} = LsyncdAsCode::Ready::caller_pid();
     return $self;
 }
 

@@ -40,7 +40,13 @@ sub start_again {
 
 # For the first settings, which may be of the version after: the program has done nothing yet, and starts again.
 my $settled;
-sub settle { start_again() if !$settled++ && exchanged(); return }
+sub settle {
+    return if $settled++ || !exchanged();
+    start_again();
+    # A process that another one has made ready cannot: lsyncd tries again.
+    exit 12 if $$ != $started;
+    return;
+}
 
 # Whether a deployment has exchanged the folder of the programs since this one began.
 sub exchanged { my ($began, $now) = map { identity($_) } $held, $folder; return $began ne '' && $now ne '' && $began ne $now }
