@@ -93,6 +93,8 @@ const catalogue: (ManagedFile & {
   { name: "pass", path: `${libDirectory}/LsyncdAsCode/Pass.pm`, mode: "0644", restart: "none" },
   perlModule("Handover"),
   perlModule("Ready"),
+  perlModule("Options"),
+  perlModule("Surplus"),
   { name: "unsynced", path: `${libDirectory}/LsyncdAsCode/Unsynced.pm`, mode: "0644", restart: "lsyncd" },
   { name: "recheck", path: `${libDirectory}/LsyncdAsCode/Recheck.pm`, mode: "0644", restart: "none" },
   { name: "limits", path: "/etc/lsyncd/limits.conf", mode: "0644", restart: "none" },

@@ -6,10 +6,12 @@ use Fcntl qw(O_CREAT O_EXCL O_WRONLY);
 use LsyncdAsCode::Confined qw(exec_rsync);
 use LsyncdAsCode::Disk qw(write_fault);
 use LsyncdAsCode::Itemize ();
+use LsyncdAsCode::Options ();
 use LsyncdAsCode::Overlong ();
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Private qw(excludes is_private);
 use LsyncdAsCode::Ready ();
+use LsyncdAsCode::Surplus ();
 use LsyncdAsCode::System qw(get_attribute leave number_of);
 use Exporter qw(import);
 
@@ -166,32 +168,43 @@ sub anchored {
 # otherwise rsync would look at everything once more (LSYNCD_PLAN).
 sub plan {
     my ($self) = @_;
-    my ($items, @said) = $self->ask;
+    my ($items, @said) = $self->ask($self->may_compare_names);
     my @overlong = LsyncdAsCode::Overlong::entries($self->{roots}[0], @said);
     if (@overlong && @overlong <= LsyncdAsCode::Overlong::MOST) {
         unshift @{ $self->{arguments} }, LsyncdAsCode::Overlong::exclusions(@overlong);
-        ($items, @said) = $self->ask;
+        ($items, @said) = $self->ask(0);
     }
     print {*STDERR} map { "$_\n" } @said;
     LsyncdAsCode::Overlong::report($self->{overlong}, @overlong);
     return @$items;
 }
 
-# One answer of rsync: the items, and its error messages.
-sub ask {
+# With a filter, names do not tell what rsync would delete.
+sub may_compare_names {
     my ($self) = @_;
+    my %own = map { $_ => 1 } excludes();
+    my @options = $self->arguments;
+    splice @options, -2;
+    return !$self->{has_list} && LsyncdAsCode::Options::chooses_nothing(grep { !$own{$_} } @options);
+}
+
+# One answer of rsync: the items, and its error messages. It does not look for deletions ($quickly) while another process finds that there
+# are none; if there are, it is asked again.
+sub ask {
+    my ($self, $quickly) = @_;
     $self->forget_plan;
     my $file = $self->{plan_file};
     unlink $file;
     my $whole = sysopen my $copy, $file, O_WRONLY | O_CREAT | O_EXCL, 0600;
     open my $errors, '+>', undef or die "cannot open a temporary file: $!\n";
+    my $surplus = $quickly ? LsyncdAsCode::Surplus::begin(@{ $self->{handles} }, \&begin_child) : undef;
     my $child = open(my $plan, '-|') // die "fork: $!\n";
     if ($child == 0) {
         begin_child();
         open STDIN,  '<',  '/dev/null';
         open STDERR, '>&', $errors or leave(1);
         $ENV{LC_ALL} = 'C';
-        my @command = ($self->{rsync}, '--dry-run', '--delete', LsyncdAsCode::Itemize::options(0), $self->anchored($self->arguments));
+        my @command = ($self->{rsync}, '--dry-run', $surplus ? () : '--delete', LsyncdAsCode::Itemize::options(0), $self->anchored($self->arguments));
         exec_rsync(@command);
         leave(1);
     }
@@ -204,6 +217,7 @@ sub ask {
     }
     close $plan;
     my $code = exit_code($?);
+    return $self->ask(0) if $surplus && !LsyncdAsCode::Surplus::none($surplus);
     # Without room for it the copier asks rsync itself.
     $self->{plan} = "$code $file" if $whole && close $copy;
     seek $errors, 0, 0;

@@ -7,19 +7,14 @@ use Fcntl qw(S_ISDIR S_ISREG);
 use LsyncdAsCode::Gate::Names qw(base_of);
 use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Names  qw(has_header unit_by_name);
+use LsyncdAsCode::Options qw(chooses_nothing);
 use LsyncdAsCode::Paths  ();
 use LsyncdAsCode::Private qw(is_private);
 use LsyncdAsCode::Run    qw(options_for_files);
-use LsyncdAsCode::State  qw(settings_list);
 use LsyncdAsCode::System qw(stat_ns);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(sift);
-
-# Options of lsyncd 2.2.3 and of rsync-wrapper with which only the list selects files; test/programs/lsyncd-calls.test.ts contains
-# recorded calls. Which of the mirror's own options are like that is a setting (plain_option); with others, filters could too.
-my $PLAIN = qr/\A(?:-[aDgloprtWqszXA]+|--(?:archive|delete|force|from0|ignore-errors|quiet|compress
-    |(?:no-)?whole-file|(?:no-)?(?:owner|group|perms|[ogp])|modify-window=-?\d+|include-from=-|exclude=\*))\z/x;
 
 # Returns undef if the list alone is not sufficient and a dry run of rsync is needed. Else
 #   databases  to process now: their directories are the same on both sides
@@ -31,8 +26,7 @@ sub sift {
     my ($arguments, $input, $source, $target) = @_;
     my @options = @$arguments[ 0 .. $#$arguments - 2 ];
     my %is = map { $_ => 1 } @options;
-    my %plain = map { $_ => 1 } settings_list('plain_option');
-    return undef if $input eq '' || !$is{'--include-from=-'} || !$is{'--exclude=*'} || grep { !$plain{$_} && $_ !~ $PLAIN } @options;
+    return undef if $input eq '' || !$is{'--include-from=-'} || !$is{'--exclude=*'} || !chooses_nothing(@options);
     my @entries = eval { LsyncdAsCode::Paths::from_lsyncd($input) } or return undef;
     my $self = {
         source => $source, target => $target, perms => options_for_files($arguments)->{perms}, times => !$is{'--omit-dir-times'},
