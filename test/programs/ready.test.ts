@@ -44,7 +44,7 @@ beforeEach(async () => {
   for (const name of ["source", "target", "bin"]) mkdirSync(at(name));
   // The gate counts the entries of the mirror's file system, and others delete what they have in this one.
   writeFileSync(at("bin/df"), "#!/bin/sh\necho IUsed; echo 1000\n", { mode: 0o755 });
-  // A guard that waits for as long as it is told to.
+  // A guard that waits for as long as a file is there.
   writeFileSync(at("guard"), `#!/bin/sh\nwhile [ -e '${at("wait")}' ]; do sleep 0.02; done\n`, { mode: 0o755 });
   library = at("library");
   cpSync(programs, library, { recursive: true });
@@ -172,9 +172,10 @@ it("ends a call whose program was ended, and does the next one", async () => {
 });
 
 it.each([
-  ["the one that does it", (ready: number) => processes().find((pid) => parent(pid) === ready), 128 + 9],
-  ["the ready one", (ready: number) => ready, 12],
-])("a call of which %s is killed fails, and nothing goes on", async (_, victim, code) => {
+  ["the one that does it", "SIGKILL", (ready: number) => processes().find((pid) => parent(pid) === ready), 128 + 9],
+  ["the one that does it", "SIGPIPE", (ready: number) => processes().find((pid) => parent(pid) === ready), 128 + 13],
+  ["the ready one", "SIGKILL", (ready: number) => ready, 12],
+] as const)("a call of which %s gets a %s fails, and nothing goes on", async (_, signal, victim, code) => {
   writeFileSync(at("source/a"), "a");
   await call(list, ["/a"]);
   const [ready = 0] = processes();
@@ -182,7 +183,7 @@ it.each([
   writeFileSync(at("source/b"), "b");
   const calling = call(list, ["/b"]);
   await until("the call has begun", () => processes().length === 3);
-  process.kill(victim(ready) ?? 0, "SIGKILL");
+  process.kill(victim(ready) ?? 0, signal);
   expect(await calling).toBe(code);
   await until("the call has ended", () => processes().filter((pid) => pid !== ready).length === 0);
   rmSync(at("wait"));

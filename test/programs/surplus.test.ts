@@ -109,9 +109,11 @@ shutil.rmtree("again", ignore_errors=True); shutil.copytree("target", "again", s
   expect(held).toBeLessThan(20);
 });
 
-/** What a pass leaves: the mirror, and what the gate counted or why it held the mirror. */
+/** The outcome of a pass: the mirror, and what the gate counted or why it held the mirror. */
 async function outcome(...more: string[]) {
   const { code } = await pass(...more);
-  const { stdout } = await shell("cut -d' ' -f2- run/entries 2>/dev/null || sed 's/at [^:]*:[^:]*:[^:]*://' run/held");
+  const { stdout } = await shell(
+    "cut -d' ' -f2- run/entries 2>/dev/null || sed 's/at [^:]*:[^:]*:[^:]*://; s/^held [0-9]*//' run/held",
+  );
   return { code, mirror: await names("target"), counted: stdout };
 }

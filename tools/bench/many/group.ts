@@ -41,7 +41,12 @@ export class Group {
       try {
         const name = readFileSync(`/proc/${pid}/cmdline`, "latin1").split("\0").slice(0, 2).join(" ");
         const kilobytes = Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1] ?? 0);
-        const program = name.includes("sqlite-copier") ? "copier" : /lsyncd -|lsyncd$/.test(name) ? "lsyncd" : "others";
+        // With the process that is ready for the next call.
+        const program = /sqlite-copier|rsync-wrapper/.test(name)
+          ? "copier"
+          : /lsyncd -|lsyncd$/.test(name)
+            ? "lsyncd"
+            : "others";
         found.set(program, (found.get(program) ?? 0) + kilobytes / 1024);
       } catch {
         // It has ended meanwhile.

@@ -5,7 +5,11 @@ use strict;
 use warnings;
 
 # Numbers of Linux: socket(2), and the exit code with which lsyncd tries again (Pass.pm).
-use constant { AF_UNIX => 1, SOCK_STREAM => 1, AGAIN => 12 };
+use constant {
+    AF_UNIX     => 1,
+    SOCK_STREAM => 1,
+    AGAIN       => 12,
+};
 
 # Returns the path of the socket for these programs and this lsyncd; undef for a call that is not handed over. The supervisor names the
 # run of lsyncd, and the folder of the programs is another one after a deployment.
@@ -33,9 +37,11 @@ sub hand_over {
     return if !sysread $ready, my $taken, 1;
     exit AGAIN if (sysread($ready, my $result, 2) // 0) != 2;
     my $status = unpack 'n', $result;
+    exit $status >> 8 if !($status & 127);
     # As if it had been killed itself.
-    kill $status & 127, $$ if $status & 127;
-    exit $status >> 8;
+    $SIG{PIPE} = 'DEFAULT';
+    kill $status & 127, $$;
+    exit AGAIN;
 }
 
 1;

@@ -2,7 +2,6 @@
 package LsyncdAsCode::Options;
 use strict;
 use warnings;
-use LsyncdAsCode::State qw(settings_list);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(chooses_nothing);
@@ -12,10 +11,10 @@ our @EXPORT_OK = qw(chooses_nothing);
 my $PLAIN = qr/\A(?:-[aDgloprtWqszXA]+|--(?:archive|delete|force|from0|ignore-errors|quiet|compress
     |(?:no-)?whole-file|(?:no-)?(?:owner|group|perms|[ogp])|modify-window=-?\d+|include-from=-|exclude=\*))\z/x;
 
-# Returns true if all these options are known to choose no files by themselves.
+# Returns true if all these options are known to choose no files by themselves. $more: the setting plain_option.
 sub chooses_nothing {
-    my @options = @_;
-    my %plain = map { $_ => 1 } settings_list('plain_option');
+    my ($more, @options) = @_;
+    my %plain = map { $_ => 1 } @$more;
     return !grep { !$plain{$_} && $_ !~ $PLAIN } @options;
 }
 

@@ -46,6 +46,7 @@ sub begin {
         source  => $settings->text('source'),
         target  => $settings->text('target'),
         rsync   => $settings->text('rsync_program'),
+        plain   => [ $settings->list('plain_option') ],
         # Copies in rsync's place: the program that copies databases under their own locks, or rsync itself.
         copier  => $settings->text('copy_program'),
         for_rsync(@arguments),
@@ -179,13 +180,13 @@ sub plan {
     return @$items;
 }
 
-# With a filter, names do not tell what rsync would delete.
+# With a filter, names do not show what rsync would delete.
 sub may_compare_names {
     my ($self) = @_;
     my %own = map { $_ => 1 } excludes();
     my @options = $self->arguments;
     splice @options, -2;
-    return !$self->{has_list} && LsyncdAsCode::Options::chooses_nothing(grep { !$own{$_} } @options);
+    return !$self->{has_list} && LsyncdAsCode::Options::chooses_nothing($self->{plain}, grep { !$own{$_} } @options);
 }
 
 # One answer of rsync: the items, and its error messages. It does not look for deletions ($quickly) while another process finds that there

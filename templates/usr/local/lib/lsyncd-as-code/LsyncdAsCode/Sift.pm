@@ -11,6 +11,7 @@ use LsyncdAsCode::Options qw(chooses_nothing);
 use LsyncdAsCode::Paths  ();
 use LsyncdAsCode::Private qw(is_private);
 use LsyncdAsCode::Run    qw(options_for_files);
+use LsyncdAsCode::State  qw(settings_list);
 use LsyncdAsCode::System qw(stat_ns);
 use Exporter qw(import);
 
@@ -26,7 +27,7 @@ sub sift {
     my ($arguments, $input, $source, $target) = @_;
     my @options = @$arguments[ 0 .. $#$arguments - 2 ];
     my %is = map { $_ => 1 } @options;
-    return undef if $input eq '' || !$is{'--include-from=-'} || !$is{'--exclude=*'} || !chooses_nothing(@options);
+    return undef if $input eq '' || !$is{'--include-from=-'} || !$is{'--exclude=*'} || !chooses_nothing([ settings_list('plain_option') ], @options);
     my @entries = eval { LsyncdAsCode::Paths::from_lsyncd($input) } or return undef;
     my $self = {
         source => $source, target => $target, perms => options_for_files($arguments)->{perms}, times => !$is{'--omit-dir-times'},
