@@ -53,6 +53,20 @@ describe("a first deployment", () => {
     expect(log).not.toContain("each change will be compared");
   });
 
+  it("has a process ready for lsyncd's next call, which does it (Ready.pm)", async () => {
+    // Field 11 of proc_pid_stat(5): the page faults of children that have ended. Only those that do calls have any.
+    const mirror = (name: string): string =>
+      `touch ${d.host.source}/${name}; until [ -e ${d.host.target}/${name} ]; do sleep 0.05; done`;
+    const said = await on(
+      d.host,
+      `${mirror("ready1")}; sleep 0.5; ready=$(pgrep -o -f '^/usr/bin/perl .*/rsync-wrapper'); ls /run/lsyncd-as-code/ready.* | wc -l
+       before=$(cut -d' ' -f11 /proc/$ready/stat); ${mirror("ready2")}; sleep 0.5
+       [ "$(cut -d' ' -f11 /proc/$ready/stat)" -gt "$before" ] && echo 'it did the call'
+       rm ${d.host.source}/ready[12]`,
+    );
+    expect(said.trim()).toBe("1\nit did the call");
+  });
+
   it("exports the values that an operator needs first", async () => {
     const { hosts } = (await d.stack.outputs()) as { hosts: Record<string, Record<string, string>> };
     expect(hosts[d.host.name]).toMatchObject({

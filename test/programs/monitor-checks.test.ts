@@ -384,6 +384,20 @@ describe("journal", () => {
   });
 });
 
+it("a call of lsyncd is neither the process that waits for the next one, nor the copier of databases", async () => {
+  const { stdout } = await host.bash(`
+    cp /bin/sleep "$folder/rsync-wrapper"; cp /bin/sleep "$folder/sqlite-copier"
+    "$folder/rsync-wrapper" 30 >/dev/null 2>&1 & call=$!
+    setsid "$folder/sqlite-copier" 30 >/dev/null 2>&1 & copier=$!
+    ready=$("$folder/rsync-wrapper" 30 >/dev/null 2>&1 & echo $!)
+    until [[ $(cat /proc/{$call,$copier,$ready}/comm) == *wrapper*copier*wrapper ]]; do :; done
+    unit_is() { echo $$; }
+    unit_processes() { printf '%s\\n' $$ $call $copier $ready 999999999; }
+    [[ $(call_processes) == "$call" ]] && echo 'the call alone'
+    kill $call $copier $ready`);
+  expect(stdout).toBe("the call alone\n");
+});
+
 describe("backlog", () => {
   const quick = "sleep() { :; }; ";
 

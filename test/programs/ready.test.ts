@@ -48,10 +48,7 @@ beforeEach(async () => {
   writeFileSync(at("guard"), `#!/bin/sh\nwhile [ -e '${at("wait")}' ]; do sleep 0.02; done\n`, { mode: 0o755 });
   library = at("library");
   cpSync(programs, library, { recursive: true });
-  await writeSettings(at("settings"), {
-    ...{ source: at("source"), target: at("target"), state: at("run"), sqliteSafe: false, guard: at("guard") },
-    deletionLimit: 1e8,
-  });
+  await settings({ sqliteSafe: false });
   // Each line on its standard input is a call: it prints the exit code of each.
   lsyncd = spawn("bash", ["-c", `while read -r call; do eval "$call"; echo "code $?"; done`], {
     env: {
@@ -74,6 +71,18 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 let said = "";
+
+const settings = (given: Record<string, unknown>) =>
+  writeSettings(at("settings"), {
+    ...{
+      source: at("source"),
+      target: at("target"),
+      state: at("run"),
+      guard: at("guard"),
+      deletionLimit: 1e8,
+      ...given,
+    },
+  });
 
 /** Calls the wrapper as lsyncd does; returns its exit code. */
 async function call(args: string[], paths: string[], by = ""): Promise<number> {
@@ -141,6 +150,33 @@ it("returns the exit code and the messages of the call", async () => {
   expect(await call(list, ["/a"], traced())).toBe(1);
   expect(read()).toEqual(["Handover"]);
   expect(said).toMatch(/^the guard refuses$/m);
+});
+
+it("reads no module for a call, with the copier of databases, too", async () => {
+  await settings({ sqliteSafe: true, copyProgram: join(library, "sqlite-copier"), sqliteStateDirectory: at("state") });
+  writeFileSync(at("source/a"), "a");
+  await call(list, ["/a"]);
+  const [ready = 0] = processes();
+  const strace = spawn("strace", ["-f", "-e", "trace=openat,execve", "-o", at("trace"), "-p", String(ready)]);
+  const attached = new Promise((resolve) => strace.stderr.once("data", resolve));
+  await attached;
+  writeFileSync(at("source/b"), "b");
+  expect(await call(list, ["/b"])).toBe(0);
+  strace.kill("SIGINT");
+  await until("strace has written", () => readFileSync(at("trace"), "utf8").includes("settings/mirror.conf"));
+  expect(read()).toEqual([]);
+});
+
+it("leaves a call whose standard input it cannot open to the program that was called", async () => {
+  await call(list, ["/a"]);
+  writeFileSync(at("source/b"), "b");
+  // A socket has no name that another process could open.
+  const socket = `python3 -c 'import socket, subprocess, sys
+one, other = socket.socketpair(); one.send(sys.stdin.buffer.read()); one.close()
+sys.exit(subprocess.call(sys.argv[1:], stdin=other))'`;
+  writeFileSync(at("by"), `#!/bin/bash\nexec ${socket} "$@"\n`, { mode: 0o755 });
+  expect(await call(list, ["/b"], at("by"))).toBe(0);
+  expect(existsSync(at("target/b"))).toBe(true);
 });
 
 it("leaves a full pass to the program that was called", async () => {

@@ -75,6 +75,16 @@ it("looks for them when the names cannot be listed", async () => {
   expect(await names("target")).toBe("f a\n");
 });
 
+it("ends the listing, which holds the volume, with a pass that is killed", async () => {
+  await shell(`printf '#!/bin/sh\\nexec sleep 61.7\\n' >bin/find; chmod +x bin/find`);
+  const { stdout } = await shell(`export LSYNCD_SETTINGS=settings PATH="$PWD/bin:$PATH"
+    ${join(programs, "rsync-wrapper")} ${options.join(" ")} $PWD/source/ $PWD/target/ & pass=$!
+    listing() { pgrep -fx 'sleep 61.7'; }
+    for i in {1..100}; do listing >/dev/null && break; sleep 0.1; done; listing >/dev/null && echo begun
+    kill -KILL $pass; for i in {1..50}; do listing >/dev/null || break; sleep 0.1; done; listing || echo ended`);
+  expect(stdout).toBe("begun\nended\n");
+});
+
 it("leaves the same mirror as with a filter that matches nothing, for random trees", async () => {
   const seed = process.env.SURPLUS_SEED ?? String(Date.now() % 1_000_000_000);
   const make = `import os, random, shutil, sys

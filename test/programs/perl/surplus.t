@@ -10,10 +10,10 @@ my $folder = CopierState::make();
 CopierState::put("$folder/$_/a", 'x') for qw(source target);
 
 sub surplus {
-    my ($most) = @_;
+    my ($most, $most_names) = @_;
     opendir my $source, "$folder/source" or die $!;
     opendir my $target, "$folder/target" or die $!;
-    return eval { LsyncdAsCode::Surplus::surplus($source, $target, $most // 1000) ? 1 : 0 } // $@;
+    return eval { LsyncdAsCode::Surplus::surplus($source, $target, sub { }, $most // 1000, $most_names // 1000) ? 1 : 0 } // $@;
 }
 
 # The result of the process that compares them, for a program that waits for it.
@@ -39,7 +39,8 @@ is(surplus(), 1, 'a file is');
 is(none(), 0, 'so rsync looks');
 unlink "$folder/target/c";
 CopierState::put("$folder/target/$_", 'x') for map { "a name of many bytes $_" } 1 .. 100;
-like(surplus(1000), qr/\Atoo many names$/, 'with too many it is unknown');
+like(surplus(1000), qr/\Atoo many names$/, 'with too many bytes it is unknown');
+like(surplus(1 << 20, 99), qr/\Atoo many names$/, 'with too many names, too');
 is(surplus(1 << 20), 1, 'with more room it is known');
 {
     no warnings 'redefine';

@@ -218,7 +218,12 @@ sub ask {
     }
     close $plan;
     my $code = exit_code($?);
-    return $self->ask(0) if $surplus && !LsyncdAsCode::Surplus::none($surplus);
+    if ($surplus && !LsyncdAsCode::Surplus::none($surplus)) {
+        # They may be very many.
+        @items = ();
+        close $copy if $whole;
+        return $self->ask(0);
+    }
     # Without room for it the copier asks rsync itself.
     $self->{plan} = "$code $file" if $whole && close $copy;
     seek $errors, 0, 0;

@@ -14,6 +14,8 @@ use constant {
     LOOK => 1,
     # socket(7): SOL_SOCKET and SO_PEERCRED. prctl(2): PR_SET_PDEATHSIG. signal(7).
     SOL_SOCKET => 1, SO_PEERCRED => 17, PR_SET_PDEATHSIG => 1, SIGKILL => 9,
+    # Modules that programs load when they need them.
+    LATER => qw(Call Kind Unit),
     # The longest request; lsyncd's arguments are far shorter.
     LONGEST => 1 << 20,
 };
@@ -29,7 +31,7 @@ sub prepare {
     my ($folder) = @_;
     my $path = LsyncdAsCode::Handover::place($folder, @ARGV) // return;
     my $address = LsyncdAsCode::Handover::address($path) // return;
-    # One that answers would have taken this call.
+    # One that still answers would have taken this call, or could not.
     unlink $path;
     my ($umask, $calls) = umask 0077;
     my $can = socket($calls, LsyncdAsCode::Handover::AF_UNIX, LsyncdAsCode::Handover::SOCK_STREAM, 0) && bind($calls, $address) && listen $calls, 8;
@@ -39,15 +41,22 @@ sub prepare {
     my $pid = fork;
     if (!defined $pid || $pid) { close $calls; unlink $path if !defined $pid; return }
     open STDIN, '<', '/dev/null';
+    delete $ENV{LSYNCD_STARTED_AGAIN};
+    # Only some calls need these, or some hosts: a failure is theirs.
+    for my $module (LATER) { eval { require "LsyncdAsCode/$module.pm" } }
+    my $made = identity($path);
     my ($began, $last) = (start_time($lsyncd), ticks());
     while ($began ne '' && start_time($lsyncd) eq $began && ticks() - $last < IDLE && !LsyncdAsCode::Whole::exchanged()) {
         next if !readable(LOOK, $calls) || !accept(my $call, $calls);
         return if take($call, $calls);
         $last = ticks();
     }
-    unlink $path;
+    # There is another one, if this one could not take a call.
+    unlink $path if identity($path) eq $made;
     leave(0);
 }
+
+sub identity { my ($path) = @_; return join ':', (lstat $path)[0, 1] }
 
 # Waits so many seconds (undef: as long as it takes) until one of the handles can be read; returns those that can be.
 sub readable {
@@ -76,23 +85,27 @@ sub take {
     my ($parent, @arguments) = unpack '(N/a*)*', read_all($call, $length) // return 0;
     # The calling program then begins by itself, with the new modules.
     return 0 if LsyncdAsCode::Whole::exchanged();
+    # From its standard input nothing is read before it knows that the call is taken. If it has ended, it does not get that.
+    open my $input, '<', "/proc/$peer/fd/0" or return 0;
     pipe my $ended, my $living or return 0;
+    my $pipe = $SIG{PIPE} // 'DEFAULT';
+    local $SIG{PIPE} = 'IGNORE';
+    return 0 if !syswrite $call, '+';
     my $self = $$;
     my $pid = fork // return 0;
     if (!$pid) {
+        $SIG{PIPE} = $pipe;
         # Who starts it again must not find it at work: it ends with the one that waits for it.
         syscall number_of('prctl'), PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0;
         leave(LsyncdAsCode::Handover::AGAIN) if getppid != $self;
         close $_ for $call, $calls, $ended;
         # Held until this process ends. A program that outlives it does not inherit it.
         our $held = $living;
-        open STDIN, '<', "/proc/$peer/fd/0" or leave(LsyncdAsCode::Handover::AGAIN);
+        open STDIN, '<&', $input or leave(LsyncdAsCode::Handover::AGAIN);
         ($^T, $caller, @ARGV) = (time, $parent, @arguments);
         return 1;
     }
-    close $living;
-    local $SIG{PIPE} = 'IGNORE';
-    syswrite $call, '+';
+    close $_ for $living, $input;
     while (1) {
         my @ready = readable(undef, $ended, $call);
         last if grep { $_ == $ended } @ready;

@@ -6,8 +6,8 @@ use warnings;
 use LsyncdAsCode::Private ();
 use LsyncdAsCode::System  qw(leave);
 
-# The most bytes of names of one side that are read; with more it is unknown. Perl needs some five times as much for them.
-use constant MOST => 32 << 20;
+# The most bytes of names of one side that are read, and the most names; with more it is unknown. Perl needs up to 150 MB for so many.
+use constant { MOST => 32 << 20, MOST_NAMES => 500_000 };
 
 # Starts a process that compares the names below two open directories, after $prepare->(), and returns its process ID. It exits with 0 if the mirror has no name
 # that the source lacks, and with 1 if it has one, or if that is unknown. Undef if it cannot be started.
@@ -17,7 +17,7 @@ sub begin {
     return $pid if $pid;
     $prepare->();
     local $SIG{__DIE__} = 'DEFAULT';
-    my $none = eval { !surplus($source, $target, MOST) };
+    my $none = eval { !surplus($source, $target, $prepare, MOST, MOST_NAMES) };
     leave($none ? 0 : 1);
 }
 
@@ -26,31 +26,43 @@ sub none { my ($pid) = @_; return waitpid($pid, 0) == $pid && $? == 0 }
 
 # Returns true if there is one. Dies if that is unknown.
 sub surplus {
-    my ($source, $target, $most) = @_;
+    my ($source, $target, $prepare, @most) = @_;
     my %more;
-    @more{ split /\0/, names($target, $most) } = ();
+    each_name($target, $prepare, @most, sub { $more{ $_[0] } = undef });
     # The gate ignores it (Gate/Names.pm).
     delete $more{'lost+found'};
     return 0 if !%more;
-    delete @more{ split /\0/, names($source, $most) };
+    each_name($source, $prepare, @most, sub { delete $more{ $_[0] } });
     return scalar %more;
 }
 
-# Returns the paths of all entries below an open directory, except our own, each with a NUL after it. Dies if there is one that cannot be read.
-sub names {
-    my ($directory, $most) = @_;
+# Calls $each with the path of each entry below an open directory, except our own. Dies if there is one that cannot be read, or too many.
+sub each_name {
+    my ($directory, $prepare, $most, $most_names, $each) = @_;
     my $pid = open(my $names, '-|') // die "fork: $!\n";
     if (!$pid) {
+        # It holds the volume: it must end with this process, and when nobody reads what it writes. systemd has it ignore that.
+        $prepare->();
+        $SIG{PIPE} = 'DEFAULT';
         open STDIN,  '<', '/dev/null';
         open STDERR, '>', '/dev/null';
         chdir $directory or leave(1);
         my @own = ('(', '-path', './' . LsyncdAsCode::Private::NAME, '-o', '-name', LsyncdAsCode::Private::NESTED, ')');
         exec 'find', '.', '-mindepth', '1', @own, '-prune', '-o', '-printf', '%P\0' or leave(1);
     }
-    my $all = '';
-    while (sysread $names, $all, 1 << 20, length $all) { die "too many names\n" if length $all > $most }
+    my ($text, $bytes, $many) = ('', 0, 0);
+    while (my $got = sysread($names, $text, 1 << 20, length $text) // die "the names cannot be read: $!\n") {
+        $bytes += $got;
+        my $end = 0;
+        while ($text =~ /\G([^\0]*)\0/g) { $each->($1); $many++; $end = pos $text }
+        $text = substr $text, $end;
+        next if $bytes <= $most && $many <= $most_names;
+        kill 'KILL', $pid;
+        die "too many names\n";
+    }
+    die "a name is incomplete\n" if length $text;
     close $names or die "the names cannot be listed\n";
-    return $all;
+    return;
 }
 
 1;

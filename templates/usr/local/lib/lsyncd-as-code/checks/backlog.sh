@@ -4,19 +4,17 @@ pending() {
   grep -m 1 -a -oE '^There are [0-9]+ delays$' "$lsyncd_status" 2>/dev/null | tr -dc 0-9
 }
 
-# Prints for how many seconds the oldest change has been waiting: since rsync began with its list, or since a path that
+# Prints for how many seconds the oldest change has been waiting: since a call began with its list, or since a path that
 # still waits was changed. A file that keeps changing counts from its last change.
 behind() {
-  local pid path changed longest=0 seconds name run_state session main began
-  main=$(unit_is MainPID)
+  local pid path changed longest=0 seconds began
   while read -r pid; do
-    if ! process "$pid" || [[ $name == lsyncd || $pid == "$main" ]]; then continue; fi
     { began=$(<"/proc/$pid/stat"); } 2>/dev/null || continue
     # proc(5): the 22nd field, in hundredths of a second since boot; the 20th after the name.
     began=$(cut -d ' ' -f 20 <<<"${began##*) }")
     seconds=$((($(ticks) - began) / 100))
     if ((seconds > longest)); then longest=$seconds; fi
-  done < <(unit_processes)
+  done < <(call_processes)
   while IFS= read -r path; do
     changed=$(stat -c %Z -- "$lsyncd_source/$path" 2>/dev/null) || continue
     if ((now - changed > longest)); then longest=$((now - changed)); fi

@@ -1,16 +1,12 @@
-# shellcheck shell=bash disable=SC2154 # monitor.sh sets them
+# shellcheck shell=bash disable=SC2034,SC2154 # monitor.sh and `process` set them
 
-# Prints a number that changes while lsyncd's children work. Ignores the database copier, which has its own session and
-# delays nothing else.
+# Prints a number that changes while lsyncd's children work.
 work_done() {
-  local pid line sum=0 main own name run_state session
-  main=$(unit_is MainPID)
-  process "$main" && own=$session
+  local pid line sum=0
   while read -r pid; do
-    if ! process "$pid" || [[ $pid == "$main" || $name == lsyncd || $session != "${own:-}" ]]; then continue; fi
     while read -r _ line; do sum=$((sum + line)); done 2>/dev/null <"/proc/$pid/io"
     sum=$((sum + pid))
-  done < <(unit_processes)
+  done < <(call_processes)
   printf '%s' "$sum"
 }
 
@@ -44,7 +40,7 @@ in_first_pass() {
 
 # Prints the reason if the mirror is only slow; fails otherwise.
 busy() {
-  local pid name run_state session
+  local pid name run_state parent session
   if in_first_pass; then
     echo "$first_pass"
     return

@@ -27,19 +27,31 @@ unit_processes() {
   done 2>/dev/null
 }
 
-# Sets `name`, `run_state` (proc(5): R, S, D, T, Z, ...) and `session` of a process.
+# Sets `name`, `run_state` (proc(5): R, S, D, T, Z, ...), `parent` and `session` of a process.
 process() {
   local line
   { line=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
   name=${line#*\(}
   name=${name%)*}
-  read -r run_state _ _ session _ <<<"${line##*) }"
+  read -r run_state parent _ session _ <<<"${line##*) }"
+}
+
+# Prints the processes that do a call of lsyncd. Not the database copier, which has its own session and delays nothing else, and not the
+# process that only waits for the next call, which is the child of none of them.
+call_processes() {
+  local pid main own='' name run_state parent session
+  main=$(unit_is MainPID)
+  process "$main" && own=$session
+  while read -r pid; do
+    if ! process "$pid" || [[ $pid == "$main" || $name == lsyncd || $session != "$own" ]]; then continue; fi
+    if [[ $name != rsync-wrapper || $parent != 1 ]]; then echo "$pid"; fi
+  done < <(unit_processes)
 }
 
 # Succeeds and prints the reason if lsyncd is dead. systemd's state is not enough: the unit generated from Debian's init
 # script stays "active (exited)" when lsyncd is dead, and a process that was stopped by a signal is also active.
 lsyncd_is_dead() {
-  local state pid name run_state session why
+  local state pid name run_state parent session why
   state=$(unit_is ActiveState)
   if ! systemd_answered; then
     echo "systemd does not report whether lsyncd.service is running"
@@ -77,7 +89,7 @@ not_while_dead() {
 # Prints "; " and a sentence about a process that holds leases on files of the source while something waits to open one; nothing if there is
 # none. Its owner can lease a file (fcntl(2), F_SETLEASE), and the kernel ends a lease only when lease-break-time has passed.
 leases() {
-  local device number pid count name run_state session
+  local device number pid count name run_state parent session
   device=$(findmnt -n -o MAJ:MIN -T "$lsyncd_source" 2>/dev/null) || return 0
   # proc_locks(5): hexadecimal there.
   printf -v device '%02x:%02x' "${device%%:*}" "${device##*:}"
