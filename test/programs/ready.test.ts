@@ -187,7 +187,8 @@ it("leaves a full pass to the program that was called", async () => {
   expect(existsSync(at("target/c"))).toBe(true);
 });
 
-it("ends a call whose program was ended, and does the next one", async () => {
+/** Makes a second call, for b, that waits in the guard. Returns the process that was ready for it, and the exit code to come. */
+async function underWay(): Promise<{ ready: number; calling: Promise<number> }> {
   writeFileSync(at("source/a"), "a");
   await call(list, ["/a"]);
   const [ready = 0] = processes();
@@ -195,6 +196,11 @@ it("ends a call whose program was ended, and does the next one", async () => {
   writeFileSync(at("source/b"), "b");
   const calling = call(list, ["/b"]);
   await until("the call has begun", () => processes().length === 3);
+  return { ready, calling };
+}
+
+it("ends a call whose program was ended, and does the next one", async () => {
+  const { ready, calling } = await underWay();
   const [program = 0] = processes().filter((pid) => pid !== ready && parent(pid) !== ready);
   process.kill(program, "SIGTERM");
   expect(await calling).toBe(128 + 15);
@@ -212,13 +218,7 @@ it.each([
   ["the one that does it", "SIGPIPE", (ready: number) => processes().find((pid) => parent(pid) === ready), 128 + 13],
   ["the ready one", "SIGKILL", (ready: number) => ready, 12],
 ] as const)("a call of which %s gets a %s fails, and nothing goes on", async (_, signal, victim, code) => {
-  writeFileSync(at("source/a"), "a");
-  await call(list, ["/a"]);
-  const [ready = 0] = processes();
-  writeFileSync(at("wait"), "");
-  writeFileSync(at("source/b"), "b");
-  const calling = call(list, ["/b"]);
-  await until("the call has begun", () => processes().length === 3);
+  const { ready, calling } = await underWay();
   process.kill(victim(ready) ?? 0, signal);
   expect(await calling).toBe(code);
   await until("the call has ended", () => processes().filter((pid) => pid !== ready).length === 0);

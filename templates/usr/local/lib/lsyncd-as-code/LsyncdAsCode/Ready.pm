@@ -44,7 +44,7 @@ sub prepare {
     delete $ENV{LSYNCD_STARTED_AGAIN};
     # Only some calls need these, or some hosts: a failure is theirs.
     for my $module (LATER) { eval { require "LsyncdAsCode/$module.pm" } }
-    my $made = identity($path);
+    my $made = LsyncdAsCode::Whole::identity($path);
     my ($began, $last) = (start_time($lsyncd), ticks());
     while ($began ne '' && start_time($lsyncd) eq $began && ticks() - $last < IDLE && !LsyncdAsCode::Whole::exchanged()) {
         next if !readable(LOOK, $calls) || !accept(my $call, $calls);
@@ -52,11 +52,9 @@ sub prepare {
         $last = ticks();
     }
     # There is another one, if this one could not take a call.
-    unlink $path if identity($path) eq $made;
+    unlink $path if LsyncdAsCode::Whole::identity($path) eq $made;
     leave(0);
 }
-
-sub identity { my ($path) = @_; return join ':', (lstat $path)[0, 1] }
 
 # Waits so many seconds (undef: as long as it takes) until one of the handles can be read; returns those that can be.
 sub readable {
