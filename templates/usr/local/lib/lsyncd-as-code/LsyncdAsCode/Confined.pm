@@ -7,27 +7,21 @@
 package LsyncdAsCode::Confined;
 use strict;
 use warnings;
-use Config ();
 use Fcntl qw(F_SETFD O_DIRECTORY O_NOFOLLOW O_RDONLY);
 use LsyncdAsCode::Landlock qw(confine CHANGE READ);
 use LsyncdAsCode::Seccomp qw(rule limit_calls EQUAL BITS FIRST SECOND THIRD NO_SUCH_CALL REFUSED PRETENDED);
-use LsyncdAsCode::System qw(number_of O_CLOEXEC);
+use LsyncdAsCode::System qw(die_with_parent known_number number_of O_CLOEXEC);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(exec_rsync exec_confined RSYNC);
 
 use constant { RSYNC => '/usr/bin/rsync', NOBODY => 65534 };
 
-# Numbers of system calls, from the kernel's tables; the last three are the same on all machines.
-my %NUMBERS = (
-    x86_64 => { chmod => 90, fchmod => 91, fchmodat => 268, setxattr => 188, lsetxattr => 189, removexattr => 197, lremovexattr => 198 },
-    aarch64 => { fchmod => 52, fchmodat => 53, setxattr => 5, lsetxattr => 6, removexattr => 14, lremovexattr => 15 },
-);
-my $SYS = $NUMBERS{ $Config::Config{archname} =~ s/-.*//sr };
+# Numbers of system calls that are the same on all machines.
 use constant { FCHMODAT2 => 452, SETXATTRAT => 463, REMOVEXATTRAT => 466 };
 
-# Operations of prctl(2), the signal, and capabilities: set-group-ID bits, dropping capabilities, file capabilities.
-use constant { SET_PDEATHSIG => 1, DROP_CAPABILITY => 24, KILL => 9, FSETID => 4, SETPCAP => 8, SETFCAP => 31 };
+# An operation of prctl(2), and capabilities: set-group-ID bits, dropping capabilities, file capabilities.
+use constant { DROP_CAPABILITY => 24, FSETID => 4, SETPCAP => 8, SETFCAP => 31 };
 use constant { O_PATH => 1 << 21, AT_FDCWD => 0xffffff9c, SET_USER_ID => 04000 };
 
 # Paths that rsync and the C library read, apart from the volumes.
@@ -78,7 +72,7 @@ sub exec_confined {
         limit_calls(@refused);
     }
     # Pass.pm sets this too, but the kernel forgets it when the group changes.
-    syscall number_of('prctl'), SET_PDEATHSIG, KILL, 0, 0, 0;
+    die_with_parent();
     # rsync does not ask for what is refused here, except for a file that is set-user-ID in the mirror. With a filter for attributes it
     # has none of its own.
     return exec { $rsync } $rsync, '--chmod=u-s,Fg-s', map({ "--filter=-x $_" } 'security.capability', 'system.*'), @arguments, $source, './';
@@ -122,7 +116,7 @@ sub limit_files {
 # A file that is root's for a moment, because a user has moved it away before it got its owner, never becomes a program with root's rights.
 sub set_user_id {
     my %mode = (fchmod => SECOND, chmod => SECOND, fchmodat => THIRD);
-    my @calls = ((map { [ $SYS->{$_}, $mode{$_} ] } grep { $SYS->{$_} } sort keys %mode), [ FCHMODAT2, THIRD ]);
+    my @calls = ((map { [ known_number($_), $mode{$_} ] } grep { known_number($_) } sort keys %mode), [ FCHMODAT2, THIRD ]);
     return map { rule($_->[0], REFUSED, [ BITS, $_->[1], SET_USER_ID ]) } @calls;
 }
 
@@ -133,7 +127,7 @@ sub by_path {
     return (
         rule(number_of('openat'), NO_SUCH_CALL, @at_path, [ EQUAL, THIRD, O_PATH | O_NOFOLLOW | O_CLOEXEC ]),
         rule(FCHMODAT2, NO_SUCH_CALL, @at_path),
-        (map { rule($SYS->{$_}, PRETENDED) } qw(setxattr lsetxattr removexattr lremovexattr)),
+        (map { rule(number_of($_), PRETENDED) } qw(setxattr lsetxattr removexattr lremovexattr)),
         (map { rule($_, PRETENDED, @at_path) } SETXATTRAT, REMOVEXATTRAT),
     );
 }

@@ -3,21 +3,18 @@
 package LsyncdAsCode::NoLinks;
 use strict;
 use warnings;
-use Config ();
 use LsyncdAsCode::System qw(number_of);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(follow_no_links);
 
-# Numbers of system calls, from the kernel's tables.
-my $SYS = { x86_64 => { unshare => 272, mount => 165 }, aarch64 => { unshare => 97, mount => 40 } }->{ $Config::Config{archname} =~ s/-.*//sr };
 use constant { READ_ONLY => 1, NOEXEC => 8, NOATIME => 1024, NODIRATIME => 2048 };
 use constant { NEW_MOUNTS => 0x20000, NOSUID => 2, NODEV => 4, REMOUNT => 32, NOSYMFOLLOW => 256, BIND => 4096, ALL_BELOW => 16384, PRIVATE => 1 << 18 };
 
 # Returns whether the kernel does that. A service that may not mount anything stays in its namespace.
 sub follow_no_links {
     my @volumes = @_;
-    return 0 if !$SYS || syscall($SYS->{unshare}, NEW_MOUNTS) != 0 || !mounted('none', '/', ALL_BELOW | PRIVATE);
+    return 0 if syscall(number_of('unshare'), NEW_MOUNTS) != 0 || !mounted('none', '/', ALL_BELOW | PRIVATE);
     for my $volume (@volumes) {
         my $flags = flags($volume);
         mounted($volume, $volume, BIND) && mounted('none', $volume, REMOUNT | BIND | NOSYMFOLLOW | NOSUID | NODEV | $flags) or return 0;
@@ -32,6 +29,6 @@ sub flags {
     return syscall(number_of('statfs'), "$volume", $answer) == 0 ? unpack('x80 Q', $answer) & (READ_ONLY | NOEXEC | NOATIME | NODIRATIME) : 0;
 }
 
-sub mounted { my ($what, $where, $flags) = @_; return syscall($SYS->{mount}, "$what", "$where", 0, $flags, 0) == 0 }
+sub mounted { my ($what, $where, $flags) = @_; return syscall(number_of('mount'), "$what", "$where", 0, $flags, 0) == 0 }
 
 1;

@@ -12,7 +12,7 @@ use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Private qw(excludes is_private);
 use LsyncdAsCode::Ready ();
 use LsyncdAsCode::Surplus ();
-use LsyncdAsCode::System qw(get_attribute leave number_of);
+use LsyncdAsCode::System qw(die_with_parent get_attribute leave);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(GIVE_UP AGAIN IO_ERROR PARTIAL VANISHED);
@@ -273,9 +273,8 @@ sub exit_code { my ($status) = @_; return $status & 127 ? AGAIN : $status >> 8 }
 
 sub begin_child {
     @own = ();
-    # Asks the kernel to kill this process when its parent is killed: an rsync that is left alone would write the same files
-    # as the one that comes after it. PR_SET_PDEATHSIG is 1, SIGKILL 9.
-    syscall number_of('prctl'), 1, 9, 0, 0, 0;
+    # An rsync that is left alone would write the same files as the one that comes after it.
+    die_with_parent();
     return;
 }
 

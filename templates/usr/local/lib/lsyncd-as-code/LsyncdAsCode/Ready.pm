@@ -5,15 +5,15 @@ package LsyncdAsCode::Ready;
 use strict;
 use warnings;
 use LsyncdAsCode::Handover ();
-use LsyncdAsCode::System qw(leave number_of start_time ticks);
+use LsyncdAsCode::System qw(die_with_parent leave start_time ticks);
 use LsyncdAsCode::Whole ();
 
 use constant {
     # Seconds without a call after which it ends, and between two looks whether its lsyncd lives.
     IDLE => 10,
     LOOK => 1,
-    # socket(7): SOL_SOCKET and SO_PEERCRED. prctl(2): PR_SET_PDEATHSIG. signal(7).
-    SOL_SOCKET => 1, SO_PEERCRED => 17, PR_SET_PDEATHSIG => 1, SIGKILL => 9,
+    # socket(7): SOL_SOCKET and SO_PEERCRED.
+    SOL_SOCKET => 1, SO_PEERCRED => 17,
     # Modules that programs load when they need them.
     LATER => qw(Call Kind Unit),
     # The longest request; lsyncd's arguments are far shorter.
@@ -94,7 +94,7 @@ sub take {
     if (!$pid) {
         $SIG{PIPE} = $pipe;
         # Who starts it again must not find it at work: it ends with the one that waits for it.
-        syscall number_of('prctl'), PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0;
+        die_with_parent();
         leave(LsyncdAsCode::Handover::AGAIN) if getppid != $self;
         close $_ for $call, $calls, $ended;
         # Held until this process ends. A program that outlives it does not inherit it.

@@ -10,8 +10,8 @@ use Fcntl qw(SEEK_SET);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(
-    clock now_ns ticks pause number_of stat_ns stat_at fstat_ns fd_path seconds_of set_mtime space free_bytes be_idle set_attribute
-    get_attribute read_at read_anew write_at sync fsync sync_file_system leave start_time date_time NS CHUNK O_CLOEXEC
+    clock now_ns ticks pause number_of known_number stat_ns stat_at fstat_ns fd_path seconds_of set_mtime space free_bytes be_idle set_attribute
+    get_attribute read_at read_anew write_at sync fsync sync_file_system leave die_with_parent start_time date_time NS CHUNK O_CLOEXEC
 );
 
 # System call numbers from the kernel's tables (arch/x86/entry/syscalls/syscall_64.tbl, asm-generic/unistd.h).
@@ -20,11 +20,13 @@ my %NUMBERS = (
         statx => 332, utimensat => 280, clock_gettime => 228, statfs => 137, fsetxattr => 190, fgetxattr => 193, ioprio_set => 251,
         openat => 257, openat2 => 437, mkdirat => 258, unlinkat => 263, symlinkat => 266, readlinkat => 267, renameat2 => 316, syncfs => 306,
         fadvise64 => 221, fsync => 74, fchownat => 260, fallocate => 285, prctl => 157, exit_group => 231,
+        chmod => 90, fchmod => 91, fchmodat => 268, setxattr => 188, lsetxattr => 189, removexattr => 197, lremovexattr => 198, unshare => 272, mount => 165,
     },
     aarch64 => {
         statx => 291, utimensat => 88, clock_gettime => 113, statfs => 43, fsetxattr => 7, fgetxattr => 10, ioprio_set => 30,
         openat => 56, openat2 => 437, mkdirat => 34, unlinkat => 35, symlinkat => 36, readlinkat => 78, renameat2 => 276, syncfs => 267,
         fadvise64 => 223, fsync => 82, fchownat => 54, fallocate => 47, prctl => 167, exit_group => 94,
+        fchmod => 52, fchmodat => 53, setxattr => 5, lsetxattr => 6, removexattr => 14, lremovexattr => 15, unshare => 97, mount => 40,
     },
 );
 # The architecture of this perl, which may differ from the kernel's.
@@ -44,8 +46,11 @@ use constant {
     CHUNK               => 1 << 20,
 };
 
-# The number of a system call, for Beneath.pm.
-sub number_of { my ($name) = @_; return $SYS->{$name} // die "the number of the system call $name is not known\n" }
+# The number of a system call, for the modules that make others than those below.
+sub number_of { my ($name) = @_; return known_number($name) // die "the number of the system call $name is not known\n" }
+
+# The same; undef if this architecture does not have it.
+sub known_number { my ($name) = @_; return $SYS->{$name} }
 
 sub clock {
     my ($which) = @_;
@@ -63,17 +68,17 @@ sub ticks { my ($s, $n) = clock(CLOCK_MONOTONIC); return $s + $n / NS }
 
 sub pause { my ($seconds) = @_; select undef, undef, undef, $seconds; return }
 
-# Where statx(2) puts its answer, and which parts of it are unpacked: nlink, uid, gid, mode, ino, size, the seconds of ctime, seconds and
+# Where statx(2) puts its answer, and which parts of it are unpacked: nlink, uid, gid, mode, ino, size, blocks, the seconds of ctime, seconds and
 # nanoseconds of mtime, and the device's numbers.
 my $STATX = "\0" x 256;
-use constant STATX_PARTS => 'x16 L3 S x2 Q2 x48 q x8 q L x12 L2';
+use constant STATX_PARTS => 'x16 L3 S x2 Q3 x40 q x8 q L x12 L2';
 
-# Calls statx(2). Returns uid gid mode ino nlink size, mtime (ns since 1970), ctime (s), dev (major:minor); undef sets $!. It is called for
+# Calls statx(2). Returns uid gid mode ino nlink size, blocks (of 512 bytes), mtime (ns since 1970), ctime (s), dev (major:minor); undef sets $!. It is called for
 # each database a dozen times.
 sub statx {
     syscall($SYS->{statx}, $_[0] + 0, "$_[1]", $_[2], STATX_BASIC_STATS, $STATX) == 0 or return undef;
     my %is;
-    (@is{qw(nlink uid gid mode ino size ctime mtime)}, my ($nanos, $major, $minor)) = unpack STATX_PARTS, $STATX;
+    (@is{qw(nlink uid gid mode ino size blocks ctime mtime)}, my ($nanos, $major, $minor)) = unpack STATX_PARTS, $STATX;
     $is{mtime} = $is{mtime} * NS + $nanos;
     $is{dev} = "$major:$minor";
     return \%is;
@@ -190,6 +195,10 @@ sub sync { my ($handle) = @_; fsync($handle) or die "cannot sync: $!\n"; return 
 
 # Ends this process at once, without anything that it inherited being finished or removed: for a child that did not exec.
 sub leave { my ($code) = @_; syscall $SYS->{exit_group}, $code + 0; die "exit_group: $!\n" }
+
+# Asks the kernel to kill this process when its parent ends. It forgets that when the process changes its user or group. (prctl(2):
+# PR_SET_PDEATHSIG is 1; signal(7): SIGKILL is 9.)
+sub die_with_parent { syscall $SYS->{prctl}, 1, 9, 0, 0, 0; return }
 
 # Returns the start time of a process, in the kernel's ticks; empty if there is none. It detects a reused pid.
 sub start_time {
