@@ -16,16 +16,24 @@ sub set_mark { my ($handle, $text) = @_; set_attribute($handle, $NAME, $text); r
 
 sub get_mark { my ($handle) = @_; return get_attribute($handle, $NAME) }
 
+# The mark of a main file: a version, the file's own inode and time, the source's inode, size, these flags, then only what the flags say: the
+# source's time if it is not the file's, the frames of the WAL that it contains with their salts and checksums; last the run of lsyncd. It is
+# packed, because 56 bytes fit into an inode of ext4 (with 256 bytes, its default), and a longer one takes a block of 4 kB for itself.
+use constant { VERSION => 3, FIXED => 'C Q q Q Q C', COMPLETE => 1, SAME_TIME => 2, OTHER_TIME => 4, FRAMES => 8 };
+
 # Returns the mark of the mirror's main file: its own identity, so that a file written by another program never matches,
 # and what it was made from. A source time that can hide a later write is recorded as unknown: 0.
 # $now identifies the frames of the WAL that it contains, $run the run of lsyncd (undef: unknown).
 sub mark_of {
     my ($mirror, $source, $time, $now, $run) = @_;
-    my $settled = settled($source->{mtime}, $time) ? $source->{mtime} : 0;
-    my ($frames, $generation, $sums) = ($now->{frames}, '-', '-');
-    ($generation, $sums) = (unpack('H*', $now->{header}{salts}), unpack 'H*', $now->{sums}) if $frames;
-    return join ' ', 2, @$mirror{qw(ino mtime)}, $source->{ino}, $settled, $source->{size},
-        $frames, $generation, $sums, $now->{complete} ? 1 : 0, $run // ();
+    my $flags = $now->{complete} ? COMPLETE : 0;
+    my $more = '';
+    if (settled($source->{mtime}, $time)) {
+        if ($source->{mtime} == $mirror->{mtime}) { $flags |= SAME_TIME }
+        else { $flags |= OTHER_TIME; $more .= pack 'q', $source->{mtime} }
+    }
+    if ($now->{frames}) { $flags |= FRAMES; $more .= pack 'Q a8 a8', $now->{frames}, $now->{header}{salts}, $now->{sums} }
+    return pack(FIXED, VERSION, @$mirror{qw(ino mtime)}, @$source{qw(ino size)}, $flags) . $more . ($run // '');
 }
 
 # Whether two names of a run of lsyncd are known and the same.
@@ -35,13 +43,39 @@ sub same_run { my ($run, $other) = @_; return defined $run && defined $other && 
 sub read_mark {
     my ($handle, $run) = @_;
     my $mirror = fstat_ns($handle);
-    my ($version, $ino, $mtime, @source) = split / /, get_mark($handle);
-    # The file's owner can write its attributes, so each field is checked.
-    return undef unless defined $source[6] && $version eq '2' && !(grep { !/\A-?[0-9]+\z/ } $ino, $mtime, @source[ 0 .. 3, 6 ]) && $ino == $mirror->{ino} && $mtime == $mirror->{mtime};
+    # The file's owner can write its attributes: anything may be there.
+    my ($ino, $mtime, $mark) = parsed(get_mark($handle)) or return undef;
+    return undef unless $ino == $mirror->{ino} && $mtime == $mirror->{mtime};
+    $mark->{known} = same_run(delete $mark->{run}, $run);
+    return $mark;
+}
+
+# Returns the file's own inode and time, and the rest; nothing if it is no mark.
+sub parsed {
+    my ($text) = @_;
+    return parsed_2($text) if $text =~ /\A2 /;
+    my $fixed = length pack FIXED, (0) x 6;
+    return if length $text < $fixed || ord $text != VERSION;
+    my (undef, $ino, $mtime, $source, $size, $flags) = unpack FIXED, $text;
+    my %mark = (ino => $source, size => $size, mtime => $flags & SAME_TIME ? $mtime : 0, frames => 0, generation => '-', sums => '-', complete => $flags & COMPLETE ? 1 : 0);
+    my $at = $fixed;
+    if ($flags & OTHER_TIME) { return if length $text < $at + 8; $mark{mtime} = unpack "x$at q", $text; $at += 8 }
+    if ($flags & FRAMES) {
+        return if length $text < $at + 24;
+        @mark{qw(frames generation sums)} = unpack "x$at Q H16 H16", $text;
+        $at += 24;
+    }
+    $mark{run} = length $text > $at ? substr $text, $at : undef;
+    return ($ino, $mtime, \%mark);
+}
+
+# The same for a mark of an earlier version of this program: words.
+sub parsed_2 {
+    my ($version, $ino, $mtime, @source) = split / /, $_[0];
+    return if !defined $source[6] || grep { !/\A-?[0-9]+\z/ } $ino, $mtime, @source[ 0 .. 3, 6 ];
     my %mark;
-    @mark{qw(ino mtime size frames generation sums complete)} = @source;
-    $mark{known} = same_run($source[7], $run);
-    return \%mark;
+    @mark{qw(ino mtime size frames generation sums complete run)} = @source;
+    return ($ino, $mtime, \%mark);
 }
 
 # Returns true if the source's main file ($source: its status) is the one that the mirror's was made from, unchanged. Its time shows that only
