@@ -27,6 +27,8 @@ sub count { my ($what) = @_; open my $file, '>>', "$folder/count.$what" or die $
     my ($one, $all) = (\&LsyncdAsCode::System::fsync, \&LsyncdAsCode::System::sync_file_system);
     *LsyncdAsCode::System::fsync = sub { count('sync'); return $one->(@_) };
     *LsyncdAsCode::Batch::sync_file_system = sub { count('syncfs'); return $all->(@_) };
+    my $unit = \&LsyncdAsCode::Place::sync_unit;
+    *LsyncdAsCode::Place::sync_unit = sub { count('full'); return $unit->(@_) };
 }
 
 sub begin_worker {
@@ -46,6 +48,7 @@ waitpid begin_worker(), 0;
 is(arrived(@many), 1000, 'a pass copies all');
 is(counted('sync'), 0, 'without a sync for any of them');
 cmp_ok(counted('syncfs'), '<=', 2 * 1000 / LsyncdAsCode::Worker::FIRST_BATCH, 'two syncs of the file system per batch');
+is(counted('full'), 0, 'and the full procedure for none of them');
 
 # Batches grow while they end quickly.
 my $next = \&LsyncdAsCode::Worker::next_batch;
@@ -103,18 +106,19 @@ cmp_ok(counted('syncfs'), '<', 6000 / LsyncdAsCode::Worker::FIRST_BATCH, 'with f
 # A change of a database that another process is copying, after that has read it.
 {
     no warnings 'redefine';
-    my ($copy, $one) = (\&LsyncdAsCode::Worker::copy_all, \&LsyncdAsCode::Worker::start);
+    my ($copy, $one) = (\&LsyncdAsCode::Worker::copy_found, \&LsyncdAsCode::Worker::start);
     my $main;
     *LsyncdAsCode::Worker::start    = sub { $main = $$; return $one->(@_) };
-    *LsyncdAsCode::Worker::copy_all = sub {
+    *LsyncdAsCode::Worker::copy_found = sub {
         my @results = $copy->(@_);
-        if (defined $main && $$ != $main) { count('copied'); pause(0.05) until counted('changed') }
+        if (defined $main && $$ != $main) { count('copied'); for (1 .. 400) { last if counted('changed'); pause(0.05) } }
         return @results;
     };
 }
 enqueue('queue.pass', 1, [ map { database($_, 'd') } @many[ 0 .. 9 ] ]);
 $worker = begin_worker();
-pause(0.01) until counted('copied');
+for (1 .. 2000) { last if counted('copied'); pause(0.01) }
+ok(counted('copied'), 'another process is copying it');
 enqueue('queue', 1, [ database($many[3], 'e') ]);
 syswrite $wake, '.';
 pause(0.1);
@@ -125,7 +129,7 @@ is_deeply([ map { LsyncdAsCode::State::slurp("$target/$_") =~ /(.)\z/s } @many[ 
 # A pass reads the disk from one end to the other.
 my @names_in_order = sort map { database("o$_.sqlite", 'a') } reverse 10 .. 40;
 my $inode = sub { return (lstat "$source/$_[0]")[1] };
-is_deeply(LsyncdAsCode::Call::in_order($source, \@names_in_order), [ sort { $inode->($a) <=> $inode->($b) } @names_in_order ], 'a pass goes by the inodes');
+is_deeply([ LsyncdAsCode::Call::in_order($source, @names_in_order) ], [ sort { $inode->($a) <=> $inode->($b) } @names_in_order ], 'a pass goes by the inodes');
 isnt(join(' ', sort { $inode->($a) <=> $inode->($b) } @names_in_order), "@names_in_order", 'which is another order here');
 
 # The queue: a hundred thousand wait.

@@ -2,6 +2,7 @@
 package LsyncdAsCode::Call;
 use strict;
 use warnings;
+use LsyncdAsCode::Beneath qw(open_beneath);
 use LsyncdAsCode::Gate::Grants ();
 use LsyncdAsCode::Gate::Volume ();
 use LsyncdAsCode::Gate::Names qw(base_of);
@@ -14,7 +15,7 @@ use LsyncdAsCode::Run    qw(record_run);
 use LsyncdAsCode::Sift   qw(sift);
 use LsyncdAsCode::Start  qw(start_worker);
 use LsyncdAsCode::State  qw(make_state replace_file say_error setting settings_list state_file);
-use LsyncdAsCode::System qw(now_ns);
+use LsyncdAsCode::System qw(fd_path now_ns);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(main);
@@ -92,7 +93,7 @@ sub by_plan {
     # A pass finds many databases; later changes must not wait behind them.
     my $queue = $input eq '' ? 'queue.pass' : 'queue';
     # This pass includes what an earlier one left.
-    queue($self, $queue, in_order($self->{held}[0], $wanted->{units}), $input eq '');
+    queue($self, $queue, [ in_order($self->{held}[0], @{ $wanted->{units} }) ], $input eq '');
     if (@{ $wanted->{in_the_way} }) { $code = by_rules($self, $input, $wanted, $plan) || $code }
     else {
         my @steps = (
@@ -145,6 +146,8 @@ sub wanted {
         if (defined $unit) { $deleted{$unit} = 1 }
         else               { push @gone, $path }
     }
+    # Most passes delete nothing, and the rest is about that.
+    return { units => [ keys %unit ], others => \@others, by_header => [ keys %header ], (map { $_ => [] } qw(deleted gone in_the_way)) } unless @{ $plan->{deleted} };
     # The worker deletes a directory of the mirror with the last database in it.
     my %kept;
     for my $unit (keys %deleted, keys %unit) {
@@ -199,9 +202,12 @@ sub by_rules {
 
 # Sorts by position on the disk: files of a directory are stored in the order of their creation.
 sub in_order {
-    my ($source, $units) = @_;
-    my %place = map { ($_ => (lstat "$source/$_")[1] // 0) } @$units;
-    return [ sort { $place{$a} <=> $place{$b} } @$units ];
+    my ($source, @units) = @_;
+    my $root  = open_beneath($source, '');
+    my $above = fd_path($root);
+    # As text, which sorts several times as fast.
+    my $number = length pack 'Q>', 0;
+    return map { substr $_, $number } sort map { pack('Q>', (lstat "$above/$_")[1] // 0) . $_ } @units;
 }
 
 sub queue {

@@ -13,6 +13,11 @@ my $LINE = qr{\A
     (?: (\*deleting)[ ]{2} | ([<>ch.])([fdLDS])([.cstTpoguUnbax]{9}|\+{9}|\?{9}|[ ]{9}) )
     [ ]([0-9]+)[ ](.+)\z}sx;
 
+my $NEW_FILE = qr{\A>f\+{9} ([0-9]+) ([^\\]+)\z};
+
+# One for all items, because there may be very many.
+my $NONE = {};
+
 my %ACTIONS = ('<' => 'transfer', '>' => 'transfer', c => 'create', h => 'hardlink', '.' => 'none');
 
 # Parses one line without its newline: undef if it is not about a file (rsync prints other lines on the same stream), else
@@ -25,8 +30,10 @@ my %ACTIONS = ('<' => 'transfer', '>' => 'transfer', c => 'create', h => 'hardli
 #   name     bytes, relative to the volume, without a trailing slash
 sub parse {
     my ($line) = @_;
+    # A new file without an escape in its name: nearly all lines of a first pass.
+    if ($line =~ $NEW_FILE) { return { action => 'transfer', type => 'f', new => 1, differs => $NONE, changed => 1, size => $1, name => $2 } }
     my ($deleted, $how, $type, $what, $size, $name) = $line =~ $LINE or return undef;
-    my %item = (action => 'delete', type => '', new => 0, differs => {}, changed => 1, size => $size, name => unescape($name));
+    my %item = (action => 'delete', type => '', new => 0, differs => $NONE, changed => 1, size => $size, name => unescape($name));
     my $slash = $item{name} =~ s{/\z}{};
     if (defined $deleted) {
         $item{type} = 'd' if $slash;

@@ -63,7 +63,8 @@ sub of_plan {
         my $path = $item->{name};
         next if $path eq '.' || $counted{$path} || within($path, \%counted);
         # The files in a directory that comes are in the list themselves.
-        if ($item->{new} || $item->{type} ne 'd') { $counted{$path} = 1 if $self->compare($path, 0, 'itself') }
+        if    ($item->{new})         { $self->new_one($path, $item) }
+        elsif ($item->{type} ne 'd') { $counted{$path} = 1 if $self->compare($path, 0, 'itself') }
     }
     $self->renamed;
     return $self;
@@ -92,6 +93,14 @@ sub compare {
         return 1;
     }
     return $self->both($path, $here, $there, $deep);
+}
+
+# An entry that rsync found in the source alone: one look at the mirror is enough, where the copier may have made it meanwhile.
+sub new_one {
+    my ($self, $path, $item) = @_;
+    if   (is_own($path) || $self->{target}->look($path)) { $self->compare($path, 0, 'itself') }
+    else                                                  { $self->comes_one($path, $item) }
+    return;
 }
 
 # A probe is deleted like any file, because it proves that deletions are mirrored; it does not count as a loss. Returns false for a
