@@ -8,12 +8,13 @@
 #   deleted.ages             on the target, how long they have been kept: Gate/Age.pm
 #   copies                   on the target, copies of databases that are being made: Temporary.pm
 #   verify                   on the target, copies of databases that are being checked: Verify/Databases.pm
+#   tidy                     on the target: nothing of earlier versions is beside this directory any more
 #
 # It is no data of anybody's: not mirrored, not counted, not compared. The same name for programs in Bash: volume.sh.
 package LsyncdAsCode::Private;
 use strict;
 use warnings;
-use LsyncdAsCode::Beneath qw(create_file make_directory names open_beneath open_file remove_directory remove_file rename_file sync_directory);
+use LsyncdAsCode::Beneath qw(create_file make_directory names open_beneath open_file remove_directory remove_file rename_file status sync_directory);
 use LsyncdAsCode::System qw(fstat_ns sync write_at);
 use Exporter qw(import);
 
@@ -21,7 +22,7 @@ our @EXPORT_OK = qw(private part inside read_file write_file is_private excludes
 
 # The name; and the one that it has in a directory of the target that is a file system of its own (a subvolume), into which nothing
 # can be renamed from elsewhere. The second exists at any depth.
-use constant { NAME => '.lsyncd-as-code', NESTED => '.lsyncd-rsync.private' };
+use constant { NAME => '.lsyncd-as-code', NESTED => '.lsyncd-rsync.private', TIDY => 'tidy' };
 
 # Its handle; undef when there is none and $make is not given. $root: a path, or a handle. Dies when it is not root's alone.
 sub private { my ($root, $make) = @_; return inside(open_beneath($root, ''), NAME, $make) }
@@ -80,16 +81,20 @@ my $OLD   = qr/\A\.lsyncd-rsync\.(?:private|verify(?:\.[0-9a-f]+)*)\z/;
 my $BASES = join '|', map { quotemeta } 'source', 'source.new', 'mirror', 'image';
 my $FILES = qr/\A(?:copy\.([0-9]+)\.[0-9]+|(?:$BASES)(?:-wal|-shm|-journal)?)\z/;
 
-# Removes from the root of the target what earlier versions have left there. A directory that is not root's alone is not theirs.
+# Removes from the root of the target what earlier versions have left there, once: it may have very many names. A directory that is not root's alone
+# is not theirs.
 sub clean_up {
     my ($root) = @_;
-    my $top = open_beneath($root, '');
+    my $top     = open_beneath($root, '');
+    my $private = private($top, 1);
+    return if status($private, TIDY);
     for my $name (grep { $_ =~ $OLD } names($top)) {
         my $old = open_beneath($top, $name) // next;
         next unless is_ours($old);
         for my $file (names($old)) { remove_file($old, $file) if $file =~ $FILES && !($1 && -d "/proc/$1") }
         remove_directory($top, $name);
     }
+    create_file($private, TIDY);
     return;
 }
 

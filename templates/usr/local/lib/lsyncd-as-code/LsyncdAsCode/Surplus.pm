@@ -28,17 +28,18 @@ sub none { my ($pid) = @_; return waitpid($pid, 0) == $pid && $? == 0 }
 sub surplus {
     my ($source, $target, $prepare, @most) = @_;
     my %more;
-    each_name($target, $prepare, @most, sub { $more{ $_[0] } = undef });
+    names($target, $prepare, @most, sub { @more{@_} = () });
     # The gate ignores it (Gate/Names.pm).
     delete $more{'lost+found'};
     return 0 if !%more;
-    each_name($source, $prepare, @most, sub { delete $more{ $_[0] } });
+    names($source, $prepare, @most, sub { delete @more{@_} });
     return scalar %more;
 }
 
-# Calls $each with the path of each entry below an open directory, except our own. Dies if there is one that cannot be read, or too many.
-sub each_name {
-    my ($directory, $prepare, $most, $most_names, $each) = @_;
+# Calls $some with the paths of the entries below an open directory, except our own, many at a time. Dies if there is one that cannot be read,
+# or too many.
+sub names {
+    my ($directory, $prepare, $most, $most_names, $some) = @_;
     my $pid = open(my $names, '-|') // die "fork: $!\n";
     if (!$pid) {
         # It holds the volume: it must end with this process, and when nobody reads what it writes. systemd has it ignore that.
@@ -53,8 +54,10 @@ sub each_name {
     my ($text, $bytes, $many) = ('', 0, 0);
     while (my $got = sysread($names, $text, 1 << 20, length $text) // die "the names cannot be read: $!\n") {
         $bytes += $got;
-        my $end = 0;
-        while ($text =~ /\G([^\0]*)\0/g) { $each->($1); $many++; $end = pos $text }
+        my $end = 1 + rindex $text, "\0";
+        my @names = split /\0/, substr $text, 0, $end;
+        $many += @names;
+        $some->(@names);
         $text = substr $text, $end;
         next if $bytes <= $most && $many <= $most_names;
         kill 'KILL', $pid;
