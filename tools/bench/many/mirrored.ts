@@ -77,9 +77,9 @@ export async function mirrored(tools: Tools, wanted: Wanted): Promise<Many> {
     await cold();
     const [began, cpu, watched] = [performance.now(), group.cpu(), watch(mirror, group)];
     mirror.start();
-    await inSync(mirror);
+    const copied = await inSync(mirror);
     const { memory } = watched();
-    found.first = { seconds: (performance.now() - began) / 1000, cpu: group.cpu() - cpu, rsync, memory };
+    found.first = { seconds: (copied - began) / 1000, cpu: group.cpu() - cpu, rsync, memory };
     await complete(mirror);
     say(
       `${number} in ${directories}: first pass ${found.first.seconds.toFixed(1)} s, rsync -a and a sync ${rsync.toFixed(1)} s`,
@@ -95,8 +95,7 @@ export async function mirrored(tools: Tools, wanted: Wanted): Promise<Many> {
     rmSync(path.join(mirror.marks, "passes"), { force: true });
     const again = performance.now();
     mirror.start();
-    await inSync(mirror);
-    const restart = (performance.now() - again) / 1000;
+    const restart = ((await inSync(mirror)) - again) / 1000;
     found.restart = { seconds: restart, dryRun: (before + (await dry())) / 2, dryDelete: await dry("--delete") };
     say(`${number} in ${directories}: start ${restart.toFixed(1)} s, dry run ${found.restart.dryRun.toFixed(1)} s`);
 
@@ -119,19 +118,24 @@ export async function mirrored(tools: Tools, wanted: Wanted): Promise<Many> {
   }
 }
 
-/** Waits until lsyncd's pass over everything has ended and the copier is idle. */
-async function inSync(mirror: Mirror): Promise<void> {
+/** Waits until lsyncd's pass over everything has ended and the copier is idle. Returns when that was, by `performance.now`. */
+async function inSync(mirror: Mirror): Promise<number> {
   const passes = path.join(mirror.marks, "passes");
   const queues = ["queue", "queue.pass"].map((name) => path.join(mirror.state, name));
   const status = path.join(mirror.state, "status.tsv");
+  let since = 0;
   for (let calm = 0; calm < 2;) {
-    await sleep(50);
+    // Often, but not so often that it takes time from what is measured.
+    await sleep(20);
+    const now = performance.now();
     mirror.mustLive();
     const copied =
       queues.every((queue) => !existsSync(queue) || statSync(queue).size === 0) ||
       (existsSync(status) && readFileSync(status, "utf8").includes("\tpending\t0\t"));
     calm = existsSync(passes) && copied ? calm + 1 : 0;
+    if (calm < 2) since = now;
   }
+  return since;
 }
 
 /** Throws if the mirror is incomplete. */
