@@ -126,6 +126,7 @@ const catalogue: (ManagedFile & {
     "Pages",
     "Plain",
     "Follow",
+    "First",
     "Copy",
     "Snapshot",
     "State",

@@ -71,6 +71,15 @@ describe("finds a copier that", () => {
       // Times that are a few milliseconds apart decide, so it is not always the same one.
       { ...power, count: 44 },
     ],
+    ["makes a first copy while a writer holds its lock", "First", "sub try_lock { return 1 }", 30000093, {}],
+    [
+      "makes a first copy in the middle of a transaction that a crash ended",
+      "First",
+      "{ my $right = \\&status; sub blind { return $_[1] =~ /-journal/ ? undef : $right->(@_) } *status = \\&blind }",
+      30000106,
+      {},
+    ],
+    ["makes a first copy beside a log that is left over", "First", "sub remove_file { return }", 30000192, {}],
   ])("%s", async (_, module, fault, seed, { count = 1, ...options }: Options) => {
     appendFileSync(path.join(library, `LsyncdAsCode/${module}.pm`), `\nno warnings;\n${fault}\n1;\n`);
     const { replayed, faults } = await histories(seed, count, { library, ...options });

@@ -124,8 +124,10 @@ wrap(remove_file => sub {
 
 my $volume = directory($target);
 my $batch  = $in_batch ? LsyncdAsCode::Batch::begin($volume) : undef;
-my $copy = sub { return sync_unit(directory($source), $volume, $name, options(volume => $volume, batch => $batch)) };
-$batch->add($copy) if $batch;
+my $with = options(volume => $volume, batch => $batch);
+my $copy = sub { return sync_unit(directory($source), $volume, $name, $with) };
+# As for a database that a full pass has found.
+if ($batch) { $batch->add(0, sub { return first_copy(directory($source), $volume, $name, $with) }) // $batch->add(0, $copy) }
 my ($result) = $batch ? $batch->finish : $copy->();
 print "$result->{state} ", $result->{reason} // '', "\n";
 # Steps of a file that is gone again are nobody's loss.

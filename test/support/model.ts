@@ -71,7 +71,7 @@ const notes = (): string => path.join(cacheDir(), "histories");
 /** Identifies the model, and the modules of the copier that it calls: after a change of either, histories count anew. */
 function copierAsItIs(): string {
   const loaded = 'print map { "$_\\n" } grep { m{/LsyncdAsCode/|/Copier\\.pm\\z} } values %INC';
-  const args = ["-I", programs, "-I", __dirname, "-MCopier=Copy", "-e", loaded];
+  const args = ["-I", programs, "-I", __dirname, "-MCopier=Copy,First", "-e", loaded];
   const modules = execFileSync("perl", args, { encoding: "utf8" }).trimEnd().split("\n");
   const model = path.join(__dirname, "model");
   const batch = path.join(programs, "LsyncdAsCode/Batch.pm");

@@ -131,14 +131,15 @@ ok(until_true(sub { -e "$folder/new-is-used" }), 'the new version goes on');
 queued(database('after.sqlite'));
 ok(until_true(sub { -e "$target/after.sqlite" }), 'and copies');
 ok(!-e "$target/locked.sqlite", 'a database is still locked');
+# For the next test: a worker without work ends soon.
+system 'cp', '-r', "$folder/lib", "$folder/lib.new";
+my @pass = map { database(sprintf 'pass%05d.sqlite', $_) } 1 .. 4000;
 close $lock;
 waitpid $locker, 0;
 ok(until_true(sub { -e "$target/locked.sqlite" }), 'and not forgotten');
 
 # The same while it copies what a pass has found.
 unlink "$folder/new-is-used";
-system 'cp', '-r', "$folder/lib", "$folder/lib.new";
-my @pass = map { database(sprintf 'pass%05d.sqlite', $_) } 1 .. 4000;
 enqueue('queue.pass', 1, \@pass);
 queued('before.sqlite');
 my $arrived = sub { return scalar(my @there = glob "$target/pass*.sqlite") };

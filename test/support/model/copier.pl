@@ -13,7 +13,7 @@ use strict;
 use warnings;
 use FindBin qw($Bin);
 use lib $Bin;
-use Copier qw(Copy Batch);
+use Copier qw(Copy Batch First);
 use LsyncdAsCode::System qw(leave);
 use Traced qw(count_calls traced);
 my ($source, $target, $name) = @ARGV;
@@ -41,15 +41,43 @@ for my $name (qw(rename_file remove_file create_file set_mark set_times set_attr
 # Now and then there is no room for a whole copy.
 replace(need_space => sub { my $original = shift; return rand() < 0.15 ? LsyncdAsCode::Result::deferred('space', 'by chance') : $original->(@_) });
 
+# Now and then the mirror has no database yet. If it does not get one at once (First.pm), it has its old one again, whatever ends this process.
+sub unit { my ($directory) = @_; return map { "$directory/$name$_" } '', '-wal', '-shm', '-journal' }
+sub put_aside {
+    rename "$target/$_", "$target.aside/$_" for map { "$name$_" } '', '-wal', '-shm', '-journal';
+    # Something of it is left over, perhaps.
+    if (rand() < 0.3) { system 'cp', '--preserve=all', "$target.aside/$name-wal", "$target/$name-wal" if -e "$target.aside/$name-wal" }
+    return;
+}
+sub put_back {
+    return unless grep { -e } unit("$target.aside");
+    if (-e "$target/$name") { unlink unit("$target.aside") }
+    else { unlink unit($target); rename "$target.aside/$_", "$target/$_" for map { "$name$_" } '-wal', '-shm', '-journal', '' }
+    return;
+}
+mkdir "$target.aside";
+
 my $run;
 sub attempt {
     my $volume = directory($target);
     # As one of many: it is put in place after all have been made.
-    my $batch = rand() < 0.3 ? LsyncdAsCode::Batch::begin($volume) : undef;
+    my $batch = rand() < 0.4 ? LsyncdAsCode::Batch::begin($volume) : undef;
     my %given = (volume => $volume, batch => $batch, run => $run, big => rand() < 0.1 ? 1 : 32 << 20);
     my $copy  = sub { return sync_unit(directory($source), $volume, $name, options(%given)) };
-    my $done = eval { $batch ? do { $batch->add($copy); ($batch->finish)[0] } : $copy->() };
-    return $done ? join ' ', $done->{state}, $done->{why} // '' : "died $@" =~ s/\s+/ /gr;
+    my $done = eval {
+        if ($batch && rand() < 0.5) {
+            put_aside();
+            my $first = $batch->add(0, sub { return first_copy(directory($source), $volume, $name, options(%given)) });
+            my ($result) = $batch->finish;
+            put_back();
+            return $result if $first;
+            $given{batch} = $batch = LsyncdAsCode::Batch::begin($volume);
+        }
+        $batch ? do { $batch->add(0, $copy); ($batch->finish)[0] } : $copy->();
+    };
+    my $error = $@;
+    put_back();
+    return $done ? join ' ', $done->{state}, $done->{why} // '' : "died $error" =~ s/\s+/ /gr;
 }
 
 # Makes one copy for each line. The caller waits for the answer before it writes the next line.
@@ -70,6 +98,7 @@ while (1) {
     my $pid = fork // die "cannot fork: $!\n";
     work() unless $pid;
     my ($ended, $signal) = traced($pid);
+    put_back();
     last if !$signal && $ended != KILLED && $ended != ANOTHER;
     syswrite STDOUT, "killed\n" if $signal || $ended == KILLED;
 }

@@ -5,11 +5,12 @@ package LsyncdAsCode::Batch;
 use strict;
 use warnings;
 use LsyncdAsCode::Beneath qw(open_beneath);
-use LsyncdAsCode::Place   qw(forget_directories one);
+use LsyncdAsCode::Place   qw(first forget_directories one size_of);
+use LsyncdAsCode::State   qw(BIG);
 use LsyncdAsCode::System  qw(sync_file_system);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(copy_all FEW);
+our @EXPORT_OK = qw(copy_all copy_found FEW);
 
 # Up to this number, databases are synced one by one: syncfs also waits for other data being written to the volume.
 use constant FEW => 4;
@@ -23,20 +24,45 @@ sub copy_all {
         forget_directories();
         return @results;
     }
-    my $batch = begin(open_beneath($run->{target}, '', $run->{target_id}));
-    for my $path (@$paths) {
-        $batch->add(sub { return one($run, $path, $whole->($path), $batch) });
+    my $batch = begin_at($run);
+    for my $at (0 .. $#$paths) {
+        my $path = $paths->[$at];
+        $batch->add($at, sub { return one($run, $path, $whole->($path), $batch) });
     }
     my @results = $batch->finish;
     forget_directories();
     return @results;
 }
 
+# The same for what a full pass has found, which most likely is not in the mirror yet. A big database is left: its result is "queued".
+sub copy_found {
+    my ($run, $paths, $whole) = @_;
+    my $batch  = begin_at($run);
+    my $shared = @$paths > FEW ? $batch : undef;
+    my $copy   = sub { my ($at) = @_; return $batch->add($at, sub { return one($run, $paths->[$at], $whole->($paths->[$at]), $shared) }) };
+    my @gone;
+    for my $at (0 .. $#$paths) {
+        next if $shared && $batch->add($at, sub { return first($run, $paths->[$at], $shared) });
+        my $size = size_of($run, $paths->[$at], 1);
+        if    (!defined $size) { push @gone, $at }
+        elsif ($size >= BIG)   { $batch->add($at, sub { return { state => 'deferred', why => 'queued', reason => '', seconds => 0 } }) }
+        else                   { $copy->($at) }
+    }
+    # Deletions come last, as with --delete-after.
+    for my $at (@gone) { $copy->($at) }
+    my @results = $batch->finish;
+    forget_directories();
+    return @results;
+}
+
+sub begin_at { my ($run) = @_; return begin(open_beneath($run->{target}, '', $run->{target_id})) }
+
 # Begins a batch. $volume: the open root of the mirror.
 sub begin { my ($volume) = @_; return bless { steps => [], results => [], dirty => 0, volume => $volume }, __PACKAGE__ }
 
-# Makes one copy, up to the point at which it must be on the disk. $copy->() returns its result.
-sub add { my ($self, $copy) = @_; push @{ $self->{results} }, $copy->(); return }
+# Makes one copy, up to the point at which it must be on the disk. $copy->() returns its result, which has the number $at among those that
+# "finish" returns; or undef if it made none. Returns the result.
+sub add { my ($self, $at, $copy) = @_; $self->{at} = $at; return $self->{results}[$at] = $copy->() }
 
 # Puts all copies in place. Returns their results.
 sub finish {
@@ -58,14 +84,14 @@ sub finish {
         };
     }
     # They refer to the batch: otherwise it would stay in memory, and all handles with it.
-    delete $self->{steps};
+    delete @$self{qw(steps options)};
     return @results;
 }
 
 sub failed { my ($error, $result) = @_; return { state => 'deferred', why => 'error', reason => $error =~ s/\s+\z//r, seconds => $result->{seconds} } }
 
 # For the current copy: $finish is called once everything written so far is on the disk, $give_up if that failed.
-sub later { my ($self, $finish, $give_up) = @_; push @{ $self->{steps} }, [ scalar @{ $self->{results} }, $finish, $give_up // sub { } ]; return }
+sub later { my ($self, $finish, $give_up) = @_; push @{ $self->{steps} }, [ $self->{at}, $finish, $give_up // sub { } ]; return }
 
 # Returns the open root of the mirror.
 sub volume { my ($self) = @_; return $self->{volume} }

@@ -19,7 +19,7 @@ our @EXPORT_OK = qw(finish seal set_attributes follow_attributes install install
 # Prepares a temporary -wal for the rename into place: sets owner and mode like the source's database, and syncs it.
 sub finish {
     my ($handle, $source, $options, $frames) = @_;
-    set_attributes($handle, $source, { %$options, new => 1 });
+    set_attributes($handle, $source, $options, 1);
     # A batch syncs all its files before it puts them in place.
     if ($options->{batch}) { mark_wal($handle, $frames, $options->{run}) }
     else                   { sync_wal($handle, $frames, $options->{run}) }
@@ -28,7 +28,7 @@ sub finish {
 
 sub seal {
     my ($handle, $source, $copied_at, $now, $options) = @_;
-    set_attributes($handle, $source, { %$options, new => 1 });
+    set_attributes($handle, $source, $options, 1);
     # rsync's next comparison of sizes and times must detect a write that left the time unchanged, so the mirror does not
     # get a time that can hide one.
     set_times($handle, settled($source->{mtime}, $copied_at) ? $source->{mtime} : $source->{mtime} - 1);
@@ -37,9 +37,9 @@ sub seal {
     return;
 }
 
-# Applies rsync's --owner, --group and --perms to an open file; without --perms a new file gets the source's mode, less the umask.
+# Applies rsync's --owner, --group and --perms to an open file; without --perms a $new one gets the source's mode, less the umask.
 sub set_attributes {
-    my ($handle, $want, $options) = @_;
+    my ($handle, $want, $options, $new) = @_;
     my $have = fstat_ns($handle);
     return unless S_ISREG($have->{mode}) && S_ISREG($want->{mode});
     my $uid = $options->{owner} ? $want->{uid} : $have->{uid};
@@ -47,7 +47,7 @@ sub set_attributes {
     if ($uid != $have->{uid} || $gid != $have->{gid}) { set_owner($handle, $uid, $gid) }
     # With another owner, no setuid or setgid bit: it must not run with that owner's rights.
     my $kept = $uid == $want->{uid} && $gid == $want->{gid} ? 07777 : 0777;
-    my $mode = $options->{perms} ? $want->{mode} & $kept : $options->{new} ? $want->{mode} & 0777 & ~umask : $have->{mode} & 07777;
+    my $mode = $options->{perms} ? $want->{mode} & $kept : $new ? $want->{mode} & 0777 & ~umask : $have->{mode} & 07777;
     if ($mode != ($have->{mode} & 07777)) { set_mode($handle, $mode) }
     return;
 }

@@ -9,7 +9,7 @@ use LsyncdAsCode::System qw(pause ticks);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(
-    RESERVED_BYTE SHARED_FIRST SHARED_SIZE SHM_CKPT SHM_DMS flock_struct try_lock held_by_other lock_of_other poll_for lock_shared
+    PENDING_BYTE RESERVED_BYTE SHARED_FIRST SHARED_SIZE SHM_CKPT SHM_DMS flock_struct try_lock held_by_other lock_of_other poll_for lock_shared
 );
 
 # Offsets in the database file (os.h; lockingv3.html) and in the -shm file (walformat.html, "WAL locks").

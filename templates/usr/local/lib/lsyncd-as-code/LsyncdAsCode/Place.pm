@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use LsyncdAsCode::Beneath qw(open_beneath remove_directory set_mode set_owner status);
 use LsyncdAsCode::Copy    qw(expected_bytes sync_unit);
+use LsyncdAsCode::First   qw(first_copy);
 use LsyncdAsCode::Gate::Ask ();
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Settings ();
@@ -12,7 +13,7 @@ use LsyncdAsCode::State   qw(setting BIG RESERVE);
 use LsyncdAsCode::System  qw(fstat_ns ticks);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(one size_of forget_directories);
+our @EXPORT_OK = qw(one first size_of forget_directories);
 
 # Directories opened for the databases of one batch. They stay open until it is done, because its steps use the handles.
 # { path => [source, target] }
@@ -55,6 +56,19 @@ sub one {
     return $result;
 }
 
+# Copies a database that the mirror does not have yet. Returns undef if it needs "one". Never dies.
+sub first {
+    my ($run, $path, $batch) = @_;
+    my ($directory, $name) = LsyncdAsCode::Paths::split_path($path);
+    my $result = eval {
+        my ($source, $target) = directories($run, $directory, 1);
+        $source && $target ? first_copy($source, $target, $name, options($run, $batch)) : undef;
+    } // return undef;
+    # Not measured: it is small.
+    $result->{seconds} = 0;
+    return $result;
+}
+
 sub in_directories {
     my ($run, $path, $whole, $batch) = @_;
     my ($directory, $name) = LsyncdAsCode::Paths::split_path($path);
@@ -68,14 +82,21 @@ sub in_directories {
         return $result;
     }
     $target //= make_directory($run, $directory);
-    return sync_unit(
-        $source, $target, $name,
-        {
-            lock_seconds => setting('sqlite_lock_seconds'), big => BIG, reserve => RESERVE, whole => $whole, batch => $batch,
-            volume => $batch ? $batch->volume : open_beneath($run->{target}, '', $run->{target_id}),
-            run => length $run->{name} ? $run->{name} : undef, owner => $run->{owner}, group => $run->{group}, perms => $run->{perms}, gone => sub { return gone($run, $path) },
-        },
-    );
+    return sync_unit($source, $target, $name, { %{ options($run, $batch) }, whole => $whole, gone => sub { return gone($run, $path) } });
+}
+
+# The options of sync_unit that are the same for all databases of a batch.
+sub options {
+    my ($run, $batch) = @_;
+    my $known = $batch && $batch->{options};
+    return $known if $known;
+    my $options = {
+        lock_seconds => setting('sqlite_lock_seconds'), big => BIG, reserve => RESERVE, batch => $batch,
+        volume => $batch ? $batch->volume : open_beneath($run->{target}, '', $run->{target_id}),
+        run => length $run->{name} ? $run->{name} : undef, owner => $run->{owner}, group => $run->{group}, perms => $run->{perms},
+    };
+    $batch->{options} = $options if $batch;
+    return $options;
 }
 
 # Deletes from the mirror a database that is gone from the source, if the gate has allowed it. Otherwise nothing is left to do

@@ -8,7 +8,6 @@ use warnings;
 use Errno qw(ENOENT);
 use LsyncdAsCode::Beneath qw(create_file make_link names remove_directory remove_file);
 use LsyncdAsCode::Private qw(inside part NESTED);
-use LsyncdAsCode::System qw(fstat_ns);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(beside);
@@ -27,7 +26,7 @@ sub beside { my ($place, $suffix) = @_; return [ $place->[0], $place->[1] . $suf
 # $open, a hash, keeps the private directory open for the next databases of the same batch.
 sub new {
     my ($class, $directory, $volume, $open) = @_;
-    my $same = $volume && fstat_ns($volume)->{dev} eq fstat_ns($directory)->{dev};
+    my $same = $volume && (stat $volume)[0] == (stat $directory)[0];
     return bless { volume => $same ? $volume : undef, above => $directory, made => [], open => $open // {} }, $class;
 }
 

@@ -5,7 +5,7 @@ use strict;
 use warnings;
 use Fcntl qw(LOCK_EX LOCK_NB O_NONBLOCK O_RDWR);
 use POSIX qw(:sys_wait_h);
-use LsyncdAsCode::Batch  qw(copy_all);
+use LsyncdAsCode::Batch  qw(copy_all copy_found);
 use LsyncdAsCode::Paths  ();
 use LsyncdAsCode::Place  qw(one size_of);
 use LsyncdAsCode::Queue  ();
@@ -41,10 +41,10 @@ my %WAIT = (
     throttled => sub { return 0 },
 );
 
-# Returns the number of processes that copy what a pass found: one per processor, at most four.
+# Returns the number of processes that copy what a pass found: one more than processors, because one of them waits for the disk; at most five.
 sub passes_at_once {
     my $number = () = LsyncdAsCode::State::slurp('/proc/cpuinfo') =~ /^processor\s*:/mg;
-    return $number < 2 ? 1 : $number > 4 ? 4 : $number;
+    return $number < 4 ? $number + 1 : 5;
 }
 
 # A call made while a worker ends finds it alive and starts none. So a worker that has ended checks once more, without the lock.
@@ -260,19 +260,8 @@ sub start_pass {
     my ($self, $run) = @_;
     my @items = fresh($self, 1, $self->{batch}) or return;
     my $whole = whole($self);
-    start($self, 'passes', \@items, sub {
-        my (@results, @small, @gone);
-        for my $at (0 .. $#items) {
-            my $size = size_of($run, $items[$at]{path}, 1);
-            # A big one is handled like a change.
-            if    (defined $size && $size >= BIG) { $results[$at] = { state => 'deferred', why => 'queued', reason => '', seconds => 0 } }
-            elsif (defined $size)                 { push @small, $at }
-            else                                  { push @gone, $at }
-        }
-        for my $some (\@small, \@gone) { @results[@$some] = copy_all($run, [ map { $items[$_]{path} } @$some ], $whole) }
-        # The seconds depend on the batch's position in the disk's queue, so they do not measure a database.
-        return @results;
-    });
+    # A big one is then handled like a change.
+    start($self, 'passes', \@items, sub { return copy_found($run, [ map { $_->{path} } @items ], $whole) });
     return;
 }
 
