@@ -33,6 +33,10 @@ interface Item {
 
 const read = `use LsyncdAsCode::Itemize; for (split /\\n/, $in) {
   my $i = LsyncdAsCode::Itemize::parse($_) // { action => 'other', type => '', new => 0, changed => 0, size => 0, name => $_ };
+  my $name = LsyncdAsCode::Itemize::new_file($_);
+  my $is_new = $i->{action} eq 'transfer' && $i->{type} eq 'f' && $i->{new} && !/\\\\/;
+  die "new_file: $_" if ($is_new ? $i->{name} : '-') ne ($name // '-');
+  die "deletes: $_" if ($i->{action} eq 'delete' ? 1 : 0) != LsyncdAsCode::Itemize::deletes($_);
   print map { "$_\\0" } @$i{qw(action type new changed size)}, join(',', sort keys %{ $i->{differs} }), $i->{name} }`;
 
 /** The module's result for these lines. */

@@ -123,18 +123,21 @@ sub wanted {
         $header{$path} = 1;
         return 1;
     };
-    for my $item (@{ $plan->{changed} }) {
-        my $path = $item->{name};
-        next if is_private($path);
-        if ($item->{type} eq 'd') { push @others, $path; next }
+    my $sort = sub {
+        my ($path, $type) = @_;
+        return if is_private($path);
+        if ($type eq 'd') { push @others, $path; return }
         my $unit = unit_by_name($path);
-        if (!defined $unit && $item->{type} eq 'f') {
+        if (!defined $unit && $type eq 'f') {
             my $base = base_of($path);
             $unit = $by_header->($source, $path) ? $path : defined $base && $by_header->($source, $base) ? $base : undef;
         }
         if (defined $unit) { $unit{$unit} = 1 }
         else               { push @others, $path }
-    }
+        return;
+    };
+    for my $path (@{ $plan->{new} })     { $sort->($path, 'f') }
+    for my $item (@{ $plan->{changed} }) { $sort->(@$item{qw(name type)}) }
     for my $item (grep { $_->{type} ne 'd' && !is_private($_->{name}) } @{ $plan->{deleted} }) {
         my $path = $item->{name};
         my $unit = unit_by_name($path);
@@ -155,7 +158,7 @@ sub wanted {
     }
     push @gone, grep { !$kept{$_} && !is_private($_) } map { $_->{name} } grep { $_->{type} eq 'd' } @{ $plan->{deleted} };
     # A directory of the mirror where the source has a file: rsync lists only its contents, which are deleted with it.
-    my %file = map { $_->{name} => 1 } grep { $_->{type} ne 'd' } @{ $plan->{changed} };
+    my %file = map { $_ => 1 } @{ $plan->{new} }, map { $_->{type} ne 'd' ? $_->{name} : () } @{ $plan->{changed} };
     my $replaced = sub {
         my ($path) = @_;
         for (my ($up) = LsyncdAsCode::Paths::split_path($path); length $up; ($up) = LsyncdAsCode::Paths::split_path($up)) { return $up if $file{$up} }

@@ -20,6 +20,12 @@ my $NONE = {};
 
 my %ACTIONS = ('<' => 'transfer', '>' => 'transfer', c => 'create', h => 'hardlink', '.' => 'none');
 
+# Returns true if a line is about a deletion.
+sub deletes { my ($line) = @_; return substr($line, 0, 1) eq '*' && $line =~ $LINE ? 1 : 0 }
+
+# Returns the name in a line about a new file that has no escape in its name, as nearly all lines of a first pass; otherwise undef.
+sub new_file { my ($line) = @_; return $line =~ $NEW_FILE ? $2 : undef }
+
 # Parses one line without its newline: undef if it is not about a file (rsync prints other lines on the same stream), else
 #   action   delete, transfer (content), create (a directory, link, device or special file; made or replaced), hardlink, or none
 #   type     f, d, L (symbolic link), D (device), S (FIFO or socket); empty for a deletion of anything but a directory
@@ -30,7 +36,6 @@ my %ACTIONS = ('<' => 'transfer', '>' => 'transfer', c => 'create', h => 'hardli
 #   name     bytes, relative to the volume, without a trailing slash
 sub parse {
     my ($line) = @_;
-    # A new file without an escape in its name: nearly all lines of a first pass.
     if ($line =~ $NEW_FILE) { return { action => 'transfer', type => 'f', new => 1, differs => $NONE, changed => 1, size => $1, name => $2 } }
     my ($deleted, $how, $type, $what, $size, $name) = $line =~ $LINE or return undef;
     my %item = (action => 'delete', type => '', new => 0, differs => $NONE, changed => 1, size => $size, name => unescape($name));

@@ -164,20 +164,20 @@ sub anchored {
     return @with;
 }
 
-# Returns what rsync would do if it deleted as well, as items of LsyncdAsCode::Itemize. Ends the program if rsync cannot report it: an
+# Returns what rsync would do if it deleted as well, as lines for LsyncdAsCode::Itemize, of which there may be very many. Ends the program if rsync cannot report it: an
 # incomplete plan does not list all deletions. Later calls leave out the files that rsync cannot handle. The copier gets the plan too;
 # otherwise rsync would look at everything once more (LSYNCD_PLAN).
 sub plan {
     my ($self) = @_;
-    my ($items, @said) = $self->ask($self->may_compare_names);
+    my ($lines, @said) = $self->ask($self->may_compare_names);
     my @overlong = LsyncdAsCode::Overlong::entries($self->{roots}[0], @said);
     if (@overlong && @overlong <= LsyncdAsCode::Overlong::MOST) {
         unshift @{ $self->{arguments} }, LsyncdAsCode::Overlong::exclusions(@overlong);
-        ($items, @said) = $self->ask(0);
+        ($lines, @said) = $self->ask(0);
     }
     print {*STDERR} map { "$_\n" } @said;
     LsyncdAsCode::Overlong::report($self->{overlong}, @overlong);
-    return @$items;
+    return $lines;
 }
 
 # With a filter, names do not show what rsync would delete.
@@ -189,7 +189,7 @@ sub may_compare_names {
     return !$self->{has_list} && LsyncdAsCode::Options::chooses_nothing($self->{plain}, grep { !$own{$_} } @options);
 }
 
-# One answer of rsync: the items, and its error messages. It does not look for deletions ($quickly) while another process finds that there
+# One answer of rsync: its lines, and its error messages. It does not look for deletions ($quickly) while another process finds that there
 # are none; if there are, it is asked again.
 sub ask {
     my ($self, $quickly) = @_;
@@ -209,18 +209,16 @@ sub ask {
         exec_rsync(@command);
         leave(1);
     }
-    my @items;
+    my @lines;
     while (my $line = <$plan>) {
         $whole &&= print {$copy} $line;
         chomp $line;
-        my $item = LsyncdAsCode::Itemize::parse($line) or next;
-        push @items, $item;
+        push @lines, $line;
     }
     close $plan;
     my $code = exit_code($?);
     if ($surplus && !LsyncdAsCode::Surplus::none($surplus)) {
-        # They may be very many.
-        @items = ();
+        @lines = ();
         close $copy if $whole;
         return $self->ask(0);
     }
@@ -233,7 +231,7 @@ sub ask {
         warn "rsync could not list what it would delete (exit code $code); nothing was mirrored\n";
         exit $code;
     }
-    return (\@items, @said);
+    return (\@lines, @said);
 }
 
 # The mirror is about to be changed: rsync's plan is no longer valid.

@@ -64,7 +64,8 @@ sub without_quiet {
     return grep { $_ ne '-' && $_ ne '--quiet' } map { my $a = $_; $a =~ s/\A(-[^-efBTM@][^efBTM@]*)/$1 =~ tr,q,,dr/e; $a } @arguments;
 }
 
-# Returns what rsync would do: { code, changed, deleted }, both lists of LsyncdAsCode::Itemize. Times are compared to the
+# Returns what rsync would do: { code, new, changed, deleted }; new: names of files, of which there may be very many, the others: items of
+# LsyncdAsCode::Itemize. Times are compared to the
 # nanosecond. rsync's own filters apply.
 sub plan {
     my ($arguments, $input) = @_;
@@ -74,9 +75,12 @@ sub plan {
         my @ask = ('--dry-run', '--delete', '--modify-window=-1', LsyncdAsCode::Itemize::options(0), without_quiet(@$arguments));
         ($output, $code) = run_rsync(\@ask, $input, 1);
     }
-    my %plan = (code => $code, changed => [], deleted => []);
+    my %plan = (code => $code, new => [], changed => [], deleted => []);
     while ($output =~ /\G([^\n]*)\n/gc) {
-        my $item = LsyncdAsCode::Itemize::parse($1) or next;
+        my $line = $1;
+        my $name = LsyncdAsCode::Itemize::new_file($line);
+        if (defined $name) { push @{ $plan{new} }, $name; next }
+        my $item = LsyncdAsCode::Itemize::parse($line) or next;
         next unless $item->{changed};
         push @{ $plan{ $item->{action} eq 'delete' ? 'deleted' : 'changed' } }, $item;
     }

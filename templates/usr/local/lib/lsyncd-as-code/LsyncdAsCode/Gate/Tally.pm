@@ -17,6 +17,7 @@ package LsyncdAsCode::Gate::Tally;
 use strict;
 use warnings;
 use LsyncdAsCode::Gate::Names qw(base_of is_own is_probe);
+use LsyncdAsCode::Itemize     ();
 use LsyncdAsCode::Paths       ();
 use LsyncdAsCode::Private     qw(is_private);
 
@@ -49,17 +50,19 @@ sub of_list {
     return $self;
 }
 
-# Counts the planned actions of rsync in a full pass (items of LsyncdAsCode::Itemize).
+# Counts the planned actions of rsync in a full pass ($lines for LsyncdAsCode::Itemize).
 sub of_plan {
-    my ($self, @items) = @_;
-    my @deleted = map { $_->{name} } grep { $_->{action} eq 'delete' } @items;
+    my ($self, $lines) = @_;
+    my @deleted = map { LsyncdAsCode::Itemize::parse($_)->{name} } grep { LsyncdAsCode::Itemize::deletes($_) } @$lines;
     my (%deleted, %counted) = map { $_ => 1 } @deleted;
     for my $path (sort { length $a <=> length $b } @deleted) {
         # The uppermost: all that is in it is in the list as well, unless rsync keeps something of it.
         next if within($path, \%deleted);
         $counted{$path} = 1 if $self->compare($path, 0);
     }
-    for my $item (grep { $_->{action} ne 'delete' && $_->{changed} } @items) {
+    for my $line (grep { !LsyncdAsCode::Itemize::deletes($_) } @$lines) {
+        my $item = LsyncdAsCode::Itemize::parse($line);
+        next unless $item && $item->{changed};
         my $path = $item->{name};
         next if $path eq '.' || $counted{$path} || within($path, \%counted);
         # The files in a directory that comes are in the list themselves.
