@@ -57,6 +57,9 @@ is($next->(@$_[ 0 .. 2 ]), $_->[3], "$_->[1] of $_->[0] databases in $_->[2] s, 
     [ 200, 200, 9, 200 ], [ 1600, 1600, 0.1, 1600 ], [ 1600, 7, 3, 200 ],
 );
 
+is(LsyncdAsCode::Worker::this_batch(@$_[ 0, 1 ]), $_->[2], "$_->[2] of batches of $_->[0], when each process would get $_->[1]")
+    for ([ 200, 1000, 200 ], [ 200, 334, 334 ], [ 200, 100, 200 ], [ 1600, 900, 900 ], [ 1600, 3000, 1600 ], [ 1600, 9000, 1600 ], [ 1600, 1, 200 ]);
+
 # Changes: a round is also a batch; a few changes are synced one by one.
 unlink glob "$folder/count.*";
 enqueue('queue', 1, [ map { database($_, 'b') } @many[ 0 .. 199 ] ]);

@@ -122,7 +122,8 @@ sub round {
     collect($self);
     my ($changes, $pass) = @{ $self->{queues} };
     LsyncdAsCode::Queue::more($_) for $changes, $pass;
-    start_pass($self, $run) while can_start($self, 'pass') && !$$ended;
+    my $share = int($pass->{unread} / $self->{at_once}) + 1;
+    start_pass($self, $run, $share) while can_start($self, 'pass') && !$$ended;
     my @due = retries($self);
     push @due, fresh($self, 0, ROUND - @due);
     # Small databases are up to date by the end of a round, so that nothing is pending after it.
@@ -257,12 +258,18 @@ sub start_big {
 
 # Copies the next databases that a pass found, in a separate process, so that changes do not wait for them.
 sub start_pass {
-    my ($self, $run) = @_;
-    my @items = fresh($self, 1, $self->{batch}) or return;
+    my ($self, $run, $share) = @_;
+    my @items = fresh($self, 1, this_batch($self->{batch}, $share)) or return;
     my $whole = whole($self);
     # A big one is then handled like a change.
     start($self, 'passes', \@items, sub { return copy_found($run, [ map { $_->{path} } @items ], $whole) });
     return;
+}
+
+# Returns how many databases a process copies now: a batch, or an equal share of the last ones, so that all processes end together.
+sub this_batch {
+    my ($batch, $share) = @_;
+    return $share > 2 * $batch ? $batch : $share < FIRST_BATCH ? FIRST_BATCH : $share > MOST_BATCH ? MOST_BATCH : $share;
 }
 
 # Returns how many databases the next process copies, after one took so many seconds for $many of them.
