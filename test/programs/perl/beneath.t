@@ -124,7 +124,9 @@ system 'rm', '-rf', glob "$root/.lsyncd-rsync.*";
 mkdir "$root/.lsyncd-rsync.verify", 0700;
 clean_up($root);
 ok(-d "$root/.lsyncd-rsync.verify", 'once, because reading all names takes long');
-rmdir "$root/.lsyncd-rsync.verify";
+mkdir "$root/.lsyncd-rsync.private", 0700;
+clean_up($root);
+is_deeply([ glob "$root/.lsyncd-rsync.*" ], [], 'and again after an earlier version');
 
 # The owner of the mirror's directory swaps its entries for links, as quickly as possible, while databases are copied.
 subtest 'a swapping loop' => sub {

@@ -81,20 +81,20 @@ my $OLD   = qr/\A\.lsyncd-rsync\.(?:private|verify(?:\.[0-9a-f]+)*)\z/;
 my $BASES = join '|', map { quotemeta } 'source', 'source.new', 'mirror', 'image';
 my $FILES = qr/\A(?:copy\.([0-9]+)\.[0-9]+|(?:$BASES)(?:-wal|-shm|-journal)?)\z/;
 
-# Removes from the root of the target what earlier versions have left there, once: it may have very many names. A directory that is not root's alone
-# is not theirs.
+# Removes from the root of the target what earlier versions have left there: once, because it may have very many names, and again if one of them
+# was used meanwhile. A directory that is not root's alone is not theirs.
 sub clean_up {
     my ($root) = @_;
     my $top     = open_beneath($root, '');
     my $private = private($top, 1);
-    return if status($private, TIDY);
+    return if status($private, TIDY) && !status($top, NESTED);
     for my $name (grep { $_ =~ $OLD } names($top)) {
         my $old = open_beneath($top, $name) // next;
         next unless is_ours($old);
         for my $file (names($old)) { remove_file($old, $file) if $file =~ $FILES && !($1 && -d "/proc/$1") }
         remove_directory($top, $name);
     }
-    create_file($private, TIDY);
+    create_file($private, TIDY) if !status($private, TIDY);
     return;
 }
 
