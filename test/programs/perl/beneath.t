@@ -121,6 +121,7 @@ clean_up($root);
 is_deeply([ map { s{.*/\.lsyncd-rsync\.}{}r } sort map { glob "$_/*" } glob "$root/.lsyncd-rsync.*" ],
     [ 'other/mirror', "private/copy.$$.1", 'verify.2/mine', 'verify.3/mirror' ], 'only unused files are removed');
 system 'rm', '-rf', glob "$root/.lsyncd-rsync.*";
+clean_up($root);
 mkdir "$root/.lsyncd-rsync.verify", 0700;
 clean_up($root);
 ok(-d "$root/.lsyncd-rsync.verify", 'once, because reading all names takes long');

@@ -89,7 +89,7 @@ subtest 'its mark is valid, so the next call has nothing to do' => sub {
 subtest 'a mark of a database without a WAL fits into an inode of ext4' => sub {
     my $state = { ino => 2**32 - 1, mtime => 2**62, size => 2**40 };
     # 256 bytes less 128 and 32 of the inode itself, 4 of a header, 4 of an end, 16 for an attribute, and its name, padded.
-    cmp_ok(length mark_of($state, $state, 2**61, { frames => 0, complete => 1 }, '1764520000.4194304'), '<=', 256 - 128 - 32 - 4 - 4 - 16 - 16, 'with a long name of the run');
+    cmp_ok(length mark_of($state, $state, 2**61, { frames => 0, complete => 1 }, '1764520000.4194304.0a1b2c3d'), '<=', 256 - 128 - 32 - 4 - 4 - 16 - 16, 'with the longest name of a run that the supervisor makes');
 };
 
 subtest 'an encrypted one is copied too' => sub {
@@ -141,6 +141,7 @@ subtest 'other files are left' => sub {
     is(try_first('missing.db'), 'left', 'nothing');
     $name = none(database('big.db'));
     is(try_first($name, big => 9000), 'left', 'a big one');
+    is(try_first(none(database('longer.db', 'insert into t values (randomblob(1050000))'))), 'left', 'one whose read could block writers for long');
     open my $file, '+<', "$source/$name" or die;
     truncate $file, 4 << 20;
     close $file;
@@ -156,21 +157,54 @@ subtest 'what is left over in the mirror goes' => sub {
 };
 
 subtest 'a file that is exchanged or altered meanwhile is left' => sub {
+    my $write = sub { my ($name, $how, $text) = @_; open my $file, $how, "$source/$name" or die $!; syswrite $file, $text; close $file; return };
     for my $how (
-        [ 'exchanged by another', sub { rename "$source/$_[0].new", "$source/$_[0]" } ],
-        [ 'extended',             sub { open my $file, '>>', "$source/$_[0]"; syswrite $file, 'x'; close $file } ],
-        [ 'removed',              sub { unlink "$source/$_[0]" } ],
-        [ 'opened in WAL mode',   sub { CopierState::put("$source/$_[0]-wal", '') } ],
+        [ 'exchanged by another',                sub { rename "$source/$_[0].new", "$source/$_[0]" } ],
+        [ 'extended',                            sub { $write->($_[0], '>>', 'x') } ],
+        [ 'written',                             sub { $write->($_[0], '+<', 'S') } ],
+        [ 'removed',                             sub { unlink "$source/$_[0]" } ],
+        [ 'opened in WAL mode',                  sub { $write->("$_[0]-wal", '>', '') } ],
+        [ 'with a log that is being recovered',  sub { $write->("$_[0]-shm", '>', '') } ],
+        [ 'with a journal',                      sub { $write->("$_[0]-journal", '>', '') } ],
     ) {
-        my $name = none(database('meanwhile.db'));
-        system 'cp', "$source/$name", "$source/$name.new";
-        my $done;
-        # After the file was opened and locked, before its -wal is looked for.
-        my $real = \&LsyncdAsCode::First::fstat_ns;
+        # After the file was opened and locked, but not read; and after it was read.
+        for my $when ('fstat_ns', 'starts_like_sqlite') {
+            my $name = none(database('meanwhile.db'));
+            system 'cp', '--preserve=all', "$source/$name", "$source/$name.new";
+            my $done;
+            no strict 'refs';
+            no warnings 'redefine';
+            my $real = \&{"LsyncdAsCode::First::$when"};
+            local *{"LsyncdAsCode::First::$when"} = sub { my @is = $real->(@_); $how->[1]->($name) unless $done++; return $is[0] };
+            is(try_first($name), 'left', "$how->[0], after $when");
+            ok($done, 'it was');
+        }
+    }
+};
+
+subtest 'it blocks writers only while it reads' => sub {
+    my $name  = none(database('free.db'));
+    my $batch = LsyncdAsCode::Batch::begin(directory($target));
+    ok($batch->add(0, sub { return first_copy(directory($source), directory($target), $name, options(volume => directory($target), batch => $batch)) }), 'it is copied');
+    is(system('python3', '-c', 'import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute("begin exclusive")', "$source/$name"), 0, 'a writer needs not wait for the batch');
+    is(($batch->finish)[0]{state}, 'copied', 'which comes to its end');
+    # A writer that waits for readers holds PENDING: nobody else may begin to read.
+    my $pid = open2(my $out, my $in, 'python3', '-u', '-c', "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX, 1, 0x40000000); print('ready'); sys.stdin.read()", "$source/$name");
+    readline $out;
+    is(try_first(none($name)), 'left', 'PENDING of a writer is respected');
+    close $in;
+    waitpid $pid, 0;
+};
+
+subtest 'an error leaves nothing behind' => sub {
+    for my $what ([ 'First', 'write_at' ], [ 'First', 'seal' ], [ 'Batch', 'sync_file_system' ], [ 'First', 'rename_file' ]) {
+        my ($module, $function) = @$what;
+        my $name = none(database('error.db'));
+        no strict 'refs';
         no warnings 'redefine';
-        local *LsyncdAsCode::First::fstat_ns = sub { my $is = $real->(@_); $how->[1]->($name) unless $done++; return $is };
-        is(try_first($name), 'left', $how->[0]);
-        ok($done, 'it was');
+        local *{"LsyncdAsCode::${module}::$function"} = sub { die "there is no room\n" };
+        like(try_first($name), qr/\A(?:died: there is no room|deferred)/, "$function fails");
+        is_deeply([ glob "$target/$name*" ], [], 'and the mirror does not have it');
     }
 };
 

@@ -60,4 +60,9 @@ $opened = 0;
 }
 my $tally = LsyncdAsCode::Gate::Tally->new($here, $there, LsyncdAsCode::Gate::Names::database_test('*.sqlite'), 1, {})->of_plan(\@items);
 is("$tally->{added} $opened", @items . ' 0', 'the gate counts them without opening any');
+
+# fsck made it, on the source alone: it is nobody's data, and does not make up for what is lost.
+$tally = LsyncdAsCode::Gate::Tally->new($here, $there, LsyncdAsCode::Gate::Names::database_test('*.sqlite'), 1, {});
+$tally->of_plan([ 'cd+++++++++ 4096 lost+found/', '>f+++++++++ 5 lost+found/#12', '>f+++++++++ 5 mine' ]);
+is($tally->{added}, 1, 'what is in lost+found is not counted as new');
 done_testing;

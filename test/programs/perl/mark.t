@@ -20,24 +20,30 @@ my $none   = { frames => 0, complete => 1 };
 for (
     [ 'the time of the mirror',      { %source, mtime => $is->{mtime} }, $now + 1_000_000_000_000, $none,   $is->{mtime} ],
     [ 'another time',                { %source, mtime => $other },     $now,        $none,   $other ],
+    [ 'a time after 2262',         { %source, mtime => 9_300_000_000_000_000_000 }, $now, $none, 9_300_000_000_000_000_000 ],
     [ 'a time before 1970',          { %source, mtime => -5 },           $now,        $none,   -5 ],
     [ 'a time that hides a write',   { %source, mtime => $now - 1 },     $now,        $none,   0 ],
     [ 'frames',                      { %source, mtime => $is->{mtime} }, $now + 1_000_000_000_000, $frames, $is->{mtime} ],
     [ 'frames with another time',    { %source, mtime => $other },         $now,        $frames, $other ],
 ) {
     my ($what, $from, $at, $wal, $time) = @$_;
-    for my $run ('1764520000.123', undef) {
+    for my $run ('1764520000.4194304.0a1b2c3d', '1764520000.123', '0.1.0a1b2c3d', undef) {
         set_mark($file, mark_of($is, $from, $at, $wal, $run));
         is_deeply(
-            read_mark($file, '1764520000.123'),
+            read_mark($file, $run // 'x'),
             {
                 ino => 77, size => 24576, mtime => $time, frames => $wal->{frames}, complete => $wal->{complete}, known => defined $run ? 1 : 0,
                 generation => $wal->{frames} ? unpack('H*', $wal->{header}{salts}) : '-', sums => $wal->{frames} ? unpack('H*', $wal->{sums}) : '-',
             },
-            $what . (defined $run ? '' : ', in an unknown run'),
+            $what . (defined $run ? ", run $run" : ', in an unknown run'),
         );
     }
 }
+
+# A file system that has such times.
+my $late = { %$is, mtime => 9_300_000_000_000_000_000 };
+my ($ino, $mtime, $mark) = LsyncdAsCode::Mark::parsed(mark_of($late, { %source, mtime => $late->{mtime} }, $now, $none, 'x'));
+is("$mtime $mark->{mtime}", "$late->{mtime} $late->{mtime}", 'a time after 2262');
 
 my $old = "2 $is->{ino} $is->{mtime} 77 123456789 24576 12 0001020304050607 3132333435363738 0 1764520000.123";
 set_mark($file, $old);

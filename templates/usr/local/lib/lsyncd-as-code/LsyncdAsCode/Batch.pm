@@ -15,47 +15,66 @@ our @EXPORT_OK = qw(copy_all copy_found FEW);
 # Up to this number, databases are synced one by one: syncfs also waits for other data being written to the volume.
 use constant FEW => 4;
 
+# The most files that a batch keeps open, of the 1,024 that systemd allows a service, and after how many databases that is checked.
+use constant { OPEN => 600, LOOK => 16 };
+
 # Updates databases; until the first sync, their copies need room beside those in place. $whole->($path) returns whether a big one may be
 # copied completely now. Returns the results in the same order.
 sub copy_all {
     my ($run, $paths, $whole) = @_;
-    if (@$paths <= FEW) {
-        my @results = map { one($run, $_, $whole->($_)) } @$paths;
-        forget_directories();
-        return @results;
-    }
-    my $batch = begin_at($run);
-    for my $at (0 .. $#$paths) {
-        my $path = $paths->[$at];
-        $batch->add($at, sub { return one($run, $path, $whole->($path), $batch) });
-    }
-    my @results = $batch->finish;
-    forget_directories();
-    return @results;
+    my $shared = @$paths > FEW;
+    return in_batches($run, [ 0 .. $#$paths ], sub {
+        my ($at, $batch) = @_;
+        return $batch->add($at, sub { return one($run, $paths->[$at], $whole->($paths->[$at]), $shared ? $batch : undef) });
+    });
 }
 
 # The same for what a full pass has found, which most likely is not in the mirror yet. A big database is left: its result is "queued".
 sub copy_found {
     my ($run, $paths, $whole) = @_;
-    my $batch  = begin_at($run);
-    my $shared = @$paths > FEW ? $batch : undef;
-    my $copy   = sub { my ($at) = @_; return $batch->add($at, sub { return one($run, $paths->[$at], $whole->($paths->[$at]), $shared) }) };
+    my $shared = @$paths > FEW;
     my @gone;
-    for my $at (0 .. $#$paths) {
-        next if $shared && $batch->add($at, sub { return first($run, $paths->[$at], $shared) });
-        my $size = size_of($run, $paths->[$at], 1);
+    my @results = in_batches($run, [ 0 .. $#$paths ], sub {
+        my ($at, $batch) = @_;
+        my $path = $paths->[$at];
+        return if $shared && $batch->add($at, sub { return first($run, $path, $batch) });
+        my $size = size_of($run, $path, 1);
         if    (!defined $size) { push @gone, $at }
         elsif ($size >= BIG)   { $batch->add($at, sub { return { state => 'deferred', why => 'queued', reason => '', seconds => 0 } }) }
-        else                   { $copy->($at) }
-    }
-    # Deletions come last, as with --delete-after.
-    for my $at (@gone) { $copy->($at) }
-    my @results = $batch->finish;
-    forget_directories();
+        else                   { $batch->add($at, sub { return one($run, $path, $whole->($path), $shared ? $batch : undef) }) }
+    });
+    # Deletions begin when all copies are in place: one of them may be the same database under its new name.
+    my @deleted = in_batches($run, \@gone, sub {
+        my ($at, $batch) = @_;
+        return $batch->add($at, sub { return one($run, $paths->[$at], 1, $shared ? $batch : undef) });
+    });
+    @results[@gone] = @deleted[@gone];
     return @results;
 }
 
-sub begin_at { my ($run) = @_; return begin(open_beneath($run->{target}, '', $run->{target_id})) }
+# Calls $each->($number, $batch) for each number, and ends a batch early when many files are open: directories that databases are in, and logs that
+# are appended to. Returns the results by their numbers.
+sub in_batches {
+    my ($run, $numbers, $each) = @_;
+    my (@results, $batch);
+    my $end = sub {
+        my @done = $batch->finish;
+        forget_directories();
+        for my $at (grep { defined $done[$_] } 0 .. $#done) { $results[$at] = $done[$at] }
+        undef $batch;
+    };
+    my $count = 0;
+    for my $at (@$numbers) {
+        $batch //= begin(open_beneath($run->{target}, '', $run->{target_id}));
+        $each->($at, $batch);
+        $end->() if ++$count % LOOK == 0 && has_many_open();
+    }
+    $end->() if $batch;
+    return @results;
+}
+
+# Returns true if about OPEN files are open: a new one gets the lowest number that is free.
+sub has_many_open { return -l '/proc/self/fd/' . OPEN }
 
 # Begins a batch. $volume: the open root of the mirror.
 sub begin { my ($volume) = @_; return bless { steps => [], results => [], dirty => 0, volume => $volume }, __PACKAGE__ }

@@ -9,7 +9,7 @@ use LsyncdAsCode::Install qw(seal);
 use LsyncdAsCode::Kind qw(starts_like_sqlite);
 use LsyncdAsCode::Locks qw(try_lock PENDING_BYTE SHARED_FIRST SHARED_SIZE);
 use LsyncdAsCode::Result qw(need_space);
-use LsyncdAsCode::System qw(fstat_ns now_ns write_at);
+use LsyncdAsCode::System qw(fstat_ns now_ns write_at CHUNK);
 use LsyncdAsCode::Temporary ();
 use Exporter qw(import);
 
@@ -26,8 +26,8 @@ sub first_copy {
         or return undef;
     my $is   = fstat_ns($main);
     my $size = $is->{size};
-    # A sparse one stays sparse.
-    return undef if !$size || $size >= $options->{big} || $is->{blocks} * 512 < $size;
+    # A longer read could block writers for longer than they may be. And a sparse one stays sparse.
+    return undef if !$size || $size > CHUNK || $size >= $options->{big} || $is->{blocks} * 512 < $size;
     # Read as a whole, and one byte more, which must not be there.
     my $got = sysread $main, my $data, $size + 1;
     return undef if !defined $got || $got != $size || !starts_like_sqlite($data, $size);

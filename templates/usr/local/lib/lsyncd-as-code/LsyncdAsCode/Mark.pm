@@ -18,8 +18,12 @@ sub get_mark { my ($handle) = @_; return get_attribute($handle, $NAME) }
 
 # The mark of a main file: a version, the file's own inode and time, the source's inode, size, these flags, then only what the flags say: the
 # source's time if it is not the file's, the frames of the WAL that it contains with their salts and checksums; last the run of lsyncd. It is
-# packed, because 56 bytes fit into an inode of ext4 (with 256 bytes, its default), and a longer one takes a block of 4 kB for itself.
-use constant { VERSION => 3, FIXED => 'C Q q Q Q C', COMPLETE => 1, SAME_TIME => 2, OTHER_TIME => 4, FRAMES => 8 };
+# packed, because 56 bytes fit into an inode of ext4 (with 256 bytes, its default), and a longer one takes a block of 4 kB for itself. With frames
+# it is longer.
+use constant { VERSION => 3, FIXED => 'C Q a8 Q Q C', COMPLETE => 1, SAME_TIME => 2, OTHER_TIME => 4, FRAMES => 8, SHORT_RUN => 16 };
+
+# A run as the supervisor names it: seconds since 1970, a process, and the first 8 hexadecimal digits of the boot.
+use constant RUN => 'L L H8';
 
 # Returns the mark of the mirror's main file: its own identity, so that a file written by another program never matches,
 # and what it was made from. A source time that can hide a later write is recorded as unknown: 0.
@@ -33,7 +37,9 @@ sub mark_of {
         else { $flags |= OTHER_TIME; $more .= pack 'q', $source->{mtime} }
     }
     if ($now->{frames}) { $flags |= FRAMES; $more .= pack 'Q a8 a8', $now->{frames}, $now->{header}{salts}, $now->{sums} }
-    return pack(FIXED, VERSION, @$mirror{qw(ino mtime)}, @$source{qw(ino size)}, $flags) . $more . ($run // '');
+    my $named = $run // '';
+    if ($named =~ /\A([1-9][0-9]{0,8}|[1-3][0-9]{9})[.]([1-9][0-9]{0,8})[.]([0-9a-f]{8})\z/) { $flags |= SHORT_RUN; $named = pack RUN, $1, $2, $3 }
+    return pack(FIXED, VERSION, $mirror->{ino}, pack('q', $mirror->{mtime}), @$source{qw(ino size)}, $flags) . $more . $named;
 }
 
 # Whether two names of a run of lsyncd are known and the same.
@@ -57,17 +63,23 @@ sub parsed {
     my $fixed = length pack FIXED, (0) x 6;
     return if length $text < $fixed || ord $text != VERSION;
     my (undef, $ino, $mtime, $source, $size, $flags) = unpack FIXED, $text;
+    $mtime = time_of($mtime);
     my %mark = (ino => $source, size => $size, mtime => $flags & SAME_TIME ? $mtime : 0, frames => 0, generation => '-', sums => '-', complete => $flags & COMPLETE ? 1 : 0);
     my $at = $fixed;
-    if ($flags & OTHER_TIME) { return if length $text < $at + 8; $mark{mtime} = unpack "x$at q", $text; $at += 8 }
+    if ($flags & OTHER_TIME) { return if length $text < $at + 8; $mark{mtime} = time_of(substr $text, $at, 8); $at += 8 }
     if ($flags & FRAMES) {
         return if length $text < $at + 24;
         @mark{qw(frames generation sums)} = unpack "x$at Q H16 H16", $text;
         $at += 24;
     }
-    $mark{run} = length $text > $at ? substr $text, $at : undef;
+    my $run = substr $text, $at;
+    if ($flags & SHORT_RUN) { return if length $run != length pack RUN, 0, 0, ''; $run = join '.', unpack RUN, $run }
+    $mark{run} = length $run ? $run : undef;
     return ($ino, $mtime, \%mark);
 }
+
+# Returns a packed time. Below -3e18 it is one after 2262, which has no sign; ext4 and XFS have no time before 1901, which is -2.2e18.
+sub time_of { my ($packed) = @_; my $time = unpack 'q', $packed; return $time < -3_000_000_000_000_000_000 ? unpack 'Q', $packed : $time }
 
 # The same for a mark of an earlier version of this program: words.
 sub parsed_2 {

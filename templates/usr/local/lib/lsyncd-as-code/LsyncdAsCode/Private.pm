@@ -88,13 +88,14 @@ sub clean_up {
     my $top     = open_beneath($root, '');
     my $private = private($top, 1);
     return if status($private, TIDY) && !status($top, NESTED);
+    my $left = 0;
     for my $name (grep { $_ =~ $OLD } names($top)) {
         my $old = open_beneath($top, $name) // next;
         next unless is_ours($old);
         for my $file (names($old)) { remove_file($old, $file) if $file =~ $FILES && !($1 && -d "/proc/$1") }
-        remove_directory($top, $name);
+        $left++ if !remove_directory($top, $name);
     }
-    create_file($private, TIDY) if !status($private, TIDY);
+    create_file($private, TIDY) if !$left && !status($private, TIDY);
     return;
 }
 

@@ -66,8 +66,8 @@ sub of_plan {
         my $path = $item->{name};
         next if $path eq '.' || $counted{$path} || within($path, \%counted);
         # The files in a directory that comes are in the list themselves.
-        if    ($item->{new})         { $self->new_one($path, $item) }
-        elsif ($item->{type} ne 'd') { $counted{$path} = 1 if $self->compare($path, 0, 'itself') }
+        my $whole = $item->{new} ? $self->new_one($path, $item) : $item->{type} ne 'd' ? $self->compare($path, 0, 'itself') : 0;
+        $counted{$path} = 1 if $whole;
     }
     $self->renamed;
     return $self;
@@ -98,12 +98,13 @@ sub compare {
     return $self->both($path, $here, $there, $deep);
 }
 
-# An entry that rsync found in the source alone: one look at the mirror is enough, where the copier may have made it meanwhile.
+# An entry that rsync found in the source alone: one look at the mirror is enough, where the copier may have made it meanwhile. Returns the same
+# as "compare".
 sub new_one {
     my ($self, $path, $item) = @_;
-    if   (is_own($path) || $self->{target}->look($path)) { $self->compare($path, 0, 'itself') }
-    else                                                  { $self->comes_one($path, $item) }
-    return;
+    return $self->compare($path, 0, 'itself') if is_own($path) || $self->{target}->look($path);
+    $self->comes_one($path, $item);
+    return 0;
 }
 
 # A probe is deleted like any file, because it proves that deletions are mirrored; it does not count as a loss. Returns false for a

@@ -1,0 +1,80 @@
+# A batch of what a full pass has found: databases that are new, known, big or gone, and many directories.
+use strict;
+use warnings;
+use Test::More;
+use Copier;
+use CopierState;
+use LsyncdAsCode::Batch ();
+use LsyncdAsCode::Gate::Ask ();
+use LsyncdAsCode::Place ();
+use LsyncdAsCode::State ();
+
+my $folder = CopierState::make();
+my ($source, $target) = map { "$folder/$_" } qw(source target);
+my %run = (source => $source, target => $target, owner => 1, group => 1, perms => 0, name => 'this');
+$run{"${_}_id"} = do { my $s = stat_ns("$folder/$_"); "$s->{dev}:$s->{ino}" } for qw(source target);
+
+sub database { my ($name, $byte) = @_; CopierState::put("$source/$name", "SQLite format 3\0\x10\0\1\1\0" . (($byte // 'a') x 4075)); return $name }
+sub found { my @paths = @_; return LsyncdAsCode::Batch::copy_found(\%run, \@paths, sub { return 1 }) }
+sub content { my ($name) = @_; return LsyncdAsCode::State::slurp("$target/$name") =~ /(.)\z/s ? $1 : undef }
+
+# What is deleted, and what the mirror has at each sync of the file system.
+my (@steps, $fails);
+{
+    no warnings 'redefine';
+    *LsyncdAsCode::Gate::Ask::delete_database = sub { my (undef, undef, $path) = @_; push @steps, "delete $path"; unlink "$target/$path"; return 1 };
+    my $sync = \&LsyncdAsCode::Batch::sync_file_system;
+    *LsyncdAsCode::Batch::sync_file_system = sub {
+        push @steps, 'sync with ' . join ' ', map { s{.*/}{}r } glob "$target/*.db";
+        die "the disk fails\n" if $fails;
+        return $sync->(@_);
+    };
+}
+
+my @new = map { database("new$_.db") } 1 .. 6;
+# A change of a database that was written a moment ago may be hidden from its time.
+utime time - 60, time - 60, map { "$source/$_" } @new;
+is_deeply([ map { $_->{state} } found(@new) ], [ ('copied') x 6 ], 'new ones are copied');
+database('new2.db', 'b');
+rename "$source/new3.db", "$source/renamed.db" or die $!;
+database('text.db');
+CopierState::put("$source/text.db", 'This is a text. ' x 10);
+open my $file, '>', "$source/huge.db" or die $!;
+print {$file} "SQLite format 3\0";
+truncate $file, LsyncdAsCode::State::BIG;
+close $file;
+@steps = ();
+my @mixed   = ('new3.db', 'new1.db', 'huge.db', 'new2.db', 'renamed.db', 'text.db', 'never.db', database('last.db'));
+my @results = found(@mixed);
+is_deeply([ map { $_->{why} // $_->{state} } @results ], [qw(deleted same queued copied copied copied deleted copied)], 'each result is that of its database');
+is(scalar(grep { !defined $_->{seconds} } @results), 0, 'with its seconds');
+is_deeply([ map { content($_) } qw(new1.db new2.db last.db) ], [qw(a b a)], 'and so is the mirror');
+ok(!-e "$target/huge.db", 'a big one is left to others');
+my ($first) = grep { $steps[$_] eq 'delete new3.db' } 0 .. $#steps;
+my ($there) = grep { $steps[$_] =~ /sync with .*renamed/ } 0 .. $#steps;
+ok(defined $first && defined $there && $there < $first, 'a renamed database is in place and synced before its old name goes') or diag join "\n", @steps;
+
+# The first sync fails: nothing is put in place, and the old name is what the mirror has.
+$fails = 1;
+unlink "$source/text.db";
+database("fresh$_.db") for 1 .. 6;
+@results = found(map { "fresh$_.db" } 1 .. 6);
+$fails = 0;
+is_deeply([ map { "$_->{why} $_->{reason}" } @results ], [ ('error the disk fails') x 6 ], 'a failed sync is reported for each');
+is_deeply([ glob("$target/fresh*"), glob "$target/.lsyncd-as-code/copies/*" ], [], 'and nothing of it is left');
+
+# Each in a directory of its own, with no more files than systemd allows a service.
+my @spread = map { mkdir "$source/$_"; database("$_/user.db") } map { sprintf 'd%04d', $_ } 1 .. 1600;
+my $copies = <<'END';
+use LsyncdAsCode::Batch ();
+my %run = split /\|/, shift @ARGV, -1;
+my %count;
+$count{ $_->{reason} // $_->{state} }++ for LsyncdAsCode::Batch::copy_found(\%run, \@ARGV, sub { return 1 });
+print join(', ', map { "$count{$_} $_" } sort keys %count), "\n";
+END
+open my $said, '-|', 'sh', '-c', 'ulimit -n 1024 && exec "$@"', 'sh', $^X, (map { "-I$_" } grep { !ref } @INC), '-e', $copies, join('|', %run), @spread or die $!;
+is(readline $said, "1600 copied\n", 'many directories are copied with few open files');
+close $said;
+is(scalar(grep { -e "$target/$_" } @spread), 1600, 'all of them');
+
+done_testing;
