@@ -18,7 +18,7 @@ sub database { my ($name, $byte) = @_; CopierState::put("$source/$name", "SQLite
 sub found { my @paths = @_; return LsyncdAsCode::Batch::copy_found(\%run, \@paths, sub { return 1 }) }
 sub content { my ($name) = @_; return LsyncdAsCode::State::slurp("$target/$name") =~ /(.)\z/s ? $1 : undef }
 
-# What is deleted, and what the mirror has at each sync of the file system.
+# Records each deletion, and the content of the mirror at each sync of the file system.
 my (@steps, $fails);
 {
     no warnings 'redefine';
