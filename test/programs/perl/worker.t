@@ -63,28 +63,4 @@ queued($gone, 'fifth.sqlite');
 work_with(sub { });
 ok(!-e "$target/fifth.sqlite", 'without an lsyncd nothing is copied');
 ok(LsyncdAsCode::Queue::something_queued(), 'it stays queued');
-
-# A database was renamed among many: its old name goes when the new one is in place, whichever process copies it.
-my @many = map { database(sprintf 'many%03d.sqlite', $_) } 1 .. LsyncdAsCode::Worker::FIRST_BATCH;
-CopierState::put("$target/old.sqlite", 'x');
-unlink glob "$folder/state/queue*";
-queued($$);
-enqueue('queue.pass', 1, \@many);
-enqueue('queue.pass', 1, [ 'old.sqlite' ]);
-my $worker = fork // die "fork: $!";
-if (!$worker) {
-    no warnings 'redefine';
-    my $sync = \&LsyncdAsCode::Batch::sync_file_system;
-    *LsyncdAsCode::Batch::sync_file_system = sub { CopierState::put("$folder/syncs", ''); for (1 .. 600) { last if -e "$folder/go"; pause(0.05) } return $sync->(@_) };
-    *LsyncdAsCode::Gate::Ask::delete_database = sub { unlink "$target/$_[2]"; return 1 };
-    eval { LsyncdAsCode::Worker::work_on(); 1 } or print STDERR $@;
-    POSIX::_exit(0);
-}
-for (1 .. 600) { last if -e "$folder/syncs"; pause(0.05) }
-pause(1);
-ok(-e "$target/old.sqlite", 'while others are copied, it stays');
-CopierState::put("$folder/go", '');
-waitpid $worker, 0;
-is(scalar(grep { -e "$target/$_" } @many), scalar @many, 'all are copied');
-ok(!-e "$target/old.sqlite", 'and it goes in the end');
 done_testing;

@@ -30,9 +30,8 @@ sub copy_all {
 }
 
 # The same for what a full pass has found, which most likely is not in the mirror yet. A big database is left: its result is "queued".
-# $earlier->() waits until what was found before is in place.
 sub copy_found {
-    my ($run, $paths, $whole, $earlier) = @_;
+    my ($run, $paths, $whole) = @_;
     my $shared = @$paths > FEW;
     my @gone;
     my @results = in_batches($run, [ 0 .. $#$paths ], sub {
@@ -45,7 +44,6 @@ sub copy_found {
         else                   { $batch->add($at, sub { return one($run, $path, $whole->($path), $shared ? $batch : undef) }) }
     });
     # Deletions begin when all copies are in place: one of them may be the same database under its new name.
-    $earlier->() if @gone && $earlier;
     my @deleted = in_batches($run, \@gone, sub {
         my ($at, $batch) = @_;
         return $batch->add($at, sub { return one($run, $paths->[$at], 1, $shared ? $batch : undef) });

@@ -13,7 +13,7 @@ use LsyncdAsCode::Run    qw(lives read_run);
 use LsyncdAsCode::Start  ();
 use LsyncdAsCode::State  qw(lock_file say_error setting state_file BIG);
 use LsyncdAsCode::Status qw(write_status LISTED);
-use LsyncdAsCode::System qw(pause ticks);
+use LsyncdAsCode::System qw(ticks);
 use LsyncdAsCode::Temporary ();
 use LsyncdAsCode::Waiting ();
 use LsyncdAsCode::Whole   ();
@@ -261,11 +261,8 @@ sub start_pass {
     my ($self, $run, $share) = @_;
     my @items = fresh($self, 1, this_batch($self->{batch}, $share)) or return;
     my $whole = whole($self);
-    my @earlier = grep { $self->{children}{$_}{kind} eq 'passes' } keys %{ $self->{children} };
     # A big one is then handled like a change.
-    start($self, 'passes', \@items, sub {
-        return copy_found($run, [ map { $_->{path} } @items ], $whole, sub { pause(0.02) while grep { kill 0, $_ } @earlier });
-    });
+    start($self, 'passes', \@items, sub { return copy_found($run, [ map { $_->{path} } @items ], $whole) });
     return;
 }
 
