@@ -57,11 +57,39 @@ ok(defined $first && defined $there && $there < $first, 'a renamed database is i
 # The first sync fails: nothing is put in place, and the old name is what the mirror has.
 $fails = 1;
 unlink "$source/text.db";
-database("fresh$_.db") for 1 .. 6;
-@results = found(map { "fresh$_.db" } 1 .. 6);
-$fails = 0;
-is_deeply([ map { "$_->{why} $_->{reason}" } @results ], [ ('error the disk fails') x 6 ], 'a failed sync is reported for each');
+my @fresh = map { database("fresh$_.db") } 1 .. 6;
+rename "$source/new4.db", "$source/moved.db" or die $!;
+@results = found('new4.db', 'moved.db', @fresh);
+is_deeply([ map { "$_->{why} $_->{reason}" } @results[ 1 .. 7 ] ], [ ('error the disk fails') x 7 ], 'a failed sync is reported for each');
 is_deeply([ glob("$target/fresh*"), glob "$target/.lsyncd-as-code/copies/*" ], [], 'and nothing of it is left');
+is($results[0]{why}, 'error', 'a renamed database keeps its old name');
+ok(-e "$target/new4.db", 'in the mirror');
+$fails = 0;
+is_deeply([ map { $_->{state} } found('new4.db', 'moved.db') ], [qw(deleted copied)], 'until the next try');
+
+# The second sync of a later batch fails: what an earlier one has copied is in place.
+{
+    no warnings 'redefine';
+    my ($syncs, $ends) = (0, 0);
+    my $sync = \&LsyncdAsCode::Batch::sync_file_system;
+    local *LsyncdAsCode::Batch::sync_file_system = sub { die "the disk fails\n" if ++$syncs == 4; return $sync->(@_) };
+    local *LsyncdAsCode::Batch::has_many_open = sub { return ++$ends == 1 };
+    my @many = map { database("many$_.db") } 1 .. LsyncdAsCode::Batch::LOOK + 10;
+    my @warned;
+    local $SIG{__WARN__} = sub { push @warned, @_ };
+    @results = found(@many);
+    is_deeply([ map { $_->{why} // $_->{state} } @results ], [ ('copied') x LsyncdAsCode::Batch::LOOK, ('error') x 10 ], 'each batch has its own results');
+    is_deeply(\@warned, [], 'without a warning');
+}
+
+# The volume was unmounted: nothing is copied, and that is the result.
+{
+    local $run{target_id} = '0:1';
+    for my $many (1, 6) {
+        my @all = map { LsyncdAsCode::Batch::copy_all(\%run, [ ($_) x $many ], sub { return 1 }) } $fresh[0];
+        is_deeply([ map { "$_->{state} $_->{why}" } @all ], [ ('deferred error') x $many ], "$many databases");
+    }
+}
 
 # Each in a directory of its own, with no more files than systemd allows a service.
 my @spread = map { mkdir "$source/$_"; database("$_/user.db") } map { sprintf 'd%04d', $_ } 1 .. 1600;

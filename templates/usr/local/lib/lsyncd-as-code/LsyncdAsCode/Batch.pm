@@ -10,13 +10,14 @@ use LsyncdAsCode::State   qw(BIG);
 use LsyncdAsCode::System  qw(sync_file_system);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(copy_all copy_found FEW);
+our @EXPORT_OK = qw(copy_all copy_found any_failed AFTER_AN_ERROR FEW);
 
 # Up to this number, databases are synced one by one: syncfs also waits for other data being written to the volume.
 use constant FEW => 4;
 
 # The most files that a batch keeps open, of the 1,024 that systemd allows a service, and after how many databases that is checked.
-use constant { OPEN => 600, LOOK => 16 };
+use constant { OPEN => 500, LOOK => 64 };
+use constant AFTER_AN_ERROR => 'it is gone from the source; copies made with it failed, and are tried again before it is deleted';
 
 # Updates databases; until the first sync, their copies need room beside those in place. $whole->($path) returns whether a big one may be
 # copied completely now. Returns the results in the same order.
@@ -44,13 +45,19 @@ sub copy_found {
         else                   { $batch->add($at, sub { return one($run, $path, $whole->($path), $shared ? $batch : undef) }) }
     });
     # Deletions begin when all copies are in place: one of them may be the same database under its new name.
-    my @deleted = in_batches($run, \@gone, sub {
-        my ($at, $batch) = @_;
-        return $batch->add($at, sub { return one($run, $paths->[$at], 1, $shared ? $batch : undef) });
-    });
-    @results[@gone] = @deleted[@gone];
+    if (any_failed(@results)) { $results[$_] = { state => 'deferred', why => 'error', reason => AFTER_AN_ERROR, seconds => 0 } for @gone }
+    else {
+        my @deleted = in_batches($run, \@gone, sub {
+            my ($at, $batch) = @_;
+            return $batch->add($at, sub { return one($run, $paths->[$at], $whole->($paths->[$at]), $shared ? $batch : undef) });
+        });
+        @results[@gone] = @deleted[@gone];
+    }
     return @results;
 }
+
+# Whether one of these copies failed, as on a disk with errors. rsync deletes nothing after an error either.
+sub any_failed { return scalar grep { defined && $_->{state} eq 'deferred' && $_->{why} eq 'error' } @_ }
 
 # Calls $each->($number, $batch) for each number, and ends a batch early when many files are open: directories that databases are in, and logs that
 # are appended to. Returns the results by their numbers.
@@ -65,7 +72,8 @@ sub in_batches {
     };
     my $count = 0;
     for my $at (@$numbers) {
-        $batch //= begin(open_beneath($run->{target}, '', $run->{target_id}));
+        $batch //= eval { begin(open_beneath($run->{target}, '', $run->{target_id})) };
+        if (!$batch) { $results[$at] = failed($@, { seconds => 0 }); next }
         $each->($at, $batch);
         $end->() if ++$count % LOOK == 0 && has_many_open();
     }
@@ -73,8 +81,7 @@ sub in_batches {
     return @results;
 }
 
-# Returns true if about OPEN files are open: a new one gets the lowest number that is free.
-sub has_many_open { return -l '/proc/self/fd/' . OPEN }
+sub has_many_open { opendir my $files, '/proc/self/fd' or return 1; my $many = () = readdir $files; return $many > OPEN }
 
 # Begins a batch. $volume: the open root of the mirror.
 sub begin { my ($volume) = @_; return bless { steps => [], results => [], dirty => 0, volume => $volume }, __PACKAGE__ }
@@ -99,7 +106,7 @@ sub finish {
     if (@{ $self->{steps} } || $self->{dirty}) {
         eval { sync_file_system($self->{volume}); 1 } or do {
             my $error = $@;
-            $_ = $_->{state} eq 'deferred' ? $_ : failed($error, $_) for @results;
+            for my $result (@results) { $result = failed($error, $result) if defined $result && $result->{state} ne 'deferred' }
         };
     }
     # They refer to the batch: otherwise it would stay in memory, and all handles with it.

@@ -5,7 +5,7 @@ use strict;
 use warnings;
 use Fcntl qw(LOCK_EX LOCK_NB O_NONBLOCK O_RDWR);
 use POSIX qw(:sys_wait_h);
-use LsyncdAsCode::Batch  qw(copy_all copy_found);
+use LsyncdAsCode::Batch  qw(any_failed copy_all copy_found AFTER_AN_ERROR);
 use LsyncdAsCode::Paths  ();
 use LsyncdAsCode::Place  qw(one size_of);
 use LsyncdAsCode::Queue  ();
@@ -136,7 +136,11 @@ sub round {
         elsif (can_start($self, 'big')) { start_big($self, $run, $item) }
         else                    { put_off($self, $item, ticks() + 0.2, 'queued', '') }
     }
-    for my $items (\@small, \@gone) { settle_all($self, $items, copy_all($run, [ map { $_->{path} } @$items ], whole($self))) }
+    my @copied = copy_all($run, [ map { $_->{path} } @small ], whole($self));
+    settle_all($self, \@small, @copied);
+    # Until the failed copies have been tried again, but no longer: one that always fails must not keep all others.
+    if (any_failed(@copied)) { put_off($self, $_, ticks() + $WAIT{error}->() + 2, 'error', AFTER_AN_ERROR) for @gone }
+    else                     { settle_all($self, \@gone, copy_all($run, [ map { $_->{path} } @gone ], whole($self))) }
     for my $queue ($changes, $pass) { LsyncdAsCode::Queue::settle_dead($queue) }
     compact($self);
     my $now = ticks();
