@@ -73,12 +73,13 @@ is_deeply([ map { $_->{state} } found('new4.db', 'moved.db') ], [qw(deleted copi
     my ($syncs, $ends) = (0, 0);
     my $sync = \&LsyncdAsCode::Batch::sync_file_system;
     local *LsyncdAsCode::Batch::sync_file_system = sub { die "the disk fails\n" if ++$syncs == 4; return $sync->(@_) };
-    local *LsyncdAsCode::Batch::has_many_open = sub { return ++$ends == 1 };
-    my @many = map { database("many$_.db") } 1 .. LsyncdAsCode::Batch::LOOK + 10;
+    # The first look is after one database; there the next one is set.
+    local *LsyncdAsCode::Batch::room_for = sub { return (20, 0)[ $ends++ ] // 100 };
+    my @many = map { database("many$_.db") } 1 .. 31;
     my @warned;
     local $SIG{__WARN__} = sub { push @warned, @_ };
     @results = found(@many);
-    is_deeply([ map { $_->{why} // $_->{state} } @results ], [ ('copied') x LsyncdAsCode::Batch::LOOK, ('error') x 10 ], 'each batch has its own results');
+    is_deeply([ map { $_->{why} // $_->{state} } @results ], [ ('copied') x 21, ('error') x 10 ], 'each batch has its own results');
     is_deeply(\@warned, [], 'without a warning');
 }
 
@@ -97,11 +98,14 @@ my $copies = <<'END';
 use LsyncdAsCode::Batch ();
 my %run = split /\|/, shift @ARGV, -1;
 my %count;
+my $sync = \&LsyncdAsCode::Batch::sync_file_system;
+{ no warnings 'redefine'; *LsyncdAsCode::Batch::sync_file_system = sub { open my $syncs, '>>', "$run{source}/../syncs"; syswrite $syncs, '.'; return $sync->(@_) } }
 $count{ $_->{reason} // $_->{state} }++ for LsyncdAsCode::Batch::copy_found(\%run, \@ARGV, sub { return 1 });
 print join(', ', map { "$count{$_} $_" } sort keys %count), "\n";
 END
 open my $said, '-|', 'sh', '-c', 'ulimit -n 1024 && exec "$@"', 'sh', $^X, (map { "-I$_" } grep { !ref } @INC), '-e', $copies, join('|', %run), @spread or die $!;
 is(readline $said, "1600 copied\n", 'many directories are copied with few open files');
+cmp_ok(-s "$folder/syncs", '<=', 2 * 5, 'and in few batches');
 close $said;
 is(scalar(grep { -e "$target/$_" } @spread), 1600, 'all of them');
 

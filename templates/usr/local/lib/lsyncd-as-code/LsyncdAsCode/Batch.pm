@@ -15,8 +15,9 @@ our @EXPORT_OK = qw(copy_all copy_found any_failed AFTER_AN_ERROR FEW);
 # Up to this number, databases are synced one by one: syncfs also waits for other data being written to the volume.
 use constant FEW => 4;
 
-# The most files that a batch keeps open, of the 1,024 that systemd allows a service, and after how many databases that is checked.
-use constant { OPEN => 500, LOOK => 64 };
+# The most files that are open during a batch, of the 1,024 that systemd allows a service; and the most that one database adds: two directories,
+# a private one where that is on another file system, and a log that is appended to.
+use constant { OPEN => 900, EACH => 4 };
 use constant AFTER_AN_ERROR => 'it is gone from the source; copies made with it failed, and are tried again before it is deleted';
 
 # Updates databases; until the first sync, their copies need room beside those in place. $whole->($path) returns whether a big one may be
@@ -70,18 +71,22 @@ sub in_batches {
         for my $at (grep { defined $done[$_] } 0 .. $#done) { $results[$at] = $done[$at] }
         undef $batch;
     };
-    my $count = 0;
+    my $until = 0;
     for my $at (@$numbers) {
         $batch //= eval { begin(open_beneath($run->{target}, '', $run->{target_id})) };
         if (!$batch) { $results[$at] = failed($@, { seconds => 0 }); next }
         $each->($at, $batch);
-        $end->() if ++$count % LOOK == 0 && has_many_open();
+        next if --$until > 0;
+        # As many more as fit in any case.
+        if ((my $more = room_for()) > 1) { $until = $more }
+        else                             { $end->() }
     }
     $end->() if $batch;
     return @results;
 }
 
-sub has_many_open { opendir my $files, '/proc/self/fd' or return 1; my $many = () = readdir $files; return $many > OPEN }
+# Returns how many more databases may be added before the next look.
+sub room_for { opendir my $files, '/proc/self/fd' or return 0; my $many = () = readdir $files; return int((OPEN - $many) / EACH) }
 
 # Begins a batch. $volume: the open root of the mirror.
 sub begin { my ($volume) = @_; return bless { steps => [], results => [], dirty => 0, volume => $volume }, __PACKAGE__ }
