@@ -71,7 +71,7 @@ describe("finds a copier that", () => {
       // Times that are a few milliseconds apart decide, so it is not always the same one.
       { ...power, count: 44 },
     ],
-    ["makes a first copy while a writer holds its lock", "First", "sub try_lock { return 1 }", 30000093, {}],
+    ["makes a first copy while a writer holds its lock", "First", "sub try_shared { return 1 }", 30000093, {}],
     [
       "makes a first copy in the middle of a transaction that a crash ended",
       "First",

@@ -25,9 +25,9 @@ use constant AFTER_AN_ERROR => 'it is gone from the source; copies made with it 
 sub copy_all {
     my ($run, $paths, $whole) = @_;
     my $shared = @$paths > FEW;
-    return in_batches($run, [ 0 .. $#$paths ], sub {
-        my ($at, $batch) = @_;
-        return $batch->add($at, sub { return one($run, $paths->[$at], $whole->($paths->[$at]), $shared ? $batch : undef) });
+    return in_batches($run, $paths, sub {
+        my ($at, $path, $batch) = @_;
+        $batch->add($at, sub { return one($run, $path, $whole->($path), $shared ? $batch : undef) });
     });
 }
 
@@ -36,9 +36,8 @@ sub copy_found {
     my ($run, $paths, $whole) = @_;
     my $shared = @$paths > FEW;
     my @gone;
-    my @results = in_batches($run, [ 0 .. $#$paths ], sub {
-        my ($at, $batch) = @_;
-        my $path = $paths->[$at];
+    my @results = in_batches($run, $paths, sub {
+        my ($at, $path, $batch) = @_;
         return if $shared && $batch->add($at, sub { return first($run, $path, $batch) });
         my $size = size_of($run, $path, 1);
         if    (!defined $size) { push @gone, $at }
@@ -47,23 +46,17 @@ sub copy_found {
     });
     # Deletions begin when all copies are in place: one of them may be the same database under its new name.
     if (any_failed(@results)) { $results[$_] = { state => 'deferred', why => 'error', reason => AFTER_AN_ERROR, seconds => 0 } for @gone }
-    else {
-        my @deleted = in_batches($run, \@gone, sub {
-            my ($at, $batch) = @_;
-            return $batch->add($at, sub { return one($run, $paths->[$at], $whole->($paths->[$at]), $shared ? $batch : undef) });
-        });
-        @results[@gone] = @deleted[@gone];
-    }
+    else                      { @results[@gone] = copy_all($run, [ @$paths[@gone] ], $whole) }
     return @results;
 }
 
 # Whether one of these copies failed, as on a disk with errors. rsync deletes nothing after an error either.
 sub any_failed { return scalar grep { defined && $_->{state} eq 'deferred' && $_->{why} eq 'error' } @_ }
 
-# Calls $each->($number, $batch) for each number, and ends a batch early when many files are open: directories that databases are in, and logs that
-# are appended to. Returns the results by their numbers.
+# Calls $each->($number, $path, $batch) for each path, and ends a batch early when many files are open: directories that databases are in, and logs
+# that are appended to. Returns the results by the paths' numbers.
 sub in_batches {
-    my ($run, $numbers, $each) = @_;
+    my ($run, $paths, $each) = @_;
     my (@results, $batch);
     my $end = sub {
         my @done = $batch->finish;
@@ -72,10 +65,10 @@ sub in_batches {
         undef $batch;
     };
     my $until = 0;
-    for my $at (@$numbers) {
+    for my $at (0 .. $#$paths) {
         $batch //= eval { begin(open_beneath($run->{target}, '', $run->{target_id})) };
         if (!$batch) { $results[$at] = failed($@, { seconds => 0 }); next }
-        $each->($at, $batch);
+        $each->($at, $paths->[$at], $batch);
         next if --$until > 0;
         # As many more as fit in any case.
         if ((my $more = room_for()) > 1) { $until = $more }

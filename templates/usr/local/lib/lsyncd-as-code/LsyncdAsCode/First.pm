@@ -3,12 +3,12 @@
 package LsyncdAsCode::First;
 use strict;
 use warnings;
-use Fcntl qw(F_RDLCK F_UNLCK);
 use LsyncdAsCode::Beneath qw(open_file remove_file rename_file status);
 use LsyncdAsCode::Install qw(seal);
 use LsyncdAsCode::Kind qw(starts_like_sqlite);
-use LsyncdAsCode::Locks qw(try_lock PENDING_BYTE SHARED_FIRST SHARED_SIZE);
+use LsyncdAsCode::Locks qw(try_shared);
 use LsyncdAsCode::Result qw(need_space);
+use LsyncdAsCode::Sparse qw(is_sparse);
 use LsyncdAsCode::System qw(fstat_ns now_ns write_at CHUNK);
 use LsyncdAsCode::Temporary ();
 use Exporter qw(import);
@@ -22,12 +22,11 @@ sub first_copy {
     return undef if status($target, $name);
     my $main = open_file($source, $name) or return undef;
     # Once, without waiting: a writer or a checkpoint takes it to sync_unit.
-    try_lock($main, F_RDLCK, PENDING_BYTE, 1) && try_lock($main, F_RDLCK, SHARED_FIRST, SHARED_SIZE) && try_lock($main, F_UNLCK, PENDING_BYTE, 1)
-        or return undef;
+    try_shared($main) or return undef;
     my $is   = fstat_ns($main);
     my $size = $is->{size};
     # A longer read could block writers for longer than they may be. And a sparse one stays sparse.
-    return undef if !$size || $size > CHUNK || $size >= $options->{big} || $is->{blocks} * 512 < $size;
+    return undef if !$size || $size > CHUNK || $size >= $options->{big} || is_sparse($is);
     # Read as a whole, and one byte more, which must not be there.
     my $got = sysread $main, my $data, $size + 1;
     return undef if !defined $got || $got != $size || !starts_like_sqlite($data, $size);

@@ -9,7 +9,7 @@ use LsyncdAsCode::System qw(pause ticks);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(
-    PENDING_BYTE RESERVED_BYTE SHARED_FIRST SHARED_SIZE SHM_CKPT SHM_DMS flock_struct try_lock held_by_other lock_of_other poll_for lock_shared
+    RESERVED_BYTE SHARED_FIRST SHARED_SIZE SHM_CKPT SHM_DMS flock_struct try_lock try_shared held_by_other lock_of_other poll_for lock_shared
 );
 
 # Offsets in the database file (os.h; lockingv3.html) and in the -shm file (walformat.html, "WAL locks").
@@ -60,12 +60,16 @@ sub poll_for {
 # Takes SQLite's SHARED lock: while it is held, no process changes a rollback-journal database or leaves WAL mode.
 sub lock_shared {
     my ($handle, $seconds) = @_;
-    return poll_for($seconds, sub {
-        try_lock($handle, F_RDLCK, PENDING_BYTE, 1) or return 0;
-        my $shared = try_lock($handle, F_RDLCK, SHARED_FIRST, SHARED_SIZE);
-        try_lock($handle, F_UNLCK, PENDING_BYTE, 1);
-        return $shared;
-    });
+    return poll_for($seconds, sub { return try_shared($handle) });
+}
+
+# The same, without waiting.
+sub try_shared {
+    my ($handle) = @_;
+    try_lock($handle, F_RDLCK, PENDING_BYTE, 1) or return 0;
+    my $shared = try_lock($handle, F_RDLCK, SHARED_FIRST, SHARED_SIZE);
+    try_lock($handle, F_UNLCK, PENDING_BYTE, 1);
+    return $shared;
 }
 
 1;

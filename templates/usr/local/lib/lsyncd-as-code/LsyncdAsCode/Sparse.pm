@@ -2,15 +2,18 @@
 package LsyncdAsCode::Sparse;
 use strict;
 use warnings;
-use LsyncdAsCode::System qw(read_at write_at CHUNK);
+use LsyncdAsCode::System qw(fstat_ns read_at write_at CHUNK);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(copy_sparse write_sparse has_holes);
+our @EXPORT_OK = qw(copy_sparse write_sparse has_holes is_sparse);
 
 # The size of the pieces that are checked for being all zeros, in bytes.
 use constant PIECE => 1 << 16;
 
-sub has_holes { my ($handle) = @_; my ($size, $blocks) = (stat $handle)[ 7, 12 ]; return $blocks * 512 < $size ? 1 : 0 }
+sub has_holes { my ($handle) = @_; return is_sparse(fstat_ns($handle)) }
+
+# The same, of the status of a file (System.pm).
+sub is_sparse { my ($is) = @_; return $is->{blocks} * 512 < $is->{size} ? 1 : 0 }
 
 # Writes to a new file, skipping pieces of zeros.
 sub write_sparse {

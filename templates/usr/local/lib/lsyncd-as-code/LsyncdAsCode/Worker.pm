@@ -273,15 +273,17 @@ sub start_pass {
 # Returns how many databases a process copies now: a batch, or an equal share of the last ones, so that all processes end together.
 sub this_batch {
     my ($batch, $share) = @_;
-    return $share > 2 * $batch ? $batch : $share < FIRST_BATCH ? FIRST_BATCH : $share > MOST_BATCH ? MOST_BATCH : $share;
+    return $share > 2 * $batch ? $batch : bounded($share);
 }
 
 # Returns how many databases the next process copies, after one took so many seconds for $many of them.
 sub next_batch {
     my ($batch, $many, $seconds) = @_;
     my $next = $seconds < 0.5 && 2 * $many > $batch ? 2 * $many : $seconds > 1 && $many / 2 < $batch ? int($many / 2) : $batch;
-    return $next < FIRST_BATCH ? FIRST_BATCH : $next > MOST_BATCH ? MOST_BATCH : $next;
+    return bounded($next);
 }
+
+sub bounded { my ($many) = @_; return $many < FIRST_BATCH ? FIRST_BATCH : $many > MOST_BATCH ? MOST_BATCH : $many }
 
 # Reads the results of other processes, and settles those that have ended.
 sub collect {
