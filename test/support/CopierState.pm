@@ -19,6 +19,9 @@ sub make {
     return $folder;
 }
 
+# Writes a file that the copier takes for a database: none of its pages is ever read. Its bytes are $byte, or "a".
+sub database { my ($path, $byte) = @_; put($path, "SQLite format 3\0\x10\0\1\1\0" . ($byte // 'a') x 4075); return }
+
 # Writes a file below the folder.
 sub put {
     my ($path, $text) = @_;

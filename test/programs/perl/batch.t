@@ -14,7 +14,7 @@ my ($source, $target) = map { "$folder/$_" } qw(source target);
 my %run = (source => $source, target => $target, owner => 1, group => 1, perms => 0, name => 'this');
 $run{"${_}_id"} = do { my $s = stat_ns("$folder/$_"); "$s->{dev}:$s->{ino}" } for qw(source target);
 
-sub database { my ($name, $byte) = @_; CopierState::put("$source/$name", "SQLite format 3\0\x10\0\1\1\0" . (($byte // 'a') x 4075)); return $name }
+sub database { my ($name, $byte) = @_; CopierState::database("$source/$name", $byte); return $name }
 sub found { my @paths = @_; return LsyncdAsCode::Batch::copy_found(\%run, \@paths, sub { return 1 }) }
 sub content { my ($name) = @_; return LsyncdAsCode::State::slurp("$target/$name") =~ /(.)\z/s ? $1 : undef }
 

@@ -59,7 +59,7 @@ close $commit;
 waitpid $writer, 0;
 
 # The worker itself, in a process of its own. Its lsyncd is this process.
-sub database { my ($name, $byte) = @_; CopierState::put("$source/$name", "SQLite format 3\0\x10\0\1\1\0" . ($byte // 'a') x 4075); return $name }
+sub database { my ($name, $byte) = @_; CopierState::database("$source/$name", $byte); return $name }
 sub lsyncd_is { my ($pid) = @_; CopierState::put("$folder/state/run", join "\0", $pid, LsyncdAsCode::System::start_time($pid), $source, $target, @run{qw(source_id target_id)}, 1, 1, 1, ''); return }
 sub until_true { my ($true) = @_; for (1 .. 300) { return 1 if $true->(); pause(0.1) } return 0 }
 sub worker {

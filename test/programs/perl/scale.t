@@ -16,8 +16,7 @@ use LsyncdAsCode::Worker ();
 my $folder = CopierState::make();
 my ($source, $target) = map { "$folder/$_" } qw(source target);
 
-# A database for the copier: none of its pages is ever read.
-sub database { my ($name, $byte) = @_; CopierState::put("$source/$name", "SQLite format 3\0\x10\0\1\1\0" . ($byte x 4075)); return $name }
+sub database { my ($name, $byte) = @_; CopierState::database("$source/$name", $byte); return $name }
 
 # Counts in a file, because the worker's children count as well.
 sub counted { my ($what) = @_; return -s "$folder/count.$what" // 0 }

@@ -13,7 +13,7 @@ use LsyncdAsCode::Worker ();
 my $folder = CopierState::make();
 my ($source, $target) = map { "$folder/$_" } qw(source target);
 
-sub database { my ($name) = @_; CopierState::put("$source/$name", "SQLite format 3\0\x10\0\1\1\0" . 'a' x 4075); return $name }
+sub database { my ($name, $byte) = @_; CopierState::database("$source/$name", $byte); return $name }
 
 # The part of an lsyncd's call before it starts or wakes the worker.
 sub queued {

@@ -42,9 +42,11 @@ for my $name (qw(rename_file remove_file create_file set_mark set_times set_attr
 replace(need_space => sub { my $original = shift; return rand() < 0.15 ? LsyncdAsCode::Result::deferred('space', 'by chance') : $original->(@_) });
 
 # Now and then the mirror has no database yet. If it does not get one at once (First.pm), it has its old one again, whatever ends this process.
-sub unit { my ($directory) = @_; return map { "$directory/$name$_" } '', '-wal', '-shm', '-journal' }
+# The main file last: it says whether all are back.
+my @unit = map { "$name$_" } '-wal', '-shm', '-journal', '';
+sub unit { my ($directory) = @_; return map { "$directory/$_" } @unit }
 sub put_aside {
-    rename "$target/$_", "$target.aside/$_" for map { "$name$_" } '', '-wal', '-shm', '-journal';
+    rename "$target/$_", "$target.aside/$_" for reverse @unit;
     # Something of it is left over, perhaps.
     if (rand() < 0.3) { system 'cp', '--preserve=all', "$target.aside/$name-wal", "$target/$name-wal" if -e "$target.aside/$name-wal" }
     return;
@@ -52,7 +54,7 @@ sub put_aside {
 sub put_back {
     return unless grep { -e } unit("$target.aside");
     if (-e "$target/$name") { unlink unit("$target.aside") }
-    else { unlink unit($target); rename "$target.aside/$_", "$target/$_" for map { "$name$_" } '-wal', '-shm', '-journal', '' }
+    else { unlink unit($target); rename "$target.aside/$_", "$target/$_" for @unit }
     return;
 }
 mkdir "$target.aside";
