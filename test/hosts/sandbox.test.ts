@@ -104,11 +104,11 @@ describe("a host is a real Debian machine", () => {
     expect(refused.stderr).toContain("Host key verification failed");
   });
 
-  test("can install lsyncd with apt, although the image lacks it, on both hosts at once", async () => {
+  test("can install lsyncd with apt, although the image lacks it, on both hosts at once and without a mirror", async () => {
     await Promise.all(
       sandbox.hosts.map(async (host) => {
         expect((await execOn(host, "command -v lsyncd msmtp", { allowFailure: true })).stdout).toBe("");
-        await execOn(host, "DEBIAN_FRONTEND=noninteractive apt-get install -y -q lsyncd");
+        await execOn(host, "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-download lsyncd");
         expect((await execOn(host, "lsyncd --version")).stdout).toContain("2.2.3");
       }),
     );

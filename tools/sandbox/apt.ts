@@ -120,5 +120,7 @@ export async function machineReachSettings(env: NodeJS.ProcessEnv = process.env)
     const known = settings.some((line) => line.startsWith(`Acquire::${scheme}::Proxy `));
     return proxy && !known && !proxy.includes('"') ? [`Acquire::${scheme}::Proxy "${proxy}";`] : [];
   });
-  return [...settings, ...proxies];
+  // A mirror may be down for a moment; apt waits 1, 2, 4, … seconds (by default three times).
+  const retries = settings.some((line) => line.startsWith("Acquire::Retries ")) ? [] : ['Acquire::Retries "5";'];
+  return [...settings, ...proxies, ...retries];
 }

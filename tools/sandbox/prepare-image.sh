@@ -14,6 +14,11 @@ if [ -d "$certificates" ] && [ -n "$(find "$certificates" -name '*.crt' -print -
   chroot "$root" update-ca-certificates >/dev/null
 fi
 
+# The packages that a deployment installs stay in apt's cache: no host of a test asks a mirror for them. A host gets its own resolv.conf.
+cp -L --remove-destination /etc/resolv.conf "$root/etc/resolv.conf"
+chroot "$root" apt-get -qq -y --no-install-recommends --download-only install lsyncd logrotate msmtp curl >/dev/null
+rm -f "$root"/var/cache/apt/*.bin
+
 # Each host gets keys and an identity of its own
 rm -f "$root"/etc/ssh/ssh_host_*
 : >"$root/etc/machine-id"
