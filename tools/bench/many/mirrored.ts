@@ -7,6 +7,7 @@ import { run } from "../../../toolchain/run";
 import type { TortureDisk } from "../../torture/disk";
 import { whenInterrupted } from "../../torture/interrupted";
 import { Mirror } from "../../torture/mirror";
+import { programs } from "../../torture/settings";
 import type { Tools } from "../../torture/tools";
 import { say } from "../options";
 import { mountFor } from "./disk";
@@ -30,10 +31,20 @@ async function seconds(command: string, args: string[]): Promise<number> {
   return (performance.now() - began) / 1000;
 }
 
-/** Forgets what the kernel has read: with very many databases the second of two passes would find less of them in memory than the first. */
-async function cold(): Promise<void> {
+/** Forgets what the kernel has read. */
+async function forget(): Promise<void> {
   await run("sync", []);
   writeFileSync("/proc/sys/vm/drop_caches", "3");
+}
+
+/**
+ * Forgets the databases: with very many of them the second of two passes would find less of them in memory than the first. The
+ * programs are read again, because on a host a deployment has just written them.
+ */
+async function cold(lsyncd: string): Promise<void> {
+  await forget();
+  const read = 'find "$1" -type f -exec cat {} + && perl -MPOSIX -e 1 && rsync --version && df && "$2" -version';
+  await run("sh", ["-c", read, "sh", programs, lsyncd]);
 }
 
 /** Measures the first pass, a start with a complete mirror, and times of commits, on two disks of their own. */
@@ -67,14 +78,14 @@ export async function mirrored(tools: Tools, wanted: Wanted): Promise<Many> {
     const plain = path.join(root, "plain");
     mkdirSync(plain);
     const other = await disk(plain);
-    await cold();
+    await cold(tools.lsyncd);
     const rsync =
       (await seconds("rsync", ["-a", `${mirror.source}/`, `${plain}/`])) + (await seconds("sync", ["-f", plain]));
     await other.remove();
     disks.splice(disks.indexOf(other), 1);
 
     await disk(mirror.target);
-    await cold();
+    await cold(tools.lsyncd);
     const [began, cpu, watched] = [performance.now(), group.cpu(), watch(mirror, group)];
     mirror.start();
     const copied = await inSync(mirror);
@@ -92,7 +103,8 @@ export async function mirrored(tools: Tools, wanted: Wanted): Promise<Many> {
     const dry = (...more: string[]): Promise<number> =>
       seconds("rsync", ["-a", "--dry-run", ...more, `${mirror.source}/`, `${mirror.target}/`]);
     const before = await dry();
-    rmSync(path.join(mirror.marks, "passes"), { force: true });
+    // Empty and not removed: this is not its first pass.
+    writeFileSync(path.join(mirror.marks, "passes"), "");
     const again = performance.now();
     mirror.start();
     const restart = ((await inSync(mirror)) - again) / 1000;
@@ -105,7 +117,7 @@ export async function mirrored(tools: Tools, wanted: Wanted): Promise<Many> {
       found.rates.push(rate);
       await inSync(mirror);
     }
-    await cold();
+    await forget();
     found.kernel = group.kernel();
     say(`${number} in ${directories}: the kernel uses ${found.kernel?.toFixed(1) ?? "?"} MB`);
     return found;
@@ -132,7 +144,8 @@ async function inSync(mirror: Mirror): Promise<number> {
     const copied =
       queues.every((queue) => !existsSync(queue) || statSync(queue).size === 0) ||
       (existsSync(status) && readFileSync(status, "utf8").includes("\tpending\t0\t"));
-    calm = existsSync(passes) && copied ? calm + 1 : 0;
+    const passed = existsSync(passes) && statSync(passes).size > 0;
+    calm = passed && copied ? calm + 1 : 0;
     if (calm < 2) since = now;
   }
   return since;
