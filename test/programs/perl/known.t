@@ -61,6 +61,22 @@ $opened = 0;
 my $tally = LsyncdAsCode::Gate::Tally->new($here, $there, LsyncdAsCode::Gate::Names::database_test('*.sqlite'), 1, {})->of_plan(\@items);
 is("$tally->{added} $opened", @items . ' 0', 'the gate counts them without opening any');
 
+# In a directory that the mirror does not have, the gate looks for nothing. In one that the copier has made meanwhile it does.
+mkdir "$folder/$_/made" for qw(source target);
+CopierState::put("$folder/source/made/$_", 'a database') for 1 .. 5;
+CopierState::put("$folder/target/made/3", 'copied already');
+my %looks;
+{
+    no warnings 'redefine';
+    my $look = \&LsyncdAsCode::Gate::Volume::look;
+    *LsyncdAsCode::Gate::Volume::look = sub { $looks{ $_[1] =~ s{/.*}{}r }++; return $look->(@_) };
+}
+my @plan = map { ("cd+++++++++ 4096 $_/", map { ">f+++++++++ 9 $_" } glob "$_/{1,2,3,4,5}") } qw(new new/deep made);
+$tally = LsyncdAsCode::Gate::Tally->new($here, $there, LsyncdAsCode::Gate::Names::database_test('*.sqlite'), 1, {})->of_plan(\@plan);
+is("$tally->{added} $tally->{new_full}", '16 14', 'it counts all that the mirror does not have');
+is($looks{new}, 1, 'with one look for a new directory, and none for what is in it');
+cmp_ok($looks{made}, '>', 5, 'and more where the mirror has something');
+
 # fsck made it, on the source alone: it is nobody's data, and does not make up for what is lost.
 $tally = LsyncdAsCode::Gate::Tally->new($here, $there, LsyncdAsCode::Gate::Names::database_test('*.sqlite'), 1, {});
 $tally->of_plan([ 'cd+++++++++ 4096 lost+found/', '>f+++++++++ 5 lost+found/#12', '>f+++++++++ 5 mine' ]);

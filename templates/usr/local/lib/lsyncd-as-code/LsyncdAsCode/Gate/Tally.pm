@@ -98,11 +98,14 @@ sub compare {
     return $self->both($path, $here, $there, $deep);
 }
 
-# An entry that rsync found in the source alone: one look at the mirror is enough, where the copier may have made it meanwhile. Returns the same
-# as "compare".
+# An entry that rsync found in the source alone: one look at the mirror is enough, where the copier may have made it meanwhile. rsync names a
+# directory before what is in it, and in one that the mirror does not have there is nothing to look at. Returns the same as "compare".
 sub new_one {
     my ($self, $path, $item) = @_;
-    return $self->compare($path, 0, 'itself') if is_own($path) || $self->{target}->look($path);
+    my ($above) = LsyncdAsCode::Paths::split_path($path);
+    my $absent = $self->{absent}{$above};
+    return $self->compare($path, 0, 'itself') if is_own($path) || !$absent && $self->{target}->look($path);
+    $self->{absent}{$path} = 1 if $item->{type} eq 'd';
     $self->comes_one($path, $item);
     return 0;
 }
