@@ -92,6 +92,23 @@ it("one worker serves changes that keep coming", async () => {
   expect(started("trace").filter((name) => name === "sqlite-copier")).toEqual(["sqlite-copier"]);
 });
 
+it("the worker of the first pass is there before rsync has listed what it copies; a later pass starts none in advance", async () => {
+  const pass = ["strace", "-f", "-e", "trace=execve", "-o", at("trace"), join(programs, "rsync-wrapper"), ...options];
+  const text = `"$@" '${at("source/")}' '${at("target/")}' >>'${at("output")}' 2>&1; code=$?; sleep 3.5; exit $code`;
+  const env = { ...process.env, LSYNCD_SETTINGS: at("settings"), PATH: `${at("bin")}:${process.env.PATH ?? ""}` };
+  const passes: string[][] = [];
+  for (const database of ["a.sqlite", "b.sqlite"]) {
+    await shell(`[ -e source/${database} ] || cp source/a.sqlite source/${database}`);
+    expect((await run("bash", ["-c", text, "bash", ...pass], { env })).code).toBe(0);
+    expect(existsSync(at(`target/${database}`))).toBe(true);
+    passes.push(started("trace").filter((name) => ["rsync", "sqlite-copier", "df"].includes(name)));
+  }
+  // One that was started in advance need not have come first. rsync then answers the gate, which asks df.
+  expect(passes[0]?.slice(0, -1).sort()).toEqual(["rsync", "sqlite-copier"]);
+  expect(passes[0]?.at(-1)).toBe("df");
+  expect(passes[1]).toEqual(["rsync", "df", "sqlite-copier"]);
+});
+
 it("the worker is a program of its own and holds no volume open", async () => {
   const calling = call([], "a.sqlite");
   let held = "";

@@ -88,6 +88,13 @@ sub for_rsync {
     );
 }
 
+# Starts the copier's worker while rsync lists what there is to copy.
+sub prepare_copier {
+    my ($self) = @_;
+    LsyncdAsCode::Start::prepare_worker() if $self->{copier} eq OUR_COPIER && !$self->is_event;
+    return;
+}
+
 sub arguments { my ($self) = @_; return @{ $self->{arguments} } }
 
 # lsyncd's list, as entries of LsyncdAsCode::Paths.

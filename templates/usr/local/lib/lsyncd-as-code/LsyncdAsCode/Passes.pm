@@ -7,10 +7,13 @@ use warnings;
 # The number of passes that are kept.
 use constant KEPT => 10;
 
+# Returns the file of the last full passes, in the state directory.
+sub record { my ($state) = @_; return "$state/passes" }
+
 # Records a full pass: its end, in seconds since 1970, and its duration in seconds.
 sub note {
     my ($state, $ended, $seconds) = @_;
-    my $file = "$state/passes";
+    my $file = record($state);
     my @lines;
     if (open my $old, '<', $file) { @lines = grep { /\A\d+ \d+\n\z/ } <$old> }
     push @lines, "$ended $seconds\n";

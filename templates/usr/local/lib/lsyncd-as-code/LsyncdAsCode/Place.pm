@@ -62,6 +62,8 @@ sub first {
     my ($directory, $name) = LsyncdAsCode::Paths::split_path($path);
     my $result = eval {
         my ($source, $target) = directories($run, $directory, 1);
+        # rsync makes the new directories at the same time.
+        if ($source && !$target) { make_directory($run, $directory); ($source, $target) = directories($run, $directory, 1) }
         $source && $target ? first_copy($source, $target, $name, options($run, $batch)) : undef;
     } // return undef;
     # Not measured: it is small.

@@ -1,4 +1,4 @@
-# Starts the worker, or wakes it.
+# Starts the worker, in time and only one.
 package LsyncdAsCode::Start;
 use strict;
 use warnings;
@@ -6,10 +6,30 @@ use Fcntl qw(LOCK_EX LOCK_NB O_NONBLOCK O_WRONLY);
 use LsyncdAsCode::State qw(lock_file say_error state_file);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(start_worker);
+our @EXPORT_OK = qw(prepare_worker start_worker wait_for_order);
 
 use constant PROGRAM => __FILE__ =~ s{/LsyncdAsCode/Start\.pm\z}{/sqlite-copier}r;
 
+# To a worker that waits for its order; undef if there is none.
+my $prepared;
+
+# Starts a worker that reads its modules meanwhile, because that takes as long as copying some hundred databases. It works as soon as this
+# process, or one that it makes, calls start_worker, and ends with them otherwise.
+sub prepare_worker {
+    pipe my $order, my $tell or return;
+    detached('--prepared', $order);
+    $prepared = $tell;
+    return;
+}
+
+# In a prepared worker: ends it, unless it is to work.
+sub wait_for_order {
+    sysread STDIN, my $order, 1 or exit 0;
+    open STDIN, '<', '/dev/null';
+    return;
+}
+
+# Starts the worker, or wakes it.
 sub start_worker {
     # Wakes a running worker; without one, no process has the pipe open for reading.
     local $SIG{PIPE} = 'IGNORE';
@@ -20,24 +40,36 @@ sub start_worker {
         my $free = lock_file('worker.lock', LOCK_EX | LOCK_NB) or return;
         close $free;
     }
+    my $waits = $prepared;
+    undef $prepared;
+    return if $waits && syswrite $waits, '.';
+    detached('--work');
+    return;
+}
+
+# Runs the copier with $how in a process of its own, which outlives this one. $input: its standard input.
+sub detached {
+    my ($how, $input) = @_;
     my $pid = fork // die "cannot fork: $!\n";
-    return if $pid;
+    if ($pid) { waitpid $pid, 0; return }
     require POSIX;
     POSIX::setsid();
     # They are invalid once the caller ends.
     delete @ENV{qw(LSYNCD_ROOTS LSYNCD_PLAN)};
-    open STDIN, '<', '/dev/null';
+    if ($input) { open STDIN, '<&', $input }
+    else        { open STDIN, '<', '/dev/null' }
     open STDOUT, '>&', \*STDERR;
     POSIX::_exit(0) if fork;
     # A separate program: it does not keep the caller's files open, such as a volume that is to be unmounted.
-    become_worker();
+    become_worker($how);
     POSIX::_exit(1);
 }
 
 # Runs the worker instead of this program. Returns only if that fails.
 sub become_worker {
+    my ($how) = @_;
     delete $ENV{LSYNCD_STARTED_AGAIN};
-    exec {&PROGRAM} PROGRAM, '--work' or say_error('cannot run ' . PROGRAM . ": $!");
+    exec {&PROGRAM} PROGRAM, $how // '--work' or say_error('cannot run ' . PROGRAM . ": $!");
     return;
 }
 
