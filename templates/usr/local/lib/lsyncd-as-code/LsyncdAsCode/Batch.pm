@@ -10,7 +10,7 @@ use LsyncdAsCode::State   qw(BIG);
 use LsyncdAsCode::System  qw(sync_file_system);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(copy_all copy_found any_failed AFTER_AN_ERROR FEW);
+our @EXPORT_OK = qw(copy_all copy_found FEW);
 
 # Up to this number, databases are synced one by one: syncfs also waits for other data being written to the volume.
 use constant FEW => 4;
@@ -18,7 +18,6 @@ use constant FEW => 4;
 # The most files that are open during a batch, of the 1,024 that systemd allows a service; and the most that one database adds: two directories,
 # a private one where that is on another file system, and a log that is appended to.
 use constant { OPEN => 900, EACH => 4 };
-use constant AFTER_AN_ERROR => 'it is gone from the source; copies made with it failed, and are tried again before it is deleted';
 
 # Updates databases; until the first sync, their copies need room beside those in place. $whole->($path) returns whether a big one may be
 # copied completely now. Returns the results in the same order.
@@ -31,27 +30,21 @@ sub copy_all {
     });
 }
 
-# The same for what a full pass has found, which most likely is not in the mirror yet. A big database is left: its result is "queued".
+# The same for what a full pass has found, which most likely is not in the mirror yet. A big database is left, and one that is gone: their results
+# are "queued" and "gone".
 sub copy_found {
     my ($run, $paths, $whole) = @_;
     my $shared = @$paths > FEW;
-    my @gone;
-    my @results = in_batches($run, $paths, sub {
+    return in_batches($run, $paths, sub {
         my ($at, $path, $batch) = @_;
         return if $shared && $batch->add($at, sub { return first($run, $path, $batch) });
         my $size = size_of($run, $path, 1);
-        if    (!defined $size) { push @gone, $at }
-        elsif ($size >= BIG)   { $batch->add($at, sub { return { state => 'deferred', why => 'queued', reason => '', seconds => 0 } }) }
-        else                   { $batch->add($at, sub { return one($run, $path, $whole->($path), $shared ? $batch : undef) }) }
+        my $left = !defined $size ? 'gone' : $size >= BIG ? 'queued' : undef;
+        $batch->add($at, sub {
+            return defined $left ? { state => 'deferred', why => $left, reason => '', seconds => 0 } : one($run, $path, $whole->($path), $shared ? $batch : undef);
+        });
     });
-    # Deletions begin when all copies are in place: one of them may be the same database under its new name.
-    if (any_failed(@results)) { $results[$_] = { state => 'deferred', why => 'error', reason => AFTER_AN_ERROR, seconds => 0 } for @gone }
-    else                      { @results[@gone] = copy_all($run, [ @$paths[@gone] ], $whole) }
-    return @results;
 }
-
-# Whether one of these copies failed, as on a disk with errors. rsync deletes nothing after an error either.
-sub any_failed { return scalar grep { defined && $_->{state} eq 'deferred' && $_->{why} eq 'error' } @_ }
 
 # Calls $each->($number, $path, $batch) for each path, and ends a batch early when many files are open: directories that databases are in, and logs
 # that are appended to. Returns the results by the paths' numbers.

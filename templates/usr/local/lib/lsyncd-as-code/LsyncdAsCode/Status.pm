@@ -1,6 +1,6 @@
 # Writes status.tsv, for monitors. First line: "updated", seconds since 1970, "pending", number, "oldest", seconds that the oldest
 # has waited. Then a line per database that is not up to date (oldest first, at most 1000): seconds since 1970 of the first
-# missing change, cause (queued, copying, throttled, changed, locked, hot, slow, space, error), path below the source (control
+# missing change, cause (queued, copying, throttled, changed, locked, hot, slow, space, error, gone), path below the source (control
 # characters and backslashes as \xNN), explanation. While the worker is idle, the file has only the first line and does not
 # change.
 package LsyncdAsCode::Status;

@@ -1,11 +1,12 @@
 # Processes the queue in the background while its lsyncd runs. Changes come first, some hundreds per round; other processes copy
-# the databases that a full pass found, and every big database, in parallel.
+# the databases that a full pass found, and every big database, in parallel. What is gone from the source is deleted from the mirror when
+# the copies that were queued before are made, because one of them may be the same database under its new name.
 package LsyncdAsCode::Worker;
 use strict;
 use warnings;
 use Fcntl qw(LOCK_EX LOCK_NB O_NONBLOCK O_RDWR);
 use POSIX qw(:sys_wait_h);
-use LsyncdAsCode::Batch  qw(any_failed copy_all copy_found AFTER_AN_ERROR);
+use LsyncdAsCode::Batch  qw(copy_all copy_found);
 use LsyncdAsCode::Paths  ();
 use LsyncdAsCode::Place  qw(one size_of);
 use LsyncdAsCode::Queue  ();
@@ -18,11 +19,17 @@ use LsyncdAsCode::Temporary ();
 use LsyncdAsCode::Waiting ();
 use LsyncdAsCode::Whole   ();
 
+use constant AFTER_COPIES => 'it is gone from the source; copies that were queued before it come first';
 use constant {
     LINGER       => 2,      # seconds that an idle worker waits for more
     BIG_AT_ONCE  => 2,
     ROUND        => 200,    # changes per round; new ones are accepted between two rounds
     RETRIES      => 100,    # the most retries among them
+    # Tries of a copy for which a deletion waits: of one that fails, and of one whose database changes. One that never succeeds must not keep all.
+    FAILS        => 2,
+    CHANGES      => 20,
+    # The most deletions that wait at a time; others do not wait yet.
+    HELD         => 10_000,
     # Databases of a pass that one process copies: at first, and the most. More of them while that ends within half a second, because a change
     # of one of them waits for it.
     FIRST_BATCH  => 200,
@@ -39,6 +46,7 @@ my %WAIT = (
     error   => sub { return 5 },
     queued  => sub { return 0 },
     throttled => sub { return 0 },
+    gone    => sub { return 0 },
 );
 
 # Returns the number of processes that copy what a pass found: one more than processors, because one of them waits for the disk; at most five.
@@ -71,6 +79,8 @@ sub work_once {
         running => {}, children => {}, big => 0, passes => 0, at_once => passes_at_once(), batch => FIRST_BATCH,
         # For big ones: when each may be copied completely again, and how long that took.
         earliest => {}, took => {}, told => 0, listed => 0, share => setting('sqlite_copy_share') / 100,
+        # By path: since when a copy has been due that waits for nobody else, and a deletion for copies. Until when failed copies are tried again.
+        soon => {}, gone => {}, failed => 0,
         # When it last had something to do.
         busy => ticks(),
     };
@@ -130,22 +140,45 @@ sub round {
     $self->{busy} = ticks() if @due;
     my (@small, @gone);
     for my $item (@due) {
-        my $size = size_of($run, $item->{path}, 1);
-        if    (!defined $size)  { push @gone, $item }
-        elsif ($size < BIG)     { push @small, $item }
+        my $path = $item->{path};
+        my $size = size_of($run, $path, 1);
+        if (!defined $size) { push @gone, $item; next }
+        delete $self->{gone}{$path};
+        if    ($size < BIG)             { push @small, $item }
         elsif (can_start($self, 'big')) { start_big($self, $run, $item) }
-        else                    { put_off($self, $item, ticks() + 0.2, 'queued', '') }
+        else                            { put_off($self, $item, ticks() + 0.2, 'queued', ''); $self->{soon}{$path} //= ticks() }
     }
-    my @copied = copy_all($run, [ map { $_->{path} } @small ], whole($self));
-    settle_all($self, \@small, @copied);
-    # Until the failed copies have been tried again, but no longer: one that always fails must not keep all others.
-    if (any_failed(@copied)) { put_off($self, $_, ticks() + $WAIT{error}->() + 2, 'error', AFTER_AN_ERROR) for @gone }
-    else                     { settle_all($self, \@gone, copy_all($run, [ map { $_->{path} } @gone ], whole($self))) }
+    settle_all($self, \@small, copy_all($run, [ map { $_->{path} } @small ], whole($self)));
+    my @deleted = after_copies($self, @gone);
+    settle_all($self, \@deleted, copy_all($run, [ map { $_->{path} } @deleted ], whole($self)));
     for my $queue ($changes, $pass) { LsyncdAsCode::Queue::settle_dead($queue) }
     compact($self);
     my $now = ticks();
     return $now if $changes->{unread} || can_start($self, 'pass');
     return $self->{waiting}->next_due // $now + 3600;
+}
+
+# Returns those of the databases that are gone which may be deleted now. The others are put off, until each copy has been made, or tried, that was
+# due when they were found: it may be the same database under its new name.
+sub after_copies {
+    my ($self, @gone) = @_;
+    return if !@gone;
+    my ($now, $held) = (ticks(), $self->{gone});
+    # They may have been due as copies.
+    delete @{ $self->{soon} }{ map { $_->{path} } @gone };
+    my ($oldest) = sort { $a <=> $b } values %{ $self->{soon} }, map { $_->{began} } values %{ $self->{children} };
+    my (@now, @later);
+    for my $item (@gone) {
+        my $path  = $item->{path};
+        my $found = $held->{$path} // $now;
+        if ($self->{failed} <= $now && (!defined $oldest || $oldest > $found)) { push @now, $item; next }
+        push @later, $item;
+        $held->{$path} = $found if keys %$held < HELD;
+    }
+    # The more of them, the more seldom: otherwise they would take the time of the copies.
+    my $due = $now + 0.2 + keys(%$held) / 500;
+    for my $item (@later) { put_off($self, $item, $due, 'gone', AFTER_COPIES) }
+    return @now;
 }
 
 # Whether another process may begin to copy what a pass has found, or a big database.
@@ -170,7 +203,7 @@ sub fresh {
         my $path = $item->{path};
         $item->{which} = $which;
         my $running = $self->{running}{$path};
-        if ($running && !$running->{again}) { $running->{again} = $item }
+        if ($running && !$running->{again}) { $running->{again} = $item; $self->{soon}{$path} //= ticks() }
         elsif ($running || $here{$path}++ || $self->{waiting}->has($path)) { LsyncdAsCode::Queue::dead($queue, $item) }
         else { push @items, $item }
     }
@@ -198,9 +231,9 @@ sub settle_all {
     return;
 }
 
-# Updates the lists for a result.
+# Updates the lists for the result of a copy that began at $began (now, if it is not given).
 sub settle {
-    my ($self, $item, $done) = @_;
+    my ($self, $item, $done, $began) = @_;
     my ($path, $waiting, $now) = ($item->{path}, $self->{waiting}, ticks());
     my $again = (delete $self->{running}{$path} // {})->{again};
     $self->{took}{$path} = $done->{seconds} if ($done->{bytes} || 0) >= BIG;
@@ -210,6 +243,8 @@ sub settle {
     elsif ($done->{state} ne 'deferred' && ($self->{earliest}{$path} // 0) <= $now) { delete $self->{earliest}{$path} }
     if ($done->{state} ne 'deferred') {
         $waiting->remove($path);
+        delete $self->{gone}{$path};
+        delete $self->{soon}{$path} if !$again;
         delete $self->{took}{$path} if $done->{state} eq 'deleted';
         LsyncdAsCode::Queue::dead($self->{queues}[ $item->{which} ], $item);
         put_off($self, $again, $now, 'queued', '') if $again;
@@ -220,6 +255,9 @@ sub settle {
     my $tries = $waiting->has($path) ? $waiting->entry($path)->{tries} : 0;
     my $wait = $WAIT{$why}->($tries);
     my $due = $now + ($pause > 0.5 && $pause > $wait ? $pause : $wait);
+    if ($why eq 'queued' || $why eq 'throttled' || $why eq 'changed' && $tries < CHANGES) { $self->{soon}{$path} //= $began // $now }
+    else                                                                                  { delete $self->{soon}{$path} }
+    $self->{failed} = $now + $wait + 2 if $why eq 'error' && $tries < FAILS;
     if ($why eq 'throttled') { $due = $self->{earliest}{$path} // $now }
     my $news = put_off($self, $item, $due, $why, $done->{reason});
     say_error(LsyncdAsCode::Paths::printable($path) . ": $done->{reason}; it keeps its last copy in the mirror and is tried again")
@@ -307,7 +345,7 @@ sub collect {
             my %done;
             @done{qw(state why reason bytes seconds)} = split /\0/, shift(@lines) // '', -1;
             %done = (state => 'deferred', why => 'error', reason => 'its copy was killed', seconds => 0) unless defined $done{seconds};
-            settle($self, $item, \%done);
+            settle($self, $item, \%done, $child->{began});
         }
     }
     return;
