@@ -92,22 +92,48 @@ it("one worker serves changes that keep coming", async () => {
   expect(started("trace").filter((name) => name === "sqlite-copier")).toEqual(["sqlite-copier"]);
 });
 
-it("the worker of the first pass is there before rsync has listed what it copies; a later pass starts none in advance", async () => {
-  const pass = ["strace", "-f", "-e", "trace=execve", "-o", at("trace"), join(programs, "rsync-wrapper"), ...options];
+/** Calls the wrapper for everything, by way of another program. */
+const pass = async (by: string[]): Promise<void> => {
   const text = `"$@" '${at("source/")}' '${at("target/")}' >>'${at("output")}' 2>&1; code=$?; sleep 3.5; exit $code`;
   const env = { ...process.env, LSYNCD_SETTINGS: at("settings"), PATH: `${at("bin")}:${process.env.PATH ?? ""}` };
-  const passes: string[][] = [];
-  for (const database of ["a.sqlite", "b.sqlite"]) {
+  const wrapper = join(programs, "rsync-wrapper");
+  expect((await run("bash", ["-c", text, "bash", ...by, wrapper, ...options], { env })).code).toBe(0);
+};
+
+it("the first pass starts its worker in advance, and a later one does not", async () => {
+  for (const [database, option] of [
+    ["a.sqlite", "--prepared"],
+    ["b.sqlite", "--work"],
+  ] as const) {
     await shell(`[ -e source/${database} ] || cp source/a.sqlite source/${database}`);
-    expect((await run("bash", ["-c", text, "bash", ...pass], { env })).code).toBe(0);
+    await pass(["strace", "-f", "-s", "200", "-e", "trace=execve", "-o", at("trace")]);
     expect(existsSync(at(`target/${database}`))).toBe(true);
-    passes.push(started("trace").filter((name) => ["rsync", "sqlite-copier", "df"].includes(name)));
+    expect(started("trace").filter((name) => name === "sqlite-copier")).toHaveLength(1);
+    expect(readFileSync(at("trace"), "utf8")).toContain(`"${option}"`);
   }
-  // One that was started in advance need not have come first. rsync then answers the gate, which asks df.
-  expect(passes[0]?.slice(0, -1).sort()).toEqual(["rsync", "sqlite-copier"]);
-  expect(passes[0]?.at(-1)).toBe("df");
-  expect(passes[1]).toEqual(["rsync", "df", "sqlite-copier"]);
 });
+
+it("a worker that was started in advance holds no volume open", async () => {
+  await shell("printf '#!/bin/sh\nsleep 2\nexec rsync \"$@\"\n' >bin/slow && chmod +x bin/slow");
+  await settings({ rsyncProgram: at("bin/slow") });
+  const passing = pass([]);
+  let held = "";
+  for (let i = 0; i < 30 && held === ""; i++) {
+    await sleep(50);
+    held = await heldBy("--prepared");
+  }
+  // Its order comes from a pipe.
+  expect(held).toContain("pipe:");
+  expect(held).not.toContain(at("source"));
+  expect(held).not.toContain(at("target"));
+  await passing;
+});
+
+/** What the worker that runs with this option has open. */
+const heldBy = async (option: string): Promise<string> => {
+  const look = `for p in $(pgrep -f 'sqlite-copier ${option}'); do tr '\\0' '\\n' </proc/$p/environ | grep -qF '${at("settings")}' && readlink /proc/$p/fd/*; done; true`;
+  return (await shell(look)).stdout;
+};
 
 it("the worker is a program of its own and holds no volume open", async () => {
   const calling = call([], "a.sqlite");
@@ -115,8 +141,7 @@ it("the worker is a program of its own and holds no volume open", async () => {
   for (let i = 0; i < 100 && held === ""; i++) {
     await sleep(50);
     if (!existsSync(at("target/a.sqlite"))) continue;
-    const look = `for p in $(pgrep -f 'sqlite-copier --work'); do tr '\\0' '\\n' </proc/$p/environ | grep -qF '${at("settings")}' && readlink /proc/$p/fd/*; done; true`;
-    held = (await shell(look)).stdout;
+    held = await heldBy("--work");
   }
   // Its pipe, lock and queues.
   expect(held).toContain(at("state/worker.lock"));

@@ -144,6 +144,9 @@ subtest 'very many' => sub {
     ok(until_true(sub { !grep { in_mirror("m$_.sqlite") } 1 .. 1500 }), 'and go');
 };
 
+my %worker = (soon => { nobody => 0 }, gone => {}, children => {}, running => {}, failed => 0, waiting => LsyncdAsCode::Waiting->new(sub { return undef }));
+is(scalar(my @now = LsyncdAsCode::Worker::after_copies(\%worker, { path => 'here', since => 1 })), 1, 'a copy that nobody will make keeps nothing');
+
 mark('end');
 kill TERM => $pid;
 waitpid $pid, 0;

@@ -2,6 +2,9 @@
 use strict;
 use warnings;
 use Test::More;
+# The next calls of fork fail for which there is a true value.
+our @fails;
+BEGIN { *CORE::GLOBAL::fork = sub () { if (shift @fails) { $! = POSIX::EAGAIN(); return undef } return CORE::fork() } }
 use lib grep { defined } $ENV{LIBRARY};
 use Copier;
 use CopierState;
@@ -27,11 +30,13 @@ sub workers {
 sub how { return join ' ', sort values %{ workers() } }
 sub until_true { my ($test) = @_; for (1 .. 600) { return 1 if $test->(); pause(0.02) } return 0 }
 sub queued { CopierState::database("$source/$_[0]"); enqueue('queue.pass', 1, [ $_[0] ]); return }
+sub mark { my ($name, $text) = @_; CopierState::put("$folder/$name", $text // ''); return }
 # Does this in a process of its own, as a call of lsyncd. Returns after its end.
 sub call { my ($what) = @_; my $pid = fork // die $!; if (!$pid) { $what->(); POSIX::_exit(0) } waitpid $pid, 0; return }
 my $prepared = sub { return until_true(sub { return how() eq '--prepared' && (LsyncdAsCode::State::slurp('/proc/' . (keys %{ workers() })[0] . '/maps') // '') =~ /POSIX/ }) };
 my $ended = sub { return until_true(sub { return how() eq '' }) };
 
+POSIX::mkfifo("$folder/state/wake", 0600);
 queued('a.sqlite');
 call(sub { prepare_worker(); $prepared->() or print "not ok - it is there before there is an order\n"; pause(0.3) });
 ok($ended->(), 'a prepared worker ends with a call that gives no order');
@@ -39,19 +44,61 @@ ok(!-e "$target/a.sqlite" && -s "$folder/state/queue.pass", 'and has copied noth
 
 call(sub { prepare_worker(); $prepared->(); call(\&LsyncdAsCode::Start::start_worker) });
 ok(until_true(sub { -e "$target/a.sqlite" }), 'a child of the call gives the order');
-is(how(), '--prepared', 'and no other worker is started');
+unlike(how(), qr/--work/, 'and no other worker is started');
 
 # That one still lives.
 queued('b.sqlite');
 call(sub { prepare_worker(); LsyncdAsCode::Start::start_worker() });
-ok(until_true(sub { -e "$target/b.sqlite" }), 'a worker that lives is woken');
-ok($ended->(), 'both end without work');
+ok(until_true(sub { -e "$target/b.sqlite" }), 'one of two copies');
+ok($ended->(), 'and both end');
 
 queued('c.sqlite');
-call(sub { prepare_worker(); $prepared->(); kill KILL => keys %{ workers() }; $ended->(); LsyncdAsCode::Start::start_worker(); LsyncdAsCode::Start::start_worker() });
+call(sub { prepare_worker(); $prepared->(); kill KILL => keys %{ workers() }; $ended->(); LsyncdAsCode::Start::start_worker() });
 ok(until_true(sub { -e "$target/c.sqlite" }), 'one that was killed is replaced');
 like(how(), qr/--work/, 'by a new one');
 ok($ended->(), 'which ends');
+
+# There may be no more processes: of the two that it needs, the first or the second cannot be made.
+for my $which ([1], [ 0, 1 ]) {
+    queued("fork@$which.sqlite");
+    call(sub {
+        alarm 20;
+        @fails = @$which;
+        prepare_worker();
+        mark('prepared');
+        @fails = @$which;
+        eval { LsyncdAsCode::Start::start_worker(); 1 } or mark('failed', $@);
+        @fails = ();
+        LsyncdAsCode::Start::start_worker();
+    });
+    ok(-e "$folder/prepared", 'without another process a call goes on');
+    like(LsyncdAsCode::State::slurp("$folder/failed"), qr/\Acannot (?:fork|start the worker)/, 'and fails if it needs one');
+    ok(until_true(sub { -e "$target/fork@$which.sqlite" }), 'until there can be one');
+    ok($ended->(), 'which ends');
+    unlink "$folder/$_" for qw(prepared failed);
+}
+
+# A deployment exchanges the library while the worker waits for its order, for the same version or for one that knows no such worker.
+my ($library) = map { m{\A(.*)/LsyncdAsCode/}s } $INC{'LsyncdAsCode/System.pm'};
+for my $older (0, 1) {
+    system 'rm', '-rf', "$folder/lib", "$folder/lib.new", "$folder/lib.old";
+    system 'cp', '-r', $library, "$folder/$_" for 'lib', 'lib.new';
+    system 'sed', '-i', 's/work|prepared/work/', "$folder/lib.new/sqlite-copier" if $older;
+    unlink "$folder/go";
+    queued("exchanged$older.sqlite");
+    my $pid = fork // die $!;
+    if (!$pid) {
+        my $calls = 'LsyncdAsCode::Start::prepare_worker(); select undef, undef, undef, 0.02 while !-e $ARGV[0]; LsyncdAsCode::Start::start_worker()';
+        exec $^X, "-I$folder/lib", '-MLsyncdAsCode::Start', '-e', $calls, "$folder/go" or die $!;
+    }
+    ok($prepared->(), 'a worker waits');
+    rename "$folder/lib", "$folder/lib.old" or die $!;
+    rename "$folder/lib.new", "$folder/lib" or die $!;
+    mark('go');
+    waitpid $pid, 0;
+    ok(until_true(sub { -e "$target/exchanged$older.sqlite" }), 'the order is not lost in a deployment' . ($older ? ' of an older version' : ''));
+    ok($ended->(), 'and the worker ends');
+}
 
 # A new directory: the copy does not wait for rsync, and is the short one.
 mkdir "$source/new";

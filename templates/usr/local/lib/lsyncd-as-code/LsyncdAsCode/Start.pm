@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use Fcntl qw(LOCK_EX LOCK_NB O_NONBLOCK O_WRONLY);
 use LsyncdAsCode::State qw(lock_file say_error state_file);
+use LsyncdAsCode::System qw(leave number_of);
 use Exporter qw(import);
 
 our @EXPORT_OK = qw(prepare_worker start_worker wait_for_order);
@@ -13,19 +14,19 @@ use constant PROGRAM => __FILE__ =~ s{/LsyncdAsCode/Start\.pm\z}{/sqlite-copier}
 # To a worker that waits for its order; undef if there is none.
 my $prepared;
 
-# Starts a worker that reads its modules meanwhile, because that takes as long as copying some hundred databases. It works as soon as this
-# process, or one that it makes, calls start_worker, and ends with them otherwise.
+# Starts a worker that reads its modules meanwhile, because that takes as long as copying some hundred databases. It works when this process, or
+# one that it makes, calls start_worker and no other worker lives; otherwise it ends with them. Without it that call starts one.
 sub prepare_worker {
     pipe my $order, my $tell or return;
-    detached('--prepared', $order);
-    $prepared = $tell;
+    $prepared = $tell if eval { detached('--prepared', $order) };
     return;
 }
 
 # In a prepared worker: ends it, unless it is to work.
 sub wait_for_order {
     sysread STDIN, my $order, 1 or exit 0;
-    open STDIN, '<', '/dev/null';
+    # The library may be exchanged for one that cannot do this.
+    become_worker() if LsyncdAsCode::Whole::exchanged();
     return;
 }
 
@@ -42,27 +43,30 @@ sub start_worker {
     }
     my $waits = $prepared;
     undef $prepared;
-    return if $waits && syswrite $waits, '.';
-    detached('--work');
+    # A second byte, should it start again because a deployment exchanges the library at this moment (Whole.pm).
+    return if $waits && syswrite $waits, '..';
+    detached('--work') or die "cannot start the worker\n";
     return;
 }
 
-# Runs the copier with $how in a process of its own, which outlives this one. $input: its standard input.
+# Runs the copier with $how in a process of its own, which outlives this one. $input: its standard input. Returns true if there is one.
 sub detached {
     my ($how, $input) = @_;
     my $pid = fork // die "cannot fork: $!\n";
-    if ($pid) { waitpid $pid, 0; return }
-    require POSIX;
-    POSIX::setsid();
-    # They are invalid once the caller ends.
-    delete @ENV{qw(LSYNCD_ROOTS LSYNCD_PLAN)};
-    if ($input) { open STDIN, '<&', $input }
-    else        { open STDIN, '<', '/dev/null' }
-    open STDOUT, '>&', \*STDERR;
-    POSIX::_exit(0) if fork;
-    # A separate program: it does not keep the caller's files open, such as a volume that is to be unmounted.
-    become_worker($how);
-    POSIX::_exit(1);
+    if ($pid) { return waitpid($pid, 0) == $pid && $? == 0 }
+    eval {
+        syscall number_of('setsid');
+        # They are invalid once the caller ends.
+        delete @ENV{qw(LSYNCD_ROOTS LSYNCD_PLAN)};
+        if ($input) { open STDIN, '<&', $input }
+        else        { open STDIN, '<', '/dev/null' }
+        open STDOUT, '>&', \*STDERR;
+        my $worker = fork;
+        leave(defined $worker ? 0 : 1) if !defined $worker || $worker;
+        # A separate program: it does not keep the caller's files open, such as a volume that is to be unmounted.
+        become_worker($how);
+    };
+    leave(1);
 }
 
 # Runs the worker instead of this program. Returns only if that fails.

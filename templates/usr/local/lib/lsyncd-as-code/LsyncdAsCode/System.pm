@@ -20,13 +20,13 @@ my %NUMBERS = (
         statx => 332, utimensat => 280, clock_gettime => 228, statfs => 137, fsetxattr => 190, fgetxattr => 193, ioprio_set => 251,
         openat => 257, openat2 => 437, mkdirat => 258, unlinkat => 263, symlinkat => 266, readlinkat => 267, renameat2 => 316, syncfs => 306,
         fadvise64 => 221, fsync => 74, fchownat => 260, fallocate => 285, prctl => 157, exit_group => 231,
-        chmod => 90, fchmod => 91, fchmodat => 268, setxattr => 188, lsetxattr => 189, removexattr => 197, lremovexattr => 198, unshare => 272, mount => 165,
+        chmod => 90, fchmod => 91, fchmodat => 268, setxattr => 188, lsetxattr => 189, removexattr => 197, lremovexattr => 198, unshare => 272, mount => 165, setsid => 112,
     },
     aarch64 => {
         statx => 291, utimensat => 88, clock_gettime => 113, statfs => 43, fsetxattr => 7, fgetxattr => 10, ioprio_set => 30,
         openat => 56, openat2 => 437, mkdirat => 34, unlinkat => 35, symlinkat => 36, readlinkat => 78, renameat2 => 276, syncfs => 267,
         fadvise64 => 223, fsync => 82, fchownat => 54, fallocate => 47, prctl => 167, exit_group => 94,
-        fchmod => 52, fchmodat => 53, setxattr => 5, lsetxattr => 6, removexattr => 14, lremovexattr => 15, unshare => 97, mount => 40,
+        fchmod => 52, fchmodat => 53, setxattr => 5, lsetxattr => 6, removexattr => 14, lremovexattr => 15, unshare => 97, mount => 40, setsid => 157,
     },
 );
 # The architecture of this perl, which may differ from the kernel's.

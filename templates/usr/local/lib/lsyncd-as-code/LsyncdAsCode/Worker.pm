@@ -163,10 +163,11 @@ sub round {
 sub after_copies {
     my ($self, @gone) = @_;
     return if !@gone;
-    my ($now, $held) = (ticks(), $self->{gone});
-    # They may have been due as copies.
-    delete @{ $self->{soon} }{ map { $_->{path} } @gone };
-    my ($oldest) = sort { $a <=> $b } values %{ $self->{soon} }, map { $_->{began} } values %{ $self->{children} };
+    my ($now, $held, $soon) = (ticks(), @$self{qw(gone soon)});
+    # They may have been due as copies. And nothing waits for a copy that nobody will make.
+    delete @$soon{ map { $_->{path} } @gone };
+    delete @$soon{ grep { !$self->{running}{$_} && !$self->{waiting}->has($_) } keys %$soon };
+    my ($oldest) = sort { $a <=> $b } values %$soon, map { $_->{began} } values %{ $self->{children} };
     my (@now, @later);
     for my $item (@gone) {
         my $path  = $item->{path};
