@@ -129,7 +129,7 @@ it("a worker that was started in advance holds no volume open", async () => {
   await passing;
 });
 
-/** What the worker that runs with this option has open. */
+/** The files that the worker that runs with this option has open. */
 const heldBy = async (option: string): Promise<string> => {
   const look = `for p in $(pgrep -f 'sqlite-copier ${option}'); do tr '\\0' '\\n' </proc/$p/environ | grep -qF '${at("settings")}' && readlink /proc/$p/fd/*; done; true`;
   return (await shell(look)).stdout;

@@ -1,5 +1,4 @@
-# A database that is gone from the source stays in the mirror until the copies that were due before are made: one of them may be the same
-# database under its new name.
+# A renamed database stays in the mirror under its old name until it is there under its new one.
 use strict;
 use warnings;
 use Test::More;
@@ -8,6 +7,7 @@ use Copier;
 use CopierState;
 use POSIX ();
 use LsyncdAsCode::Gate::Ask ();
+use LsyncdAsCode::Place  ();
 use LsyncdAsCode::State  ();
 use LsyncdAsCode::Worker ();
 
@@ -18,16 +18,14 @@ my @id = map { my $s = stat_ns("$_/."); "$s->{dev}:$s->{ino}" } $source, $target
 CopierState::put("$folder/state/run", join "\0", $$, LsyncdAsCode::System::start_time($$), $source, $target, @id, 1, 1, 1, '');
 POSIX::mkfifo("$folder/state/wake", 0600);
 
-sub database { my ($name) = @_; CopierState::database("$source/$name"); return $name }
-sub big { my ($name) = @_; database($name); truncate "$source/$name", LsyncdAsCode::State::BIG or die $!; return $name }
-sub until_true { my ($test, $seconds) = @_; for (1 .. 50 * ($seconds // 30)) { return 1 if $test->(); pause(0.02) } return 0 }
+sub until_true { my ($test) = @_; for (1 .. 1500) { return 1 if $test->(); pause(0.02) } return 0 }
 sub mark { my ($name, $text) = @_; open my $file, '>>', "$folder/$name" or die $!; print {$file} $text // ''; close $file; return }
 sub marked { my ($name) = @_; return LsyncdAsCode::State::slurp("$folder/$name") // '' }
 sub queued { my ($queue, @names) = @_; enqueue($queue, 1, \@names); open my $wake, '+<', "$folder/state/wake" or die $!; syswrite $wake, '.'; return }
 sub waits { return LsyncdAsCode::State::slurp("$folder/state/status.tsv") =~ /\tgone\t\Q$_[0]\E\tit is gone from the source/ }
 sub in_mirror { return -e "$target/$_[0]" ? 1 : 0 }
 
-# Copies of $name wait for as long as there is the file hold.$name, or have the state in state.$name.
+# Copies of $name wait for as long as there is the file hold.$name, or have the state in state.$name. Each deletion is permitted.
 my $pid = fork // die $!;
 if (!$pid) {
     no warnings 'redefine';
@@ -40,114 +38,198 @@ if (!$pid) {
     };
     *LsyncdAsCode::Worker::one        = sub { my @with = @_; $hold->($with[1]); return $instead->(sub { return $one->(@with) }, $with[1]) };
     *LsyncdAsCode::Worker::copy_found = sub { $hold->($_) for @{ $_[1] }; return $found->(@_) };
-    *LsyncdAsCode::Worker::copy_all   = sub { my ($run, $paths, $whole) = @_; return map { my $path = $_; $instead->(sub { return $all->($run, [$path], $whole) }, $path) } @$paths };
-    # With what is in the mirror at that moment.
+    *LsyncdAsCode::Worker::copy_all   = sub {
+        my ($run, $paths, $whole) = @_;
+        return map { my $path = $_; $hold->($path); $instead->(sub { return $all->($run, [$path], $whole) }, $path) } @$paths;
+    };
+    # With what is in the mirror at that moment, and the inodes of their sources.
     *LsyncdAsCode::Gate::Ask::delete_database = sub {
         my (undef, undef, $path) = @_;
         opendir my $names, $target or die $!;
-        mark("deleted.$path", join ' ', sort grep { /\.sqlite\z/ } readdir $names);
+        my %run = (target => $target, target_id => $id[1]);
+        mark("deleted.$path", join ' ', map { $_ . ':' . (LsyncdAsCode::Place::made_from(\%run, $_) // '') } sort grep { /\.sqlite\z/ } readdir $names);
         unlink "$target/$path";
         return 1;
     };
     while (!-e "$folder/end") { eval { LsyncdAsCode::Worker::work_on(); 1 } or print STDERR $@; pause(0.02) }
     POSIX::_exit(0);
 }
-# The mirror has it, and the source no longer.
-sub gone { my ($name) = @_; CopierState::database("$target/$name"); return $name }
+# Both sides have it. A change of a moment ago may be hidden from its time.
+sub mirrored {
+    my ($name, $big) = @_;
+    CopierState::database("$source/$name");
+    truncate "$source/$name", LsyncdAsCode::State::BIG or die $! if $big;
+    utime time - 60, time - 60, "$source/$name";
+    queued('queue', $name);
+    until_true(sub { in_mirror($name) }) or die "$name is not in the mirror";
+    unlink "$folder/at.$name";
+    return $name;
+}
+sub renamed { my ($name, $new) = @_; rename "$source/$name", "$source/$new" or die $!; return ($new, $name) }
+# The old name goes after the copy.
+sub in_order {
+    my ($name, $new) = @_;
+    ok(until_true(sub { !in_mirror($name) }), "$name goes");
+    my $inode = (stat "$source/$new")[1];
+    like(marked("deleted.$name"), qr/(?:\A| )\Q$new:$inode\E(?: |\z)/, "when $new is in the mirror");
+    return;
+}
 
-subtest 'a big database under its new name' => sub {
-    mark("hold.new.sqlite");
-    queued('queue', big('new.sqlite'), gone('old.sqlite'));
-    ok(until_true(sub { -e "$folder/at.new.sqlite" }), 'its copy has begun');
-    ok(until_true(sub { waits('old.sqlite') }), 'its old name waits, as the status says');
-    # Later changes do not.
-    mark('hold.later.sqlite');
-    queued('queue', big('later.sqlite'), database('small.sqlite'));
-    ok(until_true(sub { -e "$folder/at.later.sqlite" && in_mirror('small.sqlite') }), 'changes are copied meanwhile');
-    ok(in_mirror('old.sqlite'), 'it is still there');
-    unlink "$folder/hold.new.sqlite";
-    ok(until_true(sub { !in_mirror('old.sqlite') }), 'and goes');
-    like(marked('deleted.old.sqlite'), qr/\bnew\.sqlite/, 'when the new name is in the mirror');
-    ok(!in_mirror('later.sqlite'), 'and before a copy that was due later');
-    unlink "$folder/hold.later.sqlite";
+subtest 'a big database' => sub {
+    mirrored($_, 1) for qw(a.sqlite other.sqlite);
+    mark("hold.$_.sqlite") for qw(b later);
+    queued('queue', renamed('a.sqlite', 'b.sqlite'));
+    ok(until_true(sub { -e "$folder/at.b.sqlite" && waits('a.sqlite') }), 'its old name waits, as the status says');
+    # Another content does not.
+    CopierState::database("$source/small.sqlite");
+    unlink "$source/other.sqlite";
+    queued('queue', 'small.sqlite', 'other.sqlite');
+    ok(until_true(sub { in_mirror('small.sqlite') && !in_mirror('other.sqlite') }), 'others are copied and deleted meanwhile');
+    ok(in_mirror('a.sqlite') && !in_mirror('b.sqlite'), 'it is still there');
+    unlink "$folder/hold.b.sqlite";
+    in_order('a.sqlite', 'b.sqlite');
+};
+
+subtest 'more than two big ones' => sub {
+    my @many = map { mirrored("big$_.sqlite", 1) } 1 .. 4;
+    mark("hold.moved-$_") for @many;
+    queued('queue', map { renamed($_, "moved-$_") } @many);
+    ok(until_true(sub { !grep { !waits($_) } @many }), 'all old names wait');
+    is(scalar(grep { in_mirror($_) } @many), 4, 'and are there');
+    for (@many) { unlink "$folder/hold.moved-$_"; in_order($_, "moved-$_") }
 };
 
 subtest 'in a batch of a pass' => sub {
-    mark('hold.pass.sqlite');
-    queued('queue.pass', database('pass.sqlite'));
-    ok(until_true(sub { -e "$folder/at.pass.sqlite" }), 'another process copies it');
-    queued('queue', gone('before.sqlite'));
-    ok(until_true(sub { waits('before.sqlite') }), 'what is gone waits');
-    # A list that comes later has its other name once more.
-    queued('queue', 'pass.sqlite');
-    pause(0.5);
-    ok(in_mirror('before.sqlite'), 'it is still there');
-    unlink "$folder/hold.pass.sqlite";
-    ok(until_true(sub { !in_mirror('before.sqlite') }), 'and goes');
-    like(marked('deleted.before.sqlite'), qr/\bpass\.sqlite/, 'after the copy');
-    # What a pass has found to be gone is deleted by the worker itself.
-    queued('queue.pass', (map { database("many$_.sqlite") } 1 .. 8), gone('found.sqlite'));
-    ok(until_true(sub { !in_mirror('found.sqlite') }), 'what a pass has found goes');
-    like(marked('deleted.found.sqlite'), qr/many1\.sqlite .*many8\.sqlite/, 'after all of its batch');
+    mirrored('c.sqlite');
+    mark('hold.d.sqlite');
+    my ($new, $old) = renamed('c.sqlite', 'd.sqlite');
+    queued('queue.pass', $new);
+    ok(until_true(sub { -e "$folder/at.d.sqlite" }), 'another process copies it');
+    queued('queue', $new, $old);
+    ok(until_true(sub { waits($old) }), 'its old name waits');
+    unlink "$folder/hold.d.sqlite";
+    in_order($old, $new);
+    # The worker itself deletes what a pass has found to be gone.
+    mirrored('found.sqlite');
+    ($new, $old) = renamed('found.sqlite', 'lost.sqlite');
+    my @more = map { "many$_.sqlite" } 1 .. 8;
+    CopierState::database("$source/$_") for @more;
+    queued('queue.pass', $old, @more, $new);
+    in_order($old, $new);
 };
 
-subtest 'over a database that may not be copied yet' => sub {
-    mark("state.$_.sqlite", $_) for qw(throttled changed);
-    for my $why (qw(throttled changed)) {
-        queued('queue', big("$why.sqlite"), gone("to-$why.sqlite"));
-        ok(until_true(sub { waits("to-$why.sqlite") }), "$why: what is gone waits");
-        pause(0.5);
-        ok(in_mirror("to-$why.sqlite"), 'it is still there');
-        unlink "$folder/state.$why.sqlite";
-        ok(until_true(sub { !in_mirror("to-$why.sqlite") }), 'and goes');
-        like(marked("deleted.to-$why.sqlite"), qr/\b$why\.sqlite/, 'after the copy');
+subtest 'as long as its copy is put off, over another one or not' => sub {
+    for my $why (qw(throttled changed locked hot slow error)) {
+        for my $over (0, 1) {
+            my ($from, $to) = ("from-$why$over.sqlite", "to-$why$over.sqlite");
+            mirrored($from);
+            mirrored($to) if $over;
+            mark("state.$to", $why);
+            # It waits already, for its old file.
+            if ($over) { queued('queue', $to); pause(0.3) }
+            queued('queue', renamed($from, $to));
+            ok(until_true(sub { waits($from) }), "$why: its old name waits");
+            pause(0.5);
+            ok(in_mirror($from), 'and is there');
+            unlink "$folder/state.$to";
+            # Its next try may take half a minute to come.
+            next if $why eq 'slow';
+            in_order($from, $to);
+        }
     }
 };
 
-subtest 'a copy that others prevent keeps nothing' => sub {
-    for my $why (qw(locked hot slow space)) {
-        mark("state.$why.sqlite", $why);
-        queued('queue', database("$why.sqlite"), gone("not-$why.sqlite"));
-        ok(until_true(sub { !in_mirror("not-$why.sqlite") }), $why);
-        ok(!in_mirror("$why.sqlite"), 'is not copied');
-    }
+subtest 'not without room for both' => sub {
+    mirrored('large.sqlite');
+    mark('state.larger.sqlite', 'space');
+    queued('queue', renamed('large.sqlite', 'larger.sqlite'));
+    ok(until_true(sub { !in_mirror('large.sqlite') }), 'the old name makes room');
+    unlink "$folder/state.larger.sqlite";
 };
 
-subtest 'a failed copy is tried again before' => sub {
-    mark('state.error.sqlite', 'error');
-    queued('queue', database('error.sqlite'), gone('failed.sqlite'));
-    my $began = ticks();
-    ok(until_true(sub { waits('failed.sqlite') }), 'what is gone waits');
-    ok(until_true(sub { !in_mirror('failed.sqlite') }), 'but not for ever');
-    cmp_ok(ticks() - $began, '>', 9, 'for more than two tries');
-    ok(!in_mirror('error.sqlite'), 'which fail');
-};
-
-subtest 'one that is there again is copied' => sub {
-    mark('hold.first.sqlite');
-    queued('queue', big('first.sqlite'), gone('again.sqlite'));
-    ok(until_true(sub { waits('again.sqlite') }), 'it was gone');
-    CopierState::database("$source/again.sqlite", 'b');
-    ok(until_true(sub { LsyncdAsCode::State::slurp("$target/again.sqlite") =~ /b\z/ }), 'its new content is in the mirror');
-    unlink "$folder/hold.first.sqlite";
-    ok(until_true(sub { in_mirror('first.sqlite') }), 'the other one is copied');
-    ok(!-e "$folder/deleted.again.sqlite", 'and it was never deleted');
-};
-
-subtest 'very many' => sub {
-    mark('hold.one.sqlite');
-    queued('queue', big('one.sqlite'), map { gone("m$_.sqlite") } 1 .. 1500);
-    ok(until_true(sub { (LsyncdAsCode::State::slurp("$folder/state/status.tsv") =~ /\tpending\t(\d+)\t/)[0] > 1500 }), 'wait');
+subtest 'over one that is being copied' => sub {
+    mirrored('e.sqlite');
+    mirrored('f.sqlite', 1);
+    mark('hold.f.sqlite');
+    utime time - 30, time - 30, "$source/f.sqlite";
+    queued('queue', 'f.sqlite');
+    ok(until_true(sub { -e "$folder/at.f.sqlite" }), 'another process copies it');
+    queued('queue', renamed('e.sqlite', 'f.sqlite'));
+    ok(until_true(sub { waits('e.sqlite') }), 'the old name waits');
+    # The result of the old file says nothing about the new one.
+    mark('state.f.sqlite', 'locked');
+    unlink "$folder/hold.f.sqlite";
     pause(1);
-    is(scalar(grep { !in_mirror("m$_.sqlite") } 1 .. 1500), 0, 'all of them');
-    unlink "$folder/hold.one.sqlite";
-    ok(until_true(sub { !grep { in_mirror("m$_.sqlite") } 1 .. 1500 }), 'and go');
+    ok(in_mirror('e.sqlite'), 'also when the copy of the old file has ended');
+    unlink "$folder/state.f.sqlite";
+    ok(until_true(sub { !in_mirror('e.sqlite') && -s "$target/f.sqlite" < LsyncdAsCode::State::BIG }), 'and goes when the new one is there');
 };
 
-my %worker = (soon => { nobody => 0 }, gone => {}, children => {}, running => {}, failed => 0, waiting => LsyncdAsCode::Waiting->new(sub { return undef }));
-is(scalar(my @now = LsyncdAsCode::Worker::after_copies(\%worker, { path => 'here', since => 1 })), 1, 'a copy that nobody will make keeps nothing');
+subtest 'while it is itself a change' => sub {
+    # The worker sees it, and it is renamed before its turn in the same round.
+    mirrored($_) for qw(g.sqlite first.sqlite);
+    utime time - 20, time - 20, map { "$source/$_.sqlite" } qw(g first);
+    mark('hold.first.sqlite');
+    queued('queue', 'first.sqlite', 'g.sqlite');
+    ok(until_true(sub { -e "$folder/at.first.sqlite" }), 'it comes after another one');
+    queued('queue', renamed('g.sqlite', 'h.sqlite'));
+    unlink "$folder/hold.first.sqlite";
+    in_order('g.sqlite', 'h.sqlite');
+};
+
+subtest 'and once more, before it is copied' => sub {
+    mirrored('i.sqlite', 1);
+    mark("hold.$_.sqlite") for qw(j k);
+    queued('queue', renamed('i.sqlite', 'j.sqlite'));
+    ok(until_true(sub { -e "$folder/at.j.sqlite" && waits('i.sqlite') }), 'under its second name');
+    queued('queue', renamed('j.sqlite', 'k.sqlite'));
+    ok(until_true(sub { -e "$folder/at.k.sqlite" }), 'and its third');
+    unlink "$folder/hold.j.sqlite";
+    pause(1);
+    ok(in_mirror('i.sqlite'), 'the first one stays');
+    unlink "$folder/hold.k.sqlite";
+    in_order('i.sqlite', 'k.sqlite');
+};
+
+subtest 'what is deleted waits for nothing' => sub {
+    my @many = map { mirrored("m$_.sqlite") } 1 .. 30;
+    mirrored('busy.sqlite', 1);
+    unlink map { "$source/$_" } @many;
+    mark('hold.busy.sqlite');
+    utime time - 30, time - 30, "$source/busy.sqlite";
+    queued('queue', 'busy.sqlite', @many);
+    ok(until_true(sub { -e "$folder/at.busy.sqlite" && !grep { in_mirror($_) } @many }), 'all go while another one is copied');
+    unlink "$folder/hold.busy.sqlite";
+};
+
+# It is there again: it is copied.
+subtest 'one that is there again' => sub {
+    mirrored('n.sqlite', 1);
+    mark('hold.o.sqlite');
+    queued('queue', renamed('n.sqlite', 'o.sqlite'));
+    ok(until_true(sub { waits('n.sqlite') }), 'was gone');
+    CopierState::database("$source/n.sqlite", 'b');
+    ok(until_true(sub { -s "$target/n.sqlite" < LsyncdAsCode::State::BIG && marked('deleted.n.sqlite') eq '' }), 'is copied and not deleted');
+    unlink "$folder/hold.o.sqlite";
+    ok(until_true(sub { in_mirror('o.sqlite') }), 'and so is the other one');
+};
 
 mark('end');
 kill TERM => $pid;
 waitpid $pid, 0;
+
+# The order of what a list queues: copies, what rsync does, then what is gone.
+subtest 'a list' => sub {
+    my @steps;
+    no warnings 'redefine';
+    local *LsyncdAsCode::Call::enqueue      = sub { push @steps, @{ $_[2] }; return };
+    local *LsyncdAsCode::Call::start_worker = sub { return };
+    local *LsyncdAsCode::Call::record       = sub { return };
+    local *LsyncdAsCode::Call::transfer     = sub { push @steps, 'rsync'; return 0 };
+    my %sifted = (databases => [qw(p.sqlite q.sqlite)], later => [qw(r.sqlite new/s.sqlite)], others => ['new'], deleted => ['old/t.sqlite'], by_header => []);
+    mkdir "$source/new";
+    CopierState::database("$source/$_.sqlite") for qw(q new/s);
+    LsyncdAsCode::Call::by_list({ held => [ $source, $target ], arguments => [], began => 1 }, \%sifted);
+    is_deeply(\@steps, [qw(q.sqlite rsync new/s.sqlite p.sqlite r.sqlite old/t.sqlite)], 'a database in a new directory comes before its old name');
+};
 done_testing();

@@ -52,8 +52,20 @@ call(sub { prepare_worker(); LsyncdAsCode::Start::start_worker() });
 ok(until_true(sub { -e "$target/b.sqlite" }), 'one of two copies');
 ok($ended->(), 'and both end');
 
+# A call whose worker has ended needs another one.
+queued('before.sqlite');
+call(sub { prepare_worker(); $prepared->(); call(\&LsyncdAsCode::Start::start_worker); $ended->(); queued('after.sqlite'); LsyncdAsCode::Start::start_worker() });
+ok(until_true(sub { -e "$target/after.sqlite" }), 'a second order of the same call is not lost');
+ok($ended->(), 'and both end');
+
+# Until their files are closed.
+sub killed {
+    my @pids = @_;
+    kill KILL => @pids;
+    return until_true(sub { !grep { (LsyncdAsCode::State::slurp("/proc/$_/stat") // '') =~ /\) [^ZX] / } @pids });
+}
 queued('c.sqlite');
-call(sub { prepare_worker(); $prepared->(); kill KILL => keys %{ workers() }; $ended->(); LsyncdAsCode::Start::start_worker() });
+call(sub { prepare_worker(); $prepared->(); killed(keys %{ workers() }); LsyncdAsCode::Start::start_worker() });
 ok(until_true(sub { -e "$target/c.sqlite" }), 'one that was killed is replaced');
 like(how(), qr/--work/, 'by a new one');
 ok($ended->(), 'which ends');

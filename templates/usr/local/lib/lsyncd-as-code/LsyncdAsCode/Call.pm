@@ -56,13 +56,26 @@ sub call {
 sub by_list {
     my ($self, $sifted) = @_;
     add_known(@{ $sifted->{by_header} });
+    my ($here, $gone) = present($self, $sifted->{databases});
+    my ($new, $missing) = present($self, $sifted->{later});
     grant($self, [ @{ $sifted->{databases} }, @{ $sifted->{later} } ]);
-    queue($self, 'queue', $sifted->{databases});
+    queue($self, 'queue', $here);
     my ($others, $work) = ($sifted->{others}, deletes($self) ? \&delete_missing : \&transfer);
     my $code = @$others ? $work->($self->{arguments}, $others) : 0;
     # A deletion comes after what may be its new name.
-    queue($self, 'queue', [ @{ $sifted->{later} }, @{ $sifted->{deleted} } ]);
+    queue($self, 'queue', [ @$new, @$gone, @$missing, @{ $sifted->{deleted} } ]);
     return $code;
+}
+
+# Returns those of some databases that are in the source, and those that are gone from it.
+sub present {
+    my ($self, $units) = @_;
+    my (@here, @gone);
+    for my $unit (@$units) {
+        if (-l "$self->{held}[0]/$unit" || -e _) { push @here, $unit }
+        else                                     { push @gone, $unit }
+    }
+    return (\@here, \@gone);
 }
 
 # On a host rsync deletes nothing (rsync-wrapper): the gate has counted what is gone from the source, and deletes it or grants it
@@ -72,8 +85,8 @@ sub deletes { my ($self) = @_; return scalar grep { /\A--delete/ } @{ $self->{ar
 sub grant {
     my ($self, $units) = @_;
     return unless deletes($self);
-    my @gone = grep { !-l "$self->{held}[0]/$_" && !-e _ } @$units;
-    LsyncdAsCode::Gate::Grants::grant(setting('grants_file'), LsyncdAsCode::Gate::Volume->new($self->{held}[1]), \@gone, 0);
+    my (undef, $gone) = present($self, $units);
+    LsyncdAsCode::Gate::Grants::grant(setting('grants_file'), LsyncdAsCode::Gate::Volume->new($self->{held}[1]), $gone, 0);
     return;
 }
 

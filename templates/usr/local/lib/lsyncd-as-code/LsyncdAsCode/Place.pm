@@ -3,17 +3,18 @@
 package LsyncdAsCode::Place;
 use strict;
 use warnings;
-use LsyncdAsCode::Beneath qw(open_beneath remove_directory set_mode set_owner status);
+use LsyncdAsCode::Beneath qw(open_beneath open_file remove_directory set_mode set_owner status);
 use LsyncdAsCode::Copy    qw(expected_bytes sync_unit);
 use LsyncdAsCode::First   qw(first_copy);
 use LsyncdAsCode::Gate::Ask ();
+use LsyncdAsCode::Mark    qw(read_mark);
 use LsyncdAsCode::Paths ();
 use LsyncdAsCode::Settings ();
 use LsyncdAsCode::State   qw(setting BIG RESERVE);
 use LsyncdAsCode::System  qw(fstat_ns ticks);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(one first size_of forget_directories);
+our @EXPORT_OK = qw(one first size_of inode_of made_from forget_directories);
 
 # Directories opened for the databases of one batch. They stay open until it is done, because its steps use the handles.
 # { path => [source, target] }
@@ -43,6 +44,29 @@ sub size_of {
         my $bytes = $main ? $main->{size} + ($wal ? $wal->{size} : 0) : undef;
         $bytes = expected_bytes("$run->{source}/$path", "$run->{target}/$path") if defined $bytes && $bytes >= BIG;
         $bytes;
+    };
+}
+
+# Returns the inode of a database in the source; undef if there is none, or if that is unknown.
+sub inode_of {
+    my ($run, $path) = @_;
+    my ($directory, $name) = LsyncdAsCode::Paths::split_path($path);
+    return eval {
+        my $source = open_beneath($run->{source}, $directory, $run->{source_id});
+        my $is     = $source ? status($source, $name) : undef;
+        $is ? $is->{ino} : undef;
+    };
+}
+
+# Returns the inode of the source's file from which the mirror's copy was made; undef if there is none, or if that is unknown.
+sub made_from {
+    my ($run, $path) = @_;
+    my ($directory, $name) = LsyncdAsCode::Paths::split_path($path);
+    return eval {
+        my $target = open_beneath($run->{target}, $directory, $run->{target_id});
+        my $copy   = $target ? open_file($target, $name) : undef;
+        my $mark   = $copy ? read_mark($copy) : undef;
+        $mark ? $mark->{ino} : undef;
     };
 }
 
@@ -102,9 +126,10 @@ sub options {
 }
 
 # Deletes from the mirror a database that is gone from the source, if the gate has allowed it. Otherwise nothing is left to do
-# here: the pass over that change is still to come, or holds the mirror.
+# here: the pass over that change is still to come, or holds the mirror. A run with {keep} leaves it to the worker (Worker::is_renamed).
 sub gone {
     my ($run, $path) = @_;
+    return { state => 'deferred', why => 'gone', reason => '' } if $run->{keep};
     my $days = LsyncdAsCode::Settings::read('limits')->number('keep_deleted_days');
     my $done = LsyncdAsCode::Gate::Ask::delete_database($run->{target}, $run->{target_id}, $path, setting('grants_file'), $days);
     return { state => $done ? 'deleted' : 'same' };

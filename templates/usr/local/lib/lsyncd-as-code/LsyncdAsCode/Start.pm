@@ -3,7 +3,7 @@ package LsyncdAsCode::Start;
 use strict;
 use warnings;
 use Fcntl qw(LOCK_EX LOCK_NB O_NONBLOCK O_WRONLY);
-use LsyncdAsCode::State qw(lock_file say_error state_file);
+use LsyncdAsCode::State qw(lock_file say_error setting state_file);
 use LsyncdAsCode::System qw(leave number_of);
 use Exporter qw(import);
 
@@ -27,6 +27,10 @@ sub wait_for_order {
     sysread STDIN, my $order, 1 or exit 0;
     # The library may be exchanged for one that cannot do this.
     become_worker() if LsyncdAsCode::Whole::exchanged();
+    # With the first one this may start again (Whole.pm), and reads the second byte. Then the pipe is closed: an order to a worker that is ending
+    # must fail.
+    setting('sqlite_copy_share');
+    open STDIN, '<', '/dev/null';
     return;
 }
 
@@ -43,7 +47,7 @@ sub start_worker {
     }
     my $waits = $prepared;
     undef $prepared;
-    # A second byte, should it start again because a deployment exchanges the library at this moment (Whole.pm).
+    # The second byte is for a worker that starts again.
     return if $waits && syswrite $waits, '..';
     detached('--work') or die "cannot start the worker\n";
     return;

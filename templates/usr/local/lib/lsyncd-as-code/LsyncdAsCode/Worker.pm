@@ -1,6 +1,6 @@
 # Processes the queue in the background while its lsyncd runs. Changes come first, some hundreds per round; other processes copy
-# the databases that a full pass found, and every big database, in parallel. What is gone from the source is deleted from the mirror when
-# the copies that were queued before are made, because one of them may be the same database under its new name.
+# the databases that a full pass found, and every big database, in parallel. It alone deletes what is gone from the source, and a renamed database
+# when it is in the mirror under its new name.
 package LsyncdAsCode::Worker;
 use strict;
 use warnings;
@@ -8,7 +8,7 @@ use Fcntl qw(LOCK_EX LOCK_NB O_NONBLOCK O_RDWR);
 use POSIX qw(:sys_wait_h);
 use LsyncdAsCode::Batch  qw(copy_all copy_found);
 use LsyncdAsCode::Paths  ();
-use LsyncdAsCode::Place  qw(one size_of);
+use LsyncdAsCode::Place  qw(forget_directories inode_of made_from one size_of);
 use LsyncdAsCode::Queue  ();
 use LsyncdAsCode::Run    qw(lives read_run);
 use LsyncdAsCode::Start  ();
@@ -19,17 +19,14 @@ use LsyncdAsCode::Temporary ();
 use LsyncdAsCode::Waiting ();
 use LsyncdAsCode::Whole   ();
 
-use constant AFTER_COPIES => 'it is gone from the source; copies that were queued before it come first';
+use constant RENAMED => 'it is gone from the source; its copy under its new name comes first';
 use constant {
     LINGER       => 2,      # seconds that an idle worker waits for more
     BIG_AT_ONCE  => 2,
     ROUND        => 200,    # changes per round; new ones are accepted between two rounds
     RETRIES      => 100,    # the most retries among them
-    # Tries of a copy for which a deletion waits: of one that fails, and of one whose database changes. One that never succeeds must not keep all.
-    FAILS        => 2,
-    CHANGES      => 20,
-    # The most deletions that wait at a time; others do not wait yet.
-    HELD         => 10_000,
+    # The most databases whose inodes are known although they wait: two megabytes.
+    KNOWN        => 10_000,
     # Databases of a pass that one process copies: at first, and the most. More of them while that ends within half a second, because a change
     # of one of them waits for it.
     FIRST_BATCH  => 200,
@@ -46,7 +43,7 @@ my %WAIT = (
     error   => sub { return 5 },
     queued  => sub { return 0 },
     throttled => sub { return 0 },
-    gone    => sub { return 0 },
+    gone    => sub { my ($n) = @_; return $n < 10 ? 0.2 : 2 },
 );
 
 # Returns the number of processes that copy what a pass found: one more than processors, because one of them waits for the disk; at most five.
@@ -79,8 +76,8 @@ sub work_once {
         running => {}, children => {}, big => 0, passes => 0, at_once => passes_at_once(), batch => FIRST_BATCH,
         # For big ones: when each may be copied completely again, and how long that took.
         earliest => {}, took => {}, told => 0, listed => 0, share => setting('sqlite_copy_share') / 100,
-        # By path: since when a copy has been due that waits for nobody else, and a deletion for copies. Until when failed copies are tried again.
-        soon => {}, gone => {}, failed => 0,
+        # By its inode: the path of a database whose copy is not made yet.
+        inodes => {}, cleaned => -60,
         # When it last had something to do.
         busy => ticks(),
     };
@@ -129,28 +126,27 @@ sub pending {
 # Does what is due; returns when the next item is due. Copies come before deletions, as with --delete-after.
 sub round {
     my ($self, $run, $ended) = @_;
-    collect($self);
+    collect($self, $run);
     my ($changes, $pass) = @{ $self->{queues} };
     LsyncdAsCode::Queue::more($_) for $changes, $pass;
     my $share = int($pass->{unread} / $self->{at_once}) + 1;
     start_pass($self, $run, $share) while can_start($self, 'pass') && !$$ended;
     my @due = retries($self);
-    push @due, fresh($self, 0, ROUND - @due);
+    push @due, fresh($self, $run, 0, ROUND - @due);
     # Small databases are up to date by the end of a round, so that nothing is pending after it.
     $self->{busy} = ticks() if @due;
     my (@small, @gone);
     for my $item (@due) {
-        my $path = $item->{path};
-        my $size = size_of($run, $path, 1);
-        if (!defined $size) { push @gone, $item; next }
-        delete $self->{gone}{$path};
-        if    ($size < BIG)             { push @small, $item }
+        my $size = size_of($run, $item->{path}, 1);
+        if    (!defined $size)  { push @gone, $item }
+        elsif ($size < BIG)     { push @small, $item }
         elsif (can_start($self, 'big')) { start_big($self, $run, $item) }
-        else                            { put_off($self, $item, ticks() + 0.2, 'queued', ''); $self->{soon}{$path} //= ticks() }
+        else                    { put_off($self, $item, ticks() + 0.2, 'queued', ''); remember($self, $run, $item->{path}) }
     }
-    settle_all($self, \@small, copy_all($run, [ map { $_->{path} } @small ], whole($self)));
-    my @deleted = after_copies($self, @gone);
-    settle_all($self, \@deleted, copy_all($run, [ map { $_->{path} } @deleted ], whole($self)));
+    settle_all($self, $run, \@small, copy_all(keeping($run), [ map { $_->{path} } @small ], whole($self)));
+    my @deleted = grep { !is_renamed($self, $run, $_) } @gone;
+    settle_all($self, $run, \@deleted, copy_all($run, [ map { $_->{path} } @deleted ], whole($self)));
+    forget_directories();
     for my $queue ($changes, $pass) { LsyncdAsCode::Queue::settle_dead($queue) }
     compact($self);
     my $now = ticks();
@@ -158,29 +154,46 @@ sub round {
     return $self->{waiting}->next_due // $now + 3600;
 }
 
-# Returns those of the databases that are gone which may be deleted now. The others are put off, until each copy has been made, or tried, that was
-# due when they were found: it may be the same database under its new name.
-sub after_copies {
-    my ($self, @gone) = @_;
-    return if !@gone;
-    my ($now, $held, $soon) = (ticks(), @$self{qw(gone soon)});
-    # They may have been due as copies. And nothing waits for a copy that nobody will make.
-    delete @$soon{ map { $_->{path} } @gone };
-    delete @$soon{ grep { !$self->{running}{$_} && !$self->{waiting}->has($_) } keys %$soon };
-    my ($oldest) = sort { $a <=> $b } values %$soon, map { $_->{began} } values %{ $self->{children} };
-    my (@now, @later);
-    for my $item (@gone) {
-        my $path  = $item->{path};
-        my $found = $held->{$path} // $now;
-        if ($self->{failed} <= $now && (!defined $oldest || $oldest > $found)) { push @now, $item; next }
-        push @later, $item;
-        $held->{$path} = $found if keys %$held < HELD;
+# The run for a copy that leaves what is gone: its result is "gone".
+sub keeping { my ($run) = @_; return { %$run, keep => 1 } }
+
+# Notes the inode of a database whose copy is not made yet.
+sub remember {
+    my ($self, $run, $path) = @_;
+    my $inodes = $self->{inodes};
+    if (keys %$inodes >= KNOWN) {
+        # Seldom, because it looks at all of them.
+        return if ticks() < $self->{cleaned} + 60;
+        $self->{cleaned} = ticks();
+        delete @$inodes{ grep { !is_due($self, $inodes->{$_}) } keys %$inodes };
+        return if keys %$inodes >= KNOWN;
     }
-    # The more of them, the more seldom: otherwise they would take the time of the copies.
-    my $due = $now + 0.2 + keys(%$held) / 500;
-    for my $item (@later) { put_off($self, $item, $due, 'gone', AFTER_COPIES) }
-    return @now;
+    my $inode = inode_of($run, $path);
+    $inodes->{$inode} = $path if defined $inode;
+    return;
 }
+
+sub is_due { my ($self, $path) = @_; return $self->{running}{$path} || $self->{waiting}->has($path) }
+
+# Whether a database that is gone from the source is there under another name, and its copy of that name is not made yet. It is then put off.
+# A copy that lacks room needs that of the old name.
+sub is_renamed {
+    my ($self, $run, $item) = @_;
+    my $inode = made_from($run, $item->{path}) // return 0;
+    my @passes = grep { $_->{kind} eq 'passes' } values %{ $self->{children} };
+    for my $child (@passes) { $child->{inodes} //= { map { (inode_of($run, $_->{path}) // '') => $_->{path} } @{ $child->{items} } } }
+    for my $inodes ($self->{inodes}, map { $_->{inodes} } @passes) {
+        my $path = $inodes->{$inode} // next;
+        if ($path eq $item->{path} || !is_due($self, $path) || (inode_of($run, $path) // '') ne $inode) { delete $inodes->{$inode}; next }
+        my $entry = $self->{waiting}->has($path) ? $self->{waiting}->entry($path) : undef;
+        next if $entry && $entry->{why} eq 'space';
+        put_off($self, $item, ticks() + $WAIT{gone}->(tries_of($self, $item->{path})), 'gone', RENAMED);
+        return 1;
+    }
+    return 0;
+}
+
+sub tries_of { my ($self, $path) = @_; return $self->{waiting}->has($path) ? $self->{waiting}->entry($path)->{tries} : 0 }
 
 # Whether another process may begin to copy what a pass has found, or a big database.
 sub can_start {
@@ -196,7 +209,7 @@ sub whole {
 
 # Returns the next records of a queue, without databases that are being copied or already wait for their next try.
 sub fresh {
-    my ($self, $which, $limit) = @_;
+    my ($self, $run, $which, $limit) = @_;
     my $queue = $self->{queues}[$which];
     return if !$queue->{unread} || $limit <= 0;
     my (@items, %here);
@@ -204,9 +217,12 @@ sub fresh {
         my $path = $item->{path};
         $item->{which} = $which;
         my $running = $self->{running}{$path};
-        if ($running && !$running->{again}) { $running->{again} = $item; $self->{soon}{$path} //= ticks() }
-        elsif ($running || $here{$path}++ || $self->{waiting}->has($path)) { LsyncdAsCode::Queue::dead($queue, $item) }
+        my $due = is_due($self, $path);
+        if ($running && !$running->{again}) { $running->{again} = $item }
+        elsif ($due || $here{$path}++) { LsyncdAsCode::Queue::dead($queue, $item) }
         else { push @items, $item }
+        # It may be another file than before.
+        remember($self, $run, $path) if $due;
     }
     return @items;
 }
@@ -227,14 +243,14 @@ sub by_ref {
 }
 
 sub settle_all {
-    my ($self, $items, @results) = @_;
-    for my $at (0 .. $#$items) { settle($self, $items->[$at], $results[$at]) }
+    my ($self, $run, $items, @results) = @_;
+    for my $at (0 .. $#$items) { settle($self, $run, $items->[$at], $results[$at]) }
     return;
 }
 
-# Updates the lists for the result of a copy that began at $began (now, if it is not given).
+# Updates the lists for a result.
 sub settle {
-    my ($self, $item, $done, $began) = @_;
+    my ($self, $run, $item, $done) = @_;
     my ($path, $waiting, $now) = ($item->{path}, $self->{waiting}, ticks());
     my $again = (delete $self->{running}{$path} // {})->{again};
     $self->{took}{$path} = $done->{seconds} if ($done->{bytes} || 0) >= BIG;
@@ -244,8 +260,6 @@ sub settle {
     elsif ($done->{state} ne 'deferred' && ($self->{earliest}{$path} // 0) <= $now) { delete $self->{earliest}{$path} }
     if ($done->{state} ne 'deferred') {
         $waiting->remove($path);
-        delete $self->{gone}{$path};
-        delete $self->{soon}{$path} if !$again;
         delete $self->{took}{$path} if $done->{state} eq 'deleted';
         LsyncdAsCode::Queue::dead($self->{queues}[ $item->{which} ], $item);
         put_off($self, $again, $now, 'queued', '') if $again;
@@ -253,12 +267,9 @@ sub settle {
     }
     LsyncdAsCode::Queue::dead($self->{queues}[ $again->{which} ], $again) if $again;
     my $why = $WAIT{ $done->{why} } ? $done->{why} : 'error';
-    my $tries = $waiting->has($path) ? $waiting->entry($path)->{tries} : 0;
-    my $wait = $WAIT{$why}->($tries);
+    my $wait = $WAIT{$why}->(tries_of($self, $path));
+    remember($self, $run, $path) if $why ne 'gone';
     my $due = $now + ($pause > 0.5 && $pause > $wait ? $pause : $wait);
-    if ($why eq 'queued' || $why eq 'throttled' || $why eq 'changed' && $tries < CHANGES) { $self->{soon}{$path} //= $began // $now }
-    else                                                                                  { delete $self->{soon}{$path} }
-    $self->{failed} = $now + $wait + 2 if $why eq 'error' && $tries < FAILS;
     if ($why eq 'throttled') { $due = $self->{earliest}{$path} // $now }
     my $news = put_off($self, $item, $due, $why, $done->{reason});
     say_error(LsyncdAsCode::Paths::printable($path) . ": $done->{reason}; it keeps its last copy in the mirror and is tried again")
@@ -295,17 +306,18 @@ sub start {
 sub start_big {
     my ($self, $run, $item) = @_;
     my $whole = whole($self)->($item->{path});
-    start($self, 'big', [$item], sub { return one($run, $item->{path}, $whole) });
+    start($self, 'big', [$item], sub { return one(keeping($run), $item->{path}, $whole) });
+    remember($self, $run, $item->{path});
     return;
 }
 
 # Copies the next databases that a pass found, in a separate process, so that changes do not wait for them.
 sub start_pass {
     my ($self, $run, $share) = @_;
-    my @items = fresh($self, 1, this_batch($self->{batch}, $share)) or return;
+    my @items = fresh($self, $run, 1, this_batch($self->{batch}, $share)) or return;
     my $whole = whole($self);
     # A big one is then handled like a change.
-    start($self, 'passes', \@items, sub { return copy_found($run, [ map { $_->{path} } @items ], $whole) });
+    start($self, 'passes', \@items, sub { return copy_found(keeping($run), [ map { $_->{path} } @items ], $whole) });
     return;
 }
 
@@ -326,7 +338,7 @@ sub bounded { my ($many) = @_; return $many < FIRST_BATCH ? FIRST_BATCH : $many 
 
 # Reads the results of other processes, and settles those that have ended.
 sub collect {
-    my ($self) = @_;
+    my ($self, $run) = @_;
     for my $pid (keys %{ $self->{children} }) {
         my $child = $self->{children}{$pid};
         my $bits = '';
@@ -346,7 +358,7 @@ sub collect {
             my %done;
             @done{qw(state why reason bytes seconds)} = split /\0/, shift(@lines) // '', -1;
             %done = (state => 'deferred', why => 'error', reason => 'its copy was killed', seconds => 0) unless defined $done{seconds};
-            settle($self, $item, \%done, $child->{began});
+            settle($self, $run, $item, \%done);
         }
     }
     return;
