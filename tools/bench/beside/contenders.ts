@@ -27,8 +27,8 @@ export interface Field {
 /** One way to copy databases. */
 export interface Contender {
   start: () => void | Promise<void>;
-  /** Whether each of these databases has a first copy. */
-  complete: (names: string[]) => boolean;
+  /** The number of these databases that have a first copy. */
+  copied: (names: string[]) => number;
   /** Ends it at once, at any point. */
   kill: () => void | Promise<void>;
   /** Makes a file that SQLite can open out of the copy of a database, or throws. */
@@ -62,7 +62,8 @@ const copyOf = (target: string) => async (name: string, to: string) => {
   }
 };
 
-const isThere = (target: string) => (names: string[]) => names.every((name) => existsSync(path.join(target, name)));
+const areThere = (target: string) => (names: string[]) =>
+  names.filter((name) => existsSync(path.join(target, name))).length;
 
 /** Builds Litestream on first use. Returns its program. */
 export async function litestream(say: (line: string) => void): Promise<string> {
@@ -89,7 +90,7 @@ export const contenders: Record<Way, (field: Field, say: (line: string) => void)
       start: () => {
         mirror.start();
       },
-      complete: isThere(target),
+      copied: areThere(target),
       kill: () => {
         mirror.kill();
       },
@@ -109,7 +110,7 @@ export const contenders: Record<Way, (field: Field, say: (line: string) => void)
           ...rsync,
         ]);
       },
-      complete: isThere(target),
+      copied: areThere(target),
       kill: () => killGroup(group),
       restore: copyOf(target),
     });
@@ -126,7 +127,7 @@ export const contenders: Record<Way, (field: Field, say: (line: string) => void)
       start: () => {
         inGroup(group, [program, "replicate", "-config", config]);
       },
-      complete: (names) => names.every((name) => existsSync(path.join(target, name, "ltx"))),
+      copied: (names) => names.filter((name) => existsSync(path.join(target, name, "ltx"))).length,
       kill: () => killGroup(group),
       restore: async (name, to) => {
         await rm(to, { force: true });
