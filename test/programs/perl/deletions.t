@@ -5,7 +5,9 @@ use Test::More;
 use lib grep { defined } $ENV{LIBRARY};
 use Copier;
 use CopierState;
+use IO::Socket::UNIX ();
 use POSIX ();
+use LsyncdAsCode::Batch  ();
 use LsyncdAsCode::Gate::Ask ();
 use LsyncdAsCode::Place  ();
 use LsyncdAsCode::State  ();
@@ -214,9 +216,56 @@ subtest 'one that is there again' => sub {
     ok(until_true(sub { in_mirror('o.sqlite') }), 'and so is the other one');
 };
 
+# The worker ends, and the old copy goes.
+subtest 'a FIFO, a socket or a directory in the place of a database' => sub {
+    my %make = (
+        fifo => sub { POSIX::mkfifo($_[0], 0600) }, directory => sub { mkdir $_[0] },
+        socket => sub { IO::Socket::UNIX->new(Local => $_[0], Listen => 1) },
+    );
+    for my $what (sort keys %make) {
+        for my $mirrored (0, 1) {
+            my $name = "$what$mirrored.sqlite";
+            if ($mirrored) { mirrored($name); unlink "$source/$name" }
+            ok($make{$what}->("$source/$name"), "$what, mirrored before: $mirrored");
+            queued('queue', $name);
+            queued('queue.pass', $name);
+            ok(until_true(sub { LsyncdAsCode::State::slurp("$folder/state/status.tsv") =~ /\tpending\t0\t/ && !-s "$folder/state/queue" && !-s "$folder/state/queue.pass" }), 'the worker has nothing left to do');
+            ok(!in_mirror($name), 'the mirror has none') if $what ne 'directory';
+        }
+    }
+};
+
 mark('end');
 kill TERM => $pid;
 waitpid $pid, 0;
+
+subtest 'how long a name is held' => sub {
+    CopierState::database("$source/$_.sqlite") for qw(u w);
+    utime time - 60, time - 60, "$source/u.sqlite";
+    my %run = (source => $source, target => $target, source_id => $id[0], target_id => $id[1], name => 'this', owner => 1, group => 1, perms => 1);
+    LsyncdAsCode::Batch::copy_all(\%run, ['u.sqlite'], sub { return 1 });
+    my ($new, $old) = renamed('u.sqlite', 'v.sqlite');
+    my @records = ('', '', $new, $old);
+    my %worker = (inodes => {}, cleaned => -60, held => {}, children => {}, running => {}, waiting => LsyncdAsCode::Waiting->new(sub { return $records[ $_[0] ] }));
+    my $held = sub { return LsyncdAsCode::Worker::is_renamed(\%worker, \%run, { path => $old, since => time, at => 1, which => 1 }) };
+    LsyncdAsCode::Worker::remember(\%worker, \%run, $new);
+    is($held->(), 0, 'not if the other name has been copied');
+    my $due = sub { $worker{waiting}->defer($new, time, 2, ticks(), $_[0], ''); LsyncdAsCode::Worker::remember(\%worker, \%run, $new); return };
+    $due->('slow');
+    is($held->(), 1, 'but until then');
+    $worker{held}{$old} = ticks() - 43_201;
+    is($held->(), 0, 'for twelve hours');
+    $due->('slow');
+    $worker{held} = { map { $_ => 1 } 1 .. 10_000 };
+    is($held->(), 0, 'not with ten thousand others');
+    $worker{held} = {};
+    $due->('space');
+    is($held->(), 0, 'not without room');
+    $due->('slow');
+    is($held->(), 1, 'again');
+    LsyncdAsCode::Batch::copy_all(\%run, [$new], sub { return 1 });
+    is($held->(), 0, 'not when the mirror has it under the new name, although it waits for its next copy');
+};
 
 # The order of what a list queues: copies, what rsync does, then what is gone.
 subtest 'a list' => sub {
@@ -225,11 +274,17 @@ subtest 'a list' => sub {
     local *LsyncdAsCode::Call::enqueue      = sub { push @steps, @{ $_[2] }; return };
     local *LsyncdAsCode::Call::start_worker = sub { return };
     local *LsyncdAsCode::Call::record       = sub { return };
-    local *LsyncdAsCode::Call::transfer     = sub { push @steps, 'rsync'; return 0 };
+    my $code = 0;
+    local *LsyncdAsCode::Call::transfer = sub { push @steps, 'rsync'; return $code };
     my %sifted = (databases => [qw(p.sqlite q.sqlite)], later => [qw(r.sqlite new/s.sqlite)], others => ['new'], deleted => ['old/t.sqlite'], by_header => []);
     mkdir "$source/new";
     CopierState::database("$source/$_.sqlite") for qw(q new/s);
     LsyncdAsCode::Call::by_list({ held => [ $source, $target ], arguments => [], began => 1 }, \%sifted);
     is_deeply(\@steps, [qw(q.sqlite rsync new/s.sqlite p.sqlite r.sqlite old/t.sqlite)], 'a database in a new directory comes before its old name');
+    for (11, 23) {
+        ($code, @steps) = ($_);
+        is(LsyncdAsCode::Call::by_list({ held => [ $source, $target ], arguments => [], began => 1 }, \%sifted), $code, "rsync ends with $code");
+        is_deeply(\@steps, [qw(q.sqlite rsync new/s.sqlite)], 'then nothing is deleted');
+    }
 };
 done_testing();

@@ -63,7 +63,9 @@ sub by_list {
     my ($others, $work) = ($sifted->{others}, deletes($self) ? \&delete_missing : \&transfer);
     my $code = @$others ? $work->($self->{arguments}, $others) : 0;
     # A deletion comes after what may be its new name.
-    queue($self, 'queue', [ @$new, @$gone, @$missing, @{ $sifted->{deleted} } ]);
+    queue($self, 'queue', $new);
+    # One of them may be what rsync could not copy, under a name that is no database's. The call comes again, or a pass over everything.
+    queue($self, 'queue', [ @$gone, @$missing, @{ $sifted->{deleted} } ]) if $code == 0 || $code == 24;
     return $code;
 }
 
@@ -120,7 +122,7 @@ sub by_plan {
             last unless $done == 0 || $done == 23 || $done == 24;
         }
     }
-    queue($self, $queue, $wanted->{deleted});
+    queue($self, $queue, $wanted->{deleted}) if $code == 0 || $code == 23 || $code == 24;
     return $code;
 }
 

@@ -25,8 +25,10 @@ use constant {
     BIG_AT_ONCE  => 2,
     ROUND        => 200,    # changes per round; new ones are accepted between two rounds
     RETRIES      => 100,    # the most retries among them
-    # The most databases whose inodes are known although they wait: two megabytes.
+    # The most databases whose inodes are known although they wait, and the most that keep an old name: two megabytes each.
     KNOWN        => 10_000,
+    # Seconds for which a database keeps its old name at most: half of those for which the gate's grant is valid (Gate/Grants.pm).
+    LONGEST      => 43_200,
     # Databases of a pass that one process copies: at first, and the most. More of them while that ends within half a second, because a change
     # of one of them waits for it.
     FIRST_BATCH  => 200,
@@ -43,7 +45,7 @@ my %WAIT = (
     error   => sub { return 5 },
     queued  => sub { return 0 },
     throttled => sub { return 0 },
-    gone    => sub { my ($n) = @_; return $n < 10 ? 0.2 : 2 },
+    gone    => sub { return 0 },
 );
 
 # Returns the number of processes that copy what a pass found: one more than processors, because one of them waits for the disk; at most five.
@@ -78,6 +80,8 @@ sub work_once {
         earliest => {}, took => {}, told => 0, listed => 0, share => setting('sqlite_copy_share') / 100,
         # By its inode: the path of a database whose copy is not made yet.
         inodes => {}, cleaned => -60,
+        # By its old name: since when a database keeps that.
+        held => {},
         # When it last had something to do.
         busy => ticks(),
     };
@@ -138,12 +142,17 @@ sub round {
     my (@small, @gone);
     for my $item (@due) {
         my $size = size_of($run, $item->{path}, 1);
-        if    (!defined $size)  { push @gone, $item }
-        elsif ($size < BIG)     { push @small, $item }
+        if (!defined $size) { push @gone, $item; next }
+        delete $self->{held}{ $item->{path} };
+        if    ($size < BIG)             { push @small, $item }
         elsif (can_start($self, 'big')) { start_big($self, $run, $item) }
-        else                    { put_off($self, $item, ticks() + 0.2, 'queued', ''); remember($self, $run, $item->{path}) }
+        else                            { put_off($self, $item, ticks() + 0.2, 'queued', ''); remember($self, $run, $item->{path}) }
     }
-    settle_all($self, $run, \@small, copy_all(keeping($run), [ map { $_->{path} } @small ], whole($self)));
+    my @copied = copy_all(keeping($run), [ map { $_->{path} } @small ], whole($self));
+    # Such as a socket that has taken the name of a database.
+    push @gone, map { $small[$_] } grep { $copied[$_]{why} && $copied[$_]{why} eq 'gone' } 0 .. $#small;
+    my @made = grep { !$copied[$_]{why} || $copied[$_]{why} ne 'gone' } 0 .. $#small;
+    settle_all($self, $run, [ @small[@made] ], @copied[@made]);
     my @deleted = grep { !is_renamed($self, $run, $_) } @gone;
     settle_all($self, $run, \@deleted, copy_all($run, [ map { $_->{path} } @deleted ], whole($self)));
     forget_directories();
@@ -175,25 +184,40 @@ sub remember {
 
 sub is_due { my ($self, $path) = @_; return $self->{running}{$path} || $self->{waiting}->has($path) }
 
-# Whether a database that is gone from the source is there under another name, and its copy of that name is not made yet. It is then put off.
-# A copy that lacks room needs that of the old name.
+# Whether a database that is gone from the source keeps its old name in the mirror: it is there under another name, and its copy of that name is
+# not made yet. It is then put off.
 sub is_renamed {
     my ($self, $run, $item) = @_;
-    my $inode = made_from($run, $item->{path}) // return 0;
+    my ($path, $held, $now) = ($item->{path}, $self->{held}, ticks());
+    my $since = $held->{$path} // $now;
+    if ($now - $since > LONGEST || !exists $held->{$path} && keys %$held >= KNOWN || !defined new_name($self, $run, $path)) {
+        delete $held->{$path};
+        return 0;
+    }
+    $held->{$path} = $since;
+    # Many of them must not take the time of the copies.
+    my $wait = ($now - $since) / 10;
+    put_off($self, $item, $now + ($wait < 0.2 ? 0.2 : $wait > 60 ? 60 : $wait), 'gone', RENAMED);
+    return 1;
+}
+
+# Returns the name in the source of the database from which the mirror's copy of $old was made, if that is still to be copied. A copy that lacks
+# room needs that of the old name.
+sub new_name {
+    my ($self, $run, $old) = @_;
+    my $inode = made_from($run, $old) // return undef;
     my @passes = grep { $_->{kind} eq 'passes' } values %{ $self->{children} };
     for my $child (@passes) { $child->{inodes} //= { map { (inode_of($run, $_->{path}) // '') => $_->{path} } @{ $child->{items} } } }
     for my $inodes ($self->{inodes}, map { $_->{inodes} } @passes) {
         my $path = $inodes->{$inode} // next;
-        if ($path eq $item->{path} || !is_due($self, $path) || (inode_of($run, $path) // '') ne $inode) { delete $inodes->{$inode}; next }
+        my $due  = $path ne $old && is_due($self, $path) && (inode_of($run, $path) // '') eq $inode;
+        # It may be due again, such as one that is always written.
+        if (!$due || (made_from($run, $path) // '') eq $inode) { delete $inodes->{$inode}; next }
         my $entry = $self->{waiting}->has($path) ? $self->{waiting}->entry($path) : undef;
-        next if $entry && $entry->{why} eq 'space';
-        put_off($self, $item, ticks() + $WAIT{gone}->(tries_of($self, $item->{path})), 'gone', RENAMED);
-        return 1;
+        return $path if !$entry || $entry->{why} ne 'space';
     }
-    return 0;
+    return undef;
 }
-
-sub tries_of { my ($self, $path) = @_; return $self->{waiting}->has($path) ? $self->{waiting}->entry($path)->{tries} : 0 }
 
 # Whether another process may begin to copy what a pass has found, or a big database.
 sub can_start {
@@ -260,6 +284,7 @@ sub settle {
     elsif ($done->{state} ne 'deferred' && ($self->{earliest}{$path} // 0) <= $now) { delete $self->{earliest}{$path} }
     if ($done->{state} ne 'deferred') {
         $waiting->remove($path);
+        delete $self->{held}{$path};
         delete $self->{took}{$path} if $done->{state} eq 'deleted';
         LsyncdAsCode::Queue::dead($self->{queues}[ $item->{which} ], $item);
         put_off($self, $again, $now, 'queued', '') if $again;
@@ -267,7 +292,8 @@ sub settle {
     }
     LsyncdAsCode::Queue::dead($self->{queues}[ $again->{which} ], $again) if $again;
     my $why = $WAIT{ $done->{why} } ? $done->{why} : 'error';
-    my $wait = $WAIT{$why}->(tries_of($self, $path));
+    my $tries = $waiting->has($path) ? $waiting->entry($path)->{tries} : 0;
+    my $wait = $WAIT{$why}->($tries);
     remember($self, $run, $path) if $why ne 'gone';
     my $due = $now + ($pause > 0.5 && $pause > $wait ? $pause : $wait);
     if ($why eq 'throttled') { $due = $self->{earliest}{$path} // $now }
