@@ -132,9 +132,15 @@ describe("kill -9", () => {
       await mirrors(host);
       await on(
         host,
-        `head -c 20000000 /dev/urandom >${host.source}/killed-${name}
-       for i in $(seq 400); do pgrep -x rsync >/dev/null && break; sleep 0.01; done
-       kill -9 $(${find} | head -n 1)`,
+        // On a busy machine rsync may have ended between the two looks.
+        `for try in 1 2 3 4 5; do
+           head -c 20000000 /dev/urandom >${host.source}/killed-${name}
+           for i in $(seq 400); do
+             pgrep -x rsync >/dev/null && kill -9 $(${find} | head -n 1) 2>/dev/null && exit 0
+             sleep 0.01
+           done
+         done
+         exit 1`,
       );
       await mirrors(host, 90);
       await eventually(
